@@ -1,0 +1,213 @@
+"""The configuration of a run: typed, with defaults that work, and checked before anything starts.
+
+Nodes that choose a thing by name and pass it parameters (``strategy``, ``objective``, ``client``,
+``data.partitioner``) are plain dicts ``{"name": ..., parameter: value, ...}``; the allowed
+parameters are those of the chosen class's signature.
+"""
+
+import math
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any
+
+from .errors import ConfigError
+
+
+@dataclass
+class DataConfig:
+    """Which data set, and how the clients share it."""
+
+    name: str = "digits"
+    """digits, mnist, fashion_mnist, cifar10, cifar100, or a Parquet folder in hub layout"""
+    alpha: float | None = 0.1
+    """concentration of the Dirichlet label skew (small = very skewed); null = IID"""
+    partitioner: dict[str, Any] = field(default_factory=lambda: {"name": "auto"})
+    """auto, iid, dirichlet, pathological, shard, or _target_: any flwr_datasets partitioner"""
+    samples_per_client: int | None = None
+    """equal partition size; null = the data set's default, or all samples"""
+    min_partition_size: int = 1
+    """smallest partition that the class-wise Dirichlet split may produce"""
+    validation: float = 0.0
+    """fraction of each client's samples held out of training"""
+
+
+@dataclass
+class TransferConfig:
+    """The transfer set, which every client labels."""
+
+    size: int | None = None
+    """number of transfer samples; null = the data set's default"""
+    data: str | None = None
+    """another data set to take them from; null = training samples that no client holds"""
+    per_round: int | None = None
+    """samples drawn afresh for each round; null = all of them"""
+    labelled: bool = False
+    """whether methods may see the transfer set's labels"""
+
+
+@dataclass
+class FitConfig:
+    """A client's training on its private data."""
+
+    epochs: int = 2
+    """passes over the private data per round"""
+    batch_size: int = 32
+    """samples per step"""
+    lr: float = 0.05
+    """learning rate"""
+    momentum: float = 0.9
+    """SGD momentum (ignored by adam)"""
+    optimizer: str = "sgd"
+    """sgd or adam"""
+
+
+@dataclass
+class DistilConfig:
+    """A client's training on its teacher."""
+
+    epochs: int = 1
+    """passes over the round's transfer samples"""
+    batch_size: int = 32
+    """samples per step"""
+    lr: float | None = None
+    """learning rate; null = fit.lr"""
+    temperature: float = 1.0
+    """softmax temperature of student and teacher"""
+
+
+@dataclass
+class EvaluateConfig:
+    """When and on what the clients' models are measured."""
+
+    every: int = 1
+    """rounds between evaluations; the last round is always evaluated"""
+    samples: int | None = None
+    """class-balanced subset of the test split; null = all. The last round always uses all"""
+
+
+@dataclass
+class EngineConfig:
+    """What executes the clients."""
+
+    name: str = "ray"
+    """inline (this process), ray (actors) or flower (Flower's own simulation backend)"""
+    actors: int | None = None
+    """worker processes; null = one per CPU core"""
+    gpus_per_actor: float = 0.0
+    """fraction of a GPU that each actor takes"""
+    address: str | None = None
+    """address of a running Ray cluster to join, such as auto; null = start one"""
+
+
+@dataclass
+class RecordConfig:
+    """What a run keeps besides its tables."""
+
+    knowledge: bool = False
+    """keep every round's admitted knowledge in RUN_DIR/knowledge"""
+
+
+@dataclass
+class RunConfig:
+    """Everything that decides the outcome of a run, and where it is written."""
+
+    strategy: dict[str, Any] = field(default_factory=lambda: {"name": "knfu"})
+    """how knowledge is fused: a name, FILE:Class or module:Class, and its parameters"""
+    objective: dict[str, Any] = field(default_factory=lambda: {"name": "auto"})
+    """distillation loss; auto = the strategy's own"""
+    client: dict[str, Any] = field(default_factory=lambda: {"name": "torch"})
+    """the clients' training loop: torch, or FILE:Class"""
+    model: Any = "mlp"
+    """a name, FILE:Class, or a list of them dealt to the clients in turn"""
+    data: DataConfig = field(default_factory=DataConfig)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+    distil: DistilConfig = field(default_factory=DistilConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    record: RecordConfig = field(default_factory=RecordConfig)
+    clients: int = 100
+    """number of clients"""
+    rounds: int = 10
+    """number of federated rounds"""
+    fraction: float = 1.0
+    """fraction of the clients drawn for each round"""
+    seed: int = 0
+    """the one seed of every random stream"""
+    device: str = "auto"
+    """auto, cpu or cuda"""
+    run_dir: str | None = None
+    """where to write; null = runs/<time>-<strategy>-<data>"""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as JSON-ready nested dicts."""
+        return asdict(self)
+
+    def check(self) -> None:
+        """Raise `ConfigError` for the first value that no run could use.
+
+        Examples
+        --------
+        >>> RunConfig(rounds=0).check()
+        Traceback (most recent call last):
+            ...
+        fedkd.errors.ConfigError: rounds=0: must be at least 1
+        """
+        flat = flatten(self)
+        for key, low in _AT_LEAST.items():
+            if flat[key] is not None and not flat[key] >= low:
+                raise ConfigError(key, flat[key], f"must be at least {low}")
+        for key in _POSITIVE:
+            value = flat[key]
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                raise ConfigError(key, value, "must be greater than 0 and finite")
+        for key, names in _ONE_OF.items():
+            if flat[key] not in names:
+                raise ConfigError(key, flat[key], "not available", names)
+        if not 0 < self.fraction <= 1:
+            raise ConfigError("fraction", self.fraction, "must be in (0, 1]")
+        if not 0 <= self.data.validation < 1:
+            raise ConfigError("data.validation", self.data.validation, "must be in [0, 1)")
+
+
+_AT_LEAST: dict[str, float] = {
+    "clients": 1,
+    "rounds": 1,
+    "seed": 0,
+    "fit.epochs": 0,
+    "fit.batch_size": 1,
+    "fit.momentum": 0,
+    "distil.epochs": 0,
+    "distil.batch_size": 1,
+    "data.samples_per_client": 1,
+    "data.min_partition_size": 1,
+    "transfer.size": 1,
+    "transfer.per_round": 1,
+    "evaluate.every": 1,
+    "evaluate.samples": 1,
+    "engine.actors": 1,
+    "engine.gpus_per_actor": 0,
+}
+_POSITIVE = ("data.alpha", "fit.lr", "distil.lr", "distil.temperature")
+_ONE_OF = {
+    "engine.name": ("inline", "ray", "flower"),
+    "fit.optimizer": ("sgd", "adam"),
+    "device": ("auto", "cpu", "cuda"),
+}
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Return ``{"fit.lr": 0.05, ...}``: one entry per leaf, named nodes kept as dicts.
+
+    Examples
+    --------
+    >>> flatten(RunConfig())["data.alpha"]
+    0.1
+    """
+    leaves: dict[str, Any] = {}
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            leaves |= flatten(value, f"{prefix}{item.name}.")
+        else:
+            leaves[prefix + item.name] = value
+    return leaves
