@@ -1,1 +1,1 @@
-"""TODO."""
+"""Presets, benchmarks and examples that come with fedkd."""

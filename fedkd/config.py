@@ -114,8 +114,8 @@ class RunConfig:
     """how knowledge is fused: a name, FILE:Class or module:Class, and its parameters"""
     objective: dict[str, Any] = field(default_factory=lambda: {"name": "auto"})
     """distillation loss; auto = the strategy's own"""
-    client: dict[str, Any] = field(default_factory=lambda: {"name": "torch"})
-    """the clients' training loop: torch, or FILE:Class"""
+    client: dict[str, Any] = field(default_factory=lambda: {"name": "standard"})
+    """the clients' training loop: standard, FILE:Class or module:Class"""
     model: Any = "mlp"
     """a name, FILE:Class, or a list of them dealt to the clients in turn"""
     data: DataConfig = field(default_factory=DataConfig)

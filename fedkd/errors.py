@@ -46,7 +46,7 @@ class ConfigError(FedkdError):
     def _hint(self) -> str:
         if not self.allowed:
             return ""
-        name = self.key if str(self.key) and "unknown key" in self.problem else str(self.value)
+        name = self.key if "unknown key" in self.problem else str(self.value)
         near = get_close_matches(name, self.allowed, n=1, cutoff=0.5)
         guess = f"; did you mean {near[0]!r}?" if near else ""
         return f"{guess} (allowed: {', '.join(self.allowed)})"

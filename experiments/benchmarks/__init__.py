@@ -1,1 +1,1 @@
-"""TODO."""
+"""Measurements of fedkd against a plain loop and against peers."""

@@ -1,1 +1,32 @@
-"""TODO."""
+"""Engines: what executes the clients. All three give bit-identical results on a CPU."""
+
+from importlib import import_module
+
+from .base import AppFactory, BlockPool, Engine
+from .cluster import shared_ray
+from .fleet import CohortGrid, Fleet, Reply
+
+_ENGINES = {
+    "inline": (".inline", "InlineEngine"),
+    "ray": (".actors", "RayEngine"),
+    "flower": (".simulation", "FlowerEngine"),
+}
+
+
+def engine_class(name: str) -> type[Engine]:
+    """Return an engine by name; its module (and Ray with it) is imported only now."""
+    module, attribute = _ENGINES[name]
+    chosen: type[Engine] = getattr(import_module(module, __package__), attribute)
+    return chosen
+
+
+__all__ = [
+    "AppFactory",
+    "BlockPool",
+    "CohortGrid",
+    "Engine",
+    "Fleet",
+    "Reply",
+    "engine_class",
+    "shared_ray",
+]

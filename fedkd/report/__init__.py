@@ -1,1 +1,42 @@
-"""TODO."""
+"""Read run directories, compare them, and render a page."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+
+from .page import render
+from .reader import Run, find_runs, load_runs
+from .statistics import group_runs
+from .table import print_table
+
+__all__ = ["Run", "compare", "find_runs", "group_runs", "load_runs", "render"]
+
+
+def compare(
+    paths: str | Path | Iterable[str | Path], console: Console, out: str | Path | None = None
+) -> Path:
+    """Print the comparison table of the runs in `paths` and write their report.
+
+    Parameters
+    ----------
+    paths : path or iterable of paths
+        Run directories, or folders of them such as a sweep.
+    console : rich.console.Console
+        Where to print.
+    out : path, optional
+        The report's path; see `render`.
+
+    Returns
+    -------
+    Path
+        The report.
+
+    Raises
+    ------
+    ConfigError
+        If a path holds no run, or a run cannot be read.
+    """
+    runs = load_runs(find_runs(paths))
+    print_table(group_runs(runs), console)
+    return render(runs, out)

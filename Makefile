@@ -1,0 +1,48 @@
+.PHONY: help venv demo test lint types bench clean
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+ROOMS := fedkd strategies clients experiments
+FOLDERS := $(shell find $(ROOMS) -type d -not -name __pycache__)
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 24
+
+venv: .venv/linked  ## set up .venv (safe to repeat)
+
+# setup.cfg and constraints.txt decide what is installed; both are read with plain pip.
+.venv/installed: setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: fedkd needs Python >= 3.11; try 'make PYTHON=python3.11 $(MAKECMDGOALS)'"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt 'setuptools>=77' wheel
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation \
+		-e '.[dev]' --config-settings editable_mode=strict
+	@touch $@ .venv/linked
+
+# A strict editable install links every file, so that type checkers see the packages; when a file
+# comes or goes (its folder's time changes) the links are renewed.
+.venv/linked: .venv/installed $(FOLDERS)
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation \
+		-e . --config-settings editable_mode=strict
+	@touch $@
+
+demo: venv  ## compare Local, FedMD and KnFu with 100 clients on digits (a minute)
+	$(BIN)/fedkd run -m experiment=demo strategy=local,fedmd,knfu
+
+test: venv lint types  ## lint, types and the whole suite
+	$(BIN)/pytest $(PYTEST)
+
+lint: venv  ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: venv  ## check types
+	$(BIN)/mypy -p fedkd
+
+bench: venv  ## seconds per round of ours, Flower's engine and a plain loop, as ratios
+	$(BIN)/python -m fedkd.experiments.benchmarks.rounds
+
+clean:  ## remove what the targets above made
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,88 @@
+"""What a client loop is. Subclass `ClientLoop` to train clients your own way."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..distillation.base import Objective, TeacherBatch
+
+
+@dataclass
+class Client:
+    """One client, as a loop sees it during one phase.
+
+    Parameters
+    ----------
+    index : int
+        Partition id.
+    model : nn.Module
+        Its model; changed in place by `ClientLoop.fit` and `ClientLoop.distil`.
+    x, y : Tensor
+        Its private samples ``[n, *shape]`` float32 and labels ``[n]`` int64.
+    generator : torch.Generator
+        The stream of this (client, round, phase).
+    tensors : dict
+        What the loop keeps for this client from one phase to the next.
+    options : dict
+        What the server's message said beside the usual, such as ``proximal-mu``.
+    """
+
+    index: int
+    model: nn.Module
+    x: Tensor
+    y: Tensor
+    generator: torch.Generator
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class ClientLoop(ABC):
+    """The two local phases and prediction, over a list of clients of one process.
+
+    A loop works on a list so that it may train clients of one architecture together on a GPU; a
+    simple loop treats them one after the other.
+
+    Parameters
+    ----------
+    fit, distil : dict
+        The run's ``fit.*`` and ``distil.*`` settings.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    """
+
+    def __init__(self, *, fit: dict[str, Any], distil: dict[str, Any], device: str) -> None:
+        self.fit_config, self.distil_config, self.device = fit, distil, device
+
+    @abstractmethod
+    def fit(self, clients: Sequence[Client]) -> list[dict[str, float]]:
+        """Train every client on its private data; return numbers for the tables."""
+
+    @abstractmethod
+    def distil(
+        self,
+        clients: Sequence[Client],
+        x: Tensor,
+        teachers: Sequence[TeacherBatch],
+        objective: Objective,
+    ) -> list[dict[str, float]]:
+        """Train every client on its teacher.
+
+        Parameters
+        ----------
+        clients : sequence of Client
+            The clients.
+        x : Tensor
+            ``[samples, *shape]`` the round's transfer samples.
+        teachers : sequence of TeacherBatch
+            One per client, values ``[samples, classes]``.
+        objective : Objective
+            The distillation loss.
+        """
+
+    @abstractmethod
+    def predict(self, clients: Sequence[Client], x: Tensor) -> list[Tensor]:
+        """Return each client's logits ``[samples, classes]`` on the CPU, in evaluation mode."""

@@ -1,0 +1,48 @@
+"""The pieces a client is made of: its model, its training loop, its objective."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..distillation.base import Objective
+from ..models import deal
+from ..plugins import create
+from .base import ClientLoop
+
+
+@dataclass
+class Parts:
+    """Objects that every process hosting clients needs.
+
+    In a simulation they are made once, in the driver, and travel to the actors with the app, so
+    that classes from a user's file need not exist there.
+
+    Parameters
+    ----------
+    models : sequence
+        One model factory (or zoo name) per client.
+    loop : ClientLoop
+        Trains and predicts.
+    objective : Objective
+        The prototype: each distillation phase works on a fresh copy.
+    """
+
+    models: Sequence[Any]
+    loop: ClientLoop
+    objective: Objective
+
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any], models: Any = None) -> "Parts":
+        """Make the parts that a spec names; `models` may bring Python callables instead.
+
+        Raises
+        ------
+        ConfigError
+            For an unknown name or parameter.
+        """
+        shared = {key: spec[key] for key in ("fit", "distil", "device")}
+        return cls(
+            models=deal(models or spec["model"], spec["clients"]),
+            loop=create(spec["client"] | shared, "clients", ClientLoop, "client"),
+            objective=create(spec["objective"], "distillation", Objective, "objective"),
+        )

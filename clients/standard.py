@@ -1,0 +1,133 @@
+"""The default client loop: mini-batch training, one client after the other."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..distillation.base import Objective, TeacherBatch
+from .base import Client, ClientLoop
+
+PREDICT_BATCH = 512
+"""Samples per forward pass in prediction: a constant, as the batch may decide the last bit."""
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": lambda parameters, lr, momentum: torch.optim.SGD(parameters, lr, momentum=momentum),
+    "adam": lambda parameters, lr, momentum: torch.optim.Adam(parameters, lr),
+}
+
+
+class Standard(ClientLoop):
+    """Cross-entropy on private data, the objective on the teacher; a fresh optimiser each phase."""
+
+    def fit(self, clients: Sequence[Client]) -> list[dict[str, float]]:
+        """Train on private data with cross-entropy (plus FedProx's term if asked to)."""
+        return [{"loss_fit": self._fit(client)} for client in clients]
+
+    def _fit(self, client: Client) -> float:
+        penalty = proximal_term(client.model, float(client.options.get("proximal-mu", 0.0)))
+
+        def loss(rows: Tensor) -> Tensor:
+            logits = client.model(client.x[rows].to(self.device))
+            return self.private_loss(client, logits, client.y[rows].to(self.device)) + penalty()
+
+        return self._train(client, len(client.x), self.fit_config, loss)
+
+    def private_loss(self, client: Client, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss on a private batch: logits ``[batch, classes]``, labels ``[batch]``."""
+        del client
+        return nn.functional.cross_entropy(logits, labels)
+
+    def distil(
+        self,
+        clients: Sequence[Client],
+        x: Tensor,
+        teachers: Sequence[TeacherBatch],
+        objective: Objective,
+    ) -> list[dict[str, float]]:
+        """Train on the teachers with the objective."""
+        pairs = zip(clients, teachers, strict=True)
+        return [{"loss_distil": self._distil(c, x, t, objective)} for c, t in pairs]
+
+    def _distil(
+        self, client: Client, x: Tensor, teacher: TeacherBatch, objective: Objective
+    ) -> float:
+        objective.start(client.model)
+        values = teacher.values.to(self.device)
+
+        def loss(rows: Tensor) -> Tensor:
+            logits = client.model(x[rows].to(self.device))
+            return objective(logits, TeacherBatch(values[rows], teacher.kind), rows)
+
+        settings = self.distil_config | {"lr": self.distil_config["lr"] or self.fit_config["lr"]}
+        return self._train(client, len(x), self.fit_config | settings, loss, objective.progress)
+
+    def _train(
+        self,
+        client: Client,
+        samples: int,
+        settings: dict[str, Any],
+        loss: Callable[[Tensor], Tensor],
+        progress: Callable[[float], None] = lambda fraction: None,
+    ) -> float:
+        """Run the epochs and return the mean loss over all steps (0 without a step)."""
+        client.model.train()
+        make = OPTIMIZERS[settings["optimizer"]]
+        optimizer = make(client.model.parameters(), settings["lr"], settings["momentum"])
+        total, steps = torch.zeros((), device=self.device), 0
+        for epoch in range(settings["epochs"]):
+            parts = batches(samples, settings["batch_size"], client.generator)
+            for place, rows in enumerate(parts):
+                progress((epoch + place / len(parts)) / settings["epochs"])
+                optimizer.zero_grad()
+                value = loss(rows)
+                value.backward()
+                optimizer.step()
+                total += value.detach()
+                steps += 1
+        return total.item() / max(steps, 1)
+
+    @torch.no_grad()
+    def predict(self, clients: Sequence[Client], x: Tensor) -> list[Tensor]:
+        """Return logits in evaluation mode."""
+        answers = []
+        for client in clients:
+            client.model.eval()
+            parts = [client.model(part.to(self.device)).cpu() for part in x.split(PREDICT_BATCH)]
+            answers.append(torch.cat(parts))
+        return answers
+
+
+def batches(samples: int, size: int, generator: torch.Generator) -> list[Tensor]:
+    """Return the rows of one shuffled epoch, batch by batch.
+
+    A single left-over sample joins the batch before it: BatchNorm cannot train on one.
+
+    Examples
+    --------
+    >>> [len(rows) for rows in batches(8, 3, torch.Generator())]
+    [3, 3, 2]
+    >>> [len(rows) for rows in batches(7, 3, torch.Generator())]
+    [3, 4]
+    """
+    parts = list(torch.randperm(samples, generator=generator).split(size))
+    if len(parts) > 1 and len(parts[-1]) == 1 < size:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
+
+
+def proximal_term(model: nn.Module, mu: float) -> Callable[[], Tensor | float]:
+    """Return FedProx's penalty ``mu/2 * ||w - w_start||^2`` as a function of the current weights.
+
+    Source: Li et al., "Federated Optimization in Heterogeneous Networks", MLSys 2020.
+    """
+    if mu == 0:
+        return lambda: 0.0
+    start = [parameter.detach().clone() for parameter in model.parameters()]
+
+    def penalty() -> Tensor:
+        moved = zip(model.parameters(), start, strict=True)
+        return mu / 2 * torch.stack([(now - then).square().sum() for now, then in moved]).sum()
+
+    return penalty

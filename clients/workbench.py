@@ -1,0 +1,95 @@
+"""What one process keeps for the clients it hosts: data, transfer set, test split, streams."""
+
+import json
+from collections.abc import Callable
+from functools import cached_property, lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..data import Federation, local_accuracy, recall
+from ..models import build
+from ..rng import scoped, stream, torch_generator
+from .base import Client
+
+
+class Workbench:
+    """Opens what a spec names, each thing once and only when it is needed.
+
+    Parameters
+    ----------
+    spec : str
+        The run's JSON spec.
+    """
+
+    def __init__(self, spec: str) -> None:
+        self.spec: dict[str, Any] = json.loads(spec)
+        self.federation = Federation.open(self.spec["data"])
+        self.seed: int = self.spec["seed"]
+        self._private: dict[int, tuple[Tensor, Tensor]] = {}
+        self._tests: dict[int | None, tuple[Tensor, Tensor]] = {}
+        self._shared: tuple[tuple[str | None, int], Tensor] | None = None
+
+    @cached_property
+    def transfer(self) -> Tensor:
+        """The transfer set's samples ``[U, *shape]``."""
+        return self.federation.transfer()
+
+    def private(self, client: int) -> tuple[Tensor, Tensor]:
+        """Return a client's training samples and labels."""
+        if client not in self._private:
+            self._private[client] = self.federation.client(client)
+        return self._private[client]
+
+    def test(self, samples: int | None) -> tuple[Tensor, Tensor]:
+        """Return the test split, or a class-balanced subset of it."""
+        if samples not in self._tests:
+            self._tests[samples] = self.federation.test(samples)
+        return self._tests[samples]
+
+    def seed_of(self, client: int, round_: int, phase: str) -> int:
+        """Return the seed of one stream."""
+        return stream(self.seed, client, round_, phase)
+
+    def model(self, client: int, factory: Any) -> nn.Module:
+        """Build a client's model, initialised from its own stream.
+
+        Clients whose model the server overwrites before its first use get one all the same; it
+        costs a millisecond and keeps one path.
+        """
+        with scoped(self.seed_of(client, 0, "model")):
+            model = build(factory, self.federation.shape, self.federation.classes)
+        return model.to(self.spec["device"])
+
+    def client(
+        self, index: int, round_: int, phase: str, model: nn.Module, options: dict[str, Any]
+    ) -> Client:
+        """Return a client ready for one phase."""
+        x, y = self.private(index)
+        generator = torch_generator(self.seed_of(index, round_, phase))
+        return Client(index, model, x, y, generator, options=options)
+
+    def once(self, key: tuple[str | None, int], compute: Callable[[], Tensor]) -> Tensor:
+        """Return test logits; those of a model that all clients received are computed once."""
+        if key[0] is None:
+            return compute()
+        if self._shared is None or self._shared[0] != key:
+            self._shared = key, compute()
+        return self._shared[1]
+
+    def accuracy(self, client: int, logits: Tensor, labels: Tensor) -> dict[str, float]:
+        """Return a client's local and global accuracy from its test logits (both in [0, 1])."""
+        right = recall(logits, labels, self.federation.classes)
+        counts = torch.as_tensor(self.federation.histogram(client))
+        global_ = (logits.argmax(dim=1) == labels).double().mean().item()
+        return {"local": local_accuracy(right, counts), "global": global_}
+
+
+@lru_cache(maxsize=1)
+def workbench(spec: str) -> Workbench:
+    """Return this process's workbench for a spec.
+
+    Flower's backend sends the app along with every message; what it has opened must outlive that.
+    """
+    return Workbench(spec)

@@ -1,0 +1,28 @@
+"""A client loop of one's own: ``fedkd run client=experiments/plugins/label_smoothing.py:Smoothed``."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from fedkd.clients import Client
+from fedkd.clients.standard import Standard
+
+
+class Smoothed(Standard):
+    """The standard loop with label smoothing on the private data.
+
+    Parameters
+    ----------
+    smoothing : float
+        Share of the label that is spread over all classes, in [0, 1).
+    **settings
+        What every loop gets.
+    """
+
+    def __init__(self, smoothing: float = 0.1, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.smoothing = smoothing
+
+    def private_loss(self, client: Client, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return smoothed cross-entropy."""
+        return nn.functional.cross_entropy(logits, labels, label_smoothing=self.smoothing)

@@ -1,0 +1,168 @@
+"""Show where a run is: a live display on a terminal, a line a round elsewhere."""
+
+import atexit
+import time
+from typing import Any
+
+import rich.progress as rp
+from rich.console import Console
+from rich.filesize import decimal
+from rich.text import Text
+
+from .base import Callback, RoundRecord, RunInfo
+
+NAMED = 5
+"""Rejected clients that are named in a round; the others are counted."""
+
+
+class Progress(Callback):
+    """Follow a run on the console.
+
+    On a terminal one live line shows the round, the phase, the clients done, the latest ALMA and
+    the time. Anywhere else (a pipe, a log, a notebook) each round prints one plain line without
+    control codes. Either way, rejected clients are named with the reason.
+
+    Parameters
+    ----------
+    console : rich.console.Console, optional
+        Where to print; standard error by default, so that standard output stays free for results.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        # Not console.is_terminal: FORCE_COLOR makes that true for a pipe.
+        self.live = self.console.is_interactive and self.console.file.isatty()
+        self._display: rp.Progress | None = None
+        self._task = rp.TaskID(0)
+        self._total: int | None = None
+        self._started = time.monotonic()
+        self._alma = ""
+
+    def on_run_start(self, run: RunInfo) -> None:
+        """Start the display."""
+        self._started = time.monotonic()
+        self._total = run.config.rounds
+        if self.live:
+            self._open()
+
+    def on_phase(self, round_: int, phase: str, done: int, total: int) -> None:
+        """Move the bar."""
+        if self._display is None:
+            return
+        of = f"/{self._total}" if self._total else ""
+        self._display.update(
+            self._task,
+            description=f"round {round_}{of}  {phase}",
+            completed=done,
+            total=total,
+        )
+
+    def on_round(self, record: RoundRecord) -> None:
+        """Show the round's results and the time left."""
+        self._total = record.rounds
+        self._alma = _alma(record.scalars) or self._alma
+        left = (time.monotonic() - self._started) / record.round * (record.rounds - record.round)
+        if self._display is None:
+            self._print(_line(record, left))
+        else:
+            ends = time.monotonic() + left
+            self._display.update(self._task, alma=self._alma, ends=ends)
+        for line in rejections(record.rejected):
+            self._print(f"  {line}")
+
+    def on_run_end(self, summary: dict[str, Any] | None, error: BaseException | None) -> None:
+        """Stop the display and give the terminal back."""
+        self.close()
+
+    def close(self) -> None:
+        """Give the terminal back; safe to call twice."""
+        atexit.unregister(self.close)
+        if self._display is not None:
+            self._display.stop()
+            self._display = None
+
+    def _open(self) -> None:
+        columns = (
+            rp.TextColumn("{task.description}", markup=False),
+            rp.BarColumn(bar_width=20),
+            rp.MofNCompleteColumn(),
+            rp.TextColumn("{task.fields[alma]}", markup=False),
+            rp.TimeElapsedColumn(),
+            _Left(),
+        )
+        self._display = rp.Progress(*columns, console=self.console)
+        self._task = self._display.add_task("starting", total=None, alma="", ends=None)
+        # The last resort if the run dies without on_run_end: a hidden cursor would stay hidden.
+        atexit.register(self.close)
+        self._display.start()
+
+    def _print(self, line: str) -> None:
+        # out(), not print(): no markup, no highlighting, no wrapping.
+        self.console.out(line, highlight=False)
+
+
+class _Left(rp.ProgressColumn):
+    """Time until the run ends, from the mean time of the rounds so far."""
+
+    def render(self, task: rp.Task) -> Text:
+        ends = task.fields["ends"]
+        if ends is None:
+            return Text("")
+        return Text(
+            f"left {duration(max(0.0, ends - time.monotonic()))}", style="progress.remaining"
+        )
+
+
+def rejections(rejected: dict[int, str]) -> list[str]:
+    """Return one line for each of the first rejected clients, and how many there are beyond.
+
+    Examples
+    --------
+    >>> rejections({3: "soft labels are not finite"})
+    ['rejected client 3: soft labels are not finite']
+    """
+    lines = []
+    for client, reason in sorted(rejected.items())[:NAMED]:
+        # A reason may quote what a client sent: nothing of it may steer the terminal.
+        plain = "".join(char if char.isprintable() else " " for char in reason)
+        lines.append(f"rejected client {client}: {plain[:200]}")
+    if len(rejected) > NAMED:
+        lines.append(f"and {len(rejected) - NAMED} more rejected")
+    return lines
+
+
+def duration(seconds: float) -> str:
+    """Return a short readable time.
+
+    Examples
+    --------
+    >>> duration(1.44), duration(65), duration(3720)
+    ('1.4 s', '1 min 5 s', '1 h 2 min')
+    """
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _alma(scalars: dict[str, Any]) -> str:
+    local, overall = scalars.get("alma_local"), scalars.get("alma_global")
+    if local is None or overall is None:
+        return ""
+    return f"ALMA local {local:.3f}  global {overall:.3f}"
+
+
+def _line(record: RoundRecord, left: float) -> str:
+    scalars = record.scalars
+    parts = [f"round {record.round}/{record.rounds}", _alma(scalars)]
+    for key in ("up", "down"):
+        size = scalars.get(f"bytes_{key}")
+        parts.append("" if size is None else f"{key} {decimal(int(size))}")
+    seconds = scalars.get("seconds")
+    parts.append("" if seconds is None else duration(seconds))
+    parts.append(f"left {duration(left)}" if record.round < record.rounds else "")
+    return "  ".join(part for part in parts if part)

@@ -1,0 +1,119 @@
+"""Collect a run's tables and keep them on disk."""
+
+import time
+from array import array
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .atomic import replacing
+from .base import Callback, RoundRecord
+
+ALL_ROUNDS_UP_TO = 1_000
+"""Clients in a round up to which the mixing weights of every round are kept."""
+
+
+class Tables(Callback):
+    """Write ``rounds.parquet``, ``clients.parquet`` and ``weights.npz`` into a run directory.
+
+    The files are replaced as a whole, at the end of the run (finished or not) and at most every
+    `seconds` meanwhile, so an interrupted run can be read.
+
+    Parameters
+    ----------
+    run_dir : path
+        Where to write; made if missing.
+    seconds : float
+        Shortest time between two writes. Large tables are written less often, so that writing
+        takes at most a twentieth of the run.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> tables = Tables(tempfile.mkdtemp())
+    >>> tables.on_round(RoundRecord(1, 1, {"bytes_up": 10}, [(0, "local", 0.5)]))
+    >>> tables.rounds.to_pylist(), tables.clients.to_pylist()[0]["value"]
+    ([{'round': 1, 'bytes_up': 10}], 0.5)
+    """
+
+    def __init__(self, run_dir: str | Path, seconds: float = 5.0) -> None:
+        self.run_dir = Path(run_dir)
+        self.seconds = seconds
+        self._next_write = 0.0
+        self._rows: list[dict[str, Any]] = []
+        self._round, self._client, self._metric = array("i"), array("i"), array("i")
+        self._value = array("d")
+        self._metrics: dict[str, int] = {}
+        self._weights: dict[str, np.ndarray] = {}
+
+    @property
+    def rounds(self) -> pa.Table:
+        """One row a round; a column that some rounds lack is null there."""
+        names = dict.fromkeys(name for row in self._rows for name in row) or {"round": None}
+        columns = {name: _column([row.get(name) for row in self._rows]) for name in names}
+        columns["round"] = columns["round"].cast(pa.int32())
+        return pa.table(columns)
+
+    @property
+    def clients(self) -> pa.Table:
+        """Tidy rows: round and client (int32), metric (dictionary), value (float64)."""
+        # Copies: an array cannot grow while Arrow looks into its memory.
+        index = pa.array(np.array(self._metric, np.int32))
+        names = pa.array(list(self._metrics), pa.string())
+        return pa.table(
+            {
+                "round": np.array(self._round, np.int32),
+                "client": np.array(self._client, np.int32),
+                "metric": pa.DictionaryArray.from_arrays(index, names),
+                "value": np.array(self._value, np.float64),
+            }
+        )
+
+    def on_round(self, record: RoundRecord) -> None:
+        """Take the round in; write if the last write is long enough ago."""
+        self._rows.append({"round": record.round} | record.scalars)
+        for client, metric, value in record.clients:
+            self._round.append(record.round)
+            self._client.append(client)
+            self._metric.append(self._metrics.setdefault(metric, len(self._metrics)))
+            self._value.append(value)
+        if record.weights is not None:
+            self._keep_weights(record)
+        if time.monotonic() >= self._next_write:
+            self.write()
+
+    def on_run_end(self, summary: dict[str, Any] | None, error: BaseException | None) -> None:
+        """Write everything, whether the run finished or not."""
+        self.write()
+
+    def write(self) -> None:
+        """Replace the files by what has been collected so far."""
+        start = time.monotonic()
+        with replacing(self.run_dir / "rounds.parquet") as path:
+            pq.write_table(self.rounds, path)
+        with replacing(self.run_dir / "clients.parquet") as path:
+            pq.write_table(self.clients, path)
+        if self._weights:
+            # A handle, because savez appends .npz to a path.
+            with replacing(self.run_dir / "weights.npz") as path, path.open("wb") as file:
+                np.savez(file, **self._weights)  # type: ignore[arg-type]
+        end = time.monotonic()
+        self._next_write = end + max(self.seconds, 20 * (end - start))
+
+    def _keep_weights(self, record: RoundRecord) -> None:
+        assert record.weights is not None
+        clients, weights = record.weights
+        if len(clients) > ALL_ROUNDS_UP_TO:
+            self._weights.clear()
+        self._weights[f"round_{record.round:04d}"] = weights.detach().float().cpu().numpy().copy()
+        self._weights[f"clients_{record.round:04d}"] = np.array(clients, np.int32)
+
+
+def _column(values: list[Any]) -> pa.Array:
+    plain = [value.item() if hasattr(value, "item") else value for value in values]
+    whole = all(isinstance(value, int) for value in plain if value is not None)
+    empty = bool(plain) and all(value is None for value in plain)
+    return pa.array(plain, pa.int64() if whole and not empty else pa.float64())

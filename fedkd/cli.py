@@ -1,0 +1,183 @@
+"""The ``fedkd`` command. Each command imports what it needs when it runs: ``--help`` is quick."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from .errors import FedkdError
+
+
+class _Group(TyperGroup):
+    """Commands whose users' mistakes end in one line and an exit code, never in a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FedkdError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=_Group,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE...",
+        help="Settings in Hydra's override grammar; `fedkd list keys` names them all.",
+        show_default=False,
+    ),
+]
+RunDirs = Annotated[
+    list[Path], typer.Argument(metavar="RUN_DIR...", help="Run directories, or sweeps' folders.")
+]
+
+
+def _examples(*lines: str) -> str:
+    """Return the examples under a command's help; blank lines keep them from being joined."""
+    shown = "\n\n".join(f"[cyan]{escape(line)}[/cyan]" for line in lines)
+    return f"[bold]Examples[/bold]\n\n{shown}"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"fedkd {version('fedkd')}")
+        raise typer.Exit()
+
+
+@app.callback(
+    epilog=_examples(
+        "fedkd run strategy=knfu data=digits clients=100",
+        "fedkd run -m experiment=demo strategy=local,fedmd,knfu",
+        "fedkd list strategies",
+    )
+)
+def _fedkd(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Simulate federated knowledge fusion: clients share soft labels, not data or weights."""
+    del version
+
+
+@app.command(
+    epilog=_examples(
+        "fedkd run strategy=knfu strategy.beta=5 data=mnist clients=100 data.alpha=0.1",
+        "fedkd run strategy=./median.py:Median rounds=3 engine=inline",
+        "fedkd run model=[mlp,lenet5] fit.lr=0.1 run_dir=runs/mixed",
+        "fedkd run -m strategy=local,knfu seed='range(0,3)'",
+        "fedkd run experiment=demo --dry-run",
+    )
+)
+def run(
+    overrides: Overrides = None,
+    multirun: Annotated[
+        bool, typer.Option("-m", "--multirun", help="Sweep over comma lists and range().")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check, and show bytes, memory and a rough time.")
+    ] = False,
+) -> None:
+    """Run a simulation, or with -m every combination of several settings, and compare them."""
+    from . import commands
+
+    console, given = Console(highlight=False), overrides or []
+    if dry_run:
+        commands.dry_run(given, multirun, console)
+    elif multirun:
+        commands.run_sweep(given, console)
+    else:
+        commands.run_one(given, console)
+
+
+@app.command(
+    epilog=_examples("fedkd compare runs/sweep", "fedkd compare runs/a runs/b --out compared.html")
+)
+def compare(
+    run_dirs: RunDirs,
+    out: Annotated[Path | None, typer.Option(help="Where the report goes.")] = None,
+) -> None:
+    """Compare finished runs in one table and one report; runs that differ in seed are averaged."""
+    from . import report
+
+    console = Console(highlight=False)
+    path = report.compare(run_dirs, console, out)
+    console.print(f"[bold]report[/]  {path}", soft_wrap=True)
+
+
+@app.command(epilog=_examples("fedkd report runs/a", "fedkd report runs/a --out figure.html"))
+def report(
+    run_dir: Annotated[Path, typer.Argument(help="A run directory.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where it goes; by default RUN_DIR/report.html.")
+    ] = None,
+) -> None:
+    """Write a run's report anew: one HTML file that needs no other."""
+    from .report import render
+
+    Console(highlight=False).print(render([run_dir], out), soft_wrap=True)
+
+
+@app.command(
+    epilog=_examples(
+        "fedkd data data.alpha=0.1 clients=20",
+        "fedkd data data=mnist data.partitioner=shard --out shards.png",
+    )
+)
+def data(
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option(help="The picture: .png, .svg or .pdf.")] = Path(
+        "partition.png"
+    ),
+) -> None:
+    """Show how a data set is dealt to the clients, as a table and as a picture."""
+    from . import commands
+
+    commands.show_data(overrides or [], out, Console(highlight=False))
+
+
+@app.command(
+    "list",
+    epilog=_examples(
+        "fedkd list strategies", "fedkd list keys", "fedkd list experiments", "fedkd list models"
+    ),
+)
+def list_(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="strategies, objectives, models, data, clients, engines, partitioners, "
+            "experiments or keys"
+        ),
+    ],
+) -> None:
+    """List what can be chosen, with parameters and defaults."""
+    from .listing import show
+
+    show(what, Console(highlight=False))
+
+
+def main() -> None:
+    """Run the command line."""
+    # Read when flwr and ray are imported, so before any command: a simulator phones nobody.
+    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    app()

@@ -1,0 +1,180 @@
+"""What the commands of `fedkd.cli` do; imported only once a command has been chosen."""
+
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.table import Table
+
+from .callbacks.progress import Progress
+from .config import RunConfig
+from .engine import shared_ray
+from .errors import ConfigError, FedkdError
+from .overrides import compose, sweep, sweep_names
+from .result import RunResult
+from .runner import run
+
+if TYPE_CHECKING:
+    from .data import Federation
+
+SHOWN_CLIENTS, SHOWN_CLASSES = 20, 20
+"""Rows and columns of the class table of ``fedkd data``."""
+
+
+def run_one(overrides: list[str], console: Console) -> None:
+    """Run one configuration and print what came out."""
+    config = compose(overrides)
+    config = replace(config, run_dir=config.run_dir or str(default_run_dir(config)))
+    print_summary(run(config, callbacks=[Progress()]), console)
+
+
+def dry_run(overrides: list[str], multirun: bool, console: Console) -> None:
+    """Print what the run, or each run of a sweep, would cost."""
+    from .plan import plan
+
+    runs = sweep(overrides) if multirun else [overrides]
+    for name, config in zip(sweep_names(runs), [compose(one) for one in runs], strict=True):
+        if len(runs) > 1:
+            console.print(f"\n[bold]{escape(name)}[/]")
+        plan(config).show(console)
+
+
+def run_sweep(overrides: list[str], console: Console) -> None:
+    """Run every combination in a folder of its own, then compare them.
+
+    A run that fails does not stop the others; the command then ends with its exit code.
+    """
+    from .report import compare
+
+    runs = sweep(overrides)
+    configs = [compose(one) for one in runs]  # all of them, before the first one starts
+    folder = Path(configs[0].run_dir or Path("runs", f"{time.strftime('%Y%m%d-%H%M%S')}-sweep"))
+    finished, codes = [], []
+    progress = Console(stderr=True)
+    with ExitStack() as stack:
+        on_ray = [config.engine for config in configs if config.engine.name == "ray"]
+        if on_ray:
+            stack.enter_context(shared_ray(on_ray[0]))
+        for i, (name, config) in enumerate(zip(sweep_names(runs), configs, strict=True), 1):
+            progress.print(f"[bold]run {i} of {len(runs)}[/]: {escape(name)}", highlight=False)
+            try:
+                result = run(replace(config, run_dir=str(folder / name)), callbacks=[Progress()])
+                finished.append(result.run_dir)
+            except FedkdError as error:
+                typer.echo(f"error: {name}: {error}", err=True)
+                codes.append(error.exit_code)
+    if finished:
+        report = compare(finished, console, folder / "report.html")
+        print_facts({"runs": folder, "report": report}, console)
+    if codes:
+        typer.echo(f"error: {len(codes)} of {len(runs)} runs failed", err=True)
+        raise typer.Exit(max(codes))
+
+
+def default_run_dir(config: RunConfig) -> Path:
+    """Return ``runs/<time>-<strategy>-<data>``, numbered if that is taken."""
+    words = [config.strategy["name"], config.data.name]
+    names = [str(word).rpartition(":")[-1] or "run" for word in words]
+    stem = "-".join([time.strftime("%Y%m%d-%H%M%S"), names[0], Path(names[1]).name])
+    path, number = Path("runs", stem), 2
+    while path.exists():
+        path, number = Path("runs", f"{stem}-{number}"), number + 1
+    return path
+
+
+def print_summary(result: RunResult, console: Console) -> None:
+    """Print the headline of a finished run."""
+    summary = result.summary
+    facts: dict[str, object] = {
+        "run": f"{summary['strategy']} on {summary['data']}: {summary['clients']} clients, "
+        f"{summary['rounds']} rounds, engine {summary['engine']}",
+        "ALMA local": _alma(summary["alma_local"]),
+        "ALMA global": _alma(summary["alma_global"]),
+        "exchanged": f"{decimal(summary['bytes_up'])} up, {decimal(summary['bytes_down'])} down, "
+        f"{summary['rejected']} replies rejected",
+        "time": f"{summary['seconds']['total']:.1f} s",
+        "digest": summary["digest"][:16],
+        "run_dir": result.run_dir,
+    }
+    report = result.run_dir / "report.html"
+    print_facts(facts | ({"report": report} if report.exists() else {}), console)
+
+
+def print_facts(facts: dict[str, object], console: Console) -> None:
+    """Print names and values, one a line; long paths are not broken, so they can be copied."""
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        console.print(f"[bold]{name:<{width}}[/]  {escape(str(value))}", soft_wrap=True)
+
+
+def _alma(values: dict[str, float | None]) -> str:
+    """Return last and spread, with the best round beside them, in percent."""
+    if values["last"] is None:
+        return "not evaluated"
+    last, std, best = (100 * (values[name] or 0.0) for name in ("last", "std", "best"))
+    return f"{last:.1f} % ± {std:.1f} over clients (best round {best:.1f} %)"
+
+
+def show_data(overrides: list[str], out: Path, console: Console) -> None:
+    """Print who holds which samples, and draw it to `out`."""
+    from .data import build_federation, draw_partition, prepare
+
+    config = compose(overrides)
+    corpus = prepare(config.data.name)
+    other = prepare(config.transfer.data, key="transfer.data") if config.transfer.data else None
+    with TemporaryDirectory() as scratch:
+        federation = build_federation(config, corpus, other, Path(scratch))
+        _print_partition(federation, console)
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            draw_partition(federation, out)
+        except (OSError, ValueError) as error:
+            raise ConfigError("--out", out, str(error).splitlines()[0]) from error
+    print_facts({"picture": out}, console)
+
+
+def _print_partition(federation: "Federation", console: Console) -> None:
+    sizes = federation.sizes
+    counts = federation.histograms
+    held = (counts > 0).sum(axis=1)
+
+    def spread(values: np.ndarray) -> str:
+        return f"{values.min():.0f} / {np.median(values):g} / {values.max():.0f}"
+
+    facts: dict[str, object] = {
+        "data": f"{federation.corpus.name}, {federation.classes} classes, shape {federation.shape}",
+        "clients": federation.clients,
+        "samples per client": f"{spread(sizes)} (min / median / max)",
+        "classes per client": spread(held),
+        "transfer samples": federation.transfer_size,
+        "test samples": len(federation.corpus.y_test),
+    }
+    print_facts(facts, console)
+    console.print(_class_table(federation, counts))
+    if federation.clients > SHOWN_CLIENTS:
+        console.print(f"... and {federation.clients - SHOWN_CLIENTS} more clients", style="dim")
+
+
+def _class_table(federation: "Federation", counts: np.ndarray) -> Table:
+    """Return samples by client and class; the main class only, where classes are many."""
+    from .data import partition_table
+
+    table = Table(box=None, pad_edge=False)
+    many = federation.classes > SHOWN_CLASSES
+    names = ["main class", "share"] if many else federation.class_names
+    for title in ["client", "samples", "classes", *names]:
+        table.add_column(escape(title), justify="right", overflow="ellipsis")
+    for row in partition_table(federation)[:SHOWN_CLIENTS]:
+        main = [row["main_class"], f"{row['main_share']:.0%}"]
+        each = [f"{count:.0f}" if count else "." for count in counts[row["client"]]]
+        cells = [row["client"], row["samples"], row["classes"], *(main if many else each)]
+        table.add_row(*(escape(str(cell)) for cell in cells))
+    return table

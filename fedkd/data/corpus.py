@@ -1,0 +1,101 @@
+"""A decoded data set: memory-mapped arrays on disk that every worker process opens at no cost."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+
+class Corpus:
+    """A decoded data set.
+
+    Attributes
+    ----------
+    path : Path
+        Its directory; `Corpus.open` on another process maps the same pages.
+    name : str
+    x_train, x_test : ndarray, memory-mapped
+        uint8 images ``[n, h, w]`` or ``[n, h, w, c]``, or float32 features as given ``[n, ...]``.
+    y_train, y_test : ndarray of int64, memory-mapped
+        Classes 0..C-1, ``[n]``.
+    classes : int
+    class_names : list of str
+    shape : tuple of int
+        What a model receives, channels first: ``(1, 28, 28)``, ``(3, 32, 32)``, ``(features,)``.
+    defaults : dict
+        ``transfer_size``, and ``samples_per_client`` where the data set has one.
+    mean, std : list of float or None
+        Per channel over the training split, of pixels scaled to [0, 1]; None for features.
+    """
+
+    def __init__(self, path: Path) -> None:
+        meta = json.loads((path / "meta.json").read_text())
+        self.path = path
+        self.name: str = meta["name"]
+        self.class_names: list[str] = meta["class_names"]
+        self.shape: tuple[int, ...] = tuple(meta["shape"])
+        self.defaults: dict[str, int] = meta["defaults"]
+        self.mean: list[float] | None = meta["mean"]
+        self.std: list[float] | None = meta["std"]
+        self.x_train, self.y_train = _mapped(path, "x_train"), _mapped(path, "y_train")
+        self.x_test, self.y_test = _mapped(path, "x_test"), _mapped(path, "y_test")
+
+    @classmethod
+    def open(cls, path: Path | str) -> "Corpus":
+        """Open a directory that `prepare` made."""
+        return cls(Path(path))
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    def labels(self, split: str) -> NDArray[np.int64]:
+        """Return the labels of ``"train"`` or ``"test"``, shape [n], memory-mapped."""
+        return {"train": self.y_train, "test": self.y_test}[split]
+
+    def tensor(
+        self, split: str, indices: ArrayLike | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gather samples as a model takes them.
+
+        Parameters
+        ----------
+        split : {"train", "test"}
+        indices : array of int, shape [n], optional
+            Which samples, in this order; default all.
+
+        Returns
+        -------
+        x : float32 tensor, shape [n, *shape]
+            Images are scaled to [0, 1] and standardised per channel with `mean` and `std`.
+        y : int64 tensor, shape [n]
+        """
+        stored = {"train": self.x_train, "test": self.x_test}[split]
+        rows = slice(None) if indices is None else np.asarray(indices, dtype=np.int64)
+        x = torch.from_numpy(np.array(stored[rows]))
+        y = torch.from_numpy(np.array(self.labels(split)[rows]))
+        if self.mean is not None:
+            x = x.movedim(-1, 1) if x.ndim == 4 else x.unsqueeze(1)
+        # torch's own memory is 64-byte aligned and numpy's is not: what BLAS adds up in which
+        # order may depend on it.
+        out = torch.empty(x.shape, dtype=torch.float32).copy_(x)
+        if self.mean is not None:
+            channel = (1, -1, 1, 1)
+            mean, std = torch.tensor(self.mean), torch.tensor(self.std)
+            out.div_(255).sub_(mean.view(channel)).div_(std.view(channel))
+        return out, torch.empty_like(y).copy_(y)
+
+    def columns(self, split: str) -> pa.Table:
+        """Return the other scalar columns as given, one row a sample, for natural partitions."""
+        return pq.read_table(self.path / f"columns_{split}.parquet")
+
+
+def _mapped(path: Path, name: str) -> NDArray[Any]:
+    mapped: NDArray[Any] = np.load(path / f"{name}.npy", mmap_mode="r")
+    return mapped

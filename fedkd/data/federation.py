@@ -1,0 +1,148 @@
+"""The data of one run: which samples each client trains on, the transfer set, the test split."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .corpus import Corpus
+from .sampling import balanced
+
+_TEST_SEED = 0  # the evaluation subset is the same in every run
+
+
+@dataclass(frozen=True)
+class Federation:
+    """A data set dealt to clients; small enough to open in every worker process.
+
+    Tensors are gathered afresh on every call: callers keep what they reuse.
+
+    Attributes
+    ----------
+    corpus, transfer_corpus : Corpus
+        Where the clients' and the transfer samples come from (often the same).
+    path : Path
+        The ``split.npz`` that says who holds what.
+    """
+
+    corpus: Corpus
+    transfer_corpus: Corpus
+    path: Path
+
+    @classmethod
+    def open(cls, locator: dict[str, Any]) -> "Federation":
+        """Open what `locator` of a federation names, in this or another process.
+
+        Parameters
+        ----------
+        locator : dict
+            ``{"corpus": path, "transfer": path or None, "split": path}``, JSON-ready.
+        """
+        corpus = Corpus.open(locator["corpus"])
+        other = locator.get("transfer")
+        return cls(corpus, Corpus.open(other) if other else corpus, Path(locator["split"]))
+
+    @property
+    def locator(self) -> dict[str, str | None]:
+        """What `open` takes, JSON-ready."""
+        other = None if self.transfer_corpus is self.corpus else str(self.transfer_corpus.path)
+        return {"corpus": str(self.corpus.path), "transfer": other, "split": str(self.path)}
+
+    @cached_property
+    def _split(self) -> dict[str, NDArray[np.int64]]:
+        with np.load(self.path, allow_pickle=False) as file:
+            return dict(file)
+
+    def _rows(self, part: str, client: int) -> NDArray[np.int64]:
+        if not 0 <= client < self.clients:
+            raise IndexError(f"client {client} of {self.clients}")
+        start, stop = self._split[f"{part}_offsets"][client : client + 2]
+        return self._split[part][start:stop]
+
+    @property
+    def clients(self) -> int:
+        """Number of clients."""
+        return len(self._split["train_offsets"]) - 1
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.corpus.classes
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes."""
+        return self.corpus.class_names
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample, channels first."""
+        return self.corpus.shape
+
+    @property
+    def samples_per_client(self) -> int | None:
+        """The equal partition size in force, or None."""
+        return int(self._split["samples_per_client"]) or None
+
+    @property
+    def transfer_size(self) -> int:
+        """Number of transfer samples."""
+        return len(self._split["transfer"])
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Samples of each client's partition, training and validation together, shape [N]."""
+        return np.diff(self._split["train_offsets"]) + np.diff(self._split["validation_offsets"])
+
+    def indices(self, client: int) -> NDArray[np.int64]:
+        """Return the client's training samples as ascending indices into the train split."""
+        return self._rows("train", client)
+
+    def client(self, client: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the client's training data: x float32 [n, *shape], y int64 [n]."""
+        return self.corpus.tensor("train", self._rows("train", client))
+
+    def validation(self, client: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the client's held-out data, possibly none: x float32 [n, *shape], y int64 [n]."""
+        return self.corpus.tensor("train", self._rows("validation", client))
+
+    def histogram(self, client: int) -> NDArray[np.float64]:
+        """Return the client's class counts over its whole partition, shape [classes]."""
+        return self.histograms[client]
+
+    @property
+    def histograms(self) -> NDArray[np.float64]:
+        """Class counts of all clients, shape [N, classes]."""
+        return self._split["histogram"].astype(np.float64)
+
+    def transfer(self) -> torch.Tensor:
+        """Return the transfer samples, x float32 [U, *shape]."""
+        return self.transfer_corpus.tensor("train", self._split["transfer"])[0]
+
+    def transfer_labels(self) -> torch.Tensor:
+        """Return their labels, int64 [U]; only methods with ``transfer.labelled`` may look."""
+        return torch.tensor(self.transfer_corpus.y_train[self._split["transfer"]])
+
+    def test(self, samples: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the official test split, or a class-balanced subset that is always the same.
+
+        Parameters
+        ----------
+        samples : int, optional
+            Size of the subset; None or more than there are = the whole split.
+
+        Returns
+        -------
+        x : float32 tensor, shape [n, *shape]
+        y : int64 tensor, shape [n]
+        """
+        rows = None if samples is None else balanced(self.corpus.y_test, samples, _TEST_SEED)
+        return self.corpus.tensor("test", rows)
+
+    def test_counts(self) -> NDArray[np.float64]:
+        """Return the class counts of the whole test split, shape [classes]."""
+        return np.bincount(self.corpus.y_test, minlength=self.classes).astype(np.float64)

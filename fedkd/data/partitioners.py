@@ -1,0 +1,94 @@
+"""Which flwr-datasets partitioner ``data.partitioner`` means, and its arguments."""
+
+import inspect
+import pkgutil
+from typing import Any
+
+from flwr_datasets import partitioner as flower
+
+from ..config import RunConfig
+from ..errors import ConfigError
+from ..rng import SERVER, stream
+
+KEY = "data.partitioner"
+
+SHORT_NAMES: dict[str, type[flower.Partitioner] | None] = {
+    "auto": None,
+    "iid": flower.IidPartitioner,
+    "dirichlet": flower.DirichletPartitioner,
+    "pathological": flower.PathologicalPartitioner,
+    "shard": flower.ShardPartitioner,
+}
+"""Names that ``data.partitioner`` knows; ``auto`` chooses by alpha and samples_per_client."""
+
+_TWO_CLASSES = {
+    "pathological": {"num_classes_per_partition": 2},
+    "shard": {"num_shards_per_partition": 2},
+}
+
+
+def choose(
+    config: RunConfig, each: int | None
+) -> tuple[str, type[flower.Partitioner], dict[str, Any]]:
+    """Return name, class and the user's parameters of the partitioner in ``data.partitioner``."""
+    node = dict(config.data.partitioner)
+    name = str(node.pop("name", "auto"))
+    if "_target_" in node:
+        target = str(node.pop("_target_"))
+        return target, _locate(target), node
+    if name not in SHORT_NAMES:
+        problem = "no such partitioner (any other one: data.partitioner._target_=module.Class)"
+        raise ConfigError(KEY, name, problem, SHORT_NAMES)
+    if name == "auto":
+        alpha = node.get("alpha", config.data.alpha)
+        name = "iid" if alpha is None else "dirichlet"
+        if alpha is None:
+            node.pop("alpha", None)
+        elif each is not None:
+            return name, flower.InnerDirichletPartitioner, node
+    kind = SHORT_NAMES[name]
+    assert kind is not None  # only auto's is
+    return name, kind, node
+
+
+def _locate(target: str) -> type[flower.Partitioner]:
+    allowed = [f"flwr_datasets.partitioner.{name}" for name in flower.__all__]
+    try:
+        found = pkgutil.resolve_name(target)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{KEY}._target_", target, f"not found ({error})", allowed) from error
+    if not (inspect.isclass(found) and issubclass(found, flower.Partitioner)):
+        problem = "must be a class that subclasses flwr_datasets.partitioner.Partitioner"
+        raise ConfigError(f"{KEY}._target_", target, problem)
+    return found
+
+
+def parameters(kind: type) -> dict[str, inspect.Parameter]:
+    """Return what the constructor of `kind` takes."""
+    return dict(inspect.signature(kind).parameters)
+
+
+def keywords(
+    config: RunConfig, name: str, kind: type, given: dict[str, Any], each: int | None
+) -> dict[str, Any]:
+    """Return the constructor's arguments: the user's, and what the run knows for the others."""
+    accepted = parameters(kind)
+    for key, value in given.items():
+        if key not in accepted:
+            raise ConfigError(f"{KEY}.{key}", value, "unknown key", accepted)
+    known: dict[str, Any] = {
+        "num_partitions": config.clients,
+        "partition_by": "label",
+        "seed": stream(config.seed, SERVER, 0, "partition") % 2**32,
+        "min_partition_size": config.data.min_partition_size,
+        "alpha": config.data.alpha,
+        "partition_sizes": None if each is None else [each] * config.clients,
+    }
+    if "shard_size" not in given:
+        known |= _TWO_CLASSES.get(name, {})
+    chosen = {k: v for k, v in known.items() if k in accepted and v is not None} | given
+    for key, parameter in accepted.items():
+        if parameter.default is inspect.Parameter.empty and key not in chosen:
+            shown = "data.alpha" if key == "alpha" else f"{KEY}.{key}"
+            raise ConfigError(shown, None, f"{kind.__name__} needs a value")
+    return chosen

@@ -1,0 +1,61 @@
+"""The digest of a run: one hash over every client's final model and the server's arrays."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+State = Mapping[str, Tensor]
+
+
+def digest(clients: Iterable[State], server: State) -> str:
+    """Return the sha256 over (name, dtype, shape, little-endian bytes) of all arrays, as hex.
+
+    Parameters
+    ----------
+    clients : iterable of mapping
+        Each client's final state dict, in client order; within one, names are sorted.
+    server : mapping
+        The server's arrays.
+
+    Examples
+    --------
+    >>> digest([{"w": torch.zeros(2)}], {})[:12]
+    'd55c0c9bd96b'
+    """
+    sha = hashlib.sha256()
+    for state in (*clients, server):
+        for name in sorted(state):
+            array = np.ascontiguousarray(state[name].detach().cpu().numpy())
+            little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+            sha.update(f"{name}|{array.dtype.name}|{array.shape}|".encode())
+            sha.update(little.tobytes())
+        sha.update(b";")
+    return sha.hexdigest()
+
+
+def save_models(folder: Path, clients: Iterable[State], server: State) -> None:
+    """Write one safetensors file per client, and the server's arrays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for client, state in enumerate(clients):
+        save_file(_plain(state), folder / f"client_{client:05d}.safetensors")
+    save_file(_plain(server), folder / "server.safetensors")
+
+
+def load_model(folder: Path, client: int) -> dict[str, Tensor]:
+    """Return a client's final state dict."""
+    return load_file(folder / f"client_{client:05d}.safetensors")
+
+
+def digest_of(folder: Path) -> str:
+    """Recompute the digest from a run's ``models`` folder."""
+    files = sorted(folder.glob("client_*.safetensors"))
+    return digest(map(load_file, files), load_file(folder / "server.safetensors"))
+
+
+def _plain(state: State) -> dict[str, Tensor]:
+    return {name: torch.clone(tensor).contiguous() for name, tensor in state.items()}

@@ -1,0 +1,116 @@
+"""What a client distils from, and what a distillation objective is."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+_LOG_FLOOR = math.log(torch.finfo(torch.float32).tiny)
+
+
+@dataclass(frozen=True)
+class TeacherBatch:
+    """The teacher's knowledge of one batch.
+
+    Parameters
+    ----------
+    values : Tensor
+        ``[B, C]`` soft labels at temperature 1 (rows sum to 1), or logits.
+    kind : {"soft_labels", "logits"}
+        Which of the two.
+
+    Examples
+    --------
+    >>> TeacherBatch(torch.tensor([[0.8, 0.2, 0.0]])).probabilities(2.0)
+    tensor([[0.6667, 0.3333, 0.0000]])
+    """
+
+    values: torch.Tensor
+    kind: str = "soft_labels"
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("soft_labels", "logits"):
+            raise ValueError(f"kind={self.kind} must be soft_labels or logits")
+
+    def probabilities(self, temperature: float = 1.0) -> torch.Tensor:
+        """Return the teacher's softened probabilities.
+
+        Logits give ``softmax(z / T)``; soft labels give ``p ** (1 / T)``, renormalised, which is
+        the same thing, since ``log p`` are logits. A soft label of 0 stays exactly 0 at every
+        temperature.
+
+        Parameters
+        ----------
+        temperature : float
+            T, greater than 0.
+
+        Returns
+        -------
+        Tensor
+            ``[B, C]``, rows sum to 1.
+        """
+        if self.kind == "soft_labels" and temperature == 1:
+            return self.values
+        return (self._logits() / temperature).softmax(dim=-1)
+
+    def log_probabilities(self, temperature: float = 1.0) -> torch.Tensor:
+        """Return the logarithm of `probabilities`, finite also where they are 0.
+
+        Returns
+        -------
+        Tensor
+            ``[B, C]`` in nats; never under -87.3 (the logarithm of the smallest normal float32)
+            for soft labels, and never clipped for logits.
+        """
+        logarithm = (self._logits() / temperature).log_softmax(dim=-1)
+        return logarithm if self.kind == "logits" else logarithm.clamp_min(_LOG_FLOOR)
+
+    def _logits(self) -> torch.Tensor:
+        return self.values if self.kind == "logits" else self.values.log()
+
+
+class Objective:
+    """Base class of distillation objectives: ``(student_logits, teacher, batch) -> loss``.
+
+    An instance serves one client at a time. What it remembers it must forget in `start`, or a
+    client's result would depend on which client came before it.
+
+    Parameters
+    ----------
+    temperature : float
+        Softmax temperature of student and teacher, greater than 0.
+
+    Raises
+    ------
+    ValueError
+        If the temperature is not positive and finite.
+    """
+
+    def __init__(self, temperature: float = 1.0) -> None:
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"temperature={temperature} must be greater than 0 and finite")
+        self.temperature = float(temperature)
+
+    def __call__(
+        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Any = None
+    ) -> torch.Tensor:
+        """Return the scalar loss of one batch.
+
+        Parameters
+        ----------
+        student_logits : Tensor
+            ``[B, C]``, with gradient.
+        teacher : TeacherBatch
+            The same samples, without gradient.
+        batch : object, optional
+            The samples themselves, for objectives that look at them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define __call__")
+
+    def start(self, student: nn.Module) -> None:
+        """Begin a distil phase of `student`: called before its first batch."""
+
+    def progress(self, fraction: float) -> None:
+        """Hear before each batch which `fraction` of the phase, in [0, 1], is done."""

@@ -1,0 +1,113 @@
+"""What an engine is: a Flower ``Grid`` to talk to the clients, and a pool for fusion blocks."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from flwr.app import Message, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid
+
+from ..config import EngineConfig
+from ..flower import Run, new_run
+
+T = TypeVar("T")
+
+BLOCK = 256
+"""Samples in one fusion block: a constant, so that every engine adds up the same numbers in the
+same order and a teacher is bit-identical however many processes computed it."""
+
+AppFactory = Callable[[], ClientApp]
+"""Builds the ClientApp inside the process that will run it."""
+
+FIRST_NODE_ID = 1000
+"""Node id of client 0 in our own grids (Flower reserves 1 for the server)."""
+
+
+class BlockPool(ABC):
+    """Applies a function to blocks, wherever the engine computes."""
+
+    @abstractmethod
+    def map(self, function: Callable[[T], Any], blocks: Sequence[T]) -> list[Any]:
+        """Return ``[function(block) for block in blocks]``, in that order."""
+
+
+class InlineBlocks(BlockPool):
+    """Computes blocks in this process."""
+
+    def map(self, function: Callable[[T], Any], blocks: Sequence[T]) -> list[Any]:
+        """Return ``[function(block) for block in blocks]``."""
+        return [function(block) for block in blocks]
+
+
+Main = Callable[[Grid, BlockPool], None]
+"""The server's side of a run."""
+
+
+@dataclass
+class Engine(ABC):
+    """Runs a server's side against clients.
+
+    Parameters
+    ----------
+    factory : AppFactory
+        Builds the clients' app; called in each process that hosts clients.
+    sizes : list of int
+        Training samples of each client, for scheduling.
+    config : EngineConfig
+        Number of actors and so on.
+    """
+
+    factory: AppFactory
+    sizes: list[int]
+    config: EngineConfig
+
+    @abstractmethod
+    def run(self, main: Main) -> None:
+        """Call ``main(grid, blocks)`` with everything up, and take everything down after it."""
+
+
+class LocalGrid(Grid):
+    """The parts of Flower's ``Grid`` that our own grids share."""
+
+    def __init__(self, nodes: int) -> None:
+        self.nodes = nodes
+        self._run = new_run()
+
+    def set_run(self, run: Run) -> None:
+        """Set the run (there is one)."""
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        return self._run
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """Build a message."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Return the ids of all nodes."""
+        return range(FIRST_NODE_ID, FIRST_NODE_ID + self.nodes)
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Push messages and pull until every reply is there (a local grid loses none)."""
+        del timeout
+        waiting = set(self.push_messages(messages))
+        replies: list[Message] = []
+        while waiting:
+            for reply in self.pull_messages(waiting):
+                waiting.discard(reply.metadata.reply_to_message_id)
+                replies.append(reply)
+        return replies

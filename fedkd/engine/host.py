@@ -1,0 +1,51 @@
+"""Runs a ClientApp for the nodes that live in one process."""
+
+import traceback
+from collections.abc import Iterable
+
+import torch
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.common.constant import ErrorCode
+
+from ..flower import RUN_ID, stamp
+from .base import FIRST_NODE_ID, AppFactory
+
+
+class Host:
+    """The nodes of one process: their contexts live here from the first message to the last.
+
+    Parameters
+    ----------
+    factory : AppFactory
+        Builds the app.
+    clients : iterable of int
+        The client indices hosted here.
+    total : int
+        Number of clients in the whole run.
+    """
+
+    def __init__(self, factory: AppFactory, clients: Iterable[int], total: int) -> None:
+        self.app = factory()
+        self.contexts = {FIRST_NODE_ID + k: self._context(k, total) for k in clients}
+
+    @staticmethod
+    def _context(client: int, total: int) -> Context:
+        node = {"partition-id": client, "num-partitions": total}
+        return Context(RUN_ID, FIRST_NODE_ID + client, node, RecordDict(), {})
+
+    def handle(self, message: Message) -> Message:
+        """Return the app's reply, or an error reply with the cause and its traceback."""
+        try:
+            reply = self.app(message, self.contexts[message.metadata.dst_node_id])
+        except Exception as error:
+            # The first line is for people, the traceback below it for the log.
+            reason = f"{error or type(error).__name__}\n{traceback.format_exc()}"
+            code = ErrorCode.CLIENT_APP_RAISED_EXCEPTION
+            reply = Message(Error(code, reason), reply_to=message)
+        stamp(reply)
+        return reply
+
+
+def single_thread() -> None:
+    """Compute with one torch thread: sums then run in one order, whatever the machine."""
+    torch.set_num_threads(1)

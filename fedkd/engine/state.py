@@ -1,0 +1,91 @@
+"""Client state: what a client remembers between two messages.
+
+It is reached only through `ClientState`. `LiveState` keeps it as it is, in the process that hosts
+the client (inline and ray engines); `ContextState` carries it in Flower's ``Context.state``, which
+is how Flower's own backend and a real deployment do it.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from flwr.app import ArrayRecord, Context
+from torch import Tensor, nn
+
+
+@dataclass
+class Memory:
+    """One client's model and whatever tensors its method keeps beside it."""
+
+    model: nn.Module
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+
+Build = Callable[[], nn.Module]
+"""Builds the client's model as it was before the first round."""
+
+
+class ClientState(ABC):
+    """Loads a client's memory when a message comes in, and commits it when it is answered."""
+
+    @abstractmethod
+    def load(self, context: Context, build: Build) -> Memory:
+        """Return the memory of the context's client; `build` makes a first model."""
+
+    @abstractmethod
+    def commit(self, context: Context, memory: Memory) -> None:
+        """Keep the memory for the client's next message."""
+
+
+class LiveState(ClientState):
+    """Keeps memories in this process."""
+
+    def __init__(self) -> None:
+        self.memories: dict[int, Memory] = {}
+
+    def load(self, context: Context, build: Build) -> Memory:
+        """Return the memory, made on first use."""
+        node = context.node_id
+        if node not in self.memories:
+            self.memories[node] = Memory(build())
+        return self.memories[node]
+
+    def commit(self, context: Context, memory: Memory) -> None:
+        """Keep the memory as it is."""
+        self.memories[context.node_id] = memory
+
+
+class ContextState(ClientState):
+    """Keeps memories in ``Context.state``."""
+
+    def load(self, context: Context, build: Build) -> Memory:
+        """Return the memory read from the context."""
+        memory, records = Memory(build()), context.state.array_records
+        if "model" in records:
+            memory.model.load_state_dict(records["model"].to_torch_state_dict())
+        if "tensors" in records:
+            memory.tensors = dict(records["tensors"].to_torch_state_dict())
+        return memory
+
+    def commit(self, context: Context, memory: Memory) -> None:
+        """Write the memory to the context."""
+        context.state["model"] = state_record(memory.model)
+        context.state["tensors"] = ArrayRecord(dict(memory.tensors))
+
+
+def state_record(model: nn.Module) -> ArrayRecord:
+    """Return a model's state dict as a Flower record (on the CPU)."""
+    return ArrayRecord(model.state_dict())
+
+
+def load_record(model: nn.Module, record: ArrayRecord) -> None:
+    """Load a Flower record into a model, in place.
+
+    Means taken by Flower's strategies turn integer buffers (BatchNorm's step count) into floats;
+    they are cast back to what the model has.
+    """
+    own = model.state_dict()
+    with torch.no_grad():
+        for name, array in record.to_torch_state_dict().items():
+            own[name].copy_(array)

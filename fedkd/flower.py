@@ -1,0 +1,109 @@
+"""The one module that touches what Flower does not document (checked on flwr 1.41.0).
+
+- A ``Message`` can only be built in a process whose ``TaskIdentity`` is set, and a ``Grid`` has to
+  write the id of each pushed message into its metadata: `identity`, `stamp`.
+- Flower's simulation backend shuts down Ray when it ends, also a Ray that it did not start:
+  `run_in_flower` keeps it up.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
+from flwr.common.constant import SUPERLINK_NODE_ID
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+__all__ = ["RUN_ID", "Run", "identity", "new_run", "quiet", "run_in_flower", "stamp"]
+
+RUN_ID = 1
+
+
+def new_run() -> Run:
+    """Return the description of a run, as Flower's grids carry it."""
+    return Run.create_empty(run_id=RUN_ID)
+
+
+@contextmanager
+def identity() -> Iterator[None]:
+    """Let this process build messages, and restore its previous identity afterwards."""
+    names = ("_task_id", "_run_id", "_node_id")
+    before = {name: getattr(TaskIdentity, name) for name in names}
+    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, RUN_ID, SUPERLINK_NODE_ID
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(TaskIdentity, name, value)
+
+
+def stamp(message: Message) -> str:
+    """Give a message a fresh id, as a grid must when it is pushed."""
+    message_id = str(uuid4())
+    message.metadata.__dict__["_message_id"] = message_id
+    return message_id
+
+
+def run_in_flower(
+    main: Callable[[Grid], None], app: ClientApp, nodes: int, backend: dict[str, Any]
+) -> None:
+    """Call ``main(grid)`` as a ``ServerApp`` in Flower's own simulation backend.
+
+    Ray must be up, and stays up.
+
+    Parameters
+    ----------
+    main : callable
+        The server's side; runs in a thread that Flower starts.
+    app : ClientApp
+        What every node executes.
+    nodes : int
+        Number of simulated nodes.
+    backend : dict
+        Flower's backend configuration (``client_resources``, ``init_args``).
+    """
+    from flwr.simulation import run_simulation
+
+    server = ServerApp()
+
+    @server.main()
+    def serve(grid: Grid, context: Context) -> None:
+        del context
+        main(grid)
+
+    with quiet(), _ray_stays_up():
+        run_simulation(server, app, nodes, backend_config=backend)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Flower's announcements; what goes wrong reaches us as error replies."""
+    logger = logging.getLogger("flwr")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _ray_stays_up() -> Iterator[None]:
+    """Let Flower's backend end its actors but not Ray, which is not its own."""
+    from flwr.server.superlink.fleet.vce.backend.raybackend import RayBackend
+
+    def terminate(backend: RayBackend) -> None:
+        if backend.pool is not None:
+            backend.pool.terminate_all_actors()
+
+    original = RayBackend.terminate
+    RayBackend.terminate = terminate  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        RayBackend.terminate = original  # type: ignore[method-assign]

@@ -1,0 +1,103 @@
+"""What a class or a field accepts: read it off type hints, check values, say it in plain words."""
+
+import inspect
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+_SPOKEN: dict[Any, str] = {
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    NoneType: "null",
+    None: "null",
+}
+
+
+_ACCEPTED: dict[Any, Any] = {
+    int: int,
+    float: (int, float),
+    bool: bool,
+    str: str,
+    NoneType: NoneType,
+    None: NoneType,
+}
+
+
+def fits(value: object, hint: Any) -> bool:
+    """Say whether a configuration value can be used where `hint` is asked for.
+
+    Configuration values are None, bool, int, float, str, lists and dicts. An integer passes for a
+    float, a bool never passes for a number. A hint that no configuration value could be checked
+    against (a class of the plug-in's own) accepts everything: its constructor has the last word.
+
+    Examples
+    --------
+    >>> fits(3, float), fits(True, int), fits("x", float | None), fits(None, float | None)
+    (True, False, False, True)
+    """
+    hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    kind = get_origin(hint) or hint
+    if kind in (Union, UnionType):
+        return any(fits(value, option) for option in get_args(hint))
+    if kind is Literal:
+        return any(value == option and type(value) is type(option) for option in get_args(hint))
+    if kind in _ACCEPTED:
+        return isinstance(value, _ACCEPTED[kind]) and (kind is bool or not isinstance(value, bool))
+    if isinstance(kind, type) and issubclass(kind, Mapping):
+        return isinstance(value, Mapping)
+    if isinstance(kind, type) and issubclass(kind, Collection | Iterable):
+        return isinstance(value, Collection) and not isinstance(value, str | Mapping)
+    return True
+
+
+def spoken(hint: Any) -> str:
+    """Return what `hint` allows, as the end of the sentence "must be ...".
+
+    Examples
+    --------
+    >>> spoken(int), spoken(float | None), spoken(Literal["mean", "sum"])
+    ('an integer', 'a number or null', "one of 'mean', 'sum'")
+    """
+    kind = get_origin(hint) or hint
+    if kind in (Union, UnionType):
+        return " or ".join(dict.fromkeys(spoken(option) for option in get_args(hint)))
+    if kind is Literal:
+        return "one of " + ", ".join(repr(option) for option in get_args(hint))
+    if isinstance(kind, type) and kind not in _SPOKEN:
+        if issubclass(kind, Mapping):
+            return "a mapping such as {name: value}"
+        if issubclass(kind, Collection | Iterable):
+            return "a list such as [1, 2]"
+    return _SPOKEN.get(kind, getattr(kind, "__name__", str(kind)))
+
+
+def signature(cls: type) -> dict[str, inspect.Parameter]:
+    """Return the keyword parameters of `cls`, annotations resolved as far as they can be."""
+    found: dict[str, inspect.Parameter] = {}
+    for owner in cls.__mro__:
+        if owner is object or not {"__init__", "__signature__"} & set(vars(owner)):
+            continue
+        is_open = False
+        for parameter in _own_parameters(owner):
+            if parameter.kind is parameter.VAR_KEYWORD:
+                is_open = True
+            elif parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                found.setdefault(parameter.name, parameter)
+        if not is_open:
+            break
+    return found
+
+
+def _own_parameters(owner: type) -> Iterator[inspect.Parameter]:
+    if "__signature__" in vars(owner):  # a class that speaks for another, such as an adapter
+        yield from inspect.signature(owner).parameters.values()
+        return
+    init = vars(owner)["__init__"]
+    try:
+        hints = get_type_hints(init)
+    except (NameError, TypeError):  # names that only a type checker imports
+        hints = {}
+    for parameter in list(inspect.signature(init).parameters.values())[1:]:
+        yield parameter.replace(annotation=hints.get(parameter.name, inspect.Parameter.empty))

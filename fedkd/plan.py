@@ -1,0 +1,203 @@
+"""What a run would cost, for ``fedkd run --dry-run``: bytes, memory and a rough time."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from statistics import mean, median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+from torch import nn
+
+from . import runner
+from .config import RunConfig
+from .data import Federation
+from .engine.cluster import cores
+from .models import build, deal, model_name
+from .rng import scoped
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One architecture: its parameters, and what it takes on one CPU thread."""
+
+    parameters: int
+    step: float
+    """seconds of one training step of ``fit.batch_size`` samples"""
+    predict: float
+    """seconds per predicted sample"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The expected cost of a run; bytes are payload, without headers."""
+
+    config: RunConfig
+    cohort: int
+    """clients of each round"""
+    sizes: list[int]
+    """training samples of each client"""
+    transfer: int
+    """transfer samples of each round"""
+    bytes_up: int
+    """per round"""
+    bytes_down: int
+    """per round"""
+    bytes_models: int
+    bytes_data: int
+    bytes_knowledge: int
+    """one round's uploads and teachers at the server"""
+    seconds: float
+    """all rounds, without start-up"""
+    workers: int
+    architectures: dict[str, Cost]
+
+    def show(self, console: Console) -> None:
+        """Print the plan."""
+        config, sizes = self.config, self.sizes
+        table = Table.grid(padding=(0, 2))
+        up, down, both = self.bytes_up, self.bytes_down, self.bytes_up + self.bytes_down
+        table.add_row("clients", f"{self.cohort} of {config.clients} a round")
+        table.add_row("samples", f"{min(sizes)} to {max(sizes)} a client, {self.transfer} transfer")
+        for name, cost in self.architectures.items():
+            table.add_row("model", f"{name}: {cost.parameters:,} parameters")
+        table.add_row("a round", f"{decimal(up)} up, {decimal(down)} down")
+        table.add_row(f"{config.rounds} rounds", f"{decimal(both * config.rounds)} up and down")
+        table.add_row(
+            "memory",
+            f"{decimal(self.bytes_models)} models, {decimal(self.bytes_data)} data, "
+            f"{decimal(self.bytes_knowledge)} knowledge",
+        )
+        threads = "1 worker" if self.workers == 1 else f"{self.workers} workers"
+        table.add_row("time", f"about {_duration(self.seconds)} on {threads}")
+        console.print(f"[bold]{config.strategy['name']} on {config.data.name}[/]: dry run")
+        console.print(table)
+        console.print("The time is rough: one training step, measured here, times their number.")
+
+
+def plan(config: RunConfig) -> Plan:
+    """Return what a run of `config` would cost; nothing is trained and no run directory made.
+
+    Everything is checked and prepared as for the run itself, so most mistakes show here.
+
+    Raises
+    ------
+    ConfigError
+        If the run could not start.
+    """
+    with TemporaryDirectory() as scratch:
+        ready = runner._prepare(config, Path(scratch), runner.Objects())
+        return _estimate(ready.config, ready.federation, ready.strategy.exchange)
+
+
+def _estimate(config: RunConfig, federation: Federation, exchange: str | None) -> Plan:
+    specs = {model_name(spec): spec for spec in deal(config.model, config.clients)}
+    names = [model_name(spec) for spec in deal(config.model, config.clients)]
+    costs = {name: _measure(config, federation, spec) for name, spec in specs.items()}
+    sizes = [len(federation.indices(client)) for client in range(config.clients)]
+    tests = config.evaluate.samples or len(federation.corpus.y_test)
+    transfer = config.transfer.per_round or federation.transfer_size
+    models = sum(4 * costs[name].parameters for name in names)
+    payload = _payload(exchange, transfer, federation.classes, models // config.clients)
+    cohort = max(1, round(config.fraction * config.clients))
+    labelled = 0 if exchange in (None, "parameters") else transfer
+    work = mean(
+        _work(config, costs[name], size, labelled) + costs[name].predict * tests
+        for name, size in zip(names, sizes, strict=True)
+    )
+    workers = 1 if config.engine.name == "inline" else config.engine.actors or cores()
+    return Plan(
+        config=config,
+        cohort=cohort,
+        sizes=sizes,
+        transfer=transfer,
+        bytes_up=cohort * payload,
+        bytes_down=cohort * payload,
+        bytes_models=models,
+        bytes_data=int(federation.corpus.x_train.nbytes + federation.corpus.x_test.nbytes),
+        bytes_knowledge=2 * cohort * payload,
+        seconds=work * cohort * config.rounds / min(workers, cores(), cohort),
+        workers=workers,
+        architectures=costs,
+    )
+
+
+def _payload(exchange: str | None, transfer: int, classes: int, parameters: int) -> int:
+    """Return the bytes that one client uploads, and gets back, in a round (float32)."""
+    return {
+        None: 0,
+        "parameters": parameters,
+        "class_knowledge": 4 * classes * classes,
+    }.get(exchange, 4 * transfer * classes)
+
+
+def _work(config: RunConfig, cost: Cost, samples: int, transfer: int) -> float:
+    """Return the seconds of one client's round: fit, label the transfer samples, distil."""
+    fit = config.fit.epochs * ceil(samples / config.fit.batch_size)
+    distil = config.distil.epochs * transfer / config.fit.batch_size
+    return (fit + distil) * cost.step + transfer * cost.predict
+
+
+def _measure(config: RunConfig, federation: Federation, spec: Any) -> Cost:
+    """Time one training step, and prediction, of an architecture on one thread."""
+    with scoped(0), _one_thread():
+        model = build(spec, federation.shape, federation.classes)
+        x = torch.randn(config.fit.batch_size, *federation.shape)
+        y = torch.randint(federation.classes, (len(x),))
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+
+        def step() -> None:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+
+        many = torch.randn(256, *federation.shape)
+
+        def predict() -> None:
+            with torch.no_grad():
+                model(many)
+
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        return Cost(parameters, _timed(step), _timed(predict) / len(many))
+
+
+def _timed(call: Any, repeats: int = 7) -> float:
+    """Return the median seconds of a call, the first two (allocation, caches) left out."""
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - started)
+    return median(seconds[2:])
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute as the workers do, which use one thread each."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _duration(seconds: float) -> str:
+    """Return seconds as people say them.
+
+    Examples
+    --------
+    >>> _duration(0.4), _duration(75), _duration(9000)
+    ('1 second', '75 seconds', '2.5 hours')
+    """
+    if seconds < 120:
+        whole = max(1, round(seconds))
+        return f"{whole} second{'s' * (whole > 1)}"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"

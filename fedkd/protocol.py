@@ -1,0 +1,123 @@
+"""What a strategy is to the rest of fedkd: it is handed a plan for a round and reports an outcome."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from flwr.app import ArrayRecord, ConfigRecord
+from torch import Tensor
+
+from .engine import BlockPool, Fleet, Reply
+from .errors import RunError
+from .knowledge import KnowledgeStack
+
+Metrics = dict[int, dict[str, float]]
+
+
+@dataclass
+class RoundPlan:
+    """What a strategy is given for one round."""
+
+    number: int
+    cohort: list[int]
+    """clients of this round, ascending"""
+    fleet: Fleet
+    blocks: BlockPool
+    classes: int
+    temperature: float
+    sample_ids: Tensor
+    """``[samples]`` int64: the round's transfer samples"""
+    all_samples: bool
+    """True where those are the whole transfer set"""
+    evaluate: int | None
+    """test samples to measure on in this round (0 = all), or None"""
+    seed: int
+    """the server's stream for this round"""
+    labels: Tensor | None = None
+    """``[samples]`` labels of the transfer samples, if methods may see them"""
+
+    def options(self, **more: Any) -> ConfigRecord:
+        """Return a message's configuration."""
+        return ConfigRecord({"round": self.number, **more})
+
+    def evaluation(self) -> dict[str, int]:
+        """Return the option that asks a client to evaluate, if this round does."""
+        return {} if self.evaluate is None else {"evaluate": self.evaluate}
+
+
+@dataclass
+class Outcome:
+    """What a strategy reports of one round."""
+
+    changed: set[int] = field(default_factory=set)
+    """clients whose model changed"""
+    metrics: Metrics = field(default_factory=dict)
+    """numbers per client; ``local`` and ``global`` where it was evaluated"""
+    rejected: dict[int, str] = field(default_factory=dict)
+    """clients whose reply was not used, and why"""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """wall-clock seconds per phase"""
+    scalars: dict[str, float] = field(default_factory=dict)
+    """extra columns of the rounds table"""
+    weights: tuple[list[int], Tensor] | None = None
+    """mixing weights, if the method has them"""
+    knowledge: KnowledgeStack | None = None
+
+    def take(self, replies: Iterable[Reply]) -> list[Reply]:
+        """Note every client's numbers and losses; return the replies that have content."""
+        answered = []
+        for reply in replies:
+            if reply.content is None:
+                self.rejected[reply.client] = reply.error or "no reply"
+                continue
+            self.changed.add(reply.client)
+            numbers = reply.content.metric_records.get("metrics") or {}
+            self.metrics.setdefault(reply.client, {}).update(numbers)  # type: ignore[arg-type]
+            answered.append(reply)
+        return answered
+
+    def survivors(self, found: list[Any], phase: str) -> None:
+        """End the run if a phase has nobody left, with the first cause."""
+        if not found:
+            cause = next(iter(self.rejected.values()), "no replies")
+            raise RunError(f"every client failed in {phase}; the first: {cause}")
+
+
+class Strategy(ABC):
+    """The server's side of a method.
+
+    Attributes
+    ----------
+    exchange : str or None
+        What clients upload: ``"soft_labels"``, ``"logits"``, ``"parameters"``, or None.
+    objective : str
+        The distillation loss that ``objective=auto`` stands for.
+    state : dict of str to Tensor
+        What the method remembers from round to round, by client index where it is per client.
+    """
+
+    exchange: str | None = None
+    objective: str = "kl"
+    needs_labels: ClassVar[bool] = False
+    homogeneous: ClassVar[bool] = False
+    """True where all clients must have one architecture"""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Tensor] = {}
+
+    @abstractmethod
+    def round(self, plan: RoundPlan) -> Outcome:
+        """Run one round."""
+
+    def start(self, fleet: Fleet) -> None:
+        """Prepare before the first round."""
+        del fleet
+
+    def arrays(self) -> dict[str, Tensor]:
+        """Return the server's own arrays (part of the run's digest)."""
+        return dict(self.state)
+
+    def broadcast(self) -> ArrayRecord | None:
+        """Return the model that every client has from the server, if the method is of that kind."""
+        return None

@@ -1,0 +1,122 @@
+"""The figures of a report. Each takes a run or runs and returns a matplotlib figure.
+
+Runs that differ only in their seed are one line or bar. Nothing here touches pyplot.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ..errors import ConfigError
+from .costs import time_figure, traffic_figure
+from .maps import partition_figure, weights_figure
+from .statistics import Group, Runs, as_groups
+from .style import INK, WIDTH, canvas, legend_below, look, short, styled
+
+__all__ = [
+    "client_distribution",
+    "learning_curves",
+    "neighbours_figure",
+    "partition_figure",
+    "time_figure",
+    "traffic_figure",
+    "weights_figure",
+]
+
+METRICS = ("local", "global")
+
+
+@styled
+def learning_curves(runs: Runs, metrics: Sequence[str] = METRICS) -> Figure:
+    """Draw ALMA against the round, an axes for each of `metrics` (``local``, ``global``).
+
+    The band is one standard deviation over seeds, or over clients where there is one seed.
+    """
+    groups = as_groups(runs)
+    figure, axes = canvas(WIDTH * len(metrics), 3.4, columns=len(metrics))
+    for panel, metric in zip(axes, metrics, strict=True):
+        for index, group in enumerate(groups):
+            _curve(panel, group, f"alma_{metric}", index, scale=100)
+        panel.set_ylabel(f"ALMA {metric} (%)")
+        low, high = panel.get_ylim()
+        panel.set_ylim(max(low, 0), min(high, 101))
+    if len(groups) > 1:
+        legend_below(figure, axes[0])
+    return figure
+
+
+@styled
+def neighbours_figure(runs: Runs) -> Figure:
+    """Draw the effective number of neighbours against the round.
+
+    Raises
+    ------
+    ConfigError
+        If no run's strategy has mixing weights.
+    """
+    groups = as_groups(runs)
+    figure, (axes,) = canvas(WIDTH, 3.4)
+    for index, group in enumerate(groups):
+        _curve(axes, group, "effective_neighbours", index)
+    if not axes.lines:
+        raise ConfigError("strategy", groups[0].strategy, "the run has no effective neighbours")
+    axes.set(ylabel="effective neighbours (clients)", ylim=(0, None))
+    if len(groups) > 1:
+        legend_below(figure, axes)
+    return figure
+
+
+@styled
+def client_distribution(runs: Runs, metrics: Sequence[str] = METRICS) -> Figure:
+    """Draw each client's last accuracy as a dot, and the quartiles as a box, all seeds together."""
+    groups = as_groups(runs)
+    figure, axes = canvas(WIDTH, len(metrics) * (1.0 + 0.45 * len(groups)), rows=len(metrics))
+    for panel, metric in zip(axes, metrics, strict=True):
+        for index, group in enumerate(groups):
+            values = np.concatenate([run.values(metric)[1] for run in group.runs])
+            _box(panel, 100 * values[np.isfinite(values)], index)
+        labels = [short(group.label) for group in groups]
+        panel.set_yticks(*(range(len(groups)), labels) if len(groups) > 1 else ([],))
+        panel.set(ylim=(len(groups) - 0.4, -0.6), xlim=(-2, 102))
+        panel.set_xlabel(f"{metric} accuracy of a client's model (%)")
+        panel.grid(visible=False, axis="y")
+    return figure
+
+
+def _curve(axes: Axes, group: Group, column: str, index: int, scale: float = 1) -> None:
+    rounds, mean, spread = group.curve(column)
+    if not rounds.size:
+        return
+    mean, spread = scale * mean, scale * spread
+    style = look(index)
+    axes.plot(rounds, mean, label=group.label, marker="o", markersize=3, linewidth=1.6, **style)
+    low, high = np.maximum(mean - spread, 0), mean + spread
+    if scale == 100:
+        high = np.minimum(high, 100)
+    axes.fill_between(rounds, low, high, color=style["color"], alpha=0.13, linewidth=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("round")
+
+
+def _box(axes: Axes, values: np.ndarray, index: int) -> None:
+    colour = look(index)["color"]
+    if values.size <= 400:
+        # Golden-ratio steps spread the dots without drawing random numbers.
+        jitter = (np.arange(values.size) * 0.618 % 1 - 0.5) * 0.5
+        axes.plot(values, index + jitter, "o", color=colour, markersize=2.5, alpha=0.5, mew=0)
+    lines = {"color": INK, "linewidth": 0.9}
+    axes.boxplot(
+        values,
+        positions=[index],
+        widths=0.5,
+        orientation="horizontal",
+        showfliers=False,
+        manage_ticks=False,
+        boxprops=lines,
+        whiskerprops=lines,
+        capprops=lines,
+        medianprops={"color": INK, "linewidth": 2.2},
+    )

@@ -1,0 +1,135 @@
+"""Pictures of structure between clients: the partition and the mixing weights."""
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ..errors import ConfigError
+from .reader import Run
+from .style import CLASSES, INK, canvas, legend_below, styled
+
+
+@styled
+def partition_figure(
+    histogram: np.ndarray, class_names: Sequence[str] | None = None, width: float = 5.4
+) -> Figure:
+    """Draw how many samples of each class every client holds.
+
+    Parameters
+    ----------
+    histogram : array ``[clients, classes]``
+        Sample counts.
+    class_names : sequence of str, optional
+        For the legend; numbers by default.
+    width : float
+        Inches.
+    """
+    counts = np.asarray(histogram, np.float64)
+    clients, classes = counts.shape
+    figure, (axes,) = canvas(width, 3.3)
+    colours = class_colours(classes)
+    # One outline a class: 1,000 clients are as quick to show as 10.
+    heights, edges = counts.cumsum(axis=1), np.arange(clients + 1) - 0.5
+    if clients <= 40:  # few enough to part the bars, by gaps of height zero
+        edges = (np.arange(clients)[:, None] + np.array([-0.45, 0.45])).ravel()
+        heights = np.insert(heights, slice(1, None), 0, axis=0)
+    floor = np.zeros(len(heights))
+    for label in range(classes):
+        top = heights[:, label]
+        name = str(class_names[label]) if class_names is not None else str(label)
+        axes.stairs(top, edges, baseline=floor, fill=True, color=colours[label], label=name)
+        floor = top
+    axes.set(xlabel="client", ylabel="samples", xlim=(-0.5, clients - 0.5), ylim=(0, None))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(visible=False)
+    if classes <= 20:
+        legend_below(figure, axes)
+    else:
+        _class_bar(figure, axes, classes)
+    return figure
+
+
+@styled
+def weights_figure(run: Run, round: int | None = None) -> Figure:
+    """Draw who learned from whom: row = learner, column = source, rows sum to 1.
+
+    Clients are ordered by the class they hold most of, then by index; lines part the classes.
+
+    Raises
+    ------
+    ConfigError
+        If the run kept no weights of that round.
+    """
+    found = run.weights(round)
+    if found is None:
+        when = "" if round is None else f" of round {round}"
+        raise ConfigError("strategy", run.strategy, f"the run has no mixing weights{when}")
+    clients, weights = found
+    order, dominant = class_order(clients, run.histogram)
+    weights = weights[np.ix_(order, order)]
+    figure, (axes,) = canvas(5.0, 4.4)
+    # Clients that rely on themselves must not take the contrast from all other weights.
+    others = weights[~np.eye(len(weights), dtype=bool)]
+    limit = float(np.quantile(others, 0.995)) if others.size else 0.0
+    limit = limit or float(weights.max()) or 1.0
+    image = axes.imshow(weights, vmin=0, vmax=limit, cmap="cividis")
+    extend = "max" if weights.max() > limit * 1.001 else "neither"
+    figure.colorbar(image, ax=axes, label="weight", extend=extend, shrink=0.85)
+    axes.grid(visible=False)
+    if dominant is None:
+        axes.set(xlabel="source (client)", ylabel="learner (client)")
+    else:
+        _part_classes(axes, dominant[order])
+    return figure
+
+
+def class_order(
+    clients: np.ndarray, histogram: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the rows ordered by dominant class, then client; and each row's dominant class."""
+    if histogram is None:
+        return np.arange(len(clients)), None
+    dominant = np.asarray(histogram)[clients].argmax(axis=1)
+    return np.lexsort((clients, dominant)), dominant
+
+
+def class_colours(classes: int) -> list[str]:
+    """Return a colour a class, apart in any colour vision up to ten, a ramp beyond.
+
+    Examples
+    --------
+    >>> len(class_colours(10)), len(set(class_colours(100)))
+    (10, 100)
+    """
+    if classes <= len(CLASSES):
+        return list(CLASSES[:classes])
+    ramp = mpl.colormaps["viridis"]
+    return [to_hex(ramp(label / (classes - 1))) for label in range(classes)]
+
+
+def _part_classes(axes: Axes, dominant: np.ndarray) -> None:
+    """Draw lines between the classes and name each class at the middle of its clients."""
+    labels, starts = np.unique(dominant, return_index=True)
+    ends = np.append(starts[1:], len(dominant))
+    for start in starts[1:]:
+        axes.axhline(start - 0.5, color="white", linewidth=0.5, alpha=0.6)
+        axes.axvline(start - 0.5, color="white", linewidth=0.5, alpha=0.6)
+    middles = (starts + ends - 1) / 2
+    shown = (ends - starts) >= len(dominant) / 40
+    axes.set_xticks(middles[shown], [str(label) for label in labels[shown]])
+    axes.set_yticks(middles[shown], [str(label) for label in labels[shown]])
+    axes.tick_params(length=0)
+    axes.set_xlabel("source, by its main class")
+    axes.set_ylabel("learner, by its main class")
+
+
+def _class_bar(figure: Figure, axes: Axes, classes: int) -> None:
+    norm = mpl.colors.Normalize(0, classes - 1)
+    scale = mpl.cm.ScalarMappable(norm, "viridis")
+    bar = figure.colorbar(scale, ax=axes, label="class", pad=0.02)
+    bar.outline.set_edgecolor(INK)  # type: ignore[operator]

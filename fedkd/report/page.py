@@ -1,0 +1,161 @@
+"""The self-contained HTML page about one run or several."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import yaml
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from ..errors import ConfigError
+from . import figures
+from .command import command
+from .reader import Run, load_runs
+from .statistics import Group, group_runs
+from .style import to_svg
+from .summary import configuration, costs, headline, subtitle, title
+from .table import ALMA, columns, meaning, rows, warnings
+
+MOST_MAPS = 6
+"""Groups whose weights are shown: beyond, the page would be heat maps."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An SVG element and the words under it."""
+
+    svg: Markup
+    caption: str
+
+
+def render(
+    run_dirs: str | Path | Run | Sequence[str | Path | Run], out: str | Path | None = None
+) -> Path:
+    """Write the report of one run or several as one HTML file that needs no other.
+
+    Parameters
+    ----------
+    run_dirs : run directory, Run, or a sequence of them
+        What to report on. Runs that differ only in their seed are averaged.
+    out : path, optional
+        Where to write; by default ``report.html`` in the run directory, or in the runs' closest
+        common folder.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ConfigError
+        If a run cannot be read, or the report cannot be written.
+    """
+    runs = load_runs(run_dirs)
+    folder = os.path.commonpath([run.path.resolve() for run in runs])
+    path = Path(out) if out is not None else Path(folder) / "report.html"
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("fedkd.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("page.html.j2").render(_content(runs))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError("out", path, f"cannot be written: {error.strerror}") from error
+    return path
+
+
+def _content(runs: list[Run]) -> dict[str, Any]:
+    groups = group_runs(runs)
+    # A group drops second runs of one seed; the figures must not count them either.
+    runs = [run for group in groups for run in group.runs]
+    single = runs[0] if len(runs) == 1 else None
+    return {
+        "title": title(groups),
+        "subtitle": subtitle(groups),
+        "headline": headline(groups),
+        "columns": columns(groups),
+        "alma": list(ALMA.values()),
+        "rows": rows(groups),
+        "notes": ([] if single else meaning(groups)) + warnings(groups),
+        "curves": _curves(runs, groups),
+        "learned": _learned(runs, groups),
+        "partition": _partition(runs),
+        "clients": _distribution(runs),
+        "cost_pictures": _cost_pictures(runs, single),
+        "cost_rows": costs(single) if single else [],
+        "configuration": configuration(groups),
+        "config_yaml": yaml.safe_dump(single.config, sort_keys=False) if single else "",
+        "commands": [command(group) for group in groups],
+        "versions": next(
+            (run.summary["versions"] for run in runs if "versions" in run.summary), {}
+        ),
+        "runs": runs,
+        "several": single is None,
+    }
+
+
+def _picture(figure: Figure, caption: str) -> Picture:
+    # Our own drawing code made the SVG, and it escapes the words in it.
+    return Picture(Markup(to_svg(figure, caption)), caption)
+
+
+def _curves(runs: list[Run], groups: list[Group]) -> list[Picture]:
+    band = "over seeds" if any(len(group.runs) > 1 for group in groups) else "over clients"
+    texts = {
+        "local": "Under each client's own label distribution.",
+        "global": "On the whole official test split.",
+    }
+    return [
+        _picture(figures.learning_curves(runs, [metric]), f"{text} Band: ± one std {band}.")
+        for metric, text in texts.items()
+    ]
+
+
+def _learned(runs: list[Run], groups: list[Group]) -> list[Picture]:
+    pictures = []
+    for group in groups[:MOST_MAPS]:
+        run = group.runs[0]
+        if run.weights() is not None:
+            which = f"{group.label}, seed {group.seeds[0]}" if len(groups) > 1 else "Mixing weights"
+            text = "last round. Row: the learner; column: whose knowledge it received."
+            pictures.append(_picture(figures.weights_figure(run), f"{which}, {text}"))
+    if any(np.isfinite(run.column("effective_neighbours")).any() for run in runs):
+        caption = (
+            "To how many equally weighted sources a client's teacher amounts, mean of clients."
+        )
+        pictures.append(_picture(figures.neighbours_figure(runs), caption))
+    return pictures
+
+
+def _partition(runs: list[Run]) -> list[Picture]:
+    """Return the first run's partition: what the others share of it, the settings say."""
+    run = next((run for run in runs if run.histogram is not None), None)
+    if run is None or run.histogram is None:
+        return []
+    which = f" ({run.path.name})" if len(runs) > 1 else ""
+    return [_picture(figures.partition_figure(run.histogram), f"Samples of each class{which}.")]
+
+
+def _distribution(runs: list[Run]) -> list[Picture]:
+    seeds = "all seeds" if len({run.config["seed"] for run in runs}) > 1 else "last round"
+    caption = f"One dot a client, {seeds}; the box spans the quartiles, its bar is the median."
+    return [_picture(figures.client_distribution(runs), caption)]
+
+
+def _cost_pictures(runs: list[Run], single: Run | None) -> list[Picture]:
+    pictures = [_picture(figures.time_figure(runs), "Wall-clock time by phase.")]
+    if single is None:
+        caption = "Serialised payload exchanged, from the clients (up) and to them (down)."
+        pictures.append(_picture(figures.traffic_figure(runs), caption))
+    return pictures

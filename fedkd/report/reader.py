@@ -1,0 +1,192 @@
+"""Read run directories."""
+
+import json
+import re
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+
+from ..errors import ConfigError
+from .derive import PHASES, derive, floats
+
+__all__ = ["PHASES", "REQUIRED", "Run", "find_runs", "load_runs"]
+
+REQUIRED = ("config.yaml", "rounds.parquet")
+
+
+@dataclass
+class Run:
+    """One run directory. A run that was interrupted reads like any other, with fewer rounds.
+
+    Attributes
+    ----------
+    path : Path
+        The run directory.
+    summary : dict
+        ``summary.json``; derived from the tables where the run did not finish.
+    config : dict
+        ``config.yaml``.
+    rounds, clients : pyarrow.Table
+        One row a round; one row a (round, client, metric).
+    finished : bool
+        Whether the run wrote its summary.
+    """
+
+    path: Path
+    summary: dict[str, Any]
+    config: dict[str, Any]
+    rounds: pa.Table
+    clients: pa.Table
+    finished: bool
+
+    @classmethod
+    def load(cls, run_dir: str | Path) -> "Run":
+        """Read a run directory.
+
+        Raises
+        ------
+        ConfigError
+            If the folder is not a run, or one of its files cannot be read.
+        """
+        path = Path(run_dir)
+        missing = [name for name in REQUIRED if not (path / name).is_file()]
+        if missing:
+            what = f"{' and '.join(missing)} missing" if path.is_dir() else "no such folder"
+            raise ConfigError("run", path, f"not a run directory: {what}")
+        try:
+            config = yaml.safe_load((path / "config.yaml").read_text())
+            rounds = pq.read_table(path / "rounds.parquet")
+            clients = _clients(path / "clients.parquet")
+            file = path / "summary.json"
+            finished = file.is_file()
+            summary = json.loads(file.read_text()) if finished else derive(config, rounds)
+        except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ConfigError("run", path, f"cannot be read: {reason}") from error
+        return cls(path, summary, config, rounds, clients, finished)
+
+    @property
+    def strategy(self) -> str:
+        """The strategy's name."""
+        return str(self.summary["strategy"])
+
+    @cached_property
+    def histogram(self) -> np.ndarray | None:
+        """Samples of each class at each client ``[clients, classes]``, or None."""
+        return self._array("split.npz", "histogram")
+
+    def weights(self, round: int | None = None) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return ``(clients [n], weights [n, n])`` of a round, None if they were not kept.
+
+        Parameters
+        ----------
+        round : int, optional
+            Which round; the last one that has weights by default.
+        """
+        file = self.path / "weights.npz"
+        if not file.is_file():
+            return None
+        with _open(file) as arrays:
+            names = [name for name in arrays.files if name.startswith("round_")]
+            last = max(names, key=lambda name: int(name[6:]), default="")
+            name = last if round is None else f"round_{round:04d}"
+            if name not in names:
+                return None
+            return arrays[name.replace("round", "clients")], arrays[name]
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a column of `rounds` as float64 ``[rounds]``, NaN where null or absent."""
+        if name not in self.rounds.column_names:
+            return np.full(self.rounds.num_rows, np.nan)
+        return floats(self.rounds[name])
+
+    def values(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``(clients, values)`` of a metric in the last round that has it."""
+        rows = self.clients.filter(pc.equal(self.clients["metric"].cast(pa.string()), metric))
+        if rows.num_rows:
+            rows = rows.filter(pc.equal(rows["round"], pc.max(rows["round"])))
+        return rows["client"].to_numpy(), floats(rows["value"])
+
+    def _array(self, file: str, key: str) -> np.ndarray | None:
+        if not (self.path / file).is_file():
+            return None
+        with _open(self.path / file) as arrays:
+            return arrays[key] if key in arrays.files else None
+
+
+def find_runs(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+    """Return the run directories among `paths` and up to two levels below them, each once.
+
+    Parameters
+    ----------
+    paths : path or iterable of paths
+        Run directories, or folders of them such as a sweep. Their order is kept; the runs of a
+        folder are in natural order (run 2 before run 10).
+
+    Raises
+    ------
+    ConfigError
+        If one of the paths holds no run.
+    """
+    found: dict[Path, None] = {}
+    for path in [paths] if isinstance(paths, str | Path) else paths:
+        runs = _runs_in(Path(path))
+        if not runs:
+            Run.load(path) if not Path(path).is_dir() else _none_in(path)
+        found |= dict.fromkeys(run.resolve() for run in runs)
+    return list(found)
+
+
+def load_runs(runs: "str | Path | Run | Sequence[str | Path | Run]") -> list[Run]:
+    """Return `runs` with every path in it loaded.
+
+    Raises
+    ------
+    ConfigError
+        If there is no run, or one cannot be read.
+    """
+    given = [runs] if isinstance(runs, str | Path | Run) else list(runs)
+    if not given:
+        raise ConfigError("run", "", "no run directory given")
+    return [run if isinstance(run, Run) else Run.load(run) for run in given]
+
+
+def _runs_in(path: Path) -> list[Path]:
+    if all((path / name).is_file() for name in REQUIRED):
+        return [path]
+    files = [*path.glob(f"*/{REQUIRED[0]}"), *path.glob(f"*/*/{REQUIRED[0]}")]
+    folders = {file.parent for file in files if (file.parent / REQUIRED[1]).is_file()}
+    return sorted(folders, key=_natural)
+
+
+def _none_in(path: str | Path) -> None:
+    problem = f"neither a run directory nor a folder of them (no {' with '.join(REQUIRED)})"
+    raise ConfigError("run", path, problem)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", str(path))
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+
+
+def _open(path: Path) -> Any:
+    try:
+        return np.load(path)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ConfigError("run", path, f"cannot be read: {error}") from error
+
+
+def _clients(path: Path) -> pa.Table:
+    if path.is_file():
+        return pq.read_table(path)
+    types = [pa.int32(), pa.int32(), pa.string(), pa.float64()]
+    return pa.schema(zip(("round", "client", "metric", "value"), types, strict=True)).empty_table()

@@ -1,0 +1,127 @@
+"""How figures look, and how they become SVG that fits a light or a dark page."""
+
+import functools
+import re
+from collections.abc import Callable
+from io import StringIO
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+INK = "#3b4048"
+"""Text and axes. In SVG it becomes the page's text colour, so that figures follow the theme."""
+
+GROUPS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+"""Okabe and Ito's palette, told apart with any kind of colour vision."""
+
+CLASSES = (
+    "#332288", "#88CCEE", "#44AA99", "#117733", "#999933",
+    "#DDCC77", "#CC6677", "#882255", "#AA4499", "#BBBBBB",
+)  # fmt: skip
+"""Paul Tol's muted palette."""
+
+WIDTH = 5.4
+"""Inches of a figure: small enough for its text to be read on a phone."""
+
+LINES = ("-", "--", ":", "-.")
+
+STYLE: dict[str, Any] = {
+    "axes.edgecolor": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 10,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.linewidth": 0.6,
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "grid.alpha": 0.15,
+    "grid.color": INK,
+    "grid.linewidth": 0.6,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "text.color": INK,
+    # Labels hold the user's words, where a dollar sign is a dollar sign.
+    "text.parse_math": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+}
+
+P = ParamSpec("P")
+
+
+def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Make a figure function draw in our style, whatever the process' matplotlib settings."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(STYLE):
+            return function(*args, **kwargs)
+
+    return wrapper
+
+
+def canvas(
+    width: float, height: float, rows: int = 1, columns: int = 1
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure that pyplot knows nothing of, and its axes row by row; sizes in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
+def look(index: int) -> dict[str, str]:
+    """Return colour and line style of the index-th group."""
+    lines = LINES[index // len(GROUPS) % len(LINES)]
+    return {"color": GROUPS[index % len(GROUPS)], "linestyle": lines}
+
+
+def short(label: str, limit: int = 28) -> str:
+    """Return a label cut to `limit` characters."""
+    return label if len(label) <= limit else f"{label[: limit - 1]}…"
+
+
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """Put the legend of `axes` under the figure, in as many columns as its labels allow."""
+    handles, labels = axes.get_legend_handles_labels()
+    if not handles:
+        return
+    widest = max(len(label) for label in labels)
+    across = max(1, min(len(labels), int(15 * figure.get_figwidth() / (widest + 6))))
+    # Matplotlib fills columns first; people read rows first.
+    order = [i for column in range(across) for i in range(column, len(labels), across)]
+    figure.legend(
+        [handles[i] for i in order],
+        [labels[i] for i in order],
+        loc="outside lower center",
+        ncols=across,
+        handlelength=1.4,
+        columnspacing=1.2,
+    )
+
+
+def to_svg(figure: Figure, name: str) -> str:
+    """Return the figure as an ``<svg>`` element to put into a page.
+
+    No XML prolog, size or metadata; ink is ``currentColor``. `name` makes the ids of clip paths
+    differ between figures and equal between two renderings of one.
+    """
+    file = StringIO()
+    settings = {"svg.fonttype": "none", "svg.hashsalt": name}
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with mpl.rc_context(settings):
+        figure.savefig(file, format="svg", transparent=True, dpi=200, metadata=nothing)
+    text = file.getvalue()
+    svg = text[text.index("<svg") :].replace(INK, "currentColor")
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    # Matplotlib numbers groups from 1 in each figure; an id must be unique in a page.
+    return re.sub(r'<g id="[^"]*"', "<g", svg)

@@ -1,0 +1,114 @@
+"""The words and numbers at the top of a report."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich.filesize import decimal
+
+from .reader import Run
+from .statistics import Group, settings, text
+from .table import percent
+
+Fact = tuple[str, str, str]
+"""A name, a value, and a remark."""
+
+
+def title(groups: Sequence[Group]) -> str:
+    """Return what the page is about."""
+    data = _common(groups, lambda run: run.summary["data"])
+    on = f" on {data[0]}" if len(data) == 1 else ""
+    names = list(dict.fromkeys(group.strategy for group in groups))
+    if len(names) <= 4:
+        return ", ".join(names) + on
+    return f"{len(names)} strategies{on}"
+
+
+def subtitle(groups: Sequence[Group]) -> list[str]:
+    """Return what all runs share, in a few words each."""
+    seeds = sorted({seed for group in groups for seed in group.seeds})
+    shown = ", ".join(map(str, seeds[:8])) + (" …" if len(seeds) > 8 else "")
+    candidates = [
+        _common(groups, lambda run: f"{run.summary['clients']} clients"),
+        _common(groups, lambda run: f"{run.summary['rounds']} rounds"),
+        _common(groups, lambda run: skew(run.config)),
+        _common(groups, lambda run: f"{text(run.config.get('model', ''))} model"),
+        _common(groups, lambda run: f"{run.summary['engine']} engine"),
+    ]
+    facts = [values[0] for values in candidates if len(values) == 1]
+    return [*facts, f"seed{'s' if len(seeds) > 1 else ''} {shown}"]
+
+
+def skew(config: dict[str, Any]) -> str:
+    """Return how the data is shared out.
+
+    Examples
+    --------
+    >>> skew({"data": {"alpha": 0.1, "partitioner": {"name": "auto"}}})
+    'Dirichlet(0.1)'
+    """
+    data = config.get("data", {})
+    partitioner = data.get("partitioner") or {}
+    name = str(partitioner.get("name") or partitioner.get("_target_", "auto")).rpartition(".")[2]
+    if name not in ("auto", "dirichlet"):
+        return name
+    alpha = data.get("alpha")
+    return "IID" if alpha is None else f"Dirichlet({alpha})"
+
+
+def headline(groups: Sequence[Group]) -> list[Fact]:
+    """Return the numbers to read first."""
+    facts = [_alma(groups, name) for name in ("local", "global")]
+    runs = [run for group in groups for run in group.runs]
+    up, down = (sum(int(run.summary[f"bytes_{way}"]) for run in runs) for way in ("up", "down"))
+    facts.append(("Traffic", decimal(up + down), f"{decimal(up)} up, {decimal(down)} down"))
+    seconds = sum(run.summary["seconds"]["total"] for run in runs)
+    count = f"{len(runs)} runs" if len(runs) > 1 else f"{runs[0].rounds.num_rows} rounds"
+    facts.append(("Time", f"{seconds:.1f} s", count))
+    rejected = sum(int(run.summary.get("rejected") or 0) for run in runs)
+    if rejected:
+        facts.append(("Rejected replies", str(rejected), "not admitted, named in log.txt"))
+    return facts
+
+
+def costs(run: Run) -> list[tuple[str, str]]:
+    """Return the cost table of one run."""
+    rounds = max(run.rounds.num_rows, 1)
+    each = max(float(run.column("participants").sum()), 1.0) if run.rounds.num_rows else 1.0
+    if not math.isfinite(each):
+        each = float(rounds * run.summary["clients"])
+    result = []
+    for way in ("up", "down"):
+        size = int(run.summary[f"bytes_{way}"])
+        result.append((f"Bytes {way}, whole run", decimal(size)))
+        result.append((f"Bytes {way}, per client and round", decimal(round(size / each))))
+    seconds = run.summary["seconds"]
+    result += [(f"Seconds, {name}", f"{value:.2f}") for name, value in seconds.items()]
+    return result
+
+
+def configuration(groups: Sequence[Group]) -> list[tuple[str, str]]:
+    """Return the keys that all groups share, with their values."""
+    flat = [settings(group.runs[0].config) for group in groups]
+    shared = [
+        key for key in flat[0] if all(key in each and each[key] == flat[0][key] for each in flat)
+    ]
+    return [(key, text(flat[0][key])) for key in shared]
+
+
+def _alma(groups: Sequence[Group], name: str) -> Fact:
+    key = f"alma_{name}"
+    known = [group for group in groups if math.isfinite(group.alma(key).mean)]
+    title = f"ALMA {name}"
+    if not known:
+        return title, "-", "not evaluated"
+    top = max(known, key=lambda group: group.alma(key).mean)
+    value = f"{percent(top.alma(key).mean)} %"
+    spread = f"± {percent(top.spread(key))} over {'seeds' if len(top.runs) > 1 else 'clients'}"
+    if len(groups) > 1:
+        return f"Highest {title}", value, f"{top.label}, {spread}"
+    return title, value, f"{spread}; best round {percent(top.alma(key, 'best').mean)}"
+
+
+def _common(groups: Sequence[Group], value: Any) -> list[str]:
+    return list(dict.fromkeys(str(value(run)) for group in groups for run in group.runs))

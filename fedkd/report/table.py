@@ -1,0 +1,132 @@
+"""The comparison table, for the console and for the page."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+from rich.text import Text
+
+from .statistics import Group
+
+ALMA = {"alma_local": "ALMA local %", "alma_global": "ALMA global %"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell's text, what stands dimmed beside it, and whether it is the best of its column."""
+
+    text: str
+    note: str = ""
+    best: bool = False
+
+
+def columns(groups: Sequence[Group]) -> list[str]:
+    """Return the column titles."""
+    keys = dict.fromkeys(key for group in groups for key in group.settings)
+    return ["strategy", *keys, "seeds", *ALMA.values(), "up", "down", "seconds"]
+
+
+def rows(groups: Sequence[Group]) -> list[list[Cell]]:
+    """Return a row a group, in the order given, with the cells of `columns`."""
+    keys = columns(groups)[1 : -len(ALMA) - 4]
+    top = {name: max((_shown(group, name) for group in groups), default=0.0) for name in ALMA}
+    result = []
+    for group in groups:
+        unfinished = any(not run.finished for run in group.runs)
+        row = [Cell(group.strategy + ("*" if unfinished else ""))]
+        row += [Cell(group.settings.get(key, "")) for key in keys]
+        row += [Cell(str(len(group.runs)))]
+        row += [_alma(group, name, top[name]) for name in ALMA]
+        for name in ("bytes_up", "bytes_down"):
+            mean = group.over_seeds(lambda run, name=name: run.summary[name]).mean  # type: ignore[misc]
+            row.append(Cell(decimal(round(mean))))
+        seconds = group.over_seeds(lambda run: run.summary["seconds"]["total"]).mean
+        row.append(Cell(f"{seconds:.1f}" if seconds < 100 else f"{seconds:.0f}"))
+        result.append(row)
+    return result
+
+
+def meaning(groups: Sequence[Group]) -> list[str]:
+    """Return what the numbers mean."""
+    counts = {len(group.runs) > 1 for group in groups}
+    over = {
+        (True,): "std over seeds (sample)",
+        (False,): "std over clients",
+        (False, True): "std over seeds where there are several, else over clients",
+    }[tuple(sorted(counts))]
+    return [
+        "ALMA: mean accuracy of the clients' own models on the official test split after the last "
+        "round; local = under each client's own label distribution, global = on the whole split.",
+        f"± {over}. Dimmed: best round, for comparison only. Bold: highest. "
+        "Up and down: payload of the whole run" + (", mean over seeds." if True in counts else "."),
+    ]
+
+
+def warnings(groups: Sequence[Group]) -> list[str]:
+    """Return what is not as it should be: runs that did not finish, replies not admitted."""
+    lines = []
+    for group in groups:
+        for run in group.runs:
+            if not run.finished:
+                done = f"{run.rounds.num_rows} of {run.config['rounds']} rounds"
+                lines.append(f"* unfinished, {done}: {run.path}")
+            if run.summary.get("rejected"):
+                lines.append(f"{run.summary['rejected']} replies rejected: {run.path}")
+    return lines
+
+
+def print_table(groups: Sequence[Group], console: Console) -> None:
+    """Print the comparison table and its footnotes."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    titles = columns(groups)
+    for index, title in enumerate(titles):
+        right = index > titles.index("seeds") - 1
+        heading = Text(title)
+        if title in ALMA.values():
+            heading.append("  best", style="dim")
+        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+    for row in rows(groups):
+        table.add_row(*[_styled(cell) for cell in row])
+    console.print(table)
+    for line in meaning(groups) + warnings(groups):
+        console.print(Text(line, style="dim"))
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """Return a fraction in percent, without the sign.
+
+    Examples
+    --------
+    >>> percent(0.9123), percent(None)
+    ('91.2', '-')
+    """
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{100 * value:.{digits}f}"
+
+
+def _shown(group: Group, name: str) -> float:
+    """Return the mean at the precision of the table: what looks equal ties."""
+    mean = group.alma(name).mean
+    return round(100 * mean, 1) if math.isfinite(mean) else -1.0
+
+
+def _alma(group: Group, name: str, top: float) -> Cell:
+    mean = group.alma(name).mean
+    if not math.isfinite(mean):
+        return Cell("-")
+    spread = group.spread(name)
+    plus_minus = f" ± {percent(spread)}" if math.isfinite(spread) else ""
+    best = percent(group.alma(name, "best").mean)
+    return Cell(percent(mean) + plus_minus, best, _shown(group, name) == top)
+
+
+def _styled(cell: Cell) -> Text:
+    text = Text(cell.text, style="bold" if cell.best else "")
+    if cell.note:
+        text.append(f"  {cell.note}", style="not bold dim")
+    return text

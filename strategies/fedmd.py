@@ -1,0 +1,50 @@
+"""FedMD: every client learns from the plain mean of all clients' knowledge.
+
+Li and Wang, "FedMD: Heterogenous Federated Learning via Model Distillation", arXiv 1910.03581.
+
+Formula (certain, from the official code): with ``f_n(x)`` the logits of client n on transfer sample
+x, the consensus is ``Z(x) = (1/N) sum_n f_n(x)``, and each client minimises the mean absolute error
+``|f_n(x) - Z(x)|`` (the *digest*), then trains on its private data (the *revisit*).
+
+Two differences from the paper, which are the same for every method here: a round starts with the
+private training and ends with the digest, and there is no training on labelled public data
+beforehand.
+"""
+
+from typing import Literal
+
+from torch import Tensor
+
+from ..knowledge import KnowledgeStack
+from .base import FusionStrategy
+
+
+class FedMD(FusionStrategy):
+    """Uniform mean of logits (the paper) or of soft labels.
+
+    Parameters
+    ----------
+    exchange : {"logits", "soft_labels"}
+        What clients upload. ``objective=auto`` is the paper's L1 for logits and KL for soft labels;
+        ``objective=l1``, ``mse`` and ``kl`` are available for both.
+    **base
+        See `FusionStrategy`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> values = torch.tensor([[[1.0, 3.0]], [[3.0, -1.0]]])
+    >>> FedMD().fuse(KnowledgeStack("logits", values, [0, 1], torch.arange(1)))
+    tensor([[2., 1.]])
+    """
+
+    per_sample = True
+
+    def __init__(self, exchange: Literal["logits", "soft_labels"] = "logits", **base: float | None) -> None:
+        super().__init__(**base)
+        self.exchange = exchange
+        self.objective = {"logits": "l1", "soft_labels": "kl"}[exchange]
+
+    def fuse(self, knowledge: KnowledgeStack) -> Tensor:
+        """Return the mean ``[samples, classes]`` over clients."""
+        return knowledge.values.mean(dim=0)

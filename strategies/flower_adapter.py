@@ -1,0 +1,125 @@
+"""Drives Flower's own strategies round by round.
+
+Flower's ``Strategy.start()`` is never called (it cannot resume). Instead each round calls
+``configure_train`` with a grid that shows exactly the round's cohort, sends the messages through
+the ordering proxy, and hands ``aggregate_train`` the admitted replies in client order.
+"""
+
+import time
+from typing import Any, ClassVar
+
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.serverapp.strategy import Strategy as FlowerBase
+from torch import Tensor
+
+from ..engine import Fleet, Reply
+from ..errors import RunError
+from ..flower import quiet
+from ..knowledge import Rejected, to_tensor
+from ..protocol import Outcome, RoundPlan, Strategy
+from ..rng import scoped
+
+SIZES = ("min_train_nodes", "min_evaluate_nodes", "min_available_nodes")
+
+
+class FlowerStrategy(Strategy):
+    """Base of the strategies that are Flower's.
+
+    Parameters
+    ----------
+    inner : flwr.serverapp.strategy.Strategy
+        The strategy that configures and aggregates.
+    """
+
+    exchange = "parameters"
+    homogeneous: ClassVar[bool] = True
+
+    def __init__(self, inner: FlowerBase) -> None:
+        super().__init__()
+        self.inner = inner
+        self.current: ArrayRecord | None = None
+
+    def start(self, fleet: Fleet) -> None:
+        """Take client 0's initial model as the first global model."""
+        reply = fleet.call("query.snapshot", {0: RecordDict()}, 0)[0]
+        self.current = reply.ok.array_records["arrays"]
+
+    def broadcast(self) -> ArrayRecord:
+        """Return the global model."""
+        if self.current is None:
+            raise RunError("the strategy was not started")
+        return self.current
+
+    def arrays(self) -> dict[str, Tensor]:
+        """Return the global model."""
+        return {name: to_tensor(array) for name, array in self.broadcast().items()}
+
+    def round(self, plan: RoundPlan) -> Outcome:
+        """Let the cohort train the global model, and aggregate."""
+        started, outcome = time.perf_counter(), Outcome()
+        replies = outcome.take(plan.fleet.send(self._messages(plan)))
+        admitted = [reply.message for reply in replies if self._admit(reply, outcome)]
+        outcome.survivors(admitted, "train")
+        outcome.seconds["fit"] = time.perf_counter() - started
+        started = time.perf_counter()
+        with quiet():
+            arrays, _ = self.inner.aggregate_train(plan.number, admitted)  # type: ignore[arg-type]
+        if arrays is None:
+            raise RunError(f"{type(self.inner).__name__} aggregated nothing in round {plan.number}")
+        self.current = arrays
+        outcome.seconds["fuse"] = time.perf_counter() - started
+        return outcome
+
+    def _messages(self, plan: RoundPlan) -> list[Message]:
+        """Have Flower's strategy build its messages for exactly this cohort."""
+        self.inner.fraction_train = 1.0  # type: ignore[attr-defined]
+        for name in SIZES:  # below these Flower would wait for ever for more nodes
+            setattr(self.inner, name, len(plan.cohort))
+        grid = plan.fleet.view(plan.cohort)
+        with quiet(), scoped(plan.seed):  # it samples with the global generator
+            messages = self.inner.configure_train(
+                plan.number, self.broadcast(), ConfigRecord(), grid
+            )
+            rank = {node: place for place, node in enumerate(grid.get_node_ids())}
+            return sorted(messages, key=lambda message: rank[message.metadata.dst_node_id])
+
+    def _admit(self, reply: Reply, outcome: Outcome) -> bool:
+        """Admit a reply's parameters, or note why not."""
+        try:
+            check_parameters(reply.ok.array_records.get("arrays"), self.broadcast())
+        except Rejected as reason:
+            outcome.rejected[reply.client] = str(reason)
+            return False
+        return True
+
+
+def check_parameters(got: ArrayRecord | None, like: ArrayRecord) -> None:
+    """Raise `Rejected` unless `got` has the names and shapes of `like` and is finite."""
+    if got is None or list(got) != list(like):
+        raise Rejected("parameters: not the model's names")
+    for name, array in got.items():
+        if array.shape != like[name].shape:
+            raise Rejected(f"shape: {name} is {array.shape}, expected {like[name].shape}")
+        try:
+            finite = bool(torch.isfinite(to_tensor(array)).all())
+        except Exception as error:
+            raise Rejected(f"unreadable: {type(error).__name__}") from error
+        if not finite:
+            raise Rejected(f"finite: {name} contains NaN or infinity")
+
+
+def adapt(kind: type) -> type[Strategy] | None:
+    """Return a class that runs any of Flower's strategies, for ``strategy=module:Class``."""
+    if not issubclass(kind, FlowerBase):
+        return None
+
+    class Adapted(FlowerStrategy):
+        __doc__ = kind.__doc__
+
+        def __init__(self, **parameters: Any) -> None:
+            super().__init__(kind(**parameters))
+
+    Adapted.__name__ = Adapted.__qualname__ = kind.__name__
+    return Adapted
+

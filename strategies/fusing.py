@@ -1,0 +1,82 @@
+"""Running a method's pure functions: in blocks, on the pool, and checked."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .. import fusion
+from ..engine import BlockPool
+from ..engine.base import BLOCK
+from ..errors import RunError
+from ..knowledge import KnowledgeStack, Rejected, Teacher, check_values
+
+if TYPE_CHECKING:
+    from .base import FusionStrategy
+
+
+def fuse_in_blocks(
+    strategy: "FusionStrategy", knowledge: KnowledgeStack, blocks: BlockPool
+) -> tuple[Teacher, Tensor | None]:
+    """Return the teacher, and the mixing weights of a method that has them.
+
+    Raises
+    ------
+    RunError
+        If the method returns something that is no teacher: says which strategy, which property and
+        which values.
+    """
+    from .base import FusionStrategy
+
+    weights = None
+    parts = [knowledge.block(part) for part in _parts(len(knowledge.sample_ids))]
+    if type(strategy).fuse is FusionStrategy.fuse:
+        weights = _checked_weights(strategy, knowledge)
+        fused = blocks.map(_Mix(weights), [part.values for part in parts])
+    elif strategy.per_sample:
+        fused = blocks.map(strategy.fuse, parts)
+    else:
+        parts, fused = [knowledge], [strategy.fuse(knowledge)]
+    for part, values in zip(parts, fused, strict=True):
+        _check_teacher(strategy, part, values)
+    joined = torch.cat(fused, dim=-2).contiguous()
+    return Teacher(knowledge.kind, joined, knowledge.clients), weights
+
+
+class _Mix:
+    """Mixes blocks with fixed weights."""
+
+    def __init__(self, weights: Tensor) -> None:
+        self.weights = weights
+
+    def __call__(self, values: Tensor) -> Tensor:
+        # Cloned into fresh memory: what arrives from the object store may be aligned differently,
+        # and the matrix product may then round differently.
+        return fusion.mix(self.weights.clone(), values.clone())
+
+
+def _parts(samples: int) -> list[slice]:
+    return [slice(start, min(start + BLOCK, samples)) for start in range(0, samples, BLOCK)]
+
+
+def _checked_weights(strategy: "FusionStrategy", knowledge: KnowledgeStack) -> Tensor:
+    weights, n = strategy.weights(knowledge), len(knowledge.clients)
+    try:
+        if not isinstance(weights, Tensor):
+            raise Rejected(f"type: got {type(weights).__name__}, expected Tensor")
+        weights = weights.detach().float()
+        check_values("soft_labels", weights, (n, n))
+    except Rejected as reason:
+        raise RunError(f"strategy {type(strategy).__name__}: weights() {reason}") from None
+    return weights
+
+
+def _check_teacher(strategy: "FusionStrategy", part: KnowledgeStack, values: object) -> None:
+    n, samples, classes = part.values.shape
+    try:
+        if not isinstance(values, Tensor):
+            raise Rejected(f"type: got {type(values).__name__}, expected Tensor")
+        shape = (n, samples, classes) if values.dim() == 3 else (samples, classes)
+        check_values(part.kind, values, shape)
+    except Rejected as reason:
+        raise RunError(f"strategy {type(strategy).__name__}: fuse() {reason}") from None

@@ -1,0 +1,75 @@
+"""Fixtures that every room's tests may use."""
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+PNG_CLASSES = ["circle", "cross", "square", "star"]
+
+
+def write_png_folder(folder: Path, sizes: dict[str, int], shape: tuple[int, ...] = (8, 8)) -> Path:
+    """Write noisy class-dependent images as PNG inside Parquet, in the hub's layout."""
+    import datasets
+    from PIL import Image
+
+    rng = np.random.default_rng(7)
+    folder.mkdir(parents=True, exist_ok=True)
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "label": datasets.ClassLabel(names=PNG_CLASSES),
+            "writer": datasets.Value("string"),
+        }
+    )
+    patterns = rng.integers(0, 200, (len(PNG_CLASSES), *shape))
+    for split, size in sizes.items():
+        labels = np.arange(size) % len(PNG_CLASSES)
+        pixels = (patterns[labels] + rng.integers(0, 56, (size, *shape))).astype(np.uint8)
+        cells = []
+        for image in pixels:
+            buffer = io.BytesIO()
+            Image.fromarray(image).save(buffer, "PNG")
+            cells.append({"bytes": buffer.getvalue(), "path": None})
+        rows = {
+            "image": cells,
+            "label": labels.tolist(),
+            "writer": [f"writer-{i % 5}" for i in range(size)],
+        }
+        table = datasets.Dataset.from_dict(rows, features=features)
+        table.to_parquet(str(folder / f"{split}-00000-of-00001.parquet"))
+        np.save(folder / f"{split}.npy", pixels)  # what a decoder must find
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keep decoded data sets of the tests away from the user's."""
+    path = tmp_path_factory.mktemp("cache")
+    os.environ["FEDKD_CACHE_DIR"] = str(path)  # also for the worker processes that tests start
+    return path
+
+
+@pytest.fixture(scope="session")
+def png_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a Parquet folder: 8x8 grey PNGs, 4 classes, 5 writers, 200 train and 80 test."""
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    return write_png_folder(folder, {"train": 200, "test": 80})
+
+
+@pytest.fixture
+def real_data() -> Callable[[str], Path]:
+    """Return a function that finds a real data set, or skips; fails if FEDKD_DATA_DIR is set."""
+
+    def find(name: str) -> Path:
+        root = os.environ.get("FEDKD_DATA_DIR")
+        if not root:
+            pytest.skip("FEDKD_DATA_DIR is not set")
+        if not list((Path(root) / name).glob("*.parquet")):
+            pytest.fail(f"FEDKD_DATA_DIR is set and has no {name}")
+        return Path(root) / name
+
+    return find
