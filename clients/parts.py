@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..distillation.base import Objective
-from ..models import deal
+from ..models import deal, factory
 from ..plugins import create
 from .base import ClientLoop
 
@@ -42,7 +42,7 @@ class Parts:
         """
         shared = {key: spec[key] for key in ("fit", "distil", "device")}
         return cls(
-            models=deal(models or spec["model"], spec["clients"]),
+            models=[factory(one) for one in deal(models or spec["model"], spec["clients"])],
             loop=create(spec["client"] | shared, "clients", ClientLoop, "client"),
             objective=create(spec["objective"], "distillation", Objective, "objective"),
         )

@@ -35,17 +35,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="KEY=VALUE...",
-        help="Settings in Hydra's override grammar; `fedkd list keys` names them all.",
-        show_default=False,
-    ),
-]
-RunDirs = Annotated[
-    list[Path], typer.Argument(metavar="RUN_DIR...", help="Run directories, or sweeps' folders.")
-]
+# The commands' docstrings explain the arguments: click 8.5 drops the help that typer gives them.
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", show_default=False)]
+RunDirs = Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", show_default=False)]
 
 
 def _examples(*lines: str) -> str:
@@ -96,7 +88,10 @@ def run(
         bool, typer.Option("--dry-run", help="Check, and show bytes, memory and a rough time.")
     ] = False,
 ) -> None:
-    """Run a simulation, or with -m every combination of several settings, and compare them."""
+    """Run a simulation, or with -m every combination of several settings, and compare them.
+
+    KEY=VALUE is in Hydra's override grammar; `fedkd list keys` names them all.
+    """
     from . import commands
 
     console, given = Console(highlight=False), overrides or []
@@ -115,7 +110,10 @@ def compare(
     run_dirs: RunDirs,
     out: Annotated[Path | None, typer.Option(help="Where the report goes.")] = None,
 ) -> None:
-    """Compare finished runs in one table and one report; runs that differ in seed are averaged."""
+    """Compare runs in one table and one report; runs that differ only in their seed are averaged.
+
+    RUN_DIR is a run directory, or a folder of them such as that of a sweep.
+    """
     from . import report
 
     console = Console(highlight=False)
@@ -125,7 +123,7 @@ def compare(
 
 @app.command(epilog=_examples("fedkd report runs/a", "fedkd report runs/a --out figure.html"))
 def report(
-    run_dir: Annotated[Path, typer.Argument(help="A run directory.")],
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR")],
     out: Annotated[
         Path | None, typer.Option(help="Where it goes; by default RUN_DIR/report.html.")
     ] = None,
@@ -148,7 +146,10 @@ def data(
         "partition.png"
     ),
 ) -> None:
-    """Show how a data set is dealt to the clients, as a table and as a picture."""
+    """Show how a data set is dealt to the clients, as a table and as a picture.
+
+    KEY=VALUE as for `fedkd run`; clients, seed, data.* and transfer.* matter here.
+    """
     from . import commands
 
     commands.show_data(overrides or [], out, Console(highlight=False))
@@ -161,15 +162,13 @@ def data(
     ),
 )
 def list_(
-    what: Annotated[
-        str,
-        typer.Argument(
-            help="strategies, objectives, models, data, clients, engines, partitioners, "
-            "experiments or keys"
-        ),
-    ],
+    what: Annotated[str, typer.Argument(metavar="WHAT")],
 ) -> None:
-    """List what can be chosen, with parameters and defaults."""
+    """List what can be chosen, with parameters and defaults.
+
+    WHAT: strategies, objectives, models, data, clients, engines, partitioners,
+    experiments or keys.
+    """
     from .listing import show
 
     show(what, Console(highlight=False))

@@ -56,11 +56,12 @@ def run_sweep(overrides: list[str], console: Console) -> None:
 
     runs = sweep(overrides)
     configs = [compose(one) for one in runs]  # all of them, before the first one starts
-    folder = Path(configs[0].run_dir or Path("runs", f"{time.strftime('%Y%m%d-%H%M%S')}-sweep"))
+    default = Path("runs", f"{time.strftime('%Y%m%d-%H%M%S')}-sweep")
+    folder = Path(configs[0].run_dir or default).expanduser()
     finished, codes = [], []
     progress = Console(stderr=True)
     with ExitStack() as stack:
-        on_ray = [config.engine for config in configs if config.engine.name == "ray"]
+        on_ray = [config.engine for config in configs if config.engine.name != "inline"]
         if on_ray:
             stack.enter_context(shared_ray(on_ray[0]))
         for i, (name, config) in enumerate(zip(sweep_names(runs), configs, strict=True), 1):

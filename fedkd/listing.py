@@ -36,7 +36,7 @@ def show(what: str, console: Console) -> None:
     if any(row[2] for row in rows):
         table.add_column(titles[2] if what == "keys" else "parameters", style="cyan")
     for row in rows:
-        table.add_row(*map(escape, row[: len(table.columns)]))
+        table.add_row(*[escape(cell) for cell in row][: len(table.columns)])
     console.print(table)
     if what in _PLUG_IN:
         console.print(f"\nYour own: {escape(_PLUG_IN[what])}", style="dim")

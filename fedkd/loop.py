@@ -149,7 +149,9 @@ class Loop:
         """Return mean and standard deviation over clients of each accuracy."""
         columns: dict[str, float | None] = {}
         for name in ACCURACIES:
-            values = [self.current[k][name] for k in sorted(self.current) if name in self.current[k]]
+            values = [
+                self.current[k][name] for k in sorted(self.current) if name in self.current[k]
+            ]
             if name == "validation" and not values:
                 continue
             known = evaluated and bool(values)

@@ -16,11 +16,11 @@ from rich.filesize import decimal
 from rich.table import Table
 from torch import nn
 
-from . import runner
 from .config import RunConfig
 from .data import Federation
 from .engine.cluster import cores
 from .models import build, deal, model_name
+from .preparing import Objects, prepare_run
 from .rng import scoped
 
 
@@ -93,7 +93,7 @@ def plan(config: RunConfig) -> Plan:
         If the run could not start.
     """
     with TemporaryDirectory() as scratch:
-        ready = runner._prepare(config, Path(scratch), runner.Objects())
+        ready = prepare_run(config, Path(scratch), Objects())
         return _estimate(ready.config, ready.federation, ready.strategy.exchange)
 
 

@@ -51,14 +51,19 @@ def torch_generator(seed: int) -> torch.Generator:
 @contextmanager
 def scoped(seed: int) -> Iterator[None]:
     """Seed the global generators of random, numpy and torch, and restore them afterwards."""
-    before = random.getstate(), np.random.get_state()
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices=devices):
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(before[0])
-            np.random.set_state(before[1])
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    # Not torch.manual_seed: before CUDA is up, it formats a stack trace on every call.
+    torch.default_generator.manual_seed(seed)
+    if cuda:
+        torch.cuda.manual_seed_all(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_rng_state(before[2])
+        if cuda:
+            torch.cuda.set_rng_state_all(cuda)

@@ -15,7 +15,7 @@ def _walk(cls: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for item in fields(cls):
         key, hint = prefix + item.name, hints[item.name]
         yield key, hint
-        if is_dataclass(hint):
+        if isinstance(hint, type) and is_dataclass(hint):
             yield from _walk(hint, f"{key}.")
 
 
@@ -51,10 +51,10 @@ def check_item(key: str, value: Any) -> None:
     Traceback (most recent call last):
         ...
     fedkd.errors.ConfigError: rounds=three: must be an integer
-    >>> check_item("roundz", 3)
+    >>> check_item("seeds", 3)
     Traceback (most recent call last):
         ...
-    fedkd.errors.ConfigError: roundz=3: unknown key; did you mean 'rounds'? (allowed: rounds, run_dir)
+    fedkd.errors.ConfigError: seeds=3: unknown key; did you mean 'seed'? (allowed: seed)
     """
     check_key(key, value)
     if key in GROUPS:

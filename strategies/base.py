@@ -50,7 +50,8 @@ class FusionStrategy(Strategy):
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the teacher, ``[samples, classes]`` or ``[clients, samples, classes]``.
 
-        It is of the kind the clients exchange: soft labels on the simplex, or logits.
+        It is of the kind the clients exchange: logits, or soft labels. Soft labels are not negative;
+        rows that do not sum to 1 (a median's) are normalised.
         """
         raise NotImplementedError
 

@@ -40,7 +40,9 @@ class FedMD(FusionStrategy):
 
     per_sample = True
 
-    def __init__(self, exchange: Literal["logits", "soft_labels"] = "logits", **base: float | None) -> None:
+    def __init__(
+        self, exchange: Literal["logits", "soft_labels"] = "logits", **base: float | None
+    ) -> None:
         super().__init__(**base)
         self.exchange = exchange
         self.objective = {"logits": "l1", "soft_labels": "kl"}[exchange]

@@ -122,4 +122,3 @@ def adapt(kind: type) -> type[Strategy] | None:
 
     Adapted.__name__ = Adapted.__qualname__ = kind.__name__
     return Adapted
-

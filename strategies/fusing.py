@@ -9,7 +9,7 @@ from .. import fusion
 from ..engine import BlockPool
 from ..engine.base import BLOCK
 from ..errors import RunError
-from ..knowledge import KnowledgeStack, Rejected, Teacher, check_values
+from ..knowledge import SIMPLEX_TOLERANCE, KnowledgeStack, Rejected, Teacher, check_values
 
 if TYPE_CHECKING:
     from .base import FusionStrategy
@@ -37,9 +37,8 @@ def fuse_in_blocks(
         fused = blocks.map(strategy.fuse, parts)
     else:
         parts, fused = [knowledge], [strategy.fuse(knowledge)]
-    for part, values in zip(parts, fused, strict=True):
-        _check_teacher(strategy, part, values)
-    joined = torch.cat(fused, dim=-2).contiguous()
+    checked = [_teacher(strategy, *pair) for pair in zip(parts, fused, strict=True)]
+    joined = torch.cat(checked, dim=-2).contiguous()
     return Teacher(knowledge.kind, joined, knowledge.clients), weights
 
 
@@ -71,12 +70,27 @@ def _checked_weights(strategy: "FusionStrategy", knowledge: KnowledgeStack) -> T
     return weights
 
 
-def _check_teacher(strategy: "FusionStrategy", part: KnowledgeStack, values: object) -> None:
+def _teacher(strategy: "FusionStrategy", part: KnowledgeStack, values: object) -> Tensor:
+    """Return what `fuse` made of one block, if it is a teacher."""
     n, samples, classes = part.values.shape
     try:
         if not isinstance(values, Tensor):
             raise Rejected(f"type: got {type(values).__name__}, expected Tensor")
         shape = (n, samples, classes) if values.dim() == 3 else (samples, classes)
+        if part.kind == "soft_labels" and values.shape == shape:
+            values = _normalised(values)
         check_values(part.kind, values, shape)
     except Rejected as reason:
         raise RunError(f"strategy {type(strategy).__name__}: fuse() {reason}") from None
+    return values
+
+
+def _normalised(values: Tensor) -> Tensor:
+    """Scale non-negative rows to sum 1 where they clearly do not, as after a median.
+
+    Anything else is left as it is, for the checks to refuse.
+    """
+    sums = values.sum(dim=-1, keepdim=True)
+    if bool(((sums - 1).abs() <= SIMPLEX_TOLERANCE).all()) or not bool((sums > 0).all()):
+        return values
+    return values / sums

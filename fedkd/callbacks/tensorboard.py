@@ -32,22 +32,22 @@ class TensorBoard(Callback):
         except ImportError as error:
             problem = "not installed; pip install 'fedkd[tensorboard]'"
             raise ConfigError("callback", "tensorboard", problem) from error
-        self._writer = SummaryWriter(str(Path(run_dir) / "tensorboard"))  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(Path(run_dir) / "tensorboard"))
 
     def on_round(self, record: RoundRecord) -> None:
         """Log the round."""
         for name, value in record.scalars.items():
             if value is not None and name != "round":
-                self._writer.add_scalar(name, value, record.round)  # type: ignore[no-untyped-call]
+                self._writer.add_scalar(name, value, record.round)
         metrics: dict[str, list[float]] = defaultdict(list)
         for _, metric, value in record.clients:
             metrics[metric].append(value)
         for metric, values in metrics.items():
             data = np.array(values)
             if np.isfinite(data).all():
-                self._writer.add_histogram(f"clients/{metric}", data, record.round)  # type: ignore[no-untyped-call]
-        self._writer.flush()  # type: ignore[no-untyped-call]
+                self._writer.add_histogram(f"clients/{metric}", data, record.round)
+        self._writer.flush()
 
     def on_run_end(self, summary: dict[str, Any] | None, error: BaseException | None) -> None:
         """Close the event file."""
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()

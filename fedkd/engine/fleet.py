@@ -41,8 +41,12 @@ class Reply:
 
 
 def payload_bytes(content: RecordDict) -> int:
-    """Return the serialised size of a message's records, in bytes."""
-    return sum(record.count_bytes() for record in content.values())
+    """Return the serialised size of a message's arrays, in bytes.
+
+    Knowledge, teachers and parameters travel as arrays. Metrics (accuracies, seconds) are what the
+    simulation wants to know, not what a method exchanges.
+    """
+    return sum(record.count_bytes() for record in content.array_records.values())
 
 
 class Fleet:

@@ -22,7 +22,7 @@ from .mlp import MLP
 from .resnet8 import ResNet8
 from .shapes import Shape
 
-__all__ = ["ZOO", "build", "check_model", "deal", "model_name"]
+__all__ = ["ZOO", "build", "check_model", "deal", "factory", "model_name"]
 
 ZOO: dict[str, Callable[..., nn.Module]] = {
     "mlp": MLP,
@@ -66,9 +66,9 @@ def build(spec: Any, shape: Shape, classes: int) -> nn.Module:
     fedkd.errors.ConfigError: model=mpl: no such model, and neither FILE.py:Class nor \
 package.module:Class; did you mean 'mlp'? (allowed: fedmd_cnn2, fedmd_cnn3, lenet5, mlp, resnet8)
     """
-    name, factory = model_name(spec), _factory(spec)
+    name, make = model_name(spec), factory(spec)
     try:
-        model = factory(**_arguments(factory, shape, classes))
+        model = make(**_arguments(make, shape, classes))
     except ConfigError:
         raise
     except Exception as error:
@@ -148,7 +148,8 @@ def model_name(spec: Any) -> str:
     return str(getattr(inner, "__name__", type(inner).__name__))
 
 
-def _factory(spec: Any) -> Callable[..., Any]:
+def factory(spec: Any) -> Callable[..., Any]:
+    """Return the callable that a model spec names; `ConfigError` if there is none."""
     if isinstance(spec, str) and (":" in spec or spec.endswith(".py")):
         from ..plugins import load_object
 

@@ -11,13 +11,14 @@ from .reader import PHASES, Run
 from .statistics import Group, Runs, as_groups
 from .style import GROUPS, WIDTH, canvas, legend_below, short, styled
 
-PHASE_COLOURS = dict(
-    zip(
-        ("other", "startup", *PHASES),
-        ("#56B4E9", "#BBBBBB", *(GROUPS[i] for i in (0, 3, 2, 5))),
-        strict=True,
-    )
-)
+PHASE_COLOURS = {
+    "startup": "#BBBBBB",
+    "fit": GROUPS[0],
+    "fuse": GROUPS[3],
+    "distil": GROUPS[2],
+    "evaluate": GROUPS[5],
+    "other": GROUPS[4],
+}
 
 
 @styled

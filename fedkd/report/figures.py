@@ -79,7 +79,8 @@ def client_distribution(runs: Runs, metrics: Sequence[str] = METRICS) -> Figure:
             values = np.concatenate([run.values(metric)[1] for run in group.runs])
             _box(panel, 100 * values[np.isfinite(values)], index)
         labels = [short(group.label) for group in groups]
-        panel.set_yticks(*(range(len(groups)), labels) if len(groups) > 1 else ([],))
+        panel.set_yticks(range(len(groups)), labels)
+        panel.yaxis.set_visible(len(groups) > 1)
         panel.set(ylim=(len(groups) - 0.4, -0.6), xlim=(-2, 102))
         panel.set_xlabel(f"{metric} accuracy of a client's model (%)")
         panel.grid(visible=False, axis="y")
@@ -91,18 +92,18 @@ def _curve(axes: Axes, group: Group, column: str, index: int, scale: float = 1) 
     if not rounds.size:
         return
     mean, spread = scale * mean, scale * spread
-    style = look(index)
-    axes.plot(rounds, mean, label=group.label, marker="o", markersize=3, linewidth=1.6, **style)
+    colour, line = look(index)
+    axes.plot(rounds, mean, label=group.label, marker="o", ms=3, lw=1.6, color=colour, ls=line)
     low, high = np.maximum(mean - spread, 0), mean + spread
     if scale == 100:
         high = np.minimum(high, 100)
-    axes.fill_between(rounds, low, high, color=style["color"], alpha=0.13, linewidth=0)
+    axes.fill_between(rounds, low, high, color=colour, alpha=0.13, linewidth=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("round")
 
 
 def _box(axes: Axes, values: np.ndarray, index: int) -> None:
-    colour = look(index)["color"]
+    colour, _ = look(index)
     if values.size <= 400:
         # Golden-ratio steps spread the dots without drawing random numbers.
         jitter = (np.arange(values.size) * 0.618 % 1 - 0.5) * 0.5

@@ -11,12 +11,12 @@ from matplotlib.ticker import MaxNLocator
 
 from ..errors import ConfigError
 from .reader import Run
-from .style import CLASSES, INK, canvas, legend_below, styled
+from .style import CLASSES, INK, WIDTH, canvas, legend_below, styled
 
 
 @styled
 def partition_figure(
-    histogram: np.ndarray, class_names: Sequence[str] | None = None, width: float = 5.4
+    histogram: np.ndarray, class_names: Sequence[str] | None = None, width: float = WIDTH
 ) -> Figure:
     """Draw how many samples of each class every client holds.
 
@@ -33,7 +33,8 @@ def partition_figure(
     clients, classes = counts.shape
     figure, (axes,) = canvas(width, 3.3)
     colours = class_colours(classes)
-    # One outline a class: 1,000 clients are as quick to show as 10.
+    # One outline a class is quick to draw; where even those are too much for a page, pixels.
+    pixels = counts.size > 20_000
     heights, edges = counts.cumsum(axis=1), np.arange(clients + 1) - 0.5
     if clients <= 40:  # few enough to part the bars, by gaps of height zero
         edges = (np.arange(clients)[:, None] + np.array([-0.45, 0.45])).ravel()
@@ -42,7 +43,8 @@ def partition_figure(
     for label in range(classes):
         top = heights[:, label]
         name = str(class_names[label]) if class_names is not None else str(label)
-        axes.stairs(top, edges, baseline=floor, fill=True, color=colours[label], label=name)
+        bars = axes.stairs(top, edges, baseline=floor, fill=True, color=colours[label], label=name)
+        bars.set_rasterized(pixels)
         floor = top
     axes.set(xlabel="client", ylabel="samples", xlim=(-0.5, clients - 0.5), ylim=(0, None))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -72,7 +74,7 @@ def weights_figure(run: Run, round: int | None = None) -> Figure:
     clients, weights = found
     order, dominant = class_order(clients, run.histogram)
     weights = weights[np.ix_(order, order)]
-    figure, (axes,) = canvas(5.0, 4.4)
+    figure, (axes,) = canvas(WIDTH, 4.2)
     # Clients that rely on themselves must not take the contrast from all other weights.
     others = weights[~np.eye(len(weights), dtype=bool)]
     limit = float(np.quantile(others, 0.995)) if others.size else 0.0
@@ -116,11 +118,12 @@ def _part_classes(axes: Axes, dominant: np.ndarray) -> None:
     """Draw lines between the classes and name each class at the middle of its clients."""
     labels, starts = np.unique(dominant, return_index=True)
     ends = np.append(starts[1:], len(dominant))
-    for start in starts[1:]:
+    few = len(labels) <= 20
+    for start in starts[1:] if few else ():
         axes.axhline(start - 0.5, color="white", linewidth=0.5, alpha=0.6)
         axes.axvline(start - 0.5, color="white", linewidth=0.5, alpha=0.6)
     middles = (starts + ends - 1) / 2
-    shown = (ends - starts) >= len(dominant) / 40
+    shown = (ends - starts) >= len(dominant) / 40 if few else labels % 10 == 0
     axes.set_xticks(middles[shown], [str(label) for label in labels[shown]])
     axes.set_yticks(middles[shown], [str(label) for label in labels[shown]])
     axes.tick_params(length=0)
@@ -132,4 +135,4 @@ def _class_bar(figure: Figure, axes: Axes, classes: int) -> None:
     norm = mpl.colors.Normalize(0, classes - 1)
     scale = mpl.cm.ScalarMappable(norm, "viridis")
     bar = figure.colorbar(scale, ax=axes, label="class", pad=0.02)
-    bar.outline.set_edgecolor(INK)  # type: ignore[operator]
+    bar.outline.set_edgecolor(INK)

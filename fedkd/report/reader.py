@@ -68,10 +68,14 @@ class Run:
             clients = _clients(path / "clients.parquet")
             file = path / "summary.json"
             finished = file.is_file()
-            summary = json.loads(file.read_text()) if finished else derive(config, rounds)
-        except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError) as error:
+            derived = derive(config, rounds)
+            summary = json.loads(file.read_text()) if finished else derived
+            lacking = sorted(derived.keys() - summary.keys())
+        except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ConfigError("run", path, f"cannot be read: {reason}") from error
+        if lacking:
+            raise ConfigError("run", path, f"summary.json lacks {', '.join(lacking)}")
         return cls(path, summary, config, rounds, clients, finished)
 
     @property
@@ -181,7 +185,7 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 def _open(path: Path) -> Any:
     try:
         return np.load(path)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise ConfigError("run", path, f"cannot be read: {error}") from error
 
 

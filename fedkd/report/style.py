@@ -1,6 +1,7 @@
 """How figures look, and how they become SVG that fits a light or a dark page."""
 
 import functools
+import math
 import re
 from collections.abc import Callable
 from io import StringIO
@@ -23,12 +24,12 @@ CLASSES = (
 )  # fmt: skip
 """Paul Tol's muted palette."""
 
-WIDTH = 5.4
+WIDTH = 4.8
 """Inches of a figure: small enough for its text to be read on a phone."""
 
 LINES = ("-", "--", ":", "-.")
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "axes.edgecolor": INK,
     "axes.grid": True,
     "axes.axisbelow": True,
@@ -78,10 +79,10 @@ def canvas(
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
-def look(index: int) -> dict[str, str]:
+def look(index: int) -> tuple[str, str]:
     """Return colour and line style of the index-th group."""
     lines = LINES[index // len(GROUPS) % len(LINES)]
-    return {"color": GROUPS[index % len(GROUPS)], "linestyle": lines}
+    return GROUPS[index % len(GROUPS)], lines
 
 
 def short(label: str, limit: int = 28) -> str:
@@ -95,7 +96,8 @@ def legend_below(figure: Figure, axes: Axes) -> None:
     if not handles:
         return
     widest = max(len(label) for label in labels)
-    across = max(1, min(len(labels), int(15 * figure.get_figwidth() / (widest + 6))))
+    fit = max(1, int(14 * figure.get_figwidth() / (widest + 6)))
+    across = math.ceil(len(labels) / math.ceil(len(labels) / fit))  # rows of equal length
     # Matplotlib fills columns first; people read rows first.
     order = [i for column in range(across) for i in range(column, len(labels), across)]
     figure.legend(
@@ -103,7 +105,7 @@ def legend_below(figure: Figure, axes: Axes) -> None:
         [labels[i] for i in order],
         loc="outside lower center",
         ncols=across,
-        handlelength=1.4,
+        handlelength=1.2,
         columnspacing=1.2,
     )
 
@@ -115,9 +117,8 @@ def to_svg(figure: Figure, name: str) -> str:
     differ between figures and equal between two renderings of one.
     """
     file = StringIO()
-    settings = {"svg.fonttype": "none", "svg.hashsalt": name}
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with mpl.rc_context(settings):
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(file, format="svg", transparent=True, dpi=200, metadata=nothing)
     text = file.getvalue()
     svg = text[text.index("<svg") :].replace(INK, "currentColor")

@@ -81,7 +81,7 @@ class RunFactory:
 
     def _summary(self, config, local, overall, size):
         def alma(values, std):
-            return {"last": values[-1], "best": max(values), "std": std}
+            return {"last": values[-1], "best": max(v for v in values if v is not None), "std": std}
 
         rounds = len(local)
         return {

@@ -1,0 +1,53 @@
+"""The run directory: made, locked against a second run, and with a log in it."""
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError
+
+log = logging.getLogger("fedkd")
+
+
+@contextmanager
+def run_directory(given: str | None) -> Iterator[tuple[Path, Any]]:
+    """Yield the directory, and what keeps it alive if it is a temporary one.
+
+    Raises
+    ------
+    ConfigError
+        If it already holds a run, or cannot be made.
+    """
+    if given is None:
+        keep = tempfile.TemporaryDirectory(prefix="fedkd-")
+        yield Path(keep.name), keep
+        return
+    path = Path(given).expanduser().resolve()
+    if (path / "config.yaml").exists():
+        raise ConfigError("run_dir", given, "already holds a run; choose another or remove it")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError("run_dir", given, f"cannot be made: {error.strerror}") from error
+    yield path, None
+
+
+@contextmanager
+def log_file(run_dir: Path) -> Iterator[None]:
+    """Write fedkd's log messages to ``log.txt``."""
+    handler = logging.FileHandler(run_dir / "log.txt", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level, propagate = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        log.propagate = propagate
+        log.removeHandler(handler)
+        handler.close()
