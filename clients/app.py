@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 from torch import Tensor
@@ -70,7 +70,7 @@ class Phase:
         return self.bench.transfer[ids], ids
 
     def evaluate(self) -> dict[str, float]:
-        """Return accuracies where the message asks for them: ``evaluate`` = test samples, 0 = all."""
+        """Return accuracies if the message asks for them (``evaluate`` = test samples, 0 = all)."""
         if "evaluate" not in self.options:
             return {}
         started = time.perf_counter()
@@ -112,7 +112,7 @@ class App:
         self.loop = parts.loop
 
     def fit(self, phase: Phase) -> Message:
-        """Fit, label the transfer samples if a kind of knowledge is asked for, evaluate if asked."""
+        """Fit; label the transfer samples, or evaluate, if asked to."""
         metrics = self.loop.fit([phase.client])[0] | {"samples": len(phase.client.y)}
         kind = phase.options.get("kind")
         if kind is None:

@@ -14,12 +14,19 @@ _EXPORTS = {
     "ConfigError": "fedkd.errors",
     "FedkdError": "fedkd.errors",
     "KnowledgeStack": "fedkd.knowledge",
-    "RunResult": "fedkd.runner",
+    "RunResult": "fedkd.result",
     "RunError": "fedkd.errors",
     "simulate": "fedkd.runner",
 }
 
-__all__ = [*sorted(_EXPORTS), "__version__"]
+__all__ = [
+    "ConfigError",
+    "FedkdError",
+    "KnowledgeStack",
+    "RunError",
+    "RunResult",
+    "simulate",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -126,7 +126,8 @@ def _alma(values: dict[str, float | None]) -> str:
 
 def show_data(overrides: list[str], out: Path, console: Console) -> None:
     """Print who holds which samples, and draw it to `out`."""
-    from .data import build_federation, draw_partition, prepare
+    from .data import build_federation, prepare
+    from .report.figures import partition_figure
 
     config = compose(overrides)
     corpus = prepare(config.data.name)
@@ -136,7 +137,8 @@ def show_data(overrides: list[str], out: Path, console: Console) -> None:
         _print_partition(federation, console)
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
-            draw_partition(federation, out)
+            names, counts = federation.class_names, federation.histograms
+            partition_figure(counts, names, width=8).savefig(out, dpi=150)
         except (OSError, ValueError) as error:
             raise ConfigError("--out", out, str(error).splitlines()[0]) from error
     print_facts({"picture": out}, console)

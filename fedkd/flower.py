@@ -14,8 +14,8 @@ from uuid import uuid4
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
-from flwr.serverapp import Grid, ServerApp
 from flwr.common.constant import SUPERLINK_NODE_ID
+from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
@@ -102,7 +102,7 @@ def _ray_stays_up() -> Iterator[None]:
             backend.pool.terminate_all_actors()
 
     original = RayBackend.terminate
-    RayBackend.terminate = terminate  # type: ignore[method-assign]
+    RayBackend.terminate = terminate  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:

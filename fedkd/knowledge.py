@@ -10,7 +10,7 @@ A reply is a Flower ``RecordDict`` with three records::
 its checks ever reaches a sum.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -123,19 +123,20 @@ def to_tensor(array: Array) -> Tensor:
 
 
 def to_record(
-    knowledge: Knowledge, round_: int, metrics: dict[str, float | int | list[float]]
+    knowledge: Knowledge, round_: int, metrics: Mapping[str, int | float | list[int] | list[float]]
 ) -> RecordDict:
     """Pack a client's reply."""
     arrays = {
         "values": Array(knowledge.values.numpy()),
         "sample_ids": Array(knowledge.sample_ids.numpy().astype(np.int32)),
     }
-    about = {"kind": knowledge.kind, "client": knowledge.client, "round": round_}
     return RecordDict(
         {
             "knowledge": ArrayRecord(arrays),
-            "about": ConfigRecord(about),
-            "metrics": MetricRecord(metrics),
+            "about": ConfigRecord(
+                {"kind": knowledge.kind, "client": knowledge.client, "round": round_}
+            ),
+            "metrics": MetricRecord(dict(metrics)),
         }
     )
 

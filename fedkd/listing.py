@@ -29,14 +29,16 @@ def show(what: str, console: Console) -> None:
     if what not in KINDS:
         raise ConfigError("list", what, "cannot be listed", KINDS)
     rows = list(KINDS[what]())
-    titles = ("key", "meaning", "type and default") if what == "keys" else ("name", "what it is")
+    titles = ["name", "what it is", "parameters"]
+    if what == "keys":
+        titles = ["key", "meaning", "type and default"]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(titles[0], style="bold", no_wrap=True)
     table.add_column(titles[1])
-    if any(row[2] for row in rows):
-        table.add_column(titles[2] if what == "keys" else "parameters", style="cyan")
+    if any(parameters for _, _, parameters in rows):
+        table.add_column(titles[2], style="cyan")
     for row in rows:
-        table.add_row(*[escape(cell) for cell in row][: len(table.columns)])
+        table.add_row(*[escape(cell) for cell in list(row)[: len(table.columns)]])
     console.print(table)
     if what in _PLUG_IN:
         console.print(f"\nYour own: {escape(_PLUG_IN[what])}", style="dim")

@@ -1,4 +1,4 @@
-"""Everything between a configuration and a run that can start: all that the user gave is checked."""
+"""From a configuration to a run that can start: all that the user gave is checked here."""
 
 import json
 from dataclasses import dataclass, replace

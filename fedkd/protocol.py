@@ -1,4 +1,4 @@
-"""What a strategy is to the rest of fedkd: it is handed a plan for a round and reports an outcome."""
+"""What a strategy is to the rest of fedkd: it is given a round's plan and reports an outcome."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -72,8 +72,8 @@ class Outcome:
                 self.rejected[reply.client] = reply.error or "no reply"
                 continue
             self.changed.add(reply.client)
-            numbers = reply.content.metric_records.get("metrics") or {}
-            self.metrics.setdefault(reply.client, {}).update(numbers)  # type: ignore[arg-type]
+            numbers: Any = reply.content.metric_records.get("metrics") or {}
+            self.metrics.setdefault(reply.client, {}).update(numbers)
             answered.append(reply)
         return answered
 

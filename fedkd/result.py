@@ -55,13 +55,13 @@ class RunResult:
         """Draw who learned from whom in the last round."""
         from .report import figures
 
-        return figures.weight_map(self._run())
+        return figures.weights_figure(self._run())
 
     def plot_partition(self) -> "Figure":
         """Draw each client's class histogram."""
         from .report import figures
 
-        return figures.partition_figure(self._run().histogram)
+        return figures.partition_figure(self._run().histogram, self._run().class_names)
 
     def _run(self) -> Any:
         from .report.reader import Run

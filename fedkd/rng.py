@@ -1,8 +1,8 @@
 """Random streams: one seed per run, one independent stream per (client, round, phase).
 
-Nothing in fedkd draws from a global generator. Code that cannot be told where its randomness comes
-from (a model's initialisation, dropout, a user's training loop) runs inside `scoped`, which lends it
-seeded global generators and puts the previous ones back.
+Nothing in fedkd draws from a global generator. Code that cannot be told where its randomness
+comes from (a model's initialisation, dropout, a user's training loop) runs inside `scoped`, which
+lends it seeded global generators and puts the previous ones back.
 """
 
 import random

@@ -5,7 +5,7 @@ knowledge -> teacher) or `weights` (stacked knowledge -> mixing weights).
 """
 
 import time
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from flwr.app import Array, ArrayRecord, RecordDict
@@ -50,8 +50,8 @@ class FusionStrategy(Strategy):
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the teacher, ``[samples, classes]`` or ``[clients, samples, classes]``.
 
-        It is of the kind the clients exchange: logits, or soft labels. Soft labels are not negative;
-        rows that do not sum to 1 (a median's) are normalised.
+        It is of the kind the clients exchange: logits, or soft labels. Soft labels are not
+        negative; rows that do not sum to 1 (a median's) are normalised.
         """
         raise NotImplementedError
 
@@ -104,7 +104,7 @@ class FusionStrategy(Strategy):
         """Send every client its teacher."""
         started = time.perf_counter()
         options = plan.options(kind=teacher.kind, **plan.evaluation())
-        shared = {"config": options, **_transfer(plan)}
+        shared: dict[str, Any] = {"config": options, **_transfer(plan)}
         contents = {
             client: RecordDict({**shared, "teacher": record})
             for client, record in teacher.records().items()

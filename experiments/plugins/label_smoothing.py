@@ -1,11 +1,13 @@
-"""A client loop of one's own: ``fedkd run client=experiments/plugins/label_smoothing.py:Smoothed``."""
+"""A client loop of one's own.
+
+``fedkd run client=experiments/plugins/label_smoothing.py:Smoothed client.smoothing=0.2``
+"""
 
 from typing import Any
 
-from torch import Tensor, nn
-
 from fedkd.clients import Client
 from fedkd.clients.standard import Standard
+from torch import Tensor, nn
 
 
 class Smoothed(Standard):

@@ -1,9 +1,9 @@
 """A fusion rule in one line: ``fedkd run strategy=experiments/plugins/median.py:Median``."""
 
+from fedkd.strategies import FusionStrategy
 from torch import Tensor
 
 from fedkd.knowledge import KnowledgeStack
-from fedkd.strategies import FusionStrategy
 
 
 class Median(FusionStrategy):

@@ -1,10 +1,13 @@
-"""A personalised rule: ``fedkd run strategy=experiments/plugins/nearest.py:Nearest strategy.beta=5``."""
+"""A personalised rule.
+
+``fedkd run strategy=experiments/plugins/nearest.py:Nearest strategy.beta=5``
+"""
 
 import torch
+from fedkd.strategies import FusionStrategy
 from torch import Tensor
 
 from fedkd.knowledge import KnowledgeStack
-from fedkd.strategies import FusionStrategy
 
 
 class Nearest(FusionStrategy):

@@ -59,21 +59,3 @@ def local_accuracy(recall: torch.Tensor, histogram: ArrayLike | torch.Tensor) ->
     tested = ~recall.isnan()
     weights = weights * tested
     return float((weights * recall.nan_to_num()).sum() / weights.sum())
-
-
-def global_accuracy(recall: torch.Tensor, test_counts: ArrayLike | torch.Tensor) -> float:
-    """Return a model's accuracy on the whole test split.
-
-    Parameters
-    ----------
-    recall : tensor, shape [classes]
-        From `recall`.
-    test_counts : array, shape [classes]
-        Class counts of the *official* test split, also when `recall` comes from a subset of it.
-
-    Examples
-    --------
-    >>> global_accuracy(torch.tensor([0.5, 1.0]), [10, 30])
-    0.875
-    """
-    return local_accuracy(recall, test_counts)

@@ -53,7 +53,7 @@ class Federation:
         return {"corpus": str(self.corpus.path), "transfer": other, "split": str(self.path)}
 
     @cached_property
-    def _split(self) -> dict[str, NDArray[np.int64]]:
+    def _split(self) -> dict[str, NDArray[Any]]:
         with np.load(self.path, allow_pickle=False) as file:
             return dict(file)
 

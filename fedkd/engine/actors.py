@@ -123,7 +123,7 @@ class RayEngine(Engine):
         """Call ``main(grid, blocks)`` with actors up, and end them after it."""
         with shared_ray(self.config), identity():
             placed = place(self.sizes, actor_count(self.config))
-            remote = ray.remote(**actor_resources(self.config))(Actor)
+            remote: Any = ray.remote(Actor).options(**actor_resources(self.config))
             factory = ray.put(self.factory)
             actors = [remote.remote(factory, clients, len(self.sizes)) for clients in placed]
             try:

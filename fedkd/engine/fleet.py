@@ -147,11 +147,12 @@ def _raise_error(reply: Message) -> None:
         raise RunError(_cause(reply.error.reason))
 
 
-def _cause(reason: str) -> str:
+def _cause(reason: str | None) -> str:
     """Return the one line of an error reply that is for people; the log gets all of it.
 
     Flower's backend wraps the ClientApp's message into Ray's traceback.
     """
+    reason = reason or "no reason given"
     log.error("%s", reason)
     own = re.search(r"client \d+, round \d+, .*", reason)
     return own.group() if own else reason.splitlines()[0]

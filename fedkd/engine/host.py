@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Iterable
 
 import torch
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import Context, Error, Message, RecordDict, UserConfig
 from flwr.common.constant import ErrorCode
 
 from ..flower import RUN_ID, stamp
@@ -30,7 +30,7 @@ class Host:
 
     @staticmethod
     def _context(client: int, total: int) -> Context:
-        node = {"partition-id": client, "num-partitions": total}
+        node: UserConfig = {"partition-id": client, "num-partitions": total}
         return Context(RUN_ID, FIRST_NODE_ID + client, node, RecordDict(), {})
 
     def handle(self, message: Message) -> Message:

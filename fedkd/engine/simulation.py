@@ -8,7 +8,7 @@ from flwr.serverapp import Grid
 
 from ..flower import run_in_flower
 from .base import Engine, InlineBlocks, Main
-from .cluster import actor_count, actor_resources, shared_ray
+from .cluster import actor_resources, shared_ray
 from .host import single_thread
 
 

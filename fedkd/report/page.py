@@ -144,12 +144,13 @@ def _partition(runs: list[Run]) -> list[Picture]:
     if run is None or run.histogram is None:
         return []
     which = f" ({run.path.name})" if len(runs) > 1 else ""
-    return [_picture(figures.partition_figure(run.histogram), f"Samples of each class{which}.")]
+    figure = figures.partition_figure(run.histogram, run.class_names)
+    return [_picture(figure, f"Samples of each class{which}.")]
 
 
 def _distribution(runs: list[Run]) -> list[Picture]:
     seeds = "all seeds" if len({run.config["seed"] for run in runs}) > 1 else "last round"
-    caption = f"One dot a client, {seeds}; the box spans the quartiles, its bar is the median."
+    caption = f"Each client's model, {seeds}. The box spans the quartiles, its bar is the median."
     return [_picture(figures.client_distribution(runs), caption)]
 
 

@@ -88,6 +88,12 @@ class Run:
         """Samples of each class at each client ``[clients, classes]``, or None."""
         return self._array("split.npz", "histogram")
 
+    @cached_property
+    def class_names(self) -> list[str] | None:
+        """Names of the classes, or None."""
+        names = self._array("split.npz", "class_names")
+        return None if names is None else names.tolist()
+
     def weights(self, round: int | None = None) -> tuple[np.ndarray, np.ndarray] | None:
         """Return ``(clients [n], weights [n, n])`` of a round, None if they were not kept.
 

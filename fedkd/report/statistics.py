@@ -167,11 +167,14 @@ def differing_keys(configs: Sequence[dict[str, Any]]) -> list[str]:
     """Return the keys in which flat configurations differ, except the strategy's name.
 
     Parameters of a named thing (``strategy.beta``) are compared between those of one name only:
-    that knfu has a beta and fedmd has none is no difference worth a column.
+    that knfu has a beta and fedmd has none is no difference worth a column. So are objectives
+    between runs of one strategy, because each strategy brings its own.
     """
     keys = []
     for key in dict.fromkeys(key for config in configs for key in config):
         name = f"{key.rpartition('.')[0]}.name"
+        if key.startswith("objective."):
+            name = "strategy.name"
         by_name: dict[str, set[str]] = {}
         for config in configs:
             owner = repr(config.get(name)) if key != name else ""

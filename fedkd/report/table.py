@@ -88,7 +88,7 @@ def print_table(groups: Sequence[Group], console: Console) -> None:
         heading = Text(title)
         if title in ALMA.values():
             heading.append("  best", style="dim")
-        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=right)
     for row in rows(groups):
         table.add_row(*[_styled(cell) for cell in row])
     console.print(table)
