@@ -1,41 +1,24 @@
 """What a run would cost, for ``fedkd run --dry-run``: bytes, memory and a rough time."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
 from tempfile import TemporaryDirectory
-from typing import Any
 
-import torch
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
-from torch import nn
 
 from .config import RunConfig
 from .data import Federation
 from .engine.cluster import cores
-from .models import build, deal, model_name
+from .models import deal, model_name
 from .preparing import Objects, prepare_run
-from .rng import scoped
+from .timing import Cost, measure
 
 MESSAGE = 0.003
 """Seconds that one message to a client costs beside its training (as measured on two cores)."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """One architecture: its parameters, and what it takes on one CPU thread."""
-
-    parameters: int
-    step: float
-    """seconds of one training step of ``fit.batch_size`` samples"""
-    predict: float
-    """seconds per predicted sample"""
 
 
 @dataclass(frozen=True)
@@ -104,17 +87,17 @@ def _estimate(config: RunConfig, federation: Federation, exchange: str | None) -
     specs = deal(config.model, config.clients)
     names = [model_name(spec) for spec in specs]
     kinds = dict(zip(names, specs, strict=True))
-    costs = {name: _measure(config, federation, spec) for name, spec in kinds.items()}
+    about = federation.shape, federation.classes, config.fit.batch_size
+    costs = {name: measure(spec, *about) for name, spec in kinds.items()}
     sizes = [len(federation.indices(client)) for client in range(config.clients)]
-    tests = config.evaluate.samples or len(federation.corpus.y_test)
+    tested = (config.evaluate.samples or len(federation.corpus.y_test)) / config.evaluate.every
     transfer = config.transfer.per_round or federation.transfer_size
     models = sum(4 * costs[name].parameters for name in names)
     payload = _payload(exchange, transfer, federation.classes, models // config.clients)
     cohort = max(1, round(config.fraction * config.clients))
     labelled = 0 if exchange in (None, "parameters") else transfer
     work = mean(
-        _work(config, costs[name], size, labelled)
-        + costs[name].predict * tests / config.evaluate.every
+        _work(config, costs[name], size, labelled) + costs[name].predict * tested
         for name, size in zip(names, sizes, strict=True)
     )
     workers = 1 if config.engine.name == "inline" else config.engine.actors or cores()
@@ -149,50 +132,6 @@ def _work(config: RunConfig, cost: Cost, samples: int, transfer: int) -> float:
     distil = config.distil.epochs * transfer / config.fit.batch_size
     phases = 1 if transfer == 0 else 2
     return (fit + distil) * cost.step + transfer * cost.predict + phases * MESSAGE
-
-
-def _measure(config: RunConfig, federation: Federation, spec: Any) -> Cost:
-    """Time one training step, and prediction, of an architecture on one thread."""
-    with scoped(0), _one_thread():
-        model = build(spec, federation.shape, federation.classes)
-        x = torch.randn(config.fit.batch_size, *federation.shape)
-        y = torch.randint(federation.classes, (len(x),))
-        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
-
-        def step() -> None:
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(model(x), y).backward()
-            optimizer.step()
-
-        many = torch.randn(256, *federation.shape)
-
-        def predict() -> None:
-            with torch.no_grad():
-                model(many)
-
-        parameters = sum(parameter.numel() for parameter in model.parameters())
-        return Cost(parameters, _timed(step), _timed(predict) / len(many))
-
-
-def _timed(call: Any, repeats: int = 7) -> float:
-    """Return the median seconds of a call, the first two (allocation, caches) left out."""
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - started)
-    return median(seconds[2:])
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute as the workers do, which use one thread each."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _duration(seconds: float) -> str:

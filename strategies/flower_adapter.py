@@ -5,6 +5,7 @@ Flower's ``Strategy.start()`` is never called (it cannot resume). Instead each r
 the ordering proxy, and hands ``aggregate_train`` the admitted replies in client order.
 """
 
+import inspect
 import time
 from typing import Any, ClassVar
 
@@ -120,5 +121,6 @@ def adapt(kind: type) -> type[Strategy] | None:
         def __init__(self, **parameters: Any) -> None:
             super().__init__(kind(**parameters))
 
+    Adapted.__signature__ = inspect.signature(kind)  # type: ignore[attr-defined]
     Adapted.__name__ = Adapted.__qualname__ = kind.__name__
     return Adapted

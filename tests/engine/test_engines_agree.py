@@ -1,0 +1,130 @@
+"""Three engines, one answer; and they really are three."""
+
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+
+from fedkd import RunError, simulate
+from fedkd.config import EngineConfig
+from fedkd.engine import shared_ray
+
+PROBE = Path(__file__).parents[1] / "plugins" / "probe.py"
+EXAMPLES = Path(__file__).parents[2] / "experiments" / "plugins"
+SHORT = {"clients": 10, "rounds": 2, "data.samples_per_client": 20, "transfer.size": 200}
+MIXED = {"model": ["mlp", "lenet5", "resnet8"], "fraction": 0.3, "rounds": 3}
+SUBSETS = {"transfer.per_round": 40, "evaluate.samples": 50, "data.validation": 0.2}
+PLUG_INS = {
+    "median": {"strategy": f"{EXAMPLES}/median.py:Median"},
+    "nearest": {"strategy": {"name": "fedkd.experiments.plugins.nearest:Nearest", "beta": 5}},
+    "loop": {"client": {"name": f"{EXAMPLES}/label_smoothing.py:Smoothed", "smoothing": 0.2}},
+}
+CASES = {
+    "local": {"strategy": "local"},
+    "fedmd": {"strategy": "fedmd"},
+    "fedmd-kl": {"strategy": {"name": "fedmd", "exchange": "soft_labels"}},
+    "knfu": {"strategy": "knfu"},
+    "knfu-mixed": {"strategy": "knfu", **MIXED},
+    "knfu-subsets": {"strategy": "knfu", **SUBSETS},
+    "fedmd-mixed": {"strategy": "fedmd", **MIXED},
+    "taid": {"objective": "taid", "distil.epochs": 2},
+    "fedavg": {"strategy": "fedavg"},
+    "fedavg-resnet": {"strategy": "fedavg", "model": "resnet8", "fraction": 0.3},
+    "fedprox": {"strategy": "fedprox"},
+    "fedadam": {"strategy": "fedadam", "fraction": 0.5, "rounds": 3},
+    "krum": {"strategy": "flwr.serverapp.strategy:Krum"},
+    **PLUG_INS,
+}
+FLOWER = ("knfu", "knfu-mixed", "fedmd", "fedavg", "median", "loop")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_is_up():
+    with shared_ray(EngineConfig()):
+        yield
+
+
+@pytest.fixture(scope="module")
+def inline():
+    """Return the digest of a case under the inline engine, computed once."""
+    known = {}
+
+    def digest(case):
+        if case not in known:
+            known[case] = simulate(engine="inline", **SHORT | CASES[case]).summary["digest"]
+        return known[case]
+
+    return digest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_ray_agrees_with_inline(case, inline):
+    run = simulate(engine={"name": "ray", "actors": 2}, **SHORT | CASES[case])
+    assert run.summary["digest"] == inline(case)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("actors", [1, 4])
+@pytest.mark.parametrize("case", ["knfu-mixed", "fedavg"])
+def test_the_number_of_actors_does_not_matter(case, actors, inline):
+    run = simulate(engine={"name": "ray", "actors": actors}, **SHORT | CASES[case])
+    assert run.summary["digest"] == inline(case)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", FLOWER)
+def test_flower_agrees_with_inline(case, inline):
+    run = simulate(engine={"name": "flower", "actors": 2}, **SHORT | CASES[case])
+    assert run.summary["digest"] == inline(case)
+
+
+def metric(run, name):
+    rows = run.clients.to_pylist()
+    return {row["value"] for row in rows if row["metric"] == name}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["inline", "ray", "flower"])
+def test_the_engines_are_three(name):
+    engine = {"name": name, "actors": 2}
+    run = simulate(engine=engine, client=f"{PROBE}:Probe", **SHORT)
+    pids = metric(run, "pid")
+    assert metric(run, "flower") == {float(name == "flower")}
+    if name == "inline":
+        assert pids == {os.getpid()}
+    else:
+        assert len(pids) == 2
+        assert os.getpid() not in pids
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["inline", "ray", "flower"])
+def test_one_client_may_fail_but_not_all(name):
+    engine = {"name": name, "actors": 2}
+    run = simulate(engine=engine, client={"name": f"{PROBE}:Faulty", "below": 1}, **SHORT)
+    assert run.summary["rejected"] == 2  # client 0, in two rounds
+    with pytest.raises(RunError, match=r"every client failed in train\.fit.*sensor is on fire"):
+        simulate(engine=engine, client={"name": f"{PROBE}:Faulty", "below": 10}, **SHORT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["inline", "ray", "flower"])
+def test_what_a_plug_in_does_wrong_is_said_on_every_engine(name):
+    with pytest.raises(RunError, match=r"strategy NotANumber: fuse\(\) finite"):
+        simulate(f"{PROBE}:NotANumber", engine={"name": name, "actors": 2}, **SHORT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ray", "flower"])
+def test_a_ray_that_was_there_stays_and_our_actors_go(name):
+    assert ray.is_initialized()
+    simulate(engine={"name": name, "actors": 2}, **SHORT)
+    assert ray.is_initialized()
+    gone, alive = psutil.wait_procs(
+        [p for p in psutil.Process().children(recursive=True) if "Actor" in p.name()], timeout=20
+    )
+    del gone
+    assert not alive
