@@ -195,6 +195,14 @@ def client_app(
     return app
 
 
+def _inputs(app: App, client: int, message: Message) -> str:
+    """Describe what a handler was working on when it failed."""
+    x, _ = workbench(app.spec).private(client)
+    arrays = message.content.array_records.items()
+    sent = [f"{name}.{k} {v.shape}" for name, record in arrays for k, v in record.items()]
+    return "; ".join([f"private x {tuple(x.shape)}", *sent[:3]])
+
+
 def _handler(app: App, name: str) -> Any:
     """Wrap a handler: lend it seeded global generators, and say where an exception came from."""
 
@@ -207,6 +215,7 @@ def _handler(app: App, name: str) -> Any:
                 return getattr(app, name)(Phase(app, message, context, name))
         except Exception as error:
             where = f"client {client}, round {round_}, {message.metadata.message_type}"
-            raise RuntimeError(f"{where}: {type(error).__name__}: {error}") from error
+            cause = " ".join(f"{type(error).__name__}: {error}".split())
+            raise RuntimeError(f"{where}: {cause} ({_inputs(app, client, message)})") from error
 
     return handle

@@ -19,7 +19,7 @@ from .config import RunConfig
 from .digest import digest, save_models
 from .engine import engine_class
 from .engine.state import ContextState, LiveState
-from .errors import FedkdError
+from .errors import FedkdError, RunError
 from .loop import Loop
 from .models import build, model_name
 from .preparing import Objects, Prepared, prepare_run
@@ -138,7 +138,10 @@ def _watched(
     except BaseException as caught:
         error = caught
         log.exception("the run failed")
-        raise
+        if isinstance(caught, FedkdError) or not isinstance(caught, Exception):
+            raise
+        log_path = prepared.run_dir / "log.txt"
+        raise RunError(f"{type(caught).__name__}: {caught} (details: {log_path})") from caught
     finally:
         workbench.cache_clear()
         for watcher in watchers:

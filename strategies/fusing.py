@@ -8,7 +8,7 @@ from torch import Tensor
 from .. import fusion
 from ..engine import BlockPool
 from ..engine.base import BLOCK
-from ..errors import RunError
+from ..errors import FedkdError, RunError
 from ..knowledge import SIMPLEX_TOLERANCE, KnowledgeStack, Rejected, Teacher, check_values
 
 if TYPE_CHECKING:
@@ -30,13 +30,19 @@ def fuse_in_blocks(
 
     weights = None
     parts = [knowledge.block(part) for part in _parts(len(knowledge.sample_ids))]
-    if type(strategy).fuse is FusionStrategy.fuse:
-        weights = _checked_weights(strategy, knowledge)
-        fused = blocks.map(_Mix(weights), [part.values for part in parts])
-    elif strategy.per_sample:
-        fused = blocks.map(strategy.fuse, parts)
-    else:
-        parts, fused = [knowledge], [strategy.fuse(knowledge)]
+    try:
+        if type(strategy).fuse is FusionStrategy.fuse:
+            weights = _checked_weights(strategy, knowledge)
+            fused = blocks.map(_Mix(weights), [part.values for part in parts])
+        elif strategy.per_sample:
+            fused = blocks.map(strategy.fuse, parts)
+        else:
+            parts, fused = [knowledge], [strategy.fuse(knowledge)]
+    except FedkdError:
+        raise
+    except Exception as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise RunError(f"strategy {type(strategy).__name__} raised {cause}") from error
     checked = [_teacher(strategy, *pair) for pair in zip(parts, fused, strict=True)]
     joined = torch.cat(checked, dim=-2).contiguous()
     return Teacher(knowledge.kind, joined, knowledge.clients), weights

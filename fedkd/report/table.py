@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.filesize import decimal
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -25,21 +26,25 @@ class Cell:
 
 
 def columns(groups: Sequence[Group]) -> list[str]:
-    """Return the column titles."""
-    keys = dict.fromkeys(key for group in groups for key in group.settings)
-    return ["strategy", *keys, "seeds", *ALMA.values(), "up", "down", "seconds"]
+    """Return the column titles; one seed everywhere is not worth a column."""
+    seeds = ["seeds"] if any(len(group.runs) > 1 for group in groups) else []
+    return ["strategy", *_keys(groups), *seeds, *ALMA.values(), "up", "down", "seconds"]
+
+
+def _keys(groups: Sequence[Group]) -> list[str]:
+    return list(dict.fromkeys(key for group in groups for key in group.settings))
 
 
 def rows(groups: Sequence[Group]) -> list[list[Cell]]:
     """Return a row a group, in the order given, with the cells of `columns`."""
-    keys = columns(groups)[1 : -len(ALMA) - 4]
+    keys, seeds = _keys(groups), "seeds" in columns(groups)
     top = {name: max((_shown(group, name) for group in groups), default=0.0) for name in ALMA}
     result = []
     for group in groups:
         unfinished = any(not run.finished for run in group.runs)
         row = [Cell(group.strategy + ("*" if unfinished else ""))]
         row += [Cell(group.settings.get(key, "")) for key in keys]
-        row += [Cell(str(len(group.runs)))]
+        row += [Cell(str(len(group.runs)))] if seeds else []
         row += [_alma(group, name, top[name]) for name in ALMA]
         for name in ("bytes_up", "bytes_down"):
             mean = group.over_seeds(lambda run, name=name: run.summary[name]).mean  # type: ignore[misc]
@@ -82,16 +87,19 @@ def warnings(groups: Sequence[Group]) -> list[str]:
 def print_table(groups: Sequence[Group], console: Console) -> None:
     """Print the comparison table and its footnotes."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    titles = columns(groups)
-    for index, title in enumerate(titles):
-        right = index > titles.index("seeds") - 1
+    left = 1 + len(_keys(groups))
+    for index, title in enumerate(columns(groups)):
+        right = index >= left
         heading = Text(title)
         if title in ALMA.values():
-            heading.append("  best", style="dim")
-        table.add_column(heading, justify="right" if right else "left", no_wrap=right)
+            heading.append(" best", style="dim")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=right, min_width=6)
     for row in rows(groups):
         table.add_row(*[_styled(cell) for cell in row])
-    console.print(table)
+    # Piped into a file the table may be as wide as it needs; on a terminal names are folded.
+    wanted = Measurement.get(console, console.options, table).maximum
+    width = console.width if console.is_terminal else max(console.width, wanted)
+    console.print(table, width=width, crop=False)
     for line in meaning(groups) + warnings(groups):
         console.print(Text(line, style="dim"))
 

@@ -4,7 +4,6 @@ import os
 import traceback
 
 import torch
-
 from fedkd.clients.standard import Standard
 from fedkd.strategies import FusionStrategy
 

@@ -1,0 +1,159 @@
+"""Run one job in a fresh process and watch its time and memory from outside."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any, TextIO
+
+import psutil
+
+from .works import Job
+
+SAMPLE_SECONDS = 0.2
+"""Pause between two looks at the memory."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one job took.
+
+    Parameters
+    ----------
+    system, work : str
+        Which job.
+    seconds : list of float
+        Of each steady round, from the end of the round before to its own end.
+    startup, first_round : float
+        Seconds from the start of the process to the first round, and of the first round.
+    pss_mb : float
+        Peak proportional set size of the process and all below it up to the end of the last steady
+        round, in 10^6 bytes.
+    phases : dict
+        Median seconds of the steady rounds' phases, where the system knows them.
+    error : str or None
+        Why there are no numbers.
+    """
+
+    system: str
+    work: str
+    seconds: list[float] = field(default_factory=list)
+    startup: float = 0.0
+    first_round: float = 0.0
+    pss_mb: float = 0.0
+    phases: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def round_seconds(self) -> float:
+        """Median seconds of a steady round."""
+        return median(self.seconds)
+
+
+def measure(job: Job, timeout: float, environment: dict[str, str] | None = None) -> Measurement:
+    """Run a job alone in a fresh process.
+
+    Parameters
+    ----------
+    job : Job
+        What to run.
+    timeout : float
+        Seconds after which the process and all below it are killed.
+    environment : dict, optional
+        Environment variables to set besides this process's own.
+
+    Returns
+    -------
+    Measurement
+        With `Measurement.error` if the job failed or took too long.
+    """
+    with TemporaryDirectory(prefix="fedkd-bench-") as folder:
+        result, log = Path(folder) / "result.json", Path(folder) / "log.txt"
+        launched = time.monotonic()
+        with log.open("w") as file, _process(job, result, file, environment or {}) as process:
+            samples = _watch(process, launched + timeout)
+            late = process.poll() is None
+        if late or process.returncode != 0:
+            cause = f"no result after {timeout:g} s" if late else _last_line(log)
+            return Measurement(job.system, job.work, error=cause)
+        told = json.loads(result.read_text())
+    return _measurement(job, launched, told, samples)
+
+
+def _measurement(
+    job: Job, launched: float, told: dict[str, Any], samples: list[tuple[float, int]]
+) -> Measurement:
+    ends = told["ends"]
+    return Measurement(
+        job.system,
+        job.work,
+        seconds=[after - before for before, after in pairwise(ends)],
+        startup=told["began"] - launched,
+        first_round=ends[0] - told["began"],
+        pss_mb=max((size for at, size in samples if at <= ends[-1]), default=0) / 1e6,
+        phases=told["phases"],
+    )
+
+
+@contextmanager
+def _process(
+    job: Job, result: Path, log: TextIO, environment: dict[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the job's process; nothing of it is left when the block ends."""
+    command = [sys.executable, "-m", f"{__package__}.child", json.dumps(asdict(job)), str(result)]
+    outer = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    with subprocess.Popen(
+        command, stdout=log, stderr=subprocess.STDOUT, env=outer | environment
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                for one in _tree(process.pid):
+                    with _maybe_gone():
+                        one.kill()
+
+
+def _watch(process: subprocess.Popen[bytes], deadline: float) -> list[tuple[float, int]]:
+    """Return (time, PSS in bytes) until the process ends or is late."""
+    samples = []
+    while process.poll() is None and time.monotonic() < deadline:
+        samples.append((time.monotonic(), sum(map(_pss, _tree(process.pid)))))
+        time.sleep(SAMPLE_SECONDS)
+    return samples
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _pss(process: psutil.Process) -> int:
+    with _maybe_gone():
+        info = process.memory_full_info()
+        return int(getattr(info, "pss", info.uss))  # only Linux has it
+    return 0
+
+
+@contextmanager
+def _maybe_gone() -> Iterator[None]:
+    try:
+        yield
+    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        return
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "ended without a word"

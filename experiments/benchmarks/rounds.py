@@ -1,0 +1,123 @@
+"""Seconds per round of fedkd's engines, as ratios to a plain loop: ``make bench``."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ...errors import ConfigError, FedkdError
+from .corpora import mnist, synthetic, write_tensors
+from .facts import machine
+from .measure import Measurement, measure
+from .results import document, summarise, table
+from .works import LOOP, SYSTEMS, WORKS, Job, Size
+
+Positive = Annotated[int, typer.Option(min=1)]
+CACHE = "FEDKD_CACHE_DIR"
+
+
+def jobs(works: Sequence[str], engines: Sequence[str], template: Job) -> Iterator[Job]:
+    """Yield the jobs in order: the loop before and after every engine, work by work.
+
+    Examples
+    --------
+    >>> template = Job("loop", "W1", {}, "mnist", "other")
+    >>> [job.system for job in jobs(["W1"], ["ray", "flower"], template)]
+    ['loop', 'ray', 'loop', 'flower', 'loop']
+    """
+    for work in works:
+        yield replace(template, work=work, system=LOOP)
+        for engine in engines:
+            yield replace(template, work=work, system=engine)
+            yield replace(template, work=work, system=LOOP)
+
+
+def bench(
+    works: Sequence[str],
+    engines: Sequence[str],
+    size: Size,
+    random: bool,
+    actors: int | None,
+    timeout: float,
+    console: Console,
+) -> list[Measurement]:
+    """Measure every job, each alone in a fresh process."""
+    with TemporaryDirectory(prefix="fedkd-bench-") as scratch:
+        folder = Path(scratch)
+        # Random images are not worth keeping; MNIST stays decoded where it always is.
+        cache = {CACHE: str(folder / "cache")} if random else {}
+        data, other = synthetic(folder, size) if random else mnist(folder)
+        job = Job(LOOP, works[0], asdict(size), data, other, actors=actors)
+        job = replace(job, tensors=str(write_tensors(job, folder, cache.get(CACHE))))
+        measured = []
+        for one in jobs(works, engines, job):
+            measured.append(measure(one, timeout, cache))
+            console.print(_line(measured[-1]))
+    return measured
+
+
+def _line(one: Measurement) -> str:
+    if one.error:
+        return f"{one.work}  {one.system:7} failed: {one.error}"
+    low, high = min(one.seconds), max(one.seconds)
+    return (
+        f"{one.work}  {one.system:7} {one.round_seconds:8.3f} s/round ({low:.3f} to {high:.3f}), "
+        f"start-up {one.startup:.1f} s, peak PSS {one.pss_mb:,.0f} MB"
+    )
+
+
+def _names(key: str, text: str, known: Sequence[str]) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names or [text]:
+        if name not in known:
+            raise ConfigError(key, name, "not available", known)
+    return list(dict.fromkeys(names))
+
+
+def command(
+    rounds: Positive = 5,
+    clients: Positive = 100,
+    samples: Positive = 600,
+    transfer: Positive = 2000,
+    works: str = "W1,W3",
+    engines: str = "ray,flower",
+    actors: Annotated[int | None, typer.Option(min=1)] = None,
+    synthetic: bool = False,
+    timeout: float = 900.0,
+    json_file: Annotated[Path | None, typer.Option("--json")] = None,
+) -> None:
+    """Measure seconds per round of fedkd's engines against a plain sequential torch loop.
+
+    Needs $FEDKD_DATA_DIR/mnist, or --synthetic for random images of the same shape. --rounds are
+    the steady rounds that count; --timeout is per process, in seconds.
+    """
+    console, size = Console(highlight=False), Size(clients, samples, transfer, rounds)
+    try:
+        chosen = _names("works", works, list(WORKS))
+        systems = _names("engines", engines, [name for name in SYSTEMS if name != LOOP])
+        facts = machine()
+        measured = bench(chosen, systems, size, synthetic, actors, timeout, console)
+    except FedkdError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from error
+    path = json_file or Path("runs") / f"bench-{time.strftime('%Y%m%d-%H%M%S')}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document(measured, size, facts, synthetic), indent=2) + "\n")
+    console.print(table(summarise(measured), size))
+    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
+    console.print(
+        f"{facts['cores']} cores, {facts['cpu']}, load {facts['load_before']}; {versions}"
+    )
+    console.print(f"written to {path}")
+    if any(one.error for one in measured):
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(command)

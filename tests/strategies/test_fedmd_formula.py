@@ -1,0 +1,84 @@
+"""FedMD: the plain mean over clients, of logits or of soft labels."""
+
+import pytest
+import torch
+from fedkd.strategies.fedmd import FedMD
+from fedkd.strategies.fusing import fuse_in_blocks
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fedkd
+from fedkd.engine.base import InlineBlocks
+from fedkd.errors import ConfigError
+from fedkd.knowledge import KnowledgeStack
+
+
+def stack_of(values: torch.Tensor, kind: str) -> KnowledgeStack:
+    n, samples, _ = values.shape
+    return KnowledgeStack(kind, values, list(range(n)), torch.arange(samples))
+
+
+def test_mean_of_logits_by_hand() -> None:
+    values = torch.tensor([[[1.0, 3.0], [0.0, -2.0]], [[3.0, -1.0], [1.0, 1.0]]])
+    teacher, weights = fuse_in_blocks(FedMD(), stack_of(values, "logits"), InlineBlocks())
+    assert weights is None
+    assert teacher.kind == "logits"
+    assert torch.equal(teacher.values, torch.tensor([[2.0, 1.0], [0.5, -0.5]]))
+
+
+def test_mean_of_soft_labels_by_hand() -> None:
+    values = torch.tensor([[[1.0, 0.0]], [[0.5, 0.5]], [[0.0, 1.0]], [[0.5, 0.5]]])
+    strategy = FedMD(exchange="soft_labels")
+    teacher, _ = fuse_in_blocks(strategy, stack_of(values, "soft_labels"), InlineBlocks())
+    assert teacher.kind == "soft_labels"
+    assert torch.equal(teacher.values, torch.tensor([[0.5, 0.5]]))
+
+
+def test_the_objective_follows_what_is_exchanged() -> None:
+    assert (FedMD().exchange, FedMD().objective) == ("logits", "l1")
+    soft = FedMD(exchange="soft_labels")
+    assert (soft.exchange, soft.objective) == ("soft_labels", "kl")
+    with pytest.raises(ConfigError, match=r"strategy\.exchange=parameters"):
+        fedkd.simulate({"name": "fedmd", "exchange": "parameters"}, clients=2, engine="inline")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 7), st.sampled_from(["logits", "soft_labels"]))
+def test_the_mean_is_exact_in_any_order(seed: int, n: int, kind: str) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(n, 9, 5, generator=generator)
+    if kind == "soft_labels":
+        values = values.softmax(dim=-1)
+    strategy = FedMD(exchange=kind)  # type: ignore[arg-type]
+    teacher = fuse_in_blocks(strategy, stack_of(values, kind), InlineBlocks())[0].values
+    expected = sum(values[k].double() for k in range(n)) / n
+    torch.testing.assert_close(teacher.double(), expected, atol=1e-6, rtol=0)
+    shuffled = values[torch.randperm(n, generator=generator)]
+    again = fuse_in_blocks(strategy, stack_of(shuffled, kind), InlineBlocks())[0].values
+    torch.testing.assert_close(again, teacher)
+
+
+class Watched(FedMD):
+    """Keeps the last stack."""
+
+    def fuse(self, knowledge: KnowledgeStack) -> torch.Tensor:
+        self.seen = knowledge
+        return super().fuse(knowledge)
+
+
+def test_the_temperature_does_not_touch_uploaded_logits() -> None:
+    seen = []
+    for temperature in (1.0, 5.0):
+        strategy = Watched(temperature=temperature)
+        fedkd.simulate(strategy, clients=3, rounds=1, engine="inline")
+        seen.append(strategy.seen.values)
+    assert torch.equal(*seen)
+
+
+def test_one_client_distils_from_itself() -> None:
+    """L1 to its own logits is 0, and so is its gradient: nothing but SGD with zero steps."""
+    result = fedkd.simulate(
+        "fedmd", clients=1, rounds=1, engine="inline", distil={"batch_size": 200}
+    )
+    rows = result.clients.to_pandas().set_index("metric")["value"]
+    assert rows["loss_distil"] == pytest.approx(0, abs=1e-6)
