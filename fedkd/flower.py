@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
-from flwr.app import Context, Message
+from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
-from flwr.common.constant import SUPERLINK_NODE_ID
+from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
 from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-__all__ = ["RUN_ID", "Run", "identity", "new_run", "quiet", "run_in_flower", "stamp"]
+__all__ = ["RUN_ID", "Run", "error_reply", "identity", "new_run", "quiet", "run_in_flower", "stamp"]
 
 RUN_ID = 1
 
@@ -47,6 +47,11 @@ def stamp(message: Message) -> str:
     message_id = str(uuid4())
     message.metadata.__dict__["_message_id"] = message_id
     return message_id
+
+
+def error_reply(message: Message, reason: str) -> Message:
+    """Return the reply of a ClientApp that raised."""
+    return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
 
 
 def run_in_flower(

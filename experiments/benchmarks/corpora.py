@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from ...config import RunConfig
 from ...data import build_federation, prepare
+from ...data.decode import quiet
 from ...errors import ConfigError
 from ...overrides import merge
 from .works import Job, Size
@@ -55,7 +56,8 @@ def _write(path: Path, rng: np.random.Generator, count: int) -> None:
     kinds = datasets.Features({"image": datasets.Image(), "label": labels})
     images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
     rows = {"image": list(images), "label": np.arange(count) % 10}
-    datasets.Dataset.from_dict(rows, features=kinds).to_parquet(str(path))
+    with quiet():
+        datasets.Dataset.from_dict(rows, features=kinds).to_parquet(str(path))
 
 
 def write_tensors(job: Job, folder: Path, cache: str | None = None) -> Path:

@@ -62,9 +62,9 @@ def table(rows: Sequence[dict[str, Any]], size: Size) -> Table:
     )
     shown = Table(title=title, caption=caption, caption_justify="left")
     shown.add_column("system")
-    for name in [*(f"{w} {what}" for w in works for what in ("s/round", "ratio")), "start-up s"]:
+    measures = [f"{work}\n{what}" for work in works for what in ("s/round", "ratio")]
+    for name in [*measures, "start-up\ns", "peak PSS\nMB"]:
         shown.add_column(name, justify="right")
-    shown.add_column("peak PSS MB", justify="right")
     for system in dict.fromkeys(row["system"] for row in rows):
         of = {row["work"]: row for row in rows if row["system"] == system}
         cells = [cell for work in works for cell in _cells(of.get(work, {}))]

@@ -39,6 +39,7 @@ def jobs(works: Sequence[str], engines: Sequence[str], template: Job) -> Iterato
 
 
 def bench(
+    *,
     works: Sequence[str],
     engines: Sequence[str],
     size: Size,
@@ -81,6 +82,7 @@ def _names(key: str, text: str, known: Sequence[str]) -> list[str]:
 
 
 def command(
+    *,
     rounds: Positive = 5,
     clients: Positive = 100,
     samples: Positive = 600,
@@ -88,7 +90,7 @@ def command(
     works: str = "W1,W3",
     engines: str = "ray,flower",
     actors: Annotated[int | None, typer.Option(min=1)] = None,
-    synthetic: bool = False,
+    random: Annotated[bool, typer.Option("--synthetic")] = False,
     timeout: float = 900.0,
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
@@ -102,13 +104,21 @@ def command(
         chosen = _names("works", works, list(WORKS))
         systems = _names("engines", engines, [name for name in SYSTEMS if name != LOOP])
         facts = machine()
-        measured = bench(chosen, systems, size, synthetic, actors, timeout, console)
+        measured = bench(
+            works=chosen,
+            engines=systems,
+            size=size,
+            random=random,
+            actors=actors,
+            timeout=timeout,
+            console=console,
+        )
     except FedkdError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from error
     path = json_file or Path("runs") / f"bench-{time.strftime('%Y%m%d-%H%M%S')}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document(measured, size, facts, synthetic), indent=2) + "\n")
+    path.write_text(json.dumps(document(measured, size, facts, random), indent=2) + "\n")
     console.print(table(summarise(measured), size))
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
     console.print(

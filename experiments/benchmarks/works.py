@@ -38,11 +38,12 @@ SYSTEMS = {LOOP: "floor", "ray": "ours", "flower": "ours", "inline": "ours"}
 """Every system, and the module here whose ``run(job)`` runs it."""
 
 TITLES = {
-    LOOP: "plain sequential torch loop, 1 thread",
-    "ray": "fedkd, engine=ray",
-    "flower": "fedkd, engine=flower (Flower's own backend)",
-    "inline": "fedkd, engine=inline",
+    LOOP: "plain torch loop",
+    "ray": "fedkd ray",
+    "flower": "Flower's engine",
+    "inline": "fedkd inline",
 }
+"""What they are called in the table; Flower's engine is fedkd's ``engine=flower``."""
 
 
 @dataclass(frozen=True)

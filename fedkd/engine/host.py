@@ -4,10 +4,9 @@ import traceback
 from collections.abc import Iterable
 
 import torch
-from flwr.app import Context, Error, Message, RecordDict, UserConfig
-from flwr.common.constant import ErrorCode
+from flwr.app import Context, Message, RecordDict, UserConfig
 
-from ..flower import RUN_ID, stamp
+from ..flower import RUN_ID, error_reply, stamp
 from .base import FIRST_NODE_ID, AppFactory
 
 
@@ -40,8 +39,7 @@ class Host:
         except Exception as error:
             # The first line is for people, the traceback below it for the log.
             reason = f"{error or type(error).__name__}\n{traceback.format_exc()}"
-            code = ErrorCode.CLIENT_APP_RAISED_EXCEPTION
-            reply = Message(Error(code, reason), reply_to=message)
+            reply = error_reply(message, reason)
         stamp(reply)
         return reply
 

@@ -93,7 +93,7 @@ def print_table(groups: Sequence[Group], console: Console) -> None:
         heading = Text(title)
         if title in ALMA.values():
             heading.append(" best", style="dim")
-        table.add_column(heading, justify="right" if right else "left", no_wrap=right, min_width=6)
+        table.add_column(heading, justify="right" if right else "left", no_wrap=right, min_width=8)
     for row in rows(groups):
         table.add_row(*[_styled(cell) for cell in row])
     # Piped into a file the table may be as wide as it needs; on a terminal names are folded.
