@@ -49,7 +49,7 @@ class Loop:
         self.config, self.strategy, self.federation = config, strategy, federation
         self.callbacks = callbacks
         self.fleet: Fleet | None = None
-        self.rejected = 0
+        self.number = 0  # the round under way
         self.current: dict[int, dict[str, float]] = {}  # each client's last measured accuracies
         self.stale = set(range(config.clients))  # clients changed since they were measured
         self.final_states: list[dict[str, Tensor]] = []
@@ -58,7 +58,6 @@ class Loop:
     def run(self, grid: Grid, blocks: BlockPool) -> None:
         """Run all rounds and collect the final models."""
         self.fleet = Fleet(grid, self.config.clients, self._progress)
-        self._phase = "start", 0
         self.fleet.hello()
         self.strategy.start(self.fleet)
         self.started = time.perf_counter()
@@ -71,20 +70,19 @@ class Loop:
         if self.fleet is not None:
             self.fleet.cancelled = True
 
-    def _progress(self, done: int, total: int) -> None:
+    def _progress(self, phase: str, done: int, total: int) -> None:
         for callback in self.callbacks:
-            callback.on_phase(self._phase[1], self._phase[0], done, total)
+            callback.on_phase(self.number, phase, done, total)
 
     def _round(self, number: int, fleet: Fleet, blocks: BlockPool) -> None:
         began, up, down = time.perf_counter(), fleet.bytes_up, fleet.bytes_down
         plan = self._plan(number, fleet, blocks)
-        self._phase = "round", number
+        self.number = number
         outcome = self.strategy.round(plan)
         self.stale |= outcome.changed
         seconds = _phases(outcome)
         if plan.evaluate is not None:
             seconds["evaluate"] += self._measure(plan, outcome)
-        self.rejected += len(outcome.rejected)
         scalars: dict[str, Any] = {
             "round": number,
             "participants": len(plan.cohort),

@@ -31,12 +31,13 @@ class Measurement:
     system, work : str
         Which job.
     seconds : list of float
-        Of each steady round, from the end of the round before to its own end.
+        Of each steady round, from the end of the round before to its own end; empty if the memory
+        was watched, because that takes a sixth of a core.
     startup, first_round : float
         Seconds from the start of the process to the first round, and of the first round.
-    pss_mb : float
+    pss_mb : float or None
         Peak proportional set size of the process and all below it up to the end of the last steady
-        round, in 10^6 bytes.
+        round, in 10^6 bytes; None if it was not watched.
     phases : dict
         Median seconds of the steady rounds' phases, where the system knows them.
     error : str or None
@@ -48,7 +49,7 @@ class Measurement:
     seconds: list[float] = field(default_factory=list)
     startup: float = 0.0
     first_round: float = 0.0
-    pss_mb: float = 0.0
+    pss_mb: float | None = None
     phases: dict[str, float] = field(default_factory=dict)
     error: str | None = None
 
@@ -79,7 +80,7 @@ def measure(job: Job, timeout: float, environment: dict[str, str] | None = None)
         result, log = Path(folder) / "result.json", Path(folder) / "log.txt"
         launched = time.monotonic()
         with log.open("w") as file, _process(job, result, file, environment or {}) as process:
-            samples = _watch(process, launched + timeout)
+            samples = _watch(process, launched + timeout, job.memory)
             late = process.poll() is None
         if late or process.returncode != 0:
             cause = f"no result after {timeout:g} s" if late else _last_line(log)
@@ -92,13 +93,15 @@ def _measurement(
     job: Job, launched: float, told: dict[str, Any], samples: list[tuple[float, int]]
 ) -> Measurement:
     ends = told["ends"]
+    if job.memory:
+        peak = max((size for at, size in samples if at <= ends[-1]), default=0)
+        return Measurement(job.system, job.work, pss_mb=peak / 1e6)
     return Measurement(
         job.system,
         job.work,
         seconds=[after - before for before, after in pairwise(ends)],
         startup=told["began"] - launched,
         first_round=ends[0] - told["began"],
-        pss_mb=max((size for at, size in samples if at <= ends[-1]), default=0) / 1e6,
         phases=told["phases"],
     )
 
@@ -122,11 +125,14 @@ def _process(
                         one.kill()
 
 
-def _watch(process: subprocess.Popen[bytes], deadline: float) -> list[tuple[float, int]]:
-    """Return (time, PSS in bytes) until the process ends or is late."""
+def _watch(
+    process: subprocess.Popen[bytes], deadline: float, memory: bool
+) -> list[tuple[float, int]]:
+    """Wait until the process ends or is late; return (time, PSS in bytes) if `memory`."""
     samples = []
     while process.poll() is None and time.monotonic() < deadline:
-        samples.append((time.monotonic(), sum(map(_pss, _tree(process.pid)))))
+        if memory:
+            samples.append((time.monotonic(), sum(map(_pss, _tree(process.pid)))))
         time.sleep(SAMPLE_SECONDS)
     return samples
 

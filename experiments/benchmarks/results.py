@@ -36,11 +36,14 @@ def summarise(measured: Sequence[Measurement]) -> list[dict[str, Any]]:
 def _row(
     groups: dict[tuple[str, str], list[Measurement]], work: str, system: str
 ) -> dict[str, Any]:
-    done = [one for one in groups[work, system] if one.error is None]
-    loops = [one for one in groups.get((work, LOOP), []) if one.error is None]
-    row: dict[str, Any] = {"system": system, "work": work, "error": None}
+    every = groups[work, system]
+    errors = [one.error for one in every if one.error]
+    row: dict[str, Any] = {"system": system, "work": work, "error": (errors or [None])[0]}
+    done, loops = (
+        [one for one in some if one.seconds] for some in (every, groups.get((work, LOOP), []))
+    )
     if not done:
-        return row | {"error": groups[work, system][0].error}
+        return row
     medians = [one.round_seconds for one in done]
     floor = median(one.round_seconds for one in loops) if loops else None
     return row | {
@@ -49,7 +52,7 @@ def _row(
         "spread": [min(medians), max(medians)],
         "startup": median(one.startup for one in done),
         "first_round": median(one.first_round for one in done),
-        "pss_mb": max(one.pss_mb for one in done),
+        "pss_mb": max((one.pss_mb for one in every if one.pss_mb), default=None),
     }
 
 
@@ -75,7 +78,7 @@ def table(rows: Sequence[dict[str, Any]], size: Size) -> Table:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, str]:
-    if row.get("error"):
+    if row.get("error") and "ratio" not in row:
         return "failed", "-"
     return _number(row.get("round_seconds"), 3), _number(row.get("ratio"), 2)
 

@@ -20,22 +20,33 @@ from .works import LOOP, SYSTEMS, WORKS, Job, Size
 
 Positive = Annotated[int, typer.Option(min=1)]
 CACHE = "FEDKD_CACHE_DIR"
+MEMORY_ROUNDS = 2
+"""Steady rounds of a job whose memory is watched."""
 
 
 def jobs(works: Sequence[str], engines: Sequence[str], template: Job) -> Iterator[Job]:
     """Yield the jobs in order: the loop before and after every engine, work by work.
 
+    After them, every system once more with few rounds, for its memory.
+
     Examples
     --------
-    >>> template = Job("loop", "W1", {}, "mnist", "other")
-    >>> [job.system for job in jobs(["W1"], ["ray", "flower"], template)]
+    >>> template = Job("loop", "W1", {"rounds": 5}, "mnist", "other")
+    >>> found = list(jobs(["W1"], ["ray", "flower"], template))
+    >>> [job.system for job in found if not job.memory]
     ['loop', 'ray', 'loop', 'flower', 'loop']
+    >>> [job.system for job in found if job.memory]
+    ['loop', 'ray', 'flower']
     """
+    few = template.size | {"rounds": min(MEMORY_ROUNDS, template.size["rounds"])}
     for work in works:
-        yield replace(template, work=work, system=LOOP)
+        job = replace(template, work=work, system=LOOP)
+        yield job
         for engine in engines:
-            yield replace(template, work=work, system=engine)
-            yield replace(template, work=work, system=LOOP)
+            yield replace(job, system=engine)
+            yield job
+        for system in (LOOP, *engines):
+            yield replace(job, system=system, size=few, memory=True)
 
 
 def bench(
@@ -64,12 +75,14 @@ def bench(
 
 
 def _line(one: Measurement) -> str:
+    name = f"{one.work}  {one.system:7}"
     if one.error:
-        return f"{one.work}  {one.system:7} failed: {one.error}"
-    low, high = min(one.seconds), max(one.seconds)
+        return f"{name} failed: {one.error}"
+    if one.pss_mb is not None:
+        return f"{name} peak PSS {one.pss_mb:,.0f} MB"
     return (
-        f"{one.work}  {one.system:7} {one.round_seconds:8.3f} s/round ({low:.3f} to {high:.3f}), "
-        f"start-up {one.startup:.1f} s, peak PSS {one.pss_mb:,.0f} MB"
+        f"{name} {one.round_seconds:8.3f} s/round "
+        f"({min(one.seconds):.3f} to {max(one.seconds):.3f}), start-up {one.startup:.1f} s"
     )
 
 

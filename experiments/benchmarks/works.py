@@ -82,6 +82,8 @@ class Job:
         The same samples, dealt to the clients, as float32 in a safetensors file (for the loop).
     actors : int or None
         Worker processes; None = one per core.
+    memory : bool
+        Watch the memory instead of the time.
     """
 
     system: str
@@ -91,6 +93,7 @@ class Job:
     transfer_data: str
     tensors: str = ""
     actors: int | None = None
+    memory: bool = False
 
     @property
     def sizes(self) -> Size:

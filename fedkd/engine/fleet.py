@@ -59,18 +59,18 @@ class Fleet:
     clients : int
         How many clients the run has; `hello` waits until as many nodes are there.
     progress : callable, optional
-        Called with (messages answered, messages sent) as replies come in.
+        Called with (phase, messages answered, messages sent) as replies come in.
     """
 
     def __init__(
         self,
         grid: Grid,
         clients: int,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
     ) -> None:
         self.grid = grid
         self.clients = clients
-        self.progress = progress or (lambda done, total: None)
+        self.progress = progress or (lambda phase, done, total: None)
         self.node_of: dict[int, int] = {}
         self.bytes_down = self.bytes_up = 0
         self.cancelled = False
@@ -136,7 +136,8 @@ class Fleet:
             for reply in arrived:
                 waiting.pop(reply.metadata.reply_to_message_id, None)
             replies += arrived
-            self.progress(len(replies), len(messages))
+            phase = messages[0].metadata.message_type.rpartition(".")[2]
+            self.progress(phase, len(replies), len(messages))
             if waiting and not arrived:
                 time.sleep(POLL_SECONDS)
         return replies

@@ -97,7 +97,7 @@ def print_table(groups: Sequence[Group], console: Console) -> None:
     for row in rows(groups):
         table.add_row(*[_styled(cell) for cell in row])
     # Piped into a file the table may be as wide as it needs; on a terminal names are folded.
-    wanted = Measurement.get(console, console.options, table).maximum
+    wanted = Measurement.get(console, console.options.update(width=500), table).maximum
     width = console.width if console.is_terminal else max(console.width, wanted)
     console.print(table, width=width, crop=False)
     for line in meaning(groups) + warnings(groups):

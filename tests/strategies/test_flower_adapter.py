@@ -1,7 +1,6 @@
 """Flower's strategies under our rounds: the same arithmetic, our cohort, our order, our checks."""
 
 import copy
-import dataclasses
 import functools
 import io
 import json
