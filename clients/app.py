@@ -9,153 +9,33 @@
 ``query.snapshot``     the client's model
 =====================  ============================================================================
 
-`client_app` closes over one JSON spec; a deployed app reads the same JSON from Flower's run config.
+In a simulation the app closes over one JSON spec. Deployed, it reads the same JSON from Flower's
+run config: `deployed` is ready to be named in a Flower project, with
+``fedkd-spec = '''...'''`` (the content of ``RUN_DIR/spec.json``).
 """
 
 import copy
 import hashlib
 import json
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import torch
-from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
-from torch import Tensor
 
 from ..distillation.base import TeacherBatch
-from ..engine.state import ClientState, ContextState, Memory, load_record, state_record
+from ..engine.state import ClientState, ContextState, load_record, state_record
 from ..knowledge import Knowledge, to_record, to_tensor
 from ..rng import scoped
 from .exchange import KINDS
 from .parts import Parts
-from .workbench import Workbench, workbench
+from .phase import Phase, Tools, round_of
+from .workbench import workbench
 
-
-@dataclass
-class Phase:
-    """One message being answered: who, when, with what."""
-
-    app: "App"
-    message: Message
-    context: Context
-    name: str
-
-    def __post_init__(self) -> None:
-        self.started = time.perf_counter()
-        self.index = int(self.context.node_config["partition-id"])
-        self.round = round_of(self.message)
-        self.bench: Workbench = workbench(self.app.spec)
-        factory = self.app.parts.models[self.index]
-        self.memory: Memory = self.app.state.load(
-            self.context, lambda: self.bench.model(self.index, factory)
-        )
-        configs = self.message.content.config_records
-        self.options: dict[str, Any] = dict(configs.get("config", ConfigRecord()))
-        self.client = self.bench.client(
-            self.index, self.round, self.name, self.memory.model, self.options
-        )
-        self.client.tensors = self.memory.tensors
-        self.broadcast: str | None = None  # digest of a model that all clients received
-
-    def transfer(self) -> tuple[Tensor, Tensor]:
-        """Return the round's transfer samples and their ids."""
-        record = self.message.content.array_records.get("transfer")
-        if record is None:
-            return self.bench.transfer, torch.arange(len(self.bench.transfer))
-        ids = to_tensor(record["sample_ids"]).long()
-        return self.bench.transfer[ids], ids
-
-    def evaluate(self) -> dict[str, float]:
-        """Return accuracies if the message asks for them (``evaluate`` = test samples, 0 = all)."""
-        if "evaluate" not in self.options:
-            return {}
-        started = time.perf_counter()
-        x, y = self.bench.test(int(self.options["evaluate"]) or None)
-        logits = self.bench.once(
-            (self.broadcast, len(y)), lambda: self.app.loop.predict([self.client], x)[0]
-        )
-        result = self.bench.accuracy(self.index, logits, y)
-        held_x, held_y = self.bench.federation.validation(self.index)
-        if len(held_y):
-            guess = self.app.loop.predict([self.client], held_x)[0].argmax(dim=1)
-            result["validation"] = (guess == held_y).double().mean().item()
-        return result | {"seconds_evaluate": time.perf_counter() - started}
-
-    def reply(self, records: dict[str, Any]) -> Message:
-        """Commit the client's memory and build the reply."""
-        records["metrics"] = MetricRecord(
-            {**records.get("metrics", {}), "seconds_phase": time.perf_counter() - self.started}
-        )
-        self.app.state.commit(self.context, self.memory)
-        return Message(RecordDict(records), reply_to=self.message)
-
-
-class App:
-    """The handlers behind the ClientApp.
-
-    Parameters
-    ----------
-    spec : str
-        The run's JSON spec.
-    state : ClientState
-        Where clients keep their models.
-    parts : Parts
-        Models, loop and objective.
-    """
-
-    def __init__(self, spec: str, state: ClientState, parts: Parts) -> None:
-        self.spec, self.state, self.parts = spec, state, parts
-        self.loop = parts.loop
-
-    def fit(self, phase: Phase) -> Message:
-        """Fit; label the transfer samples, or evaluate, if asked to."""
-        metrics = self.loop.fit([phase.client])[0] | {"samples": len(phase.client.y)}
-        kind = phase.options.get("kind")
-        if kind is None:
-            return phase.reply({"metrics": metrics | phase.evaluate()})
-        x, ids = phase.transfer()
-        logits = self.loop.predict([phase.client], x)[0]
-        values = KINDS[kind](logits, float(phase.options["temperature"]))
-        knowledge = Knowledge(phase.index, kind, values, ids)
-        return phase.reply(dict(to_record(knowledge, phase.round, metrics)))
-
-    def distil(self, phase: Phase) -> Message:
-        """Learn from the teacher, evaluate if asked."""
-        x, _ = phase.transfer()
-        values = to_tensor(phase.message.content.array_records["teacher"]["values"])
-        teacher = TeacherBatch(values, phase.options["kind"])
-        objective = copy.deepcopy(self.parts.objective)
-        metrics = self.loop.distil([phase.client], x, [teacher], objective)[0]
-        return phase.reply({"metrics": metrics | phase.evaluate()})
-
-    def train(self, phase: Phase) -> Message:
-        """Answer one of Flower's own strategies: load its arrays, fit, return the arrays."""
-        load_record(phase.memory.model, phase.message.content.array_records["arrays"])
-        metrics = self.loop.fit([phase.client])[0] | {"num-examples": len(phase.client.y)}
-        arrays = state_record(phase.memory.model)
-        return phase.reply({"arrays": arrays, "metrics": metrics})
-
-    def evaluate(self, phase: Phase) -> Message:
-        """Measure the client's model; if the message brings arrays, they become its model."""
-        if (arrays := phase.message.content.array_records.get("arrays")) is not None:
-            load_record(phase.memory.model, arrays)
-            data = b"".join(array.data for array in arrays.values())
-            phase.broadcast = hashlib.sha256(data).hexdigest()
-        return phase.reply({"metrics": phase.evaluate()})
-
-    def snapshot(self, phase: Phase) -> Message:
-        """Return the client's model."""
-        return phase.reply({"arrays": state_record(phase.memory.model)})
-
-
-def round_of(message: Message) -> int:
-    """Return the round a message belongs to (Flower's strategies put it into their config)."""
-    config = message.content.config_records.get("config", ConfigRecord())
-    return int(message.metadata.group_id or config.get("server-round", 0))  # type: ignore[arg-type]
+SPEC_KEY = "fedkd-spec"
+"""Where a deployed app finds the spec in Flower's run config."""
 
 
 def hello(message: Message, context: Context) -> Message:
@@ -164,8 +44,54 @@ def hello(message: Message, context: Context) -> Message:
     return Message(RecordDict({"about": about}), reply_to=message)
 
 
+def fit(phase: Phase) -> Message:
+    """Fit; label the transfer samples, or evaluate, if asked to."""
+    loop = phase.tools.parts.loop
+    metrics = loop.fit([phase.client])[0] | {"samples": len(phase.client.y)}
+    kind = phase.options.get("kind")
+    if kind is None:
+        return phase.reply({"metrics": metrics | phase.evaluate()})
+    x, ids = phase.transfer()
+    logits = loop.predict([phase.client], x)[0]
+    values = KINDS[kind](logits, float(phase.options["temperature"]))
+    knowledge = Knowledge(phase.index, kind, values, ids)
+    return phase.reply(dict(to_record(knowledge, phase.round, metrics)))
+
+
+def distil(phase: Phase) -> Message:
+    """Learn from the teacher, evaluate if asked."""
+    x, _ = phase.transfer()
+    values = to_tensor(phase.message.content.array_records["teacher"]["values"])
+    teacher = TeacherBatch(values, phase.options["kind"])
+    objective = copy.deepcopy(phase.tools.parts.objective)
+    metrics = phase.tools.parts.loop.distil([phase.client], x, [teacher], objective)[0]
+    return phase.reply({"metrics": metrics | phase.evaluate()})
+
+
+def train(phase: Phase) -> Message:
+    """Answer one of Flower's own strategies: load its arrays, fit, return the arrays."""
+    load_record(phase.memory.model, phase.message.content.array_records["arrays"])
+    metrics = phase.tools.parts.loop.fit([phase.client])[0]
+    metrics |= {"num-examples": len(phase.client.y)}
+    return phase.reply({"arrays": state_record(phase.memory.model), "metrics": metrics})
+
+
+def evaluate(phase: Phase) -> Message:
+    """Measure the client's model; if the message brings arrays, they become its model."""
+    if (arrays := phase.message.content.array_records.get("arrays")) is not None:
+        load_record(phase.memory.model, arrays)
+        data = b"".join(array.data for array in arrays.values())
+        phase.broadcast = hashlib.sha256(data).hexdigest()
+    return phase.reply({"metrics": phase.evaluate()})
+
+
+def snapshot(phase: Phase) -> Message:
+    """Return the client's model."""
+    return phase.reply({"arrays": state_record(phase.memory.model)})
+
+
 def client_app(
-    spec: str,
+    spec: str | None = None,
     *,
     state: ClientState | None = None,
     parts: Parts | None = None,
@@ -175,8 +101,8 @@ def client_app(
 
     Parameters
     ----------
-    spec : str
-        The run's JSON spec (``RUN_DIR/spec.json``).
+    spec : str, optional
+        The run's JSON spec; without it, it is read from Flower's run config.
     state : ClientState, optional
         Where clients keep their models; by default in Flower's ``Context.state``.
     parts : Parts, optional
@@ -184,38 +110,56 @@ def client_app(
     mods : sequence
         Flower mods around the two training phases.
     """
+    given = None
+    if spec is not None:
+        made = parts or Parts.from_spec(json.loads(spec))
+        given = Tools(spec, state or ContextState(), made)
+
+    def tools(context: Context) -> Tools:
+        return given or _from_run_config(str(context.run_config[SPEC_KEY]))
+
     app = ClientApp()
-    handlers = App(spec, state or ContextState(), parts or Parts.from_spec(json.loads(spec)))
     app.query("hello")(hello)
-    app.query("evaluate")(_handler(handlers, "evaluate"))
-    app.query("snapshot")(_handler(handlers, "snapshot"))
-    app.train("fit", mods=list(mods))(_handler(handlers, "fit"))
-    app.train("distil", mods=list(mods))(_handler(handlers, "distil"))
-    app.train(mods=list(mods))(_handler(handlers, "train"))
+    for answer in (evaluate, snapshot):
+        app.query(answer.__name__)(_handler(answer, tools))
+    for answer in (fit, distil):
+        app.train(answer.__name__, mods=list(mods))(_handler(answer, tools))
+    app.train(mods=list(mods))(_handler(train, tools))
     return app
 
 
-def _inputs(app: App, client: int, message: Message) -> str:
-    """Describe what a handler was working on when it failed."""
-    x, _ = workbench(app.spec).private(client)
-    arrays = message.content.array_records.items()
-    sent = [f"{name}.{k} {v.shape}" for name, record in arrays for k, v in record.items()]
-    return "; ".join([f"private x {tuple(x.shape)}", *sent[:3]])
+@lru_cache(maxsize=1)
+def _from_run_config(spec: str) -> Tools:
+    return Tools(spec, ContextState(), Parts.from_spec(json.loads(spec)))
 
 
-def _handler(app: App, name: str) -> Any:
-    """Wrap a handler: lend it seeded global generators, and say where an exception came from."""
+def _handler(
+    answer: Callable[[Phase], Message], tools: Callable[[Context], Tools]
+) -> Callable[[Message, Context], Message]:
+    """Lend a handler seeded global generators, and say where an exception came from."""
 
     def handle(message: Message, context: Context) -> Message:
         client, round_ = int(context.node_config["partition-id"]), round_of(message)
         try:
             torch.set_num_threads(1)
-            bench = workbench(app.spec)
-            with scoped(bench.seed_of(client, round_, f"global.{name}")):
-                return getattr(app, name)(Phase(app, message, context, name))
+            own = tools(context)
+            seed = workbench(own.spec).seed_of(client, round_, f"global.{answer.__name__}")
+            with scoped(seed):
+                return answer(Phase(own, message, context, answer.__name__))
         except Exception as error:
             where = f"client {client}, round {round_}, {message.metadata.message_type}"
             cause = " ".join(f"{type(error).__name__}: {error}".split())
-            raise RuntimeError(f"{where}: {cause} ({_inputs(app, client, message)})") from error
+            raise RuntimeError(f"{where}: {cause} ({_inputs(message)})") from error
 
     return handle
+
+
+def _inputs(message: Message) -> str:
+    """Describe what a message brought."""
+    records = message.content.array_records.items()
+    arrays = [f"{name}.{k} {v.shape}" for name, record in records for k, v in record.items()]
+    return f"message with {', '.join(arrays[:3]) or 'no arrays'}"
+
+
+deployed = client_app()
+"""The app for a Flower deployment; its spec comes with the run config."""

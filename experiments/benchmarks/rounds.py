@@ -70,7 +70,7 @@ def bench(
         measured = []
         for one in jobs(works, engines, job):
             measured.append(measure(one, timeout, cache))
-            console.print(_line(measured[-1]))
+            console.print(_line(measured[-1]), markup=False, soft_wrap=True)
     return measured
 
 

@@ -241,7 +241,6 @@ def answered_with(error: Error) -> Reply:
     return fleet.call("train.fit", everyone(1), 1)[0]
 
 
-@pytest.mark.xfail(strict=True, reason="_cause() takes the first line of a reason that has none")
 @pytest.mark.parametrize("reason", [None, ""])
 def test_an_error_without_a_reason_is_still_an_error_reply(
     reason: str | None, impatient: None

@@ -131,9 +131,7 @@ class Recording:
             if messages[0].metadata.message_type.startswith("train"):
                 self.sent.append(list(messages))
                 # Copied: some of Flower's strategies take the arrays out of the replies.
-                self.replies.append(
-                    [dataclasses.replace(r, content=copy.deepcopy(r.content)) for r in replies]
-                )
+                self.replies.append([Reply(r.client, copy.deepcopy(r.content)) for r in replies])
             return replies
 
         monkeypatch.setattr(Fleet, "send", recorded)

@@ -1,0 +1,98 @@
+"""One message being answered: who asks whom for what, with which model and which data."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
+from torch import Tensor
+
+from ..engine.state import ClientState, Memory
+from ..knowledge import to_tensor
+from .parts import Parts
+from .workbench import Workbench, workbench
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What every message of an app is answered with."""
+
+    spec: str
+    state: ClientState
+    parts: Parts
+
+
+@dataclass
+class Phase:
+    """One message being answered.
+
+    Attributes
+    ----------
+    index, round : int
+        The client and the round.
+    client : Client
+        What its training loop works on.
+    options : dict
+        The message's configuration.
+    """
+
+    tools: Tools
+    message: Message
+    context: Context
+    name: str
+
+    def __post_init__(self) -> None:
+        self.started = time.perf_counter()
+        self.index = int(self.context.node_config["partition-id"])
+        self.round = round_of(self.message)
+        self.bench: Workbench = workbench(self.tools.spec)
+        factory = self.tools.parts.models[self.index]
+        self.memory: Memory = self.tools.state.load(
+            self.context, lambda: self.bench.model(self.index, factory)
+        )
+        configs = self.message.content.config_records
+        self.options: dict[str, Any] = dict(configs.get("config", ConfigRecord()))
+        self.client = self.bench.client(
+            self.index, self.round, self.name, self.memory.model, self.options
+        )
+        self.client.tensors = self.memory.tensors
+        self.broadcast: str | None = None  # digest of a model that all clients received
+
+    def transfer(self) -> tuple[Tensor, Tensor]:
+        """Return the round's transfer samples and their ids."""
+        record = self.message.content.array_records.get("transfer")
+        if record is None:
+            return self.bench.transfer, torch.arange(len(self.bench.transfer))
+        ids = to_tensor(record["sample_ids"]).long()
+        return self.bench.transfer[ids], ids
+
+    def evaluate(self) -> dict[str, float]:
+        """Return accuracies if the message asks for them (``evaluate`` = test samples, 0 = all)."""
+        if "evaluate" not in self.options:
+            return {}
+        started = time.perf_counter()
+        x, y = self.bench.test(int(self.options["evaluate"]) or None)
+        logits = self.bench.once(
+            (self.broadcast, len(y)), lambda: self.tools.parts.loop.predict([self.client], x)[0]
+        )
+        result = self.bench.accuracy(self.index, logits, y)
+        held_x, held_y = self.bench.federation.validation(self.index)
+        if len(held_y):
+            guess = self.tools.parts.loop.predict([self.client], held_x)[0].argmax(dim=1)
+            result["validation"] = (guess == held_y).double().mean().item()
+        return result | {"seconds_evaluate": time.perf_counter() - started}
+
+    def reply(self, records: dict[str, Any]) -> Message:
+        """Commit the client's memory and build the reply."""
+        records["metrics"] = MetricRecord(
+            {**records.get("metrics", {}), "seconds_phase": time.perf_counter() - self.started}
+        )
+        self.tools.state.commit(self.context, self.memory)
+        return Message(RecordDict(records), reply_to=self.message)
+
+
+def round_of(message: Message) -> int:
+    """Return the round a message belongs to (Flower's strategies put it into their config)."""
+    config = message.content.config_records.get("config", ConfigRecord())
+    return int(message.metadata.group_id or config.get("server-round", 0))  # type: ignore[arg-type]
