@@ -185,24 +185,11 @@ def test_model_is_ready_to_use(knfu: RunResult) -> None:
 def test_the_summary_has_exactly_the_contracts_fields(knfu: RunResult) -> None:
     summary = json.loads((knfu.run_dir / "summary.json").read_text())
     assert summary == knfu.summary
-    assert list(summary) == [
-        "schema",
-        "strategy",
-        "data",
-        "clients",
-        "rounds",
-        "seed",
-        "engine",
-        "alma_local",
-        "alma_global",
-        "rejected",
-        "restarts",
-        "bytes_up",
-        "bytes_down",
-        "seconds",
-        "digest",
-        "versions",
-    ]
+    fields = """
+        schema strategy data clients rounds seed engine alma_local alma_global
+        rejected restarts bytes_up bytes_down seconds digest versions
+    """
+    assert list(summary) == fields.split()
     accuracy = {"last", "best", "std"}
     assert set(summary["alma_local"]) == set(summary["alma_global"]) == accuracy
     assert set(summary["seconds"]) == {"total", "fit", "fuse", "distil", "evaluate", "startup"}

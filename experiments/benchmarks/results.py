@@ -37,8 +37,8 @@ def _row(
     groups: dict[tuple[str, str], list[Measurement]], work: str, system: str
 ) -> dict[str, Any]:
     every = groups[work, system]
-    errors = [one.error for one in every if one.error]
-    row: dict[str, Any] = {"system": system, "work": work, "error": (errors or [None])[0]}
+    error = next((one.error for one in every if one.error), None)
+    row: dict[str, Any] = {"system": system, "work": work, "error": error}
     done, loops = (
         [one for one in some if one.seconds] for some in (every, groups.get((work, LOOP), []))
     )
@@ -75,6 +75,24 @@ def table(rows: Sequence[dict[str, Any]], size: Size) -> Table:
         ends = [_number(first.get("startup"), 1), _number(first.get("pss_mb"), 0)]
         shown.add_row(TITLES[system], *cells, *ends)
     return shown
+
+
+def noise(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a warning for each work whose loops differ by more than 5%.
+
+    Examples
+    --------
+    >>> noise([{"system": "loop", "work": "W1", "spread": [1.0, 1.5]}])
+    ['W1: the loop took 1.000 to 1.500 s; the machine was busy, so the ratios are rough']
+    """
+    floors = [
+        (row["work"], *row["spread"]) for row in rows if row["system"] == LOOP and "spread" in row
+    ]
+    return [
+        f"{work}: the loop took {low:.3f} to {high:.3f} s; the machine was busy, so the ratios are rough"
+        for work, low, high in floors
+        if high > 1.05 * low
+    ]
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, str]:

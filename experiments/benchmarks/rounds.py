@@ -15,7 +15,7 @@ from ...errors import ConfigError, FedkdError
 from .corpora import mnist, synthetic, write_tensors
 from .facts import machine
 from .measure import Measurement, measure
-from .results import document, summarise, table
+from .results import document, noise, summarise, table
 from .works import LOOP, SYSTEMS, WORKS, Job, Size
 
 Positive = Annotated[int, typer.Option(min=1)]
@@ -132,7 +132,10 @@ def command(
     path = json_file or Path("runs") / f"bench-{time.strftime('%Y%m%d-%H%M%S')}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document(measured, size, facts, random), indent=2) + "\n")
-    console.print(table(summarise(measured), size))
+    rows = summarise(measured)
+    console.print(table(rows, size))
+    for warning in noise(rows):
+        console.print(warning, soft_wrap=True)
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
     console.print(
         f"{facts['cores']} cores, {facts['cpu']}, load {facts['load_before']}; {versions}"

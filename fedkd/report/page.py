@@ -19,7 +19,7 @@ from .reader import Run, load_runs
 from .statistics import Group, group_runs
 from .style import to_svg
 from .summary import configuration, costs, headline, subtitle, title
-from .table import ALMA, columns, meaning, rows, warnings
+from .table import ALMA, columns, meaning, rows, setting_keys, warnings
 
 MOST_MAPS = 6
 """Groups whose weights are shown: beyond, the page would be heat maps."""
@@ -85,6 +85,7 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         "subtitle": subtitle(groups),
         "headline": headline(groups),
         "columns": columns(groups),
+        "left": 1 + len(setting_keys(groups)),
         "alma": list(ALMA.values()),
         "rows": rows(groups),
         "notes": ([] if single else meaning(groups)) + warnings(groups),

@@ -28,16 +28,17 @@ class Cell:
 def columns(groups: Sequence[Group]) -> list[str]:
     """Return the column titles; one seed everywhere is not worth a column."""
     seeds = ["seeds"] if any(len(group.runs) > 1 for group in groups) else []
-    return ["strategy", *_keys(groups), *seeds, *ALMA.values(), "up", "down", "seconds"]
+    return ["strategy", *setting_keys(groups), *seeds, *ALMA.values(), "up", "down", "seconds"]
 
 
-def _keys(groups: Sequence[Group]) -> list[str]:
+def setting_keys(groups: Sequence[Group]) -> list[str]:
+    """Return the settings in which the groups differ."""
     return list(dict.fromkeys(key for group in groups for key in group.settings))
 
 
 def rows(groups: Sequence[Group]) -> list[list[Cell]]:
     """Return a row a group, in the order given, with the cells of `columns`."""
-    keys, seeds = _keys(groups), "seeds" in columns(groups)
+    keys, seeds = setting_keys(groups), "seeds" in columns(groups)
     top = {name: max((_shown(group, name) for group in groups), default=0.0) for name in ALMA}
     result = []
     for group in groups:
@@ -87,7 +88,7 @@ def warnings(groups: Sequence[Group]) -> list[str]:
 def print_table(groups: Sequence[Group], console: Console) -> None:
     """Print the comparison table and its footnotes."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    left = 1 + len(_keys(groups))
+    left = 1 + len(setting_keys(groups))
     for index, title in enumerate(columns(groups)):
         right = index >= left
         heading = Text(title)

@@ -167,7 +167,7 @@ def test_the_optimisers_offered_are_those_the_configuration_allows() -> None:
 def test_the_proximal_term_and_its_gradient() -> None:
     model = model_of()
     penalty = proximal_term(model, 0.3)
-    assert float(penalty()) == 0.0
+    assert torch.as_tensor(penalty()).item() == 0.0
     start = [parameter.detach().clone() for parameter in model.parameters()]
     with torch.no_grad():
         for parameter in model.parameters():
@@ -200,7 +200,7 @@ def test_fit_with_a_proximal_term_by_hand() -> None:
         with torch.no_grad():
             for now, then in zip(model.parameters(), start.parameters(), strict=True):
                 assert now.grad is not None
-                now -= 0.1 * (now.grad + 0.5 * (now - then))
+                now.sub_(0.1 * (now.grad + 0.5 * (now - then)))
     same_model(client.model, model)
 
 
@@ -332,5 +332,5 @@ def test_the_label_smoothing_plug_in() -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             assert parameter.grad is not None
-            parameter -= 0.1 * parameter.grad
+            parameter.sub_(0.1 * parameter.grad)
     same_model(client.model, model)

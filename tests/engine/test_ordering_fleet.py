@@ -191,7 +191,7 @@ def test_hello_waits_for_nodes_and_gives_up_in_words(impatient: None) -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_replies_are_sorted_by_client(seed: int, impatient: None) -> None:
     steps: list[tuple[int, int]] = []
-    fleet = fleet_of(6, seed, progress=lambda done, total: steps.append((done, total)))
+    fleet = fleet_of(6, seed, progress=lambda _, done, total: steps.append((done, total)))
     steps.clear()
     replies = fleet.call("train.fit", everyone(6), 7)
     assert [reply.client for reply in replies] == list(range(6))

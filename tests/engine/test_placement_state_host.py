@@ -1,6 +1,5 @@
 """Where clients live, what they remember, and what their host answers when they fail."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -222,9 +221,7 @@ def test_load_record_casts_to_what_the_model_has() -> None:
     assert model.weight.requires_grad
 
 
-@pytest.mark.xfail(
-    strict=True, reason="copy_() truncates floats towards 0 on their way to integers"
-)
+@pytest.mark.xfail(strict=True, reason="copy_() truncates on its way to integers")
 def test_load_record_rounds_means_of_integers() -> None:
     """Ten clients with one step each: ten times 0.1 is 0.9999999999999999 in floating point."""
     model = nn.BatchNorm1d(1)
@@ -295,10 +292,8 @@ def test_a_clients_exception_names_client_round_and_phase(tmp_path: Path) -> Non
     spec = spec_of(tmp_path, "mlp", f"{__file__}:FailsAfterTraining")
     host = host_of(spec, LiveState())
     reply = host.handle(fit(1002, 4, kind="soft_labels", temperature=1.0))
-    assert reply.error.reason.splitlines()[0] == (
-        "client 2, round 4, train.fit: RuntimeError: too late"
-    )
-    json.loads(spec)
+    first = reply.error.reason.splitlines()[0]
+    assert first.startswith("client 2, round 4, train.fit: RuntimeError: too late")
 
 
 NAMES = ("_task_id", "_run_id", "_node_id")
