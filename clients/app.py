@@ -140,13 +140,14 @@ def _handler(
 
     def handle(message: Message, context: Context) -> Message:
         client, round_ = int(context.node_config["partition-id"]), round_of(message)
+        torch.set_num_threads(1)
+        own = tools(context)
         try:
-            torch.set_num_threads(1)
-            own = tools(context)
             seed = workbench(own.spec).seed_of(client, round_, f"global.{answer.__name__}")
             with scoped(seed):
                 return answer(Phase(own, message, context, answer.__name__))
         except Exception as error:
+            own.state.rollback(context)
             where = f"client {client}, round {round_}, {message.metadata.message_type}"
             cause = " ".join(f"{type(error).__name__}: {error}".split())
             raise RuntimeError(f"{where}: {cause} ({_inputs(message)})") from error

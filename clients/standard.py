@@ -26,13 +26,15 @@ class Standard(ClientLoop):
         return [{"loss_fit": self._fit(client)} for client in clients]
 
     def _fit(self, client: Client) -> float:
-        penalty = proximal_term(client.model, float(client.options.get("proximal-mu", 0.0)))
+        mu = float(client.options.get("proximal-mu", 0.0))
+        penalty = proximal_term(client.model, mu) if mu else None
+        x, y = client.x.to(self.device), client.y.to(self.device)
 
         def loss(rows: Tensor) -> Tensor:
-            logits = client.model(client.x[rows].to(self.device))
-            return self.private_loss(client, logits, client.y[rows].to(self.device)) + penalty()
+            value = self.private_loss(client, client.model(x[rows]), y[rows])
+            return value if penalty is None else value + penalty()
 
-        return self._train(client, len(client.x), self.fit_config, loss)
+        return self._train(client, len(x), self.fit_config, loss)
 
     def private_loss(self, client: Client, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss on a private batch: logits ``[batch, classes]``, labels ``[batch]``."""
@@ -54,10 +56,10 @@ class Standard(ClientLoop):
         self, client: Client, x: Tensor, teacher: TeacherBatch, objective: Objective
     ) -> float:
         objective.start(client.model)
-        values = teacher.values.to(self.device)
+        x, values = x.to(self.device), teacher.values.to(self.device)
 
         def loss(rows: Tensor) -> Tensor:
-            logits = client.model(x[rows].to(self.device))
+            logits = client.model(x[rows])
             return objective(logits, TeacherBatch(values[rows], teacher.kind), rows)
 
         settings = self.distil_config | {"lr": self.distil_config["lr"] or self.fit_config["lr"]}
@@ -117,13 +119,11 @@ def batches(samples: int, size: int, generator: torch.Generator) -> list[Tensor]
     return parts
 
 
-def proximal_term(model: nn.Module, mu: float) -> Callable[[], Tensor | float]:
+def proximal_term(model: nn.Module, mu: float) -> Callable[[], Tensor]:
     """Return FedProx's penalty ``mu/2 * ||w - w_start||^2`` as a function of the current weights.
 
     Source: Li et al., "Federated Optimization in Heterogeneous Networks", MLSys 2020.
     """
-    if mu == 0:
-        return lambda: 0.0
     start = [parameter.detach().clone() for parameter in model.parameters()]
 
     def penalty() -> Tensor:

@@ -30,7 +30,7 @@ def digest(clients: Iterable[State], server: State) -> str:
     sha = hashlib.sha256()
     for state in (*clients, server):
         for name in sorted(state):
-            array = np.ascontiguousarray(state[name].detach().cpu().numpy())
+            array = np.asarray(state[name].detach().cpu().numpy(), order="C")
             little = array.astype(array.dtype.newbyteorder("<"), copy=False)
             sha.update(f"{name}|{array.dtype.name}|{array.shape}|".encode())
             sha.update(little.tobytes())
@@ -53,7 +53,7 @@ def load_model(folder: Path, client: int) -> dict[str, Tensor]:
 
 def digest_of(folder: Path) -> str:
     """Recompute the digest from a run's ``models`` folder."""
-    files = sorted(folder.glob("client_*.safetensors"))
+    files = sorted(folder.glob("client_*.safetensors"), key=lambda file: int(file.stem[7:]))
     return digest(map(load_file, files), load_file(folder / "server.safetensors"))
 
 

@@ -159,7 +159,7 @@ def admit(reply: RecordDict, expected: Expected) -> Knowledge:
     for name, got, want in zip(("client", "round", "kind"), told, wanted, strict=True):
         if got != want:
             raise Rejected(f"{name}: got {got!r}, expected {want!r}")
-    if not torch.equal(ids.long(), expected.sample_ids):
+    if ids.dtype != torch.int32 or not torch.equal(ids.long(), expected.sample_ids):
         raise Rejected("sample ids: not the ones asked for")
     check_values(expected.kind, values, (len(expected.sample_ids), expected.classes))
     return Knowledge(expected.client, expected.kind, values, ids.long())

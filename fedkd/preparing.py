@@ -104,10 +104,13 @@ def _check_models(
     config: RunConfig, parts: Parts, federation: Federation, strategy: Strategy
 ) -> dict[str, int]:
     """Try every architecture on a dummy batch; return their numbers of parameters."""
-    kinds = {model_name(model): model for model in parts.models}
-    if strategy.homogeneous and len(kinds) > 1:
-        problem = f"{config.strategy['name']} shares one model, so all clients need the same one"
-        raise ConfigError("model", f"[{','.join(kinds)}]", problem)
+    kinds = list({id(model): model for model in parts.models}.values())
     shape, classes = federation.shape, federation.classes
-    built = {name: check_model(model, shape, classes) for name, model in kinds.items()}
-    return {name: sum(p.numel() for p in model.parameters()) for name, model in built.items()}
+    built = [check_model(model, shape, classes) for model in kinds]
+    names = [model_name(model) for model in kinds]
+    layouts = {tuple((k, v.shape) for k, v in model.state_dict().items()) for model in built}
+    if strategy.homogeneous and len(layouts) > 1:
+        problem = f"{config.strategy['name']} shares one model, so all clients need the same one"
+        raise ConfigError("model", f"[{','.join(names)}]", problem)
+    sizes = [sum(p.numel() for p in model.parameters()) for model in built]
+    return dict(zip(names, sizes, strict=True))

@@ -73,7 +73,8 @@ class Outcome:
                 continue
             self.changed.add(reply.client)
             numbers: Any = reply.content.metric_records.get("metrics") or {}
-            self.metrics.setdefault(reply.client, {}).update(numbers)
+            plain = {k: float(v) for k, v in numbers.items() if isinstance(v, int | float)}
+            self.metrics.setdefault(reply.client, {}).update(plain)
             answered.append(reply)
         return answered
 

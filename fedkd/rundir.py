@@ -1,6 +1,7 @@
 """The run directory: made, locked against a second run, and with a log in it."""
 
 import logging
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,13 +27,19 @@ def run_directory(given: str | None) -> Iterator[tuple[Path, Any]]:
         yield Path(keep.name), keep
         return
     path = Path(given).expanduser().resolve()
+    new = not path.exists()
     if (path / "config.yaml").exists():
         raise ConfigError("run_dir", given, "already holds a run; choose another or remove it")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError("run_dir", given, f"cannot be made: {error.strerror}") from error
-    yield path, None
+    try:
+        yield path, None
+    except ConfigError:  # nothing was run, so nothing is left behind
+        if new:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
 
 
 @contextmanager

@@ -6,15 +6,18 @@ the ordering proxy, and hands ``aggregate_train`` the admitted replies in client
 """
 
 import inspect
+import math
 import time
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import Strategy as FlowerBase
 from torch import Tensor
 
 from ..engine import Fleet, Reply
+from ..engine.state import cast
 from ..errors import RunError
 from ..flower import quiet
 from ..knowledge import Rejected, to_tensor
@@ -40,11 +43,13 @@ class FlowerStrategy(Strategy):
         super().__init__()
         self.inner = inner
         self.current: ArrayRecord | None = None
+        self.first: dict[str, Tensor] = {}  # the model as it was, for names, shapes and types
 
     def start(self, fleet: Fleet) -> None:
         """Take client 0's initial model as the first global model."""
         reply = fleet.call("query.snapshot", {0: RecordDict()}, 0)[0]
         self.current = reply.ok.array_records["arrays"]
+        self.first = self.arrays()
 
     def broadcast(self) -> ArrayRecord:
         """Return the global model."""
@@ -68,7 +73,7 @@ class FlowerStrategy(Strategy):
             arrays, _ = self.inner.aggregate_train(plan.number, admitted)  # type: ignore[arg-type]
         if arrays is None:
             raise RunError(f"{type(self.inner).__name__} aggregated nothing in round {plan.number}")
-        self.current = arrays
+        self.current = like_first(arrays, self.first)
         outcome.seconds["fuse"] = time.perf_counter() - started
         return outcome
 
@@ -88,26 +93,47 @@ class FlowerStrategy(Strategy):
     def _admit(self, reply: Reply, outcome: Outcome) -> bool:
         """Admit a reply's parameters, or note why not."""
         try:
-            check_parameters(reply.ok.array_records.get("arrays"), self.broadcast())
+            check_parameters(reply.ok.array_records.get("arrays"), self.first)
+            check_weight(reply.ok.metric_records.get("metrics"))
         except Rejected as reason:
             outcome.rejected[reply.client] = str(reason)
             return False
         return True
 
 
-def check_parameters(got: ArrayRecord | None, like: ArrayRecord) -> None:
-    """Raise `Rejected` unless `got` has the names and shapes of `like` and is finite."""
+def check_parameters(got: ArrayRecord | None, like: Mapping[str, Tensor]) -> None:
+    """Raise `Rejected` unless `got` holds finite parameters like these."""
     if got is None or list(got) != list(like):
         raise Rejected("parameters: not the model's names")
     for name, array in got.items():
-        if array.shape != like[name].shape:
-            raise Rejected(f"shape: {name} is {array.shape}, expected {like[name].shape}")
         try:
-            finite = bool(torch.isfinite(to_tensor(array)).all())
+            value = to_tensor(array)
         except Exception as error:
             raise Rejected(f"unreadable: {type(error).__name__}") from error
-        if not finite:
+        if value.shape != like[name].shape:
+            wanted = tuple(like[name].shape)
+            raise Rejected(f"shape: {name} is {tuple(value.shape)}, expected {wanted}")
+        if value.dtype != like[name].dtype:
+            raise Rejected(f"dtype: {name} is {value.dtype}, expected {like[name].dtype}")
+        if not torch.isfinite(value).all():
             raise Rejected(f"finite: {name} contains NaN or infinity")
+
+
+def check_weight(metrics: MetricRecord | None) -> None:
+    """Raise `Rejected` unless a reply says how many samples it stands for."""
+    weight = metrics.get("num-examples") if metrics else None
+    if not isinstance(weight, int | float) or not 0 < weight < math.inf:
+        raise Rejected(f"num-examples: got {weight!r}, expected a number above 0")
+
+
+def like_first(arrays: ArrayRecord, first: Mapping[str, Tensor]) -> ArrayRecord:
+    """Return aggregated arrays in the model's own types.
+
+    Flower's means turn integer buffers (BatchNorm's step count) into floats, and its adaptive
+    strategies turn everything into float64.
+    """
+    values = {name: to_tensor(array) for name, array in arrays.items()}
+    return ArrayRecord({name: cast(value, first[name].dtype) for name, value in values.items()})
 
 
 def adapt(kind: type) -> type[Strategy] | None:

@@ -9,10 +9,13 @@ from .. import fusion
 from ..engine import BlockPool
 from ..engine.base import BLOCK
 from ..errors import FedkdError, RunError
-from ..knowledge import SIMPLEX_TOLERANCE, KnowledgeStack, Rejected, Teacher, check_values
+from ..knowledge import KnowledgeStack, Rejected, Teacher, check_values
 
 if TYPE_CHECKING:
     from .base import FusionStrategy
+
+ROUNDING = 1e-5
+"""How far from 1 a row of soft labels may be by rounding alone."""
 
 
 def fuse_in_blocks(
@@ -41,7 +44,7 @@ def fuse_in_blocks(
     except FedkdError:
         raise
     except Exception as error:
-        cause = f"{type(error).__name__}: {error}"
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
         raise RunError(f"strategy {type(strategy).__name__} raised {cause}") from error
     checked = [_teacher(strategy, *pair) for pair in zip(parts, fused, strict=True)]
     joined = torch.cat(checked, dim=-2).contiguous()
@@ -82,8 +85,10 @@ def _teacher(strategy: "FusionStrategy", part: KnowledgeStack, values: object) -
     try:
         if not isinstance(values, Tensor):
             raise Rejected(f"type: got {type(values).__name__}, expected Tensor")
+        values = values.detach()
         shape = (n, samples, classes) if values.dim() == 3 else (samples, classes)
-        if part.kind == "soft_labels" and values.shape == shape:
+        soft = part.kind == "soft_labels" and values.is_floating_point()
+        if soft and values.shape == shape:
             values = _normalised(values)
         check_values(part.kind, values, shape)
     except Rejected as reason:
@@ -92,11 +97,11 @@ def _teacher(strategy: "FusionStrategy", part: KnowledgeStack, values: object) -
 
 
 def _normalised(values: Tensor) -> Tensor:
-    """Scale non-negative rows to sum 1 where they clearly do not, as after a median.
+    """Scale non-negative rows to sum 1 where they do not, as after a median.
 
-    Anything else is left as it is, for the checks to refuse.
+    What is negative, not finite or all zero is left as it is, for the checks to refuse. So are rows
+    that are off by no more than rounding: a mean of soft labels passes unchanged.
     """
     sums = values.sum(dim=-1, keepdim=True)
-    if bool(((sums - 1).abs() <= SIMPLEX_TOLERANCE).all()) or not bool((sums > 0).all()):
-        return values
-    return values / sums
+    usable = (values >= 0).all(dim=-1, keepdim=True) & (sums > 0) & torch.isfinite(sums)
+    return torch.where(usable & ((sums - 1).abs() > ROUNDING), values / sums, values)

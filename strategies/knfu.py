@@ -80,10 +80,15 @@ class KnFu(FusionStrategy):
 
     def weights(self, knowledge: KnowledgeStack) -> Tensor:
         """Return ``softmax(-beta * d)`` ``[clients, clients]``."""
-        scores = -self.beta * divergence(self.epd(knowledge), kind=self.distance)
-        if not self.include_self and len(scores) > 1:
-            scores.fill_diagonal_(-torch.inf)
-        weights = scores.softmax(dim=-1)
+        others = not self.include_self and len(knowledge.clients) > 1
+        distances = divergence(self.epd(knowledge), kind=self.distance).double()
+        if others:
+            distances.fill_diagonal_(torch.inf)
+        # Counted from the nearest client, so that no beta drowns the whole row.
+        scores = -self.beta * (distances - distances.amin(dim=-1, keepdim=True))
+        if others:
+            scores.fill_diagonal_(-torch.inf)  # also where beta = 0
+        weights = scores.softmax(dim=-1).float()
         return weights if self.top_k is None else top_k(weights, self.top_k)
 
     def round_extras(self, knowledge: KnowledgeStack) -> dict[str, Tensor]:

@@ -127,7 +127,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(override, tmp_path):
 
 def test_a_plug_in_that_does_not_import(tmp_path):
     (tmp_path / "broken.py").write_text("import nothing_of_that_name\n")
-    done = fedkd("run", *SMALL, f"strategy={tmp_path}/broken.py:Mine")
+    done = fedkd("run", *SMALL, f"strategy={tmp_path}/broken.py:Mine", f"run_dir={tmp_path}/run")
     assert done.exit_code == 2
     assert "nothing_of_that_name" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -145,7 +145,7 @@ def test_a_folder_without_the_columns(tmp_path):
     import pyarrow as pa
 
     pq.write_table(pa.table({"text": ["a", "b"]}), tmp_path / "train.parquet")
-    done = fedkd("run", *SMALL, f"data={tmp_path}")
+    done = fedkd("run", *SMALL, f"data={tmp_path}", f"run_dir={tmp_path}/run")
     assert done.exit_code == 2
     assert "text" in done.stderr
 

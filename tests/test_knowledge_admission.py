@@ -221,9 +221,6 @@ def test_hostile_bytes_are_rejected(name: str, which: str) -> None:
         admit(with_array(which, array), EXPECTED)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="admit() casts ids with .long() without looking at the dtype"
-)
 @pytest.mark.parametrize("offset", [0.5, 1j])
 def test_sample_ids_are_integers(offset: complex) -> None:
     """Ids of another type are not the ones asked for, whatever they round to."""

@@ -88,8 +88,9 @@ def noise(rows: Sequence[dict[str, Any]]) -> list[str]:
     floors = [
         (row["work"], *row["spread"]) for row in rows if row["system"] == LOOP and "spread" in row
     ]
+    busy = "the machine was busy, so the ratios are rough"
     return [
-        f"{work}: the loop took {low:.3f} to {high:.3f} s; the machine was busy, so the ratios are rough"
+        f"{work}: the loop took {low:.3f} to {high:.3f} s; {busy}"
         for work, low, high in floors
         if high > 1.05 * low
     ]

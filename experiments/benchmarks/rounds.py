@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,7 +15,7 @@ from ...errors import ConfigError, FedkdError
 from .corpora import mnist, synthetic, write_tensors
 from .facts import machine
 from .measure import Measurement, measure
-from .results import document, noise, summarise, table
+from .results import document, noise, table
 from .works import LOOP, SYSTEMS, WORKS, Job, Size
 
 Positive = Annotated[int, typer.Option(min=1)]
@@ -130,19 +130,24 @@ def command(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from error
     path = json_file or Path("runs") / f"bench-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document(measured, size, facts, random), indent=2) + "\n")
-    rows = summarise(measured)
-    console.print(table(rows, size))
-    for warning in noise(rows):
-        console.print(warning, soft_wrap=True)
-    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
-    console.print(
-        f"{facts['cores']} cores, {facts['cpu']}, load {facts['load_before']}; {versions}"
-    )
-    console.print(f"written to {path}")
+    _report(document(measured, size, facts, random), size, path, console)
     if any(one.error for one in measured):
         raise typer.Exit(1)
+
+
+def _report(told: dict[str, Any], size: Size, path: Path, console: Console) -> None:
+    """Write the JSON and show the table."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(told, indent=2) + "\n")
+    facts = told["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
+    console.print(table(told["rows"], size))
+    for line in [
+        *noise(told["rows"]),
+        f"{facts['cores']} cores, {facts['cpu']}, load {facts['load_before']}; {versions}",
+        f"written to {path}",
+    ]:
+        console.print(line, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -94,7 +94,8 @@ def _get(reference: Any) -> Any:
     try:
         return ray.get(reference)
     except ray.exceptions.RayActorError as error:
-        raise RunError(f"an actor died: {str(error).splitlines()[0]}") from error
+        # Ray puts the cause last, after the traceback of the actor's constructor if it was that.
+        raise RunError(f"an actor died: {str(error).strip().splitlines()[-1]}") from error
 
 
 class ActorBlocks(BlockPool):

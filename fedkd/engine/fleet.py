@@ -83,12 +83,15 @@ class Fleet:
                 raise RunError(f"only {len(nodes)} of {self.clients} nodes came up")
             time.sleep(POLL_SECONDS)
         messages = [Message(RecordDict(), node, "query.hello") for node in nodes]
+        answers: list[tuple[Any, int]] = []
         for reply in self._exchange(messages):
             _raise_error(reply)
             partition = reply.content.config_records["about"]["client"]
-            self.node_of[int(partition)] = reply.metadata.src_node_id  # type: ignore[arg-type]
-        if sorted(self.node_of) != list(range(self.clients)):
-            raise RunError(f"nodes answered as partitions {sorted(self.node_of)}")
+            answers.append((partition, reply.metadata.src_node_id))
+        partitions = sorted(partition for partition, _ in answers)
+        if partitions != list(range(self.clients)):
+            raise RunError(f"nodes answered as partitions {partitions}")
+        self.node_of = dict(answers)
 
     def call(self, action: str, contents: Mapping[int, RecordDict], round_: int) -> list[Reply]:
         """Send each client its content and return the replies, sorted by client.

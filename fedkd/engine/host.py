@@ -38,7 +38,7 @@ class Host:
             reply = self.app(message, self.contexts[message.metadata.dst_node_id])
         except Exception as error:
             # The first line is for people, the traceback below it for the log.
-            reason = f"{error or type(error).__name__}\n{traceback.format_exc()}"
+            reason = f"{str(error) or type(error).__name__}\n{traceback.format_exc()}"
             reply = error_reply(message, reason)
         stamp(reply)
         return reply

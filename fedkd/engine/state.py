@@ -5,6 +5,7 @@ the client (inline and ray engines); `ContextState` carries it in Flower's ``Con
 is how Flower's own backend and a real deployment do it.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -37,23 +38,34 @@ class ClientState(ABC):
     def commit(self, context: Context, memory: Memory) -> None:
         """Keep the memory for the client's next message."""
 
+    @abstractmethod
+    def rollback(self, context: Context) -> None:
+        """Forget what happened since `load`: the message failed."""
+
 
 class LiveState(ClientState):
     """Keeps memories in this process."""
 
     def __init__(self) -> None:
         self.memories: dict[int, Memory] = {}
+        self._before: Memory | None = None
 
     def load(self, context: Context, build: Build) -> Memory:
         """Return the memory, made on first use."""
         node = context.node_id
         if node not in self.memories:
             self.memories[node] = Memory(build())
+        self._before = copy.deepcopy(self.memories[node])
         return self.memories[node]
 
     def commit(self, context: Context, memory: Memory) -> None:
         """Keep the memory as it is."""
         self.memories[context.node_id] = memory
+
+    def rollback(self, context: Context) -> None:
+        """Put back the copy taken when the memory was loaded."""
+        if self._before is not None:
+            self.memories[context.node_id] = self._before
 
 
 class ContextState(ClientState):
@@ -73,6 +85,9 @@ class ContextState(ClientState):
         context.state["model"] = state_record(memory.model)
         context.state["tensors"] = ArrayRecord(dict(memory.tensors))
 
+    def rollback(self, context: Context) -> None:
+        """Do nothing: the context still holds what it held."""
+
 
 def state_record(model: nn.Module) -> ArrayRecord:
     """Return a model's state dict as a Flower record (on the CPU)."""
@@ -80,12 +95,20 @@ def state_record(model: nn.Module) -> ArrayRecord:
 
 
 def load_record(model: nn.Module, record: ArrayRecord) -> None:
-    """Load a Flower record into a model, in place.
-
-    Means taken by Flower's strategies turn integer buffers (BatchNorm's step count) into floats;
-    they are cast back to what the model has.
-    """
+    """Load a Flower record into a model, in place and in the model's own types."""
     own = model.state_dict()
     with torch.no_grad():
         for name, array in record.to_torch_state_dict().items():
-            own[name].copy_(array)
+            own[name].copy_(cast(array, own[name].dtype))
+
+
+def cast(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return `value` as `dtype`; a float becomes the nearest integer, not the one below.
+
+    Examples
+    --------
+    >>> cast(torch.tensor(0.9999999999999999), torch.int64)
+    tensor(1)
+    """
+    rounds = value.is_floating_point() and not dtype.is_floating_point
+    return (value.round() if rounds else value).to(dtype)

@@ -161,7 +161,6 @@ def test_a_node_too_many_ends_the_run(impatient: None) -> None:
         fleet.hello()
 
 
-@pytest.mark.xfail(strict=True, reason="hello() only looks at the set of partitions")
 def test_a_partition_held_twice_beside_a_full_set_ends_the_run(impatient: None) -> None:
     """Which of the two nodes is client 2 would be a matter of who answered last."""
     fleet, _ = partitions(0, 1, 2, 2, told=3)
@@ -249,7 +248,6 @@ def test_an_error_without_a_reason_is_still_an_error_reply(
     assert answered_with(Error(ErrorCode.UNKNOWN, reason)).error
 
 
-@pytest.mark.xfail(strict=True, reason="Host: `error or name` never takes the name")
 def test_an_exception_without_a_text_is_called_by_its_name(impatient: None) -> None:
     reply = fleet_of(1).call("query.silent", everyone(1), 1)[0]
     assert reply.error is not None

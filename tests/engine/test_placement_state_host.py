@@ -182,7 +182,6 @@ class FailsAfterTraining(Standard):
         raise RuntimeError("too late")
 
 
-@pytest.mark.xfail(strict=True, reason="LiveState keeps what a phase did before it failed")
 def test_a_failed_phase_leaves_the_same_model_everywhere(tmp_path: Path) -> None:
     """Otherwise the ray and the flower engine part ways at a client's first exception."""
     spec = spec_of(tmp_path, "mlp", f"{__file__}:FailsAfterTraining")
@@ -221,7 +220,6 @@ def test_load_record_casts_to_what_the_model_has() -> None:
     assert model.weight.requires_grad
 
 
-@pytest.mark.xfail(strict=True, reason="copy_() truncates on its way to integers")
 def test_load_record_rounds_means_of_integers() -> None:
     """Ten clients with one step each: ten times 0.1 is 0.9999999999999999 in floating point."""
     model = nn.BatchNorm1d(1)

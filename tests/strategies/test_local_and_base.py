@@ -197,7 +197,6 @@ def test_a_bad_last_block_is_found() -> None:
         fused(returning(spoil(float("nan"))), labels())
 
 
-@pytest.mark.xfail(strict=True, reason="only weights() is detached, fuse() is not")
 def test_a_teacher_with_gradient_is_detached_or_refused() -> None:
     """A learned fuser returns what autograd watches; it cannot be packed as it is."""
     scale = torch.ones(1, requires_grad=True)
@@ -266,7 +265,6 @@ def test_logits_are_not_normalised() -> None:
         fused(returning(lambda v: v * 1e9), knowledge)
 
 
-@pytest.mark.xfail(strict=True, reason="_normalised decides for a whole block, not row by row")
 def test_normalisation_does_not_depend_on_the_block() -> None:
     """A row that is off by less than the tolerance must not change with its neighbours."""
 
@@ -309,7 +307,6 @@ def test_what_a_plug_in_raises_names_it() -> None:
     assert isinstance(caught.value.__cause__, KeyError)
 
 
-@pytest.mark.xfail(strict=True, reason="fuse_in_blocks() passes a text of several lines on")
 def test_what_a_plug_in_raises_is_one_line() -> None:
     def fails(values: Tensor) -> Tensor:
         raise ValueError("two\nlines")
@@ -439,7 +436,6 @@ class Listing(Standard):
         return numbers
 
 
-@pytest.mark.xfail(strict=True, reason="Loop._report calls float() on whatever a client measured")
 def test_a_client_with_an_odd_metric_does_not_end_the_run() -> None:
     fedkd.simulate("local", clients=3, rounds=1, engine="inline", client=client_class(Listing))
 
