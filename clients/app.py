@@ -6,7 +6,8 @@
 ``train.distil``       learn from a teacher
 ``train`` (default)    for Flower's own strategies: load the arrays, fit, reply with the arrays
 ``query.evaluate``     accuracy of the client's model, or of the arrays in the message
-``query.snapshot``     the client's model
+``query.snapshot``     all that the client remembers
+``query.restore``      makes it remember a snapshot
 =====================  ============================================================================
 
 In a simulation the app closes over one JSON spec. Deployed, it reads the same JSON from Flower's
@@ -19,20 +20,24 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
-from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 
 from ..distillation.base import TeacherBatch
-from ..engine.state import ClientState, ContextState, load_record, state_record
+from ..engine.state import OWN_KEYS, ClientState, ContextState, load_record, state_record
 from ..knowledge import Knowledge, to_record, to_tensor
 from ..rng import scoped
 from .exchange import KINDS
 from .parts import Parts
 from .phase import Phase, Tools, round_of
 from .workbench import workbench
+
+CONTEXT = "context."
+"""Prefix of the records that a snapshot takes from ``Context.state``."""
 
 SPEC_KEY = "fedkd-spec"
 """Where a deployed app finds the spec in Flower's run config."""
@@ -86,8 +91,25 @@ def evaluate(phase: Phase) -> Message:
 
 
 def snapshot(phase: Phase) -> Message:
-    """Return the client's model."""
-    return phase.reply({"arrays": state_record(phase.memory.model)})
+    """Return all that the client remembers: model, tensors, and what mods keep in its context."""
+    records: dict[str, Any] = {
+        "arrays": state_record(phase.memory.model),
+        "tensors": ArrayRecord(dict(phase.memory.tensors)),
+    }
+    kept = {k: v for k, v in phase.context.state.items() if k not in OWN_KEYS}
+    return phase.reply(records | {f"{CONTEXT}{name}": record for name, record in kept.items()})
+
+
+def restore(phase: Phase) -> Message:
+    """Make the client remember what a snapshot says."""
+    content = phase.message.content
+    load_record(phase.memory.model, content.array_records["arrays"])
+    phase.memory.tensors.clear()
+    phase.memory.tensors.update(content.array_records["tensors"].to_torch_state_dict())
+    for name, record in content.items():
+        if name.startswith(CONTEXT):
+            phase.context.state[name.removeprefix(CONTEXT)] = record
+    return phase.reply({})
 
 
 def client_app(
@@ -120,7 +142,7 @@ def client_app(
 
     app = ClientApp()
     app.query("hello")(hello)
-    for answer in (evaluate, snapshot):
+    for answer in (evaluate, snapshot, restore):
         app.query(answer.__name__)(_handler(answer, tools))
     for answer in (fit, distil):
         app.train(answer.__name__, mods=list(mods))(_handler(answer, tools))

@@ -96,6 +96,28 @@ class EngineConfig:
     """fraction of a GPU that each actor takes"""
     address: str | None = None
     """address of a running Ray cluster to join, such as auto; null = start one"""
+    max_restarts: int = 3
+    """actors that may die and be replaced before the run gives up"""
+
+
+@dataclass
+class CheckpointConfig:
+    """What makes a run resumable."""
+
+    every: int | None = 10
+    """rounds between checkpoints (the last round always has one); null = none at all"""
+
+
+@dataclass
+class FaultsConfig:
+    """Simulated faults, drawn anew for every client and round from the run's seed."""
+
+    dropout: float = 0.0
+    """chance that a client is not there in a round"""
+    straggler: float = 0.0
+    """chance that a client trains but its reply misses the deadline"""
+    crash: float = 0.0
+    """chance that a client's app raises"""
 
 
 @dataclass
@@ -124,6 +146,8 @@ class RunConfig:
     distil: DistilConfig = field(default_factory=DistilConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    faults: FaultsConfig = field(default_factory=FaultsConfig)
     record: RecordConfig = field(default_factory=RecordConfig)
     clients: int = 100
     """number of clients"""
@@ -131,6 +155,8 @@ class RunConfig:
     """number of federated rounds"""
     fraction: float = 1.0
     """fraction of the clients drawn for each round"""
+    min_clients: int = 1
+    """clients whose replies a round needs; with fewer it changes nothing"""
     seed: int = 0
     """the one seed of every random stream"""
     device: str = "auto"
@@ -165,13 +191,17 @@ class RunConfig:
                 raise ConfigError(key, flat[key], "not available", names)
         if not 0 < self.fraction <= 1:
             raise ConfigError("fraction", self.fraction, "must be in (0, 1]")
-        if not 0 <= self.data.validation < 1:
-            raise ConfigError("data.validation", self.data.validation, "must be in [0, 1)")
+        for key in ("data.validation", "faults.dropout", "faults.straggler", "faults.crash"):
+            if not 0 <= flat[key] < 1:
+                raise ConfigError(key, flat[key], "must be in [0, 1)")
 
 
 _AT_LEAST: dict[str, float] = {
     "clients": 1,
     "rounds": 1,
+    "min_clients": 1,
+    "checkpoint.every": 1,
+    "engine.max_restarts": 0,
     "seed": 0,
     "fit.epochs": 0,
     "fit.batch_size": 1,

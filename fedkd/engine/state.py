@@ -23,6 +23,9 @@ class Memory:
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
+OWN_KEYS = ("model", "tensors")
+"""The records of ``Context.state`` that `ContextState` uses."""
+
 Build = Callable[[], nn.Module]
 """Builds the client's model as it was before the first round."""
 
