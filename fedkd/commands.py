@@ -32,7 +32,8 @@ SHOWN_CLIENTS, SHOWN_CLASSES = 20, 20
 def run_one(overrides: list[str], console: Console) -> None:
     """Run one configuration and print what came out."""
     config = compose(overrides)
-    config = replace(config, run_dir=config.run_dir or str(default_run_dir(config)))
+    if config.resume is None:
+        config = replace(config, run_dir=config.run_dir or str(default_run_dir(config)))
     print_summary(run(config, callbacks=[Progress()]), console)
 
 

@@ -163,6 +163,10 @@ class RunConfig:
     """auto, cpu or cuda"""
     run_dir: str | None = None
     """where to write; null = runs/<time>-<strategy>-<data>"""
+    resume: str | None = None
+    """a run directory to go on with, from its newest checkpoint"""
+    force: bool = False
+    """resume although the configuration differs"""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON-ready nested dicts."""

@@ -11,8 +11,9 @@ from flwr.serverapp import Grid
 from torch import Tensor
 
 from .callbacks import Callback, RoundRecord
+from .checkpoint import Checkpoint, Keeper
 from .config import RunConfig
-from .engine import BlockPool, Fleet
+from .engine import BlockPool, Fleet, Reply
 from .knowledge import to_tensor
 from .protocol import Outcome, RoundPlan, Strategy
 from .rng import SERVER, stream
@@ -37,6 +38,13 @@ class Loop:
         The data; the server itself looks only at sizes and at transfer labels where it may.
     callbacks : sequence of Callback
         Observers.
+
+    Attributes
+    ----------
+    keeper : Keeper or None
+        Writes checkpoints.
+    resumed : Checkpoint or None
+        Where to go on.
     """
 
     def __init__(
@@ -48,6 +56,8 @@ class Loop:
     ) -> None:
         self.config, self.strategy, self.federation = config, strategy, federation
         self.callbacks = callbacks
+        self.keeper: Keeper | None = None
+        self.resumed: Checkpoint | None = None
         self.fleet: Fleet | None = None
         self.number = 0  # the round under way
         self.current: dict[int, dict[str, float]] = {}  # each client's last measured accuracies
@@ -59,11 +69,35 @@ class Loop:
         """Run all rounds and collect the final models."""
         self.fleet = Fleet(grid, self.config.clients, self._progress)
         self.fleet.hello()
-        self.strategy.start(self.fleet)
+        done = self._begin(self.fleet)
         self.started = time.perf_counter()
-        for number in range(1, self.config.rounds + 1):
+        for number in range(done + 1, self.config.rounds + 1):
             self._round(number, self.fleet, blocks)
-        self.final_states = self._snapshot(self.fleet)
+            if self.keeper is not None and self.keeper.due(number):
+                self.keeper.keep(self._checkpoint(number, self.fleet))
+        self.final_states = self._final_states(self.fleet)
+
+    def _begin(self, fleet: Fleet) -> int:
+        """Start the strategy, or put everything back as a checkpoint has it; return its round."""
+        if self.resumed is None:
+            self.strategy.start(fleet)
+            return 0
+        checkpoint = self.resumed
+        for reply in fleet.call("query.restore", checkpoint.clients, checkpoint.round):
+            _ = reply.ok
+        self.strategy.resume(fleet, checkpoint.server)
+        measured = checkpoint.measured
+        self.current = {int(client): numbers for client, numbers in measured["current"].items()}
+        self.stale = set(measured["stale"])
+        return checkpoint.round
+
+    def _checkpoint(self, number: int, fleet: Fleet) -> Checkpoint:
+        """Collect what every client and the strategy remember after a round."""
+        measured = {"current": self.current, "stale": sorted(self.stale)}
+        clients = {reply.client: reply.ok for reply in self._snapshots(number, fleet)}
+        for content in clients.values():
+            del content["metrics"]  # the time it took
+        return Checkpoint(number, clients, self.strategy.save(), measured)
 
     def cancel(self) -> None:
         """Make a loop that runs in another thread end at its next message."""
@@ -177,14 +211,16 @@ class Loop:
         for callback in self.callbacks:
             callback.on_round(record)
 
-    def _snapshot(self, fleet: Fleet) -> list[dict[str, Tensor]]:
-        """Fetch every client's final model."""
+    def _snapshots(self, number: int, fleet: Fleet) -> list[Reply]:
+        """Ask every client for all that it remembers."""
         empty = RecordDict({"config": ConfigRecord()})
-        everyone = dict.fromkeys(range(self.config.clients), empty)
-        replies = fleet.call("query.snapshot", everyone, self.config.rounds)
+        return fleet.call("query.snapshot", dict.fromkeys(range(fleet.clients), empty), number)
+
+    def _final_states(self, fleet: Fleet) -> list[dict[str, Tensor]]:
+        """Fetch every client's final model."""
         return [
             {name: to_tensor(array) for name, array in reply.ok.array_records["arrays"].items()}
-            for reply in replies
+            for reply in self._snapshots(self.config.rounds, fleet)
         ]
 
 

@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from .config import RunConfig
 from .errors import ConfigError
 from .grammar import parse, raw_value, sweep, sweep_names
+from .savedconfig import saved_config
 from .schema import FREE, GROUPS, NAMED, check_item, is_parameter
 
 __all__ = ["compose", "merge", "presets", "sweep", "sweep_names"]
@@ -58,7 +59,11 @@ def compose(overrides: Iterable[str] = ()) -> RunConfig:
         items.append((parsed.key_or_group, _DELETE if parsed.is_delete() else parsed.value()))
     chosen = [value for key, value in items if key == "experiment"]
     settings = [item for item in items if item[0] != "experiment"]
-    return _apply(_preset(chosen[-1] if chosen else None), settings)
+    resumed = [value for key, value in items if key == "resume" and value is not None]
+    if resumed and chosen:
+        raise ConfigError("experiment", chosen[-1], "a resumed run has its own configuration")
+    tree = _saved(resumed[-1]) if resumed else _preset(chosen[-1] if chosen else None)
+    return _apply(tree, settings)
 
 
 def merge(base: RunConfig, **nested: Any) -> RunConfig:
@@ -101,6 +106,16 @@ def _preset(name: Any) -> DictConfig:
     ConfigStore.instance().store(name="fedkd_schema", node=RunConfig)
     with _own_hydra():
         return hydra_compose("config", [f"experiment={name}"] if name else [])
+
+
+def _saved(run_dir: Any) -> DictConfig:
+    """Return the configuration of a run that is to go on."""
+    tree = OmegaConf.structured(RunConfig)
+    try:
+        OmegaConf.unsafe_merge(tree, saved_config(run_dir))
+    except OmegaConfBaseException as error:
+        raise ConfigError("resume", run_dir, f"its config.yaml: {_first_line(error)}") from error
+    return tree
 
 
 @contextmanager

@@ -91,6 +91,8 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
         data=replace(config.data, samples_per_client=federation.samples_per_client),
         transfer=replace(config.transfer, size=federation.transfer_size),
         device=("cuda" if cuda else "cpu") if config.device == "auto" else config.device,
+        resume=None,
+        force=False,
     )
 
 

@@ -115,6 +115,15 @@ class Strategy(ABC):
         """Prepare before the first round."""
         del fleet
 
+    def save(self) -> dict[str, Tensor]:
+        """Return what the strategy needs to go on after the rounds so far."""
+        return dict(self.state)
+
+    def resume(self, fleet: Fleet, saved: dict[str, Tensor]) -> None:
+        """Go on from what `save` returned, in place of `start`."""
+        del fleet
+        self.state = dict(saved)
+
     def arrays(self) -> dict[str, Tensor]:
         """Return the server's own arrays (part of the run's digest)."""
         return dict(self.state)

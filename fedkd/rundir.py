@@ -14,8 +14,10 @@ log = logging.getLogger("fedkd")
 
 
 @contextmanager
-def run_directory(given: str | None) -> Iterator[tuple[Path, Any]]:
+def run_directory(given: str | None, resumed: bool = False) -> Iterator[tuple[Path, Any]]:
     """Yield the directory, and what keeps it alive if it is a temporary one.
+
+    Only a resumed run may write where a run already is.
 
     Raises
     ------
@@ -28,8 +30,10 @@ def run_directory(given: str | None) -> Iterator[tuple[Path, Any]]:
         return
     path = Path(given).expanduser().resolve()
     new = not path.exists()
-    if (path / "config.yaml").exists():
-        raise ConfigError("run_dir", given, "already holds a run; choose another or remove it")
+    if (path / "config.yaml").exists() and not resumed:
+        raise ConfigError(
+            "run_dir", given, "already holds a run; choose another, remove it, or resume it"
+        )
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -13,6 +13,7 @@ from torch import nn
 from .callbacks import Callback, RunInfo
 from .callbacks.recorder import KnowledgeRecorder
 from .callbacks.tables import Tables
+from .checkpoint import Keeper
 from .clients import client_app
 from .clients.workbench import workbench
 from .config import RunConfig
@@ -25,6 +26,7 @@ from .models import build, model_name
 from .preparing import Objects, Prepared, prepare_run
 from .protocol import Strategy
 from .result import RunResult
+from .resuming import find_checkpoint, same_split
 from .rng import scoped
 from .rundir import log_file, run_directory
 from .summary import Totals, summarise
@@ -115,26 +117,34 @@ def run(
         If the run fails; the run directory says how far it came.
     """
     began = time.perf_counter()
-    with run_directory(config.run_dir) as (run_dir, keep), log_file(run_dir):
-        prepared = prepare_run(config, run_dir, objects or Objects())
+    where = config.resume or config.run_dir
+    with run_directory(where, config.resume is not None) as (run_dir, keep), log_file(run_dir):
+        checkpoint = find_checkpoint(config) if config.resume else None
+        with same_split(run_dir, config):
+            prepared = prepare_run(config, run_dir, objects or Objects())
         tables, totals = Tables(run_dir), Totals()
+        if checkpoint is not None and checkpoint.folder is not None:
+            tables.read_from(checkpoint.folder)
+            totals.rows = tables.rounds.to_pylist()
         watchers: list[Callback] = [tables, totals, *callbacks]
         if config.record.knowledge:
             watchers.append(KnowledgeRecorder(run_dir))
-        summary = _watched(prepared, watchers, totals, began)
+        every = config.checkpoint.every if where else None  # a temporary run cannot be resumed
+        keeper = Keeper(run_dir, every, config.rounds, tables) if every else None
+        loop = Loop(prepared.config, prepared.strategy, prepared.federation, watchers)
+        loop.keeper, loop.resumed = keeper, checkpoint
+        summary = _watched(prepared, loop, totals, began)
         _write_report(run_dir)
         rounds, clients = tables.rounds, tables.clients
         return RunResult(run_dir, summary, rounds, clients, _builder(prepared), keep)
 
 
-def _watched(
-    prepared: Prepared, watchers: Sequence[Callback], totals: Totals, began: float
-) -> dict[str, Any]:
+def _watched(prepared: Prepared, loop: Loop, totals: Totals, began: float) -> dict[str, Any]:
     """Execute; whatever happens, every watcher hears of the end."""
     summary: dict[str, Any] | None = None
     error: BaseException | None = None
     try:
-        summary = _execute(prepared, watchers, totals, began)
+        summary = _execute(prepared, loop, totals, began)
     except BaseException as caught:
         error = caught
         log.exception("the run failed")
@@ -144,14 +154,12 @@ def _watched(
         raise RunError(f"{type(caught).__name__}: {caught} (details: {log_path})") from caught
     finally:
         workbench.cache_clear()
-        for watcher in watchers:
+        for watcher in loop.callbacks:
             watcher.on_run_end(summary, error)
     return summary
 
 
-def _execute(
-    prepared: Prepared, watchers: Sequence[Callback], totals: Totals, began: float
-) -> dict[str, Any]:
+def _execute(prepared: Prepared, loop: Loop, totals: Totals, began: float) -> dict[str, Any]:
     """Run the engine, keep the models and return the summary."""
     config, federation = prepared.config, prepared.federation
     sizes = [int(size) for size in federation.sizes]
@@ -163,9 +171,8 @@ def _execute(
         transfer_size=federation.transfer_size,
         parameters=prepared.parameters,
     )
-    for watcher in watchers:
+    for watcher in loop.callbacks:
         watcher.on_run_start(info)
-    loop = Loop(config, prepared.strategy, federation, watchers)
     engine = engine_class(config.engine.name)(_factory(prepared), sizes, config.engine)
     try:
         engine.run(loop.run)

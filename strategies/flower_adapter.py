@@ -23,6 +23,7 @@ from ..flower import quiet
 from ..knowledge import Rejected, to_tensor
 from ..protocol import Outcome, RoundPlan, Strategy
 from ..rng import scoped
+from .flower_state import load_attributes, save_attributes
 
 SIZES = ("min_train_nodes", "min_evaluate_nodes", "min_available_nodes")
 
@@ -50,6 +51,21 @@ class FlowerStrategy(Strategy):
         reply = fleet.call("query.snapshot", {0: RecordDict()}, 0)[0]
         self.current = reply.ok.array_records["arrays"]
         self.first = self.arrays()
+
+    def save(self) -> dict[str, Tensor]:
+        """Return the global model, the first one, and what Flower's strategy keeps."""
+        parts = {"model": self.arrays(), "first": self.first, "inner": save_attributes(self.inner)}
+        return {f"{part}:{k}": v for part, values in parts.items() for k, v in values.items()}
+
+    def resume(self, fleet: Fleet, saved: dict[str, Tensor]) -> None:
+        """Go on from what `save` returned."""
+        del fleet
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "first": {}, "inner": {}}
+        for path, value in saved.items():
+            part, name = path.split(":", 1)
+            parts[part][name] = value
+        self.current, self.first = ArrayRecord(parts["model"]), parts["first"]
+        load_attributes(self.inner, parts["inner"])
 
     def broadcast(self) -> ArrayRecord:
         """Return the global model."""

@@ -76,10 +76,7 @@ class Tables(Callback):
         """Take the round in; write if the last write is long enough ago."""
         self._rows.append({"round": record.round} | record.scalars)
         for client, metric, value in record.clients:
-            self._round.append(record.round)
-            self._client.append(client)
-            self._metric.append(self._metrics.setdefault(metric, len(self._metrics)))
-            self._value.append(value)
+            self._add(record.round, client, metric, value)
         if record.weights is not None:
             self._keep_weights(record)
         if time.monotonic() >= self._next_write:
@@ -92,16 +89,36 @@ class Tables(Callback):
     def write(self) -> None:
         """Replace the files by what has been collected so far."""
         start = time.monotonic()
-        with replacing(self.run_dir / "rounds.parquet") as path:
+        self.write_to(self.run_dir)
+        end = time.monotonic()
+        self._next_write = end + max(self.seconds, 20 * (end - start))
+
+    def write_to(self, folder: Path) -> None:
+        """Write what has been collected so far into a folder."""
+        with replacing(folder / "rounds.parquet") as path:
             pq.write_table(self.rounds, path)
-        with replacing(self.run_dir / "clients.parquet") as path:
+        with replacing(folder / "clients.parquet") as path:
             pq.write_table(self.clients, path)
         if self._weights:
             # A handle, because savez appends .npz to a path.
-            with replacing(self.run_dir / "weights.npz") as path, path.open("wb") as file:
+            with replacing(folder / "weights.npz") as path, path.open("wb") as file:
                 np.savez(file, **self._weights)  # type: ignore[arg-type]
-        end = time.monotonic()
-        self._next_write = end + max(self.seconds, 20 * (end - start))
+
+    def read_from(self, folder: Path) -> None:
+        """Go on from the tables in a folder."""
+        for row in pq.read_table(folder / "rounds.parquet").to_pylist():
+            self._rows.append(row)
+        for row in pq.read_table(folder / "clients.parquet").to_pylist():
+            self._add(row["round"], row["client"], row["metric"], row["value"])
+        if (folder / "weights.npz").is_file():
+            with np.load(folder / "weights.npz", allow_pickle=False) as file:
+                self._weights = dict(file)
+
+    def _add(self, round_: int, client: int, metric: str, value: float) -> None:
+        self._round.append(round_)
+        self._client.append(client)
+        self._metric.append(self._metrics.setdefault(metric, len(self._metrics)))
+        self._value.append(value)
 
     def _keep_weights(self, record: RoundRecord) -> None:
         assert record.weights is not None

@@ -1,0 +1,238 @@
+"""Killed at any moment and resumed, a run ends as if nothing had happened."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from typer.testing import CliRunner
+
+from fedkd import ConfigError, simulate
+from fedkd.checkpoint import _pack, _unpack, newest
+from fedkd.cli import app
+
+SMALL = {"clients": 5, "rounds": 5, "engine": "inline", "checkpoint.every": 2}
+CASES = {
+    "knfu": {"strategy": "knfu"},
+    "mixed": {"model": ["mlp", "resnet8"], "fraction": 0.5, "evaluate.samples": 50},
+    "fedadam": {"strategy": "fedadam", "fraction": 0.7},
+    "fedavgm": {
+        "strategy": {"name": "flwr.serverapp.strategy:FedAvgM", "server_momentum": 0.9},
+    },
+    "local": {"strategy": "local", "evaluate.every": 3},
+    "subsets": {"strategy": "fedmd", "transfer.per_round": 50, "data.validation": 0.2},
+}
+KILL = """
+import os, signal, sys, json
+from fedkd import simulate
+from fedkd.callbacks import Callback
+
+class Kill(Callback):
+    def __init__(self, at): self.at, self.calls = at, 0
+    def on_phase(self, round_, phase, done, total):
+        self.calls += 1
+        if self.calls == self.at: os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    settings = json.loads(sys.argv[1])
+    simulate(callbacks=[Kill(int(sys.argv[2]))], **settings)
+"""
+
+
+def resume(run_dir, *overrides):
+    return CliRunner().invoke(app, ["run", f"resume={run_dir}", *overrides])
+
+
+def tables(run_dir):
+    """Return both tables as plain rows, without what is timing."""
+    rounds = pq.read_table(run_dir / "rounds.parquet").to_pylist()
+    kept = [{k: v for k, v in row.items() if "seconds" not in k} for row in rounds]
+    return kept, pq.read_table(run_dir / "clients.parquet").to_pylist()
+
+
+def digest(run_dir):
+    return json.loads((run_dir / "summary.json").read_text())["digest"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Return the directory of a case's uninterrupted run, made once."""
+    made = {}
+
+    def run(case):
+        if case not in made:
+            made[case] = tmp_path_factory.mktemp(case) / "run"
+            simulate(run_dir=str(made[case]), **SMALL | CASES[case])
+        return made[case]
+
+    return run
+
+
+def killed(run_dir, settings, at):
+    """Run in a process that SIGKILLs itself at its ``at``-th sign of progress."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILL, json.dumps(settings | {"run_dir": str(run_dir)}), str(at)],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (run_dir / "summary.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("case", "at"), [("knfu", 3), ("knfu", 40), ("mixed", 26), ("fedadam", 38), ("fedavgm", 40)]
+)
+def test_a_killed_driver_resumes_to_the_same_end(case, at, whole, tmp_path):
+    run_dir = tmp_path / "run"
+    killed(run_dir, SMALL | CASES[case], at)
+    done = resume(run_dir)
+    assert done.exit_code == 0, done.output
+    assert digest(run_dir) == digest(whole(case))
+    assert tables(run_dir) == tables(whole(case))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["ray", "flower"])
+def test_a_killed_driver_of_actors_resumes(engine, whole, tmp_path):
+    run_dir = tmp_path / "run"
+    name = {"name": engine, "actors": 2}
+    # With actors several replies may come at once: a number of calls hits less exactly.
+    killed(run_dir, SMALL | CASES["knfu"] | {"engine": name}, 14)
+    done = resume(run_dir, "engine=inline")
+    assert done.exit_code == 0, done.output
+    assert digest(run_dir) == digest(whole("knfu"))
+    assert tables(run_dir) == tables(whole("knfu"))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_larger_number_of_rounds_extends_a_finished_run(case, whole, tmp_path):
+    run_dir = tmp_path / "run"
+    simulate(run_dir=str(run_dir), **SMALL | CASES[case] | {"rounds": 3})
+    done = resume(run_dir, "rounds=5")
+    assert done.exit_code == 0, done.output
+    assert digest(run_dir) == digest(whole(case))
+    if case not in ("mixed", "local"):  # their third round was measured as a last one
+        assert tables(run_dir) == tables(whole(case))
+    assert resume(run_dir, "rounds=4").exit_code == 2
+    again = resume(run_dir)
+    assert again.exit_code == 0
+    assert digest(run_dir) == digest(whole(case))
+
+
+def copy_of(run_dir, tmp_path):
+    return Path(shutil.copytree(run_dir, tmp_path / "copy"))
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["clients.safetensors", "state.json", "rounds.parquet", "SHA256SUMS", "server.safetensors"],
+)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(file, whole, tmp_path):
+    run_dir = copy_of(whole("knfu"), tmp_path)
+    last, before = sorted((run_dir / "checkpoint").iterdir(), reverse=True)
+    assert (last.name, before.name) == ("round_00005", "round_00004")
+    data = (last / file).read_bytes()
+    (last / file).write_bytes(data[: len(data) // 2])
+    done = resume(run_dir)
+    assert done.exit_code == 0, done.output
+    assert digest(run_dir) == digest(whole("knfu"))
+    assert f"{last} is damaged" in (run_dir / "log.txt").read_text()
+
+
+def test_only_damaged_checkpoints_end_with_their_names(whole, tmp_path):
+    run_dir = copy_of(whole("knfu"), tmp_path)
+    for folder in (run_dir / "checkpoint").iterdir():
+        (folder / "clients.safetensors").unlink()
+    done = resume(run_dir)
+    assert done.exit_code == 2
+    assert "round_00005: clients.safetensors is missing" in done.stderr
+    assert "round_00004" in done.stderr
+
+
+def test_a_half_written_checkpoint_does_not_count(whole, tmp_path):
+    run_dir = copy_of(whole("knfu"), tmp_path)
+    (run_dir / "checkpoint" / "round_00005").rename(run_dir / "checkpoint" / ".round_00005")
+    checkpoint = newest(run_dir)
+    assert checkpoint is not None
+    assert checkpoint.round == 4
+
+
+def test_another_configuration_is_refused_unless_forced(whole, tmp_path):
+    run_dir = copy_of(whole("knfu"), tmp_path)
+    done = resume(run_dir, "fit.lr=0.1", "rounds=6", "strategy.beta=3")
+    assert done.exit_code == 2
+    assert "fit.lr was 0.05, is 0.1" in done.stderr
+    assert "strategy" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert digest(run_dir) == digest(whole("knfu"))
+    forced = resume(run_dir, "fit.lr=0.1", "rounds=6", "force=true")
+    assert forced.exit_code == 0, forced.output
+    assert len(tables(run_dir)[0]) == 6
+
+
+def test_changed_data_is_noticed(whole, tmp_path):
+    run_dir = copy_of(whole("knfu"), tmp_path)
+    split = run_dir / "split.npz"
+    split.write_bytes(split.read_bytes() + b" ")
+    done = resume(run_dir)
+    assert done.exit_code == 2
+    assert "the data changed" in done.stderr
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    for path in (tmp_path, tmp_path / "nowhere"):
+        done = resume(path)
+        assert done.exit_code == 2
+        assert "is no run directory" in done.stderr
+
+
+def test_nothing_in_a_checkpoint_is_a_pickle(whole):
+    for folder in (whole("knfu") / "checkpoint").iterdir():
+        for file in folder.iterdir():
+            assert b"__reduce__" not in file.read_bytes()
+            assert file.suffix in {".safetensors", ".json", ".parquet", ".npz", ""}
+
+
+def test_records_of_every_kind_come_back():
+    import torch
+
+    records = RecordDict(
+        {
+            "arrays": ArrayRecord({"z": torch.ones(2), "a": torch.tensor(3)}),
+            "tensors": ArrayRecord(),
+            "context.budget": MetricRecord({"epsilon": 1.5}),
+            "context.note": ConfigRecord({"who": "me", "rounds": [1, 2]}),
+        }
+    )
+    tensors, plain = _pack({7: records})
+    back = _unpack(tensors, json.loads(json.dumps(plain)))[7]
+    assert dict(back) == dict(records)
+    assert list(back.array_records["arrays"]) == ["z", "a"]
+
+
+def test_a_temporary_run_writes_no_checkpoint():
+    run = simulate("local", clients=2, rounds=1, engine="inline")
+    assert not (run.run_dir / "checkpoint").exists()
+    assert os.path.isdir(run.run_dir)
+
+
+def test_no_checkpoints_on_request(tmp_path):
+    settings = SMALL | {"checkpoint.every": None, "rounds": 1}
+    simulate(run_dir=str(tmp_path / "run"), **settings)
+    assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+def test_resume_takes_no_preset():
+    with pytest.raises(ConfigError, match="a resumed run has its own configuration"):
+        from fedkd.overrides import compose
+
+        compose(["resume=somewhere", "experiment=demo"])
