@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from fedkd import ConfigError, simulate
 from fedkd.checkpoint import _pack, _unpack, newest
 from fedkd.cli import app
+from fedkd.overrides import compose
 
 SMALL = {"clients": 5, "rounds": 5, "engine": "inline", "checkpoint.every": 2}
 CASES = {
@@ -134,7 +135,7 @@ def copy_of(run_dir, tmp_path):
 
 @pytest.mark.parametrize(
     "file",
-    ["clients.safetensors", "state.json", "rounds.parquet", "SHA256SUMS", "server.safetensors"],
+    ["clients.safetensors", "server.safetensors", "state.json", "rounds.parquet", "SHA256SUMS"],
 )
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(file, whole, tmp_path):
     run_dir = copy_of(whole("knfu"), tmp_path)
@@ -233,6 +234,4 @@ def test_no_checkpoints_on_request(tmp_path):
 
 def test_resume_takes_no_preset():
     with pytest.raises(ConfigError, match="a resumed run has its own configuration"):
-        from fedkd.overrides import compose
-
         compose(["resume=somewhere", "experiment=demo"])
