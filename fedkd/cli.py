@@ -1,6 +1,5 @@
 """The ``fedkd`` command. Each command imports what it needs when it runs: ``--help`` is quick."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
+from .environment import set_defaults
 from .errors import FedkdError
 
 
@@ -176,7 +176,5 @@ def list_(
 
 def main() -> None:
     """Run the command line."""
-    # Read when flwr and ray are imported, so before any command: a simulator phones nobody.
-    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    set_defaults()
     app()

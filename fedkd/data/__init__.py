@@ -4,12 +4,12 @@ The names below are imported on first use: a worker process that only opens a `F
 wait for `datasets` and `flwr_datasets`.
 """
 
-import os
 from importlib import import_module
 from typing import Any
 
-# flwr_datasets reads this when it is imported: a simulator phones nobody unless asked to.
-os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+from ..environment import set_defaults
+
+set_defaults()  # flwr_datasets reads the environment when it is imported
 
 _EXPORTS = {
     "CATALOGUE": "sources",

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..config import EngineConfig
+from ..environment import set_defaults
 from ..errors import ConfigError
 
 
@@ -20,15 +21,14 @@ def shared_ray(config: EngineConfig) -> Iterator[None]:
 
     A Ray that is already initialised in this process is joined and left running. With
     ``engine.address`` a running cluster is joined; otherwise a local one is started, without
-    dashboard and without usage statistics, and shut down at the end.
+    dashboard, without usage statistics and with token authentication, and shut down at the end.
     """
+    set_defaults()
     import ray
 
     if ray.is_initialized():
         yield
         return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns about it
     quiet: dict[str, Any] = {"configure_logging": True, "logging_level": "ERROR"}
     try:
         if config.address:
