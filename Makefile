@@ -1,4 +1,4 @@
-.PHONY: help venv demo test lint types bench clean
+.PHONY: help venv demo test lint types bench chaos clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -43,6 +43,9 @@ types: venv  ## check types
 
 bench: venv  ## seconds per round of ours, Flower's engine and a plain loop, as ratios
 	$(BIN)/python -m fedkd.experiments.benchmarks.rounds
+
+chaos: venv  ## kill drivers and actors at 20 random moments; all must end the same
+	$(BIN)/python -m fedkd.experiments.benchmarks.chaos
 
 clean:  ## remove what the targets above made
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -16,6 +16,7 @@ _EXPORTS = {
     "KnowledgeStack": "fedkd.knowledge",
     "RunResult": "fedkd.result",
     "RunError": "fedkd.errors",
+    "resume": "fedkd.runner",
     "simulate": "fedkd.runner",
 }
 
@@ -25,6 +26,7 @@ __all__ = [
     "KnowledgeStack",
     "RunError",
     "RunResult",
+    "resume",
     "simulate",
 ]
 

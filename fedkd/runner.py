@@ -33,7 +33,7 @@ from .summary import Totals, summarise
 
 log = logging.getLogger("fedkd")
 
-__all__ = ["Objects", "run", "simulate"]
+__all__ = ["Objects", "resume", "run", "simulate"]
 
 
 def simulate(
@@ -93,6 +93,40 @@ def simulate(
     if not all(isinstance(one, str) for one in models):
         given["model"], settings["model"] = list(models), [model_name(one) for one in models]
     return run(merge(RunConfig(), **settings), callbacks, Objects(**given))
+
+
+def resume(
+    run_dir: str | Path,
+    *,
+    strategy: Strategy | None = None,
+    data: Any = None,
+    model: Any = None,
+    callbacks: Sequence[Callback] = (),
+    **settings: Any,
+) -> RunResult:
+    """Go on with a run from its newest intact checkpoint.
+
+    Parameters
+    ----------
+    run_dir : path
+        The run directory; its configuration is used.
+    strategy, data, model : optional
+        The Python objects that the run was made with, if it was made with objects.
+    callbacks : sequence of Callback
+        Observers.
+    **settings
+        What shall differ: a larger ``rounds``, another ``engine``. Anything else needs
+        ``force=True``.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such run, its configuration differs, or every checkpoint is damaged.
+    """
+    from .overrides import compose, merge
+
+    config = merge(compose([f"resume={run_dir}"]), **settings)
+    return run(config, callbacks, Objects(strategy, data, model))
 
 
 def run(
@@ -179,6 +213,7 @@ def _execute(prepared: Prepared, loop: Loop, totals: Totals, began: float) -> di
     except KeyboardInterrupt:
         loop.cancel()
         raise
+    totals.restarts = engine.restarts
     states, server = loop.final_states, prepared.strategy.arrays()
     save_models(prepared.run_dir / "models", states, server)
     startup = (loop.started or began) - began

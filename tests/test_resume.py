@@ -13,6 +13,7 @@ import pytest
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from typer.testing import CliRunner
 
+import fedkd
 from fedkd import ConfigError, simulate
 from fedkd.checkpoint import _pack, _unpack, newest
 from fedkd.cli import app
@@ -230,6 +231,18 @@ def test_no_checkpoints_on_request(tmp_path):
     settings = SMALL | {"checkpoint.every": None, "rounds": 1}
     simulate(run_dir=str(tmp_path / "run"), **settings)
     assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+def test_python_objects_are_handed_over_again(tmp_path):
+    from fedkd.experiments.plugins.nearest import Nearest
+
+    settings = {"clients": 3, "engine": "inline"}
+    whole = simulate(Nearest(beta=5.0), rounds=3, **settings)
+    run_dir = tmp_path / "run"
+    simulate(Nearest(beta=5.0), rounds=2, run_dir=str(run_dir), **settings)
+    extended = fedkd.resume(run_dir, strategy=Nearest(beta=5.0), rounds=3)
+    assert extended.summary["digest"] == whole.summary["digest"]
+    assert extended.rounds.num_rows == 3
 
 
 def test_resume_takes_no_preset():
