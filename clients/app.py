@@ -25,13 +25,14 @@ from typing import Any
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.clientapp.typing import Mod
+from flwr.clientapp.typing import ClientAppCallable, Mod
 
 from ..distillation.base import TeacherBatch
 from ..engine.state import OWN_KEYS, ClientState, ContextState, load_record, state_record
 from ..knowledge import Knowledge, to_record, to_tensor
 from ..rng import scoped
 from .exchange import KINDS
+from .faults import crashing
 from .parts import Parts
 from .phase import Phase, Tools, round_of
 from .workbench import workbench
@@ -52,7 +53,9 @@ def hello(message: Message, context: Context) -> Message:
 def fit(phase: Phase) -> Message:
     """Fit; label the transfer samples, or evaluate, if asked to."""
     loop = phase.tools.parts.loop
-    metrics = loop.fit([phase.client])[0] | {"samples": len(phase.client.y)}
+    # a hostile client may skip it: see attacks/free_rider.py
+    metrics = {} if phase.options.get("skip-fit") else loop.fit([phase.client])[0]
+    metrics |= {"samples": len(phase.client.y)}
     kind = phase.options.get("kind")
     if kind is None:
         return phase.reply({"metrics": metrics | phase.evaluate()})
@@ -140,13 +143,17 @@ def client_app(
     def tools(context: Context) -> Tools:
         return given or _from_run_config(str(context.run_config[SPEC_KEY]))
 
+    def attack(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        return tools(context).parts.attack(message, context, call_next)
+
     app = ClientApp()
     app.query("hello")(hello)
     for answer in (evaluate, snapshot, restore):
         app.query(answer.__name__)(_handler(answer, tools))
+    wrappers = [crashing, attack, *mods]
     for answer in (fit, distil):
-        app.train(answer.__name__, mods=list(mods))(_handler(answer, tools))
-    app.train(mods=list(mods))(_handler(train, tools))
+        app.train(answer.__name__, mods=wrappers)(_handler(answer, tools))
+    app.train(mods=wrappers)(_handler(train, tools))
     return app
 
 

@@ -1,12 +1,14 @@
 """The pieces a client is made of: its model, its training loop, its objective."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..distillation.base import Objective
 from ..models import deal, factory
 from ..plugins import create
+from .attacks import Attack
+from .attacks.none import NONE
 from .base import ClientLoop
 
 
@@ -25,11 +27,14 @@ class Parts:
         Trains and predicts.
     objective : Objective
         The prototype: each distillation phase works on a fresh copy.
+    attack : Attack
+        What hostile clients do; nobody is hostile by default.
     """
 
     models: Sequence[Any]
     loop: ClientLoop
     objective: Objective
+    attack: Attack = field(default_factory=NONE)
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any], models: Any = None) -> "Parts":
@@ -41,8 +46,10 @@ class Parts:
             For an unknown name or parameter.
         """
         shared = {key: spec[key] for key in ("fit", "distil", "device")}
+        run = {key: spec[key] for key in ("seed", "clients")}
         return cls(
             models=[factory(one) for one in deal(models or spec["model"], spec["clients"])],
             loop=create(spec["client"] | shared, "clients", ClientLoop, "client"),
             objective=create(spec["objective"], "distillation", Objective, "objective"),
+            attack=create(spec["attack"] | run, "clients.attacks", Attack, "attack"),
         )

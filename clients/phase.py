@@ -57,6 +57,8 @@ class Phase:
             self.index, self.round, self.name, self.memory.model, self.options
         )
         self.client.tensors = self.memory.tensors
+        if self.options.get("flip-labels"):  # a hostile client's: see attacks/label_flip.py
+            self.client.y = self.bench.federation.classes - 1 - self.client.y
         self.broadcast: str | None = None  # digest of a model that all clients received
 
     def transfer(self) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """The ``fedkd`` command. Each command imports what it needs when it runs: ``--help`` is quick."""
 
+import signal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,10 @@ class _Group(TyperGroup):
         except FedkdError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt as error:
+        except (KeyboardInterrupt, SystemExit) as error:
+            # ray.init() sets a handler of its own: SIGTERM then arrives as an exit of that number.
+            if isinstance(error, SystemExit) and error.code != signal.SIGTERM:
+                raise
             typer.echo("interrupted", err=True)
             raise typer.Exit(1) from error
 
@@ -177,4 +181,10 @@ def list_(
 def main() -> None:
     """Run the command line."""
     set_defaults()
+    signal.signal(signal.SIGTERM, _interrupt)
     app()
+
+
+def _interrupt(signum: int, frame: Any) -> None:
+    """Have a polite kill end a run the way Ctrl-C does."""
+    raise KeyboardInterrupt

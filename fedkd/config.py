@@ -1,8 +1,8 @@
 """The configuration of a run: typed, with defaults that work, and checked before anything starts.
 
 Nodes that choose a thing by name and pass it parameters (``strategy``, ``objective``, ``client``,
-``data.partitioner``) are plain dicts ``{"name": ..., parameter: value, ...}``; the allowed
-parameters are those of the chosen class's signature.
+``attack``, ``data.partitioner``) are plain dicts ``{"name": ..., parameter: value, ...}``; the
+allowed parameters are those of the chosen class's signature.
 """
 
 import math
@@ -138,6 +138,8 @@ class RunConfig:
     """distillation loss; auto = the strategy's own"""
     client: dict[str, Any] = field(default_factory=lambda: {"name": "standard"})
     """the clients' training loop: standard, FILE:Class or module:Class"""
+    attack: dict[str, Any] = field(default_factory=lambda: {"name": "none"})
+    """what hostile clients do: a name, FILE:Class or module:Class, and its parameters"""
     model: Any = "mlp"
     """a name, FILE:Class, or a list of them dealt to the clients in turn"""
     data: DataConfig = field(default_factory=DataConfig)
@@ -168,6 +170,11 @@ class RunConfig:
     force: bool = False
     """resume although the configuration differs"""
 
+    @property
+    def cohort(self) -> int:
+        """Clients in a round."""
+        return max(1, round(self.fraction * self.clients))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON-ready nested dicts."""
         return asdict(self)
@@ -195,6 +202,9 @@ class RunConfig:
                 raise ConfigError(key, flat[key], "not available", names)
         if not 0 < self.fraction <= 1:
             raise ConfigError("fraction", self.fraction, "must be in (0, 1]")
+        if self.min_clients > self.cohort:
+            problem = f"every round would be skipped: it has only {self.cohort} clients (fraction)"
+            raise ConfigError("min_clients", self.min_clients, problem)
         for key in ("data.validation", "faults.dropout", "faults.straggler", "faults.crash"):
             if not 0 <= flat[key] < 1:
                 raise ConfigError(key, flat[key], "must be in [0, 1)")

@@ -10,6 +10,7 @@ A reply is a Flower ``RecordDict`` with three records::
 its checks ever reaches a sum.
 """
 
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +18,8 @@ import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from torch import Tensor
+
+from .payload import oversize
 
 SIMPLEX_TOLERANCE = 1e-3
 """How far from 1 the sum of a client's soft labels may be."""
@@ -149,19 +152,25 @@ def admit(reply: RecordDict, expected: Expected) -> Knowledge:
     Rejected
         With the first property that does not hold.
     """
+    shape = len(expected.sample_ids), expected.classes
     try:
+        problem = oversize(reply, 4 * shape[0] * (shape[1] + 1))  # before anything is decoded
+        if problem is not None:
+            raise Rejected(problem)
         arrays, about = reply.array_records["knowledge"], reply.config_records["about"]
         told = about["client"], about["round"], about["kind"]
         values, ids = to_tensor(arrays["values"]), to_tensor(arrays["sample_ids"])
+    except Rejected:
+        raise
     except Exception as error:  # whatever a hostile record makes numpy or Flower raise
         raise Rejected(f"unreadable: {type(error).__name__}") from error
     wanted = expected.client, expected.round, expected.kind
     for name, got, want in zip(("client", "round", "kind"), told, wanted, strict=True):
         if got != want:
-            raise Rejected(f"{name}: got {got!r}, expected {want!r}")
+            raise Rejected(f"{name}: got {reprlib.repr(got)}, expected {want!r}")
     if ids.dtype != torch.int32 or not torch.equal(ids.long(), expected.sample_ids):
         raise Rejected("sample ids: not the ones asked for")
-    check_values(expected.kind, values, (len(expected.sample_ids), expected.classes))
+    check_values(expected.kind, values, shape)
     return Knowledge(expected.client, expected.kind, values, ids.long())
 
 

@@ -83,6 +83,12 @@ def _clients() -> Iterator[Row]:
     return _room("clients", ClientLoop, hidden=("fit", "distil", "device"))
 
 
+def _attacks() -> Iterator[Row]:
+    from .clients.attacks import Attack
+
+    return _room("clients.attacks", Attack, hidden=("seed", "clients"))
+
+
 def _models() -> Iterator[Row]:
     from .models import ZOO
 
@@ -161,6 +167,7 @@ KINDS: dict[str, Callable[[], Iterator[Row]]] = {
     "models": _models,
     "data": _data,
     "clients": _clients,
+    "attacks": _attacks,
     "engines": _engines,
     "partitioners": _partitioners,
     "experiments": _experiments,
@@ -173,5 +180,6 @@ _PLUG_IN = {
     "models": "model=FILE.py:Class, or a list of models, dealt to the clients in turn",
     "data": "data=FOLDER with Parquet files as on the Hugging Face hub",
     "clients": "client=FILE.py:Class or client=package.module:Class",
+    "attacks": "attack=FILE.py:Class or attack=package.module:Class",
     "partitioners": "data.partitioner._target_=package.module.Class",
 }

@@ -1,5 +1,6 @@
 """The rounds of a run, whatever the strategy and the engine."""
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,15 @@ from .callbacks import Callback, RoundRecord
 from .checkpoint import Checkpoint, Keeper
 from .config import RunConfig
 from .engine import BlockPool, Fleet, Reply
+from .faults import Faults
 from .knowledge import to_tensor
 from .protocol import Outcome, RoundPlan, Strategy
 from .rng import SERVER, stream
 
 if TYPE_CHECKING:
     from .data import Federation
+
+log = logging.getLogger("fedkd")
 
 ACCURACIES = ("local", "global", "validation")
 """Per-client accuracies; each has its mean and standard deviation over clients in the tables."""
@@ -59,6 +63,7 @@ class Loop:
         self.keeper: Keeper | None = None
         self.resumed: Checkpoint | None = None
         self.fleet: Fleet | None = None
+        self.faults = Faults(config.faults, config.seed)
         self.number = 0  # the round under way
         self.current: dict[int, dict[str, float]] = {}  # each client's last measured accuracies
         self.stale = set(range(config.clients))  # clients changed since they were measured
@@ -112,6 +117,7 @@ class Loop:
         began, up, down = time.perf_counter(), fleet.bytes_up, fleet.bytes_down
         plan = self._plan(number, fleet, blocks)
         self.number = number
+        fleet.begin(self.faults.of_round(plan.cohort, number))
         outcome = self.strategy.round(plan)
         self.stale |= outcome.changed
         seconds = _phases(outcome)
@@ -122,6 +128,7 @@ class Loop:
             "participants": len(plan.cohort),
             **self._accuracies(plan.evaluate is not None),
             "rejected": len(outcome.rejected),
+            "skipped": int(outcome.skipped),
             "bytes_up": fleet.bytes_up - up,
             "bytes_down": fleet.bytes_down - down,
             **{f"seconds_{phase}": value for phase, value in seconds.items()},
@@ -138,8 +145,7 @@ class Loop:
         some = config.transfer.per_round
         ids = _draw(size, some or size, stream(config.seed, SERVER, number, "transfer"))
         labels = self.federation.transfer_labels()[ids] if config.transfer.labelled else None
-        share = max(1, round(config.fraction * config.clients))
-        cohort = _draw(config.clients, share, stream(config.seed, SERVER, number, "cohort"))
+        cohort = _draw(config.clients, config.cohort, stream(config.seed, SERVER, number, "cohort"))
         return RoundPlan(
             number=number,
             cohort=cohort.tolist(),
@@ -152,6 +158,7 @@ class Loop:
             evaluate=(0 if last else config.evaluate.samples or 0) if evaluates else None,
             seed=stream(config.seed, SERVER, number, "strategy"),
             labels=labels,
+            min_clients=config.min_clients,
         )
 
     def _measure(self, plan: RoundPlan, outcome: Outcome) -> float:
@@ -199,6 +206,8 @@ class Loop:
             if not name.startswith("seconds")
         ]
         rows += [(client, "rejected", 1.0) for client in sorted(outcome.rejected)]
+        for client, reason in sorted(outcome.rejected.items()):
+            log.info("round %d: client %d rejected: %s", number, client, reason)
         record = RoundRecord(
             round=number,
             rounds=self.config.rounds,

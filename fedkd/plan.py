@@ -94,7 +94,7 @@ def _estimate(config: RunConfig, federation: Federation, exchange: str | None) -
     transfer = config.transfer.per_round or federation.transfer_size
     models = sum(4 * costs[name].parameters for name in names)
     payload = _payload(exchange, transfer, federation.classes, models // config.clients)
-    cohort = max(1, round(config.fraction * config.clients))
+    cohort = config.cohort
     labelled = 0 if exchange in (None, "parameters") else transfer
     work = mean(
         _work(config, costs[name], size, labelled) + costs[name].predict * tested

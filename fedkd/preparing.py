@@ -62,6 +62,7 @@ def prepare_run(config: RunConfig, run_dir: Path, objects: Objects) -> Prepared:
     config = _resolved(config, federation, strategy)
     spec = _spec(config, federation)
     parts = Parts.from_spec(spec, objects.model)
+    _check_attack(config, parts, strategy)
     parameters = _check_models(config, parts, federation, strategy)
     text = json.dumps(spec)
     (run_dir / "spec.json").write_text(text)
@@ -98,8 +99,17 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
 
 def _spec(config: RunConfig, federation: Federation) -> dict[str, Any]:
     whole = config.to_dict()
-    names = ("seed", "clients", "model", "fit", "distil", "objective", "client", "device")
+    nodes = ("objective", "client", "attack")
+    names = ("seed", "clients", "model", "fit", "distil", *nodes, "device")
     return {name: whole[name] for name in names} | {"data": federation.locator}
+
+
+def _check_attack(config: RunConfig, parts: Parts, strategy: Strategy) -> None:
+    """Refuse an attack that cannot poison what the strategy exchanges (nothing is fine)."""
+    kinds, exchanged = parts.attack.kinds, strategy.exchange
+    if kinds is not None and exchanged is not None and exchanged not in kinds:
+        problem = f"poisons {' or '.join(kinds)}, and {config.strategy['name']} has {exchanged}"
+        raise ConfigError("attack", config.attack["name"], problem)
 
 
 def _check_models(

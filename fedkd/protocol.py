@@ -1,7 +1,7 @@
 """What a strategy is to the rest of fedkd: it is given a round's plan and reports an outcome."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -36,6 +36,8 @@ class RoundPlan:
     """the server's stream for this round"""
     labels: Tensor | None = None
     """``[samples]`` labels of the transfer samples, if methods may see them"""
+    min_clients: int = 1
+    """with fewer usable replies to the first phase, the rest of the round is skipped"""
 
     def options(self, **more: Any) -> ConfigRecord:
         """Return a message's configuration."""
@@ -58,6 +60,10 @@ class Outcome:
     """clients whose reply was not used, and why"""
     seconds: dict[str, float] = field(default_factory=dict)
     """wall-clock seconds per phase"""
+    simulated: set[int] = field(default_factory=set)
+    """those of `rejected` that were lost to simulated faults"""
+    skipped: bool = False
+    """whether too few clients were left to go on with the round"""
     scalars: dict[str, float] = field(default_factory=dict)
     """extra columns of the rounds table"""
     weights: tuple[list[int], Tensor] | None = None
@@ -68,21 +74,40 @@ class Outcome:
         """Note every client's numbers and losses; return the replies that have content."""
         answered = []
         for reply in replies:
+            if reply.message is not None and reply.message.has_content():
+                self.changed.add(reply.client)  # also where the reply came too late
             if reply.content is None:
-                self.rejected[reply.client] = reply.error or "no reply"
+                self._lose(reply)
                 continue
-            self.changed.add(reply.client)
             numbers: Any = reply.content.metric_records.get("metrics") or {}
             plain = {k: float(v) for k, v in numbers.items() if isinstance(v, int | float)}
             self.metrics.setdefault(reply.client, {}).update(plain)
             answered.append(reply)
         return answered
 
-    def survivors(self, found: list[Any], phase: str) -> None:
-        """End the run if a phase has nobody left, with the first cause."""
-        if not found:
-            cause = next(iter(self.rejected.values()), "no replies")
+    def _lose(self, reply: Reply) -> None:
+        self.rejected[reply.client] = reply.error or "no reply"
+        if reply.fault is not None:
+            self.simulated.add(reply.client)
+            self.metrics.setdefault(reply.client, {})[reply.fault] = 1.0
+
+    def goes_on(self, found: Sequence[Any], phase: str, least: int = 1) -> bool:
+        """Tell whether a phase left enough clients to go on with the round; note it if not.
+
+        Simulated faults may take everybody: the round is then skipped like any other with fewer
+        than `least`.
+
+        Raises
+        ------
+        RunError
+            If nobody is left and not only simulated faults are to blame: with the first real cause.
+        """
+        real = [reason for k, reason in self.rejected.items() if k not in self.simulated]
+        if not found and (real or not self.simulated):
+            cause = next(iter(real), "no replies")
             raise RunError(f"every client failed in {phase}; the first: {cause}")
+        self.skipped = len(found) < least
+        return not self.skipped
 
 
 class Strategy(ABC):

@@ -19,6 +19,7 @@ class Totals(Callback):
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
+        self.restarts = 0
 
     def on_round(self, record: RoundRecord) -> None:
         """Keep the round's row."""
@@ -60,7 +61,7 @@ def summarise(
         "alma_local": totals.accuracy("local"),
         "alma_global": totals.accuracy("global"),
         "rejected": totals.total("rejected"),
-        "restarts": 0,
+        "restarts": totals.restarts,
         "bytes_up": totals.total("bytes_up"),
         "bytes_down": totals.total("bytes_down"),
         "seconds": {"total": time.perf_counter() - began, **seconds, "startup": startup},

@@ -63,12 +63,13 @@ class FusionStrategy(Strategy):
     def round(self, plan: RoundPlan) -> Outcome:
         """Fit, admit, fuse, distil."""
         outcome = Outcome()
-        knowledge = self._collect(plan, outcome)
-        teacher = self._fuse(plan, knowledge, outcome)
-        self._distil(plan, teacher, outcome)
+        admitted = self._collect(plan, outcome)
+        if outcome.goes_on(admitted, "train.fit", plan.min_clients):
+            teacher = self._fuse(plan, stack(admitted, plan.labels), outcome)
+            self._distil(plan, teacher, outcome)
         return outcome
 
-    def _collect(self, plan: RoundPlan, outcome: Outcome) -> KnowledgeStack:
+    def _collect(self, plan: RoundPlan, outcome: Outcome) -> list[Knowledge]:
         """Let the cohort fit and label the transfer samples; admit what it sends."""
         started = time.perf_counter()
         kind = str(self.exchange)
@@ -82,9 +83,8 @@ class FusionStrategy(Strategy):
                 admitted.append(admit(reply.ok, asked))
             except Rejected as reason:
                 outcome.rejected[reply.client] = str(reason)
-        outcome.survivors(admitted, "train.fit")
         outcome.seconds["fit"] = time.perf_counter() - started
-        return stack(admitted, plan.labels)
+        return admitted
 
     def _fuse(self, plan: RoundPlan, knowledge: KnowledgeStack, outcome: Outcome) -> Teacher:
         started = time.perf_counter()
@@ -110,7 +110,7 @@ class FusionStrategy(Strategy):
             for client, record in teacher.records().items()
         }
         replies = plan.fleet.call("train.distil", contents, plan.number)
-        outcome.survivors(outcome.take(replies), "train.distil")
+        outcome.goes_on(outcome.take(replies), "train.distil")
         outcome.seconds["distil"] = time.perf_counter() - started
 
 

@@ -21,6 +21,7 @@ from ..engine.state import cast
 from ..errors import RunError
 from ..flower import quiet
 from ..knowledge import Rejected, to_tensor
+from ..payload import oversize
 from ..protocol import Outcome, RoundPlan, Strategy
 from ..rng import scoped
 from .flower_state import load_attributes, save_attributes
@@ -82,8 +83,13 @@ class FlowerStrategy(Strategy):
         started, outcome = time.perf_counter(), Outcome()
         replies = outcome.take(plan.fleet.send(self._messages(plan)))
         admitted = [reply.message for reply in replies if self._admit(reply, outcome)]
-        outcome.survivors(admitted, "train")
         outcome.seconds["fit"] = time.perf_counter() - started
+        if outcome.goes_on(admitted, "train", plan.min_clients):
+            self._aggregate(plan, admitted, outcome)
+        return outcome
+
+    def _aggregate(self, plan: RoundPlan, admitted: list[Message | None], outcome: Outcome) -> None:
+        """Have Flower's strategy make the next global model."""
         started = time.perf_counter()
         with quiet():
             arrays, _ = self.inner.aggregate_train(plan.number, admitted)  # type: ignore[arg-type]
@@ -91,7 +97,6 @@ class FlowerStrategy(Strategy):
             raise RunError(f"{type(self.inner).__name__} aggregated nothing in round {plan.number}")
         self.current = like_first(arrays, self.first)
         outcome.seconds["fuse"] = time.perf_counter() - started
-        return outcome
 
     def _messages(self, plan: RoundPlan) -> list[Message]:
         """Have Flower's strategy build its messages for exactly this cohort."""
@@ -109,12 +114,19 @@ class FlowerStrategy(Strategy):
     def _admit(self, reply: Reply, outcome: Outcome) -> bool:
         """Admit a reply's parameters, or note why not."""
         try:
+            check_size(reply.ok, self.first)
             check_parameters(reply.ok.array_records.get("arrays"), self.first)
             check_weight(reply.ok.metric_records.get("metrics"))
         except Rejected as reason:
             outcome.rejected[reply.client] = str(reason)
             return False
         return True
+
+
+def check_size(content: RecordDict, like: Mapping[str, Tensor]) -> None:
+    """Raise `Rejected` if a reply is far larger than these parameters."""
+    if (problem := oversize(content, sum(value.nbytes for value in like.values()))) is not None:
+        raise Rejected(problem)
 
 
 def check_parameters(got: ArrayRecord | None, like: Mapping[str, Tensor]) -> None:

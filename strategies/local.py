@@ -15,6 +15,6 @@ class Local(Strategy):
         started, outcome = time.perf_counter(), Outcome()
         request = RecordDict({"config": plan.options(**plan.evaluation())})
         replies = plan.fleet.call("train.fit", dict.fromkeys(plan.cohort, request), plan.number)
-        outcome.survivors(outcome.take(replies), "train.fit")
+        outcome.goes_on(outcome.take(replies), "train.fit", plan.min_clients)
         outcome.seconds["fit"] = time.perf_counter() - started
         return outcome

@@ -4,7 +4,9 @@ from importlib import import_module
 
 from .base import AppFactory, BlockPool, Engine
 from .cluster import shared_ray
-from .fleet import CohortGrid, Fleet, Reply
+from .cohort import CohortGrid
+from .fleet import Fleet
+from .replies import Reply
 
 _ENGINES = {
     "inline": (".inline", "InlineEngine"),

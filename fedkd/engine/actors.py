@@ -1,22 +1,23 @@
 """The Ray engine: one pool of actors that hold their clients and compute fusion blocks.
 
 A client stays on its actor for the whole run, so its model never moves; only messages do. Each
-actor works through its messages in chunks, largest client first.
+actor works through its messages in chunks, largest client first. If an actor dies, its clients
+live on in another one (see `recovery`).
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any, TypeVar
 
 import ray
-from flwr.app import Message
+from flwr.app import ConfigRecord, Message, RecordDict
 
-from ..errors import RunError
 from ..flower import identity, stamp
 from .base import FIRST_NODE_ID, AppFactory, BlockPool, Engine, LocalGrid, Main
 from .cluster import actor_count, actor_resources, shared_ray
 from .host import Host, single_thread
 from .placement import place
+from .recovery import DEATHS, Home, Pool, fetch
 
 T = TypeVar("T")
 
@@ -28,93 +29,134 @@ PULL_SECONDS = 0.2
 
 
 class Actor:
-    """What runs in each Ray worker process."""
+    """What runs in each Ray worker process; `rewind` is the first call to it."""
 
     def __init__(self, factory: AppFactory, clients: list[int], total: int) -> None:
         single_thread()
-        self.host = Host(factory, clients, total)
+        self.made_of = factory, clients, total
 
-    def handle(self, messages: list[Message]) -> list[Message]:
-        """Answer messages one after the other."""
-        return [self.host.handle(message) for message in messages]
+    def rewind(self, snapshot: dict[int, RecordDict] | None) -> list[Message]:
+        """Host the clients as a snapshot says, or as they were before the first round."""
+        self.host = Host(*self.made_of)
+        self.host.restore(snapshot or {})
+        return []
+
+    def handle(self, messages: list[Message], wanted: Set[str] | None = None) -> list[Message]:
+        """Answer messages one after the other; return all replies, or those to `wanted` ids."""
+        replies = [self.host.handle(message) for message in messages]
+        return [
+            reply
+            for reply in replies
+            if wanted is None or reply.metadata.reply_to_message_id in wanted
+        ]
+
+    @ray.method(num_returns=2)
+    def snapshot(self) -> tuple[bool, dict[int, RecordDict]]:
+        """Return that there is a snapshot of all clients, and the snapshot.
+
+        The driver fetches only the first.
+        """
+        return True, self.host.snapshot()
 
     def block(self, function: Callable[[T], Any], block: T) -> Any:
         """Compute one fusion block."""
         return function(block)
 
     def pid(self) -> int:
-        """Return the id of this process (once the app is built, so also: it is up)."""
+        """Return the id of this process."""
         return os.getpid()
 
 
 class RayGrid(LocalGrid):
     """Sends each message to the actor where its client lives."""
 
-    def __init__(self, actors: Sequence[Any], placed: Sequence[Sequence[int]]) -> None:
-        super().__init__(sum(map(len, placed)))
-        self.actors = actors
-        self.home = {
-            FIRST_NODE_ID + client: (actor, rank)
-            for actor, clients in enumerate(placed)
-            for rank, client in enumerate(clients)
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(sum(len(home.clients) for home in pool.homes))
+        self.pool = pool
+        self.home_of = {
+            FIRST_NODE_ID + client: (home, rank)
+            for home in pool.homes
+            for rank, client in enumerate(home.clients)
         }
-        self.running: dict[Any, None] = {}
+        self.round = ""
         self.arrived: dict[str, Message] = {}
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Hand messages to the actors in chunks and return their ids."""
-        ids, queues = [], [[] for _ in self.actors]  # type: ignore[var-annotated]
+        ids: list[str] = []
+        queues: dict[Home, list[Message]] = {home: [] for home in self.pool.homes}
         for message in messages:
+            self._enter(round_of(message))
             ids.append(stamp(message))
-            queues[self.home[message.metadata.dst_node_id][0]].append(message)
-        chunked = [list(self._chunks(queue)) for queue in queues]
-        for turn in range(max(map(len, chunked), default=0)):
-            for actor, chunks in zip(self.actors, chunked, strict=True):
+            queues[self.home_of[message.metadata.dst_node_id][0]].append(message)
+        chunked = {home: list(self._chunks(queue)) for home, queue in queues.items()}
+        for turn in range(max(map(len, chunked.values()), default=0)):
+            for home, chunks in chunked.items():
                 if turn < len(chunks):
-                    self.running[actor.handle.remote(chunks[turn])] = None
+                    home.send(chunks[turn])
         return ids
 
+    def _enter(self, round_: str) -> None:
+        """Keep what the clients are before a new round changes it."""
+        if round_ != self.round:
+            self.round = round_
+            for home in self.pool.homes:
+                home.keep()
+
     def _chunks(self, queue: list[Message]) -> Iterable[list[Message]]:
-        queue.sort(key=lambda message: self.home[message.metadata.dst_node_id][1])
+        queue.sort(key=lambda message: self.home_of[message.metadata.dst_node_id][1])
         size = max(1, -(-len(queue) // CHUNKS))
         return (queue[start : start + size] for start in range(0, len(queue), size))
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Return the replies that are there, waiting a moment for the first."""
-        if self.running:
-            ready, _ = ray.wait(list(self.running), timeout=PULL_SECONDS)
-            for chunk in ready:
-                del self.running[chunk]
-                for reply in _get(chunk):
-                    self.arrived[reply.metadata.reply_to_message_id] = reply
+        running = {call: home for home in self.pool.homes for call in home.running}
+        if running:
+            ready, _ = ray.wait(list(running), timeout=PULL_SECONDS)
+            for call in ready:
+                self._receive(running[call], call)
         return [self.arrived.pop(key) for key in list(message_ids) if key in self.arrived]
 
+    def _receive(self, home: Home, call: Any) -> None:
+        try:
+            replies = home.receive(call)
+        except DEATHS as error:
+            self.pool.recover(home, home.actor, error)
+        else:
+            self.arrived |= {reply.metadata.reply_to_message_id: reply for reply in replies}
 
-def _get(reference: Any) -> Any:
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayActorError as error:
-        # Ray puts the cause last, after the traceback of the actor's constructor if it was that.
-        raise RunError(f"an actor died: {str(error).strip().splitlines()[-1]}") from error
+
+def round_of(message: Message) -> str:
+    """Return the round a message belongs to (Flower's strategies put it into their config)."""
+    config = message.content.config_records.get("config", ConfigRecord())
+    return message.metadata.group_id or str(config.get("server-round", ""))
 
 
 class ActorBlocks(BlockPool):
     """Computes blocks on the same actors, in turn."""
 
-    def __init__(self, actors: Sequence[Any]) -> None:
-        self.actors = actors
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
 
     def map(self, function: Callable[[T], Any], blocks: Sequence[T]) -> list[Any]:
-        """Return ``[function(block) for block in blocks]``."""
-        shared = ray.put(function)
-        pending = [
-            self.actors[turn % len(self.actors)].block.remote(shared, block)
-            for turn, block in enumerate(blocks)
+        """Return ``[function(block) for block in blocks]``; a lost block is computed again."""
+        shared, homes = ray.put(function), self.pool.homes
+        pending = []
+        for turn, block in enumerate(blocks):
+            home = homes[turn % len(homes)]
+            pending.append((home, home.actor, home.actor.block.remote(shared, block)))
+        return [
+            self._result(*call, lambda actor, block=block: actor.block.remote(shared, block))
+            for call, block in zip(pending, blocks, strict=True)
         ]
-        try:
-            return [_get(reference) for reference in pending]
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause from error
+
+    def _result(self, home: Home, actor: Any, call: Any, again: Callable[[Any], Any]) -> Any:
+        while True:
+            try:
+                return fetch(call)
+            except DEATHS as error:
+                self.pool.recover(home, actor, error)
+                actor, call = home.actor, again(home.actor)
 
 
 class RayEngine(Engine):
@@ -125,10 +167,14 @@ class RayEngine(Engine):
         with shared_ray(self.config), identity():
             placed = place(self.sizes, actor_count(self.config))
             remote: Any = ray.remote(Actor).options(**actor_resources(self.config))
-            factory = ray.put(self.factory)
-            actors = [remote.remote(factory, clients, len(self.sizes)) for clients in placed]
+            factory, total = ray.put(self.factory), len(self.sizes)
+            pool = Pool(
+                lambda clients: remote.remote(factory, clients, total),
+                placed,
+                self.config.max_restarts,
+            )
             try:
-                main(RayGrid(actors, placed), ActorBlocks(actors))
+                main(RayGrid(pool), ActorBlocks(pool))
             finally:
-                for actor in actors:
-                    ray.kill(actor)
+                self.restarts = pool.restarts
+                pool.end()

@@ -57,11 +57,14 @@ class Engine(ABC):
         Training samples of each client, for scheduling.
     config : EngineConfig
         Number of actors and so on.
+    restarts : int
+        Actors that died and were replaced.
     """
 
     factory: AppFactory
     sizes: list[int]
     config: EngineConfig
+    restarts: int = 0
 
     @abstractmethod
     def run(self, main: Main) -> None:

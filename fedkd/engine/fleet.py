@@ -4,49 +4,21 @@ In Flower's simulation node ids are random, ``get_nodes()`` has no order and rep
 completion order. `Fleet` hides all three, for every engine.
 """
 
-import logging
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from ..errors import RunError
-from ..flower import Run
-
-log = logging.getLogger("fedkd")
+from ..faults import Fault
+from ..payload import payload_bytes
+from .cohort import CohortGrid
+from .replies import Reply, cause, read
 
 POLL_SECONDS = 0.02
 """Pause between pulls that brought nothing (a grid may also block in its pull)."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One client's answer: its content, or why there is none."""
-
-    client: int
-    content: RecordDict | None
-    error: str | None = None
-    message: Message | None = None
-
-    @property
-    def ok(self) -> RecordDict:
-        """The content, where there is one."""
-        if self.content is None:
-            raise RunError(self.error or "no reply")
-        return self.content
-
-
-def payload_bytes(content: RecordDict) -> int:
-    """Return the serialised size of a message's arrays, in bytes.
-
-    Knowledge, teachers and parameters travel as arrays. Metrics (accuracies, seconds) are what the
-    simulation wants to know, not what a method exchanges.
-    """
-    return sum(record.count_bytes() for record in content.array_records.values())
 
 
 class Fleet:
@@ -74,6 +46,8 @@ class Fleet:
         self.node_of: dict[int, int] = {}
         self.bytes_down = self.bytes_up = 0
         self.cancelled = False
+        self.faults: Mapping[int, Fault] = {}  # of the round under way
+        self.struck: set[int] = set()  # whom they have met in it
 
     def hello(self, timeout: float = 60.0) -> None:
         """Ask every node for its partition id (``query.hello``) and remember who is who."""
@@ -111,25 +85,54 @@ class Fleet:
         ]
         return self.send(messages)
 
+    def begin(self, faults: Mapping[int, Fault]) -> None:
+        """Begin a round in which these simulated faults happen."""
+        self.faults, self.struck = faults, set()
+
     def send(self, messages: Sequence[Message]) -> list[Reply]:
-        """Exchange ready messages and return the replies, sorted by client."""
+        """Exchange ready messages and return the replies, sorted by client.
+
+        A simulated fault meets a client in its first training message of a round; after that the
+        client is absent from training until the next round.
+        """
+        training = bool(messages) and messages[0].metadata.message_type.startswith("train")
         client_of = {node: client for client, node in self.node_of.items()}
-        replies = []
-        for reply in self._exchange(messages):
-            error = _cause(reply.error.reason) if reply.has_error() else None
-            content = reply.content if reply.has_content() else None
-            client = client_of[reply.metadata.src_node_id]
-            replies.append(Reply(client, content, error, reply))
-        if messages and messages[0].metadata.message_type.startswith("train"):
-            self.bytes_down += sum(payload_bytes(message.content) for message in messages)
-            self.bytes_up += sum(payload_bytes(r.content) for r in replies if r.content)
+        due, replies = self._strike(messages, client_of) if training else (messages, [])
+        answers: dict[int, list[Message]] = {}
+        for answer in self._exchange(due):
+            answers.setdefault(client_of[answer.metadata.src_node_id], []).append(answer)
+            if training and answer.has_content():
+                self.bytes_up += payload_bytes(answer.content)
+        if training:
+            self.bytes_down += sum(payload_bytes(message.content) for message in due)
+        for client, own in answers.items():
+            replies.append(read(client, own, self.faults.get(client) if training else None))
         return sorted(replies, key=lambda reply: reply.client)
+
+    def _strike(
+        self, messages: Sequence[Message], client_of: Mapping[int, int]
+    ) -> tuple[list[Message], list[Reply]]:
+        """Return the messages that reach their clients, and a reply for each that does not."""
+        due, absent = [], []
+        for message in messages:
+            client = client_of[message.metadata.dst_node_id]
+            fault = self.faults.get(client)
+            if fault is not None and (fault.silent or client in self.struck):
+                absent.append(Reply(client, None, fault.reason, fault=fault.kind))
+                continue
+            if fault is not None:
+                self.struck.add(client)
+                fault.mark(message)
+            due.append(message)
+        return due, absent
 
     def view(self, cohort: Iterable[int]) -> "CohortGrid":
         """Return a grid that shows exactly these clients, for Flower's own strategies."""
         return CohortGrid(self, [self.node_of[k] for k in sorted(cohort)])
 
     def _exchange(self, messages: Sequence[Message]) -> list[Message]:
+        if not messages:
+            return []
         waiting = dict.fromkeys(self.grid.push_messages(messages))
         replies: list[Message] = []
         while waiting:
@@ -140,7 +143,7 @@ class Fleet:
                 waiting.pop(reply.metadata.reply_to_message_id, None)
             replies += arrived
             phase = messages[0].metadata.message_type.rpartition(".")[2]
-            self.progress(phase, len(replies), len(messages))
+            self.progress(phase, len(messages) - len(waiting), len(messages))
             if waiting and not arrived:
                 time.sleep(POLL_SECONDS)
         return replies
@@ -148,54 +151,4 @@ class Fleet:
 
 def _raise_error(reply: Message) -> None:
     if reply.has_error():
-        raise RunError(_cause(reply.error.reason))
-
-
-def _cause(reason: str | None) -> str:
-    """Return the one line of an error reply that is for people; the log gets all of it.
-
-    Flower's backend wraps the ClientApp's message into Ray's traceback.
-    """
-    reason = reason or "no reason given"
-    log.error("%s", reason)
-    own = re.search(r"client \d+, round \d+, .*", reason)
-    return own.group() if own else reason.splitlines()[0]
-
-
-class CohortGrid(Grid):
-    """Shows a Flower strategy the round's cohort, in client order, and nothing else."""
-
-    def __init__(self, fleet: Fleet, nodes: list[int]) -> None:
-        self.fleet, self.nodes = fleet, nodes
-
-    def get_node_ids(self) -> Iterable[int]:
-        """Return the cohort's node ids, in client order."""
-        return self.nodes
-
-    @property
-    def run(self) -> Run:
-        """The run."""
-        return self.fleet.grid.run
-
-    def set_run(self, run: Run) -> None:
-        """Pass on to the grid below."""
-        self.fleet.grid.set_run(run)
-
-    def create_message(self, *args: Any, **kwargs: Any) -> Message:
-        """Pass on to the grid below."""
-        return self.fleet.grid.create_message(*args, **kwargs)
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Pass on to the grid below."""
-        return self.fleet.grid.push_messages(messages)
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Pass on to the grid below."""
-        return self.fleet.grid.pull_messages(message_ids)
-
-    def send_and_receive(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
-        """Pass on to the grid below; replies are sorted by node, in client order."""
-        replies = self.fleet.grid.send_and_receive(messages, timeout=timeout)
-        return sorted(replies, key=lambda reply: self.nodes.index(reply.metadata.src_node_id))
+        raise RunError(cause(reply.error.reason))

@@ -1,12 +1,13 @@
 """Runs a ClientApp for the nodes that live in one process."""
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from flwr.app import Context, Message, RecordDict, UserConfig
 
-from ..flower import RUN_ID, error_reply, stamp
+from ..errors import RunError
+from ..flower import RUN_ID, error_reply, identity, stamp
 from .base import FIRST_NODE_ID, AppFactory
 
 
@@ -42,6 +43,32 @@ class Host:
             reply = error_reply(message, reason)
         stamp(reply)
         return reply
+
+    def snapshot(self) -> dict[int, RecordDict]:
+        """Return, by node, all that the clients remember.
+
+        Raises
+        ------
+        RunError
+            If a client cannot tell.
+        """
+        return self._ask("query.snapshot", {node: RecordDict() for node in self.contexts})
+
+    def restore(self, snapshot: Mapping[int, RecordDict]) -> None:
+        """Make the clients remember a snapshot."""
+        self._ask("query.restore", snapshot)
+
+    def _ask(self, action: str, contents: Mapping[int, RecordDict]) -> dict[int, RecordDict]:
+        answers = {}
+        with identity():
+            for node, content in contents.items():
+                message = Message(content, node, action)
+                stamp(message)
+                reply = self.handle(message)
+                if reply.has_error():
+                    raise RunError(reply.error.reason.splitlines()[0])
+                answers[node] = reply.content
+        return answers
 
 
 def single_thread() -> None:

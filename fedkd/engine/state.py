@@ -64,11 +64,13 @@ class LiveState(ClientState):
     def commit(self, context: Context, memory: Memory) -> None:
         """Keep the memory as it is."""
         self.memories[context.node_id] = memory
+        self._before = None  # the next message may fail before anything is loaded
 
     def rollback(self, context: Context) -> None:
-        """Put back the copy taken when the memory was loaded."""
+        """Put back the copy taken when the memory was loaded, if the message came that far."""
         if self._before is not None:
             self.memories[context.node_id] = self._before
+            self._before = None
 
 
 class ContextState(ClientState):

@@ -1,0 +1,149 @@
+"""What an attack is. Subclass `Attack` and override `poison` (or `options`) to write one."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp.typing import ClientAppCallable
+from torch import Tensor
+
+from ...knowledge import to_tensor
+from ...rng import SERVER, stream, torch_generator
+from ..exchange import KINDS
+
+RECORD = "attack"
+"""The record of ``Context.state`` where a hostile client keeps its last teacher."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a hostile client knows when it replies with its knowledge.
+
+    Attributes
+    ----------
+    kind : str
+        ``"soft_labels"`` or ``"logits"``.
+    own : Tensor
+        ``[samples, classes]``: its honest reply.
+    teacher : Tensor
+        ``[samples, classes]``: the last teacher that it received, for samples without one its own
+        honest reply. The best estimate that it has of the mean of all honest replies.
+    generator : torch.Generator
+        The stream of this client and round.
+    """
+
+    kind: str
+    own: Tensor
+    teacher: Tensor
+    generator: torch.Generator
+
+    def soft(self, values: Tensor) -> Tensor:
+        """Return values of this kind as probabilities."""
+        return values if self.kind == "soft_labels" else values.softmax(dim=-1)
+
+    def one_hot(self, classes: Tensor) -> Tensor:
+        """Return knowledge that is sure of the given classes ``[samples]``.
+
+        Logits get the range of the honest ones: each row's largest for the class, its smallest for
+        all others. Larger ones would be stronger, and easy to spot.
+        """
+        ones = torch.nn.functional.one_hot(classes, self.own.shape[-1]).float()
+        if self.kind == "soft_labels":
+            return ones
+        low, high = self.own.aminmax(dim=-1, keepdim=True)
+        return torch.where(ones > 0, high, low)
+
+
+class Attack:
+    """A share of the clients is hostile; the same ones in all rounds and on all engines.
+
+    Every client's numbers in the tables say whether it is ``hostile`` (1 or 0). That is for whoever
+    reads them: no strategy looks at it.
+
+    Parameters
+    ----------
+    fraction : float
+        Share of hostile clients, in [0, 1]; ``round(fraction * clients)`` are drawn.
+    seed, clients : int
+        The run's.
+
+    Attributes
+    ----------
+    kinds : tuple of str or None
+        The kinds of knowledge that it can poison; None if it does not depend on what is exchanged.
+    """
+
+    kinds: ClassVar[tuple[str, ...] | None] = tuple(KINDS)
+
+    def __init__(self, *, fraction: float = 0.2, seed: int = 0, clients: int = 1) -> None:
+        if not 0 <= fraction <= 1:
+            raise ValueError(f"fraction={fraction} must be in [0, 1]")
+        self.seed = seed
+        rng = np.random.default_rng(stream(seed, SERVER, 0, "attack"))
+        chosen = rng.choice(clients, size=round(fraction * clients), replace=False)
+        self.hostile = frozenset(chosen.tolist())
+
+    def options(self) -> dict[str, Any]:
+        """Return what to add to the configuration of a message that asks to fit."""
+        return {}
+
+    def poison(self, view: View) -> Tensor:
+        """Return what to reply in place of the honest knowledge, ``[samples, classes]``."""
+        return view.own
+
+    def __call__(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        """Let an honest client be; tamper with what a hostile one is told and what it replies."""
+        hostile = int(context.node_config["partition-id"]) in self.hostile
+        given = message.content
+        if hostile and "teacher" not in given:
+            message.content = self._told(given)
+        reply = call_next(message, context)
+        if hostile and "teacher" in given:
+            context.state[RECORD] = _remembered(given)
+        if hostile and "knowledge" in reply.content:
+            self._tamper(reply.content, context)
+        if self.hostile and "metrics" in reply.content:
+            # For all clients: Flower's strategies want the same metrics from each.
+            reply.content.metric_records["metrics"]["hostile"] = int(hostile)
+        return reply
+
+    def _told(self, given: RecordDict) -> RecordDict:
+        """Return a message's content with our options; other clients may share the original."""
+        config = given.config_records.get("config", ConfigRecord())
+        told = RecordDict(dict(given))
+        told["config"] = ConfigRecord({**config, **self.options()})
+        return told
+
+    def _tamper(self, content: RecordDict, context: Context) -> None:
+        """Replace the knowledge in a reply, if it is of a kind that this attack knows."""
+        about, arrays = content.config_records["about"], content.array_records["knowledge"]
+        kind, client, round_ = str(about["kind"]), about["client"], about["round"]
+        if kind not in KINDS:
+            return
+        own, ids = to_tensor(arrays["values"]), to_tensor(arrays["sample_ids"])
+        memory = context.state.array_records.get(RECORD)
+        seed = stream(self.seed, int(client), int(round_), "attack")  # type: ignore[arg-type]
+        view = View(kind, own, _recalled(memory, ids, own), torch_generator(seed))
+        arrays["values"] = Array(self.poison(view).float().contiguous().numpy())
+
+
+def _remembered(content: RecordDict) -> ArrayRecord:
+    """Return the teacher of a message, with the samples that it is for."""
+    values = content.array_records["teacher"]["values"]
+    if "transfer" in content:
+        ids = content.array_records["transfer"]["sample_ids"]
+    else:
+        ids = Array(np.arange(values.shape[0], dtype=np.int32))
+    return ArrayRecord({"values": values, "sample_ids": ids})
+
+
+def _recalled(memory: ArrayRecord | None, ids: Tensor, own: Tensor) -> Tensor:
+    """Return the remembered teacher for these samples, `own` for those it does not cover."""
+    if memory is None:
+        return own
+    values, known = to_tensor(memory["values"]), to_tensor(memory["sample_ids"])
+    matches = ids.unsqueeze(1) == known
+    covered = matches.any(dim=1, keepdim=True)
+    return torch.where(covered, values[matches.int().argmax(dim=1)], own)

@@ -1,0 +1,1 @@
+"""Studies that run from one command and write their table and figure."""

@@ -1,0 +1,190 @@
+"""The attack x defence table: mean accuracy of the honest clients, for every pair.
+
+``python -m fedkd.experiments.reproduce.attack_defence --out DIR`` runs the preset
+``experiment=attack_defence`` for every pair and writes ``attack_defence.parquet`` (a row a run),
+``.md``, ``.png`` and ``.svg``.
+
+It asks the questions of Roux, Zimmer, Pokutta, "On the Byzantine-Resilience of Distillation-Based
+Federated Learning", ICLR 2025, on a small scale; its numbers are not comparable with the paper's
+(ResNet18 on CIFAR, a server model, omniscient attackers).
+"""
+
+import time
+from collections.abc import Iterator
+from enum import Enum
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import typer
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from ...engine.cluster import shared_ray
+from ...errors import FedkdError
+from ...overrides import compose
+from ...report.style import canvas, styled
+from ...result import RunResult
+from ...runner import run
+
+ATTACKS = (
+    *("none", "label_flip", "lma", "cpa", "hips"),
+    *("fdla", "random_one_hot", "free_rider"),
+)
+DEFENCES = {
+    "mean": ("fedmd", "strategy.exchange=soft_labels"),
+    "median": ("coordinate_median",),
+    "trimmed": ("trimmed_mean", "strategy.trim=0.3"),
+    "geometric": ("geometric_median",),
+    "filter": ("spectral_filter",),
+    "cronus": ("cronus",),
+    "expguard": ("expguard",),
+}
+"""Short name, and the strategy with its parameters."""
+
+FRACTION = 0.3
+"""Share of hostile clients."""
+
+Row = dict[str, Any]
+
+
+class Data(Enum):
+    """Data sets, with what must differ from the preset."""
+
+    mnist = "mnist"
+    digits = "digits"
+
+    @property
+    def overrides(self) -> list[str]:
+        """Return the overrides of the preset."""
+        small = ["data.samples_per_client=40", "transfer.size=200"]
+        return [f"data={self.value}", *(small if self is Data.digits else [])]
+
+
+def overrides(attack: str, defence: str, seed: int, data: Data, engine: str) -> list[str]:
+    """Return what to run for one cell.
+
+    Examples
+    --------
+    >>> overrides("lma", "cronus", 0, Data.mnist, "ray")[1:4]
+    ['strategy=cronus', 'attack=lma', 'attack.fraction=0.3']
+    """
+    strategy, *parameters = DEFENCES[defence]
+    return [
+        "experiment=attack_defence",
+        f"strategy={strategy}",
+        f"attack={attack}",
+        f"attack.fraction={FRACTION}",
+        *parameters,
+        *data.overrides,
+        f"seed={seed}",
+        f"engine={engine}",
+    ]
+
+
+def honest_accuracy(result: RunResult) -> float:
+    """Return the mean accuracy of the honest clients' final models on the whole test split."""
+    rows = result.clients.to_pylist()
+    last = [row for row in rows if row["round"] == result.summary["rounds"]]
+    hostile = {r["client"] for r in last if r["metric"] == "hostile" and r["value"]}
+    found = [r["value"] for r in last if r["metric"] == "global" and r["client"] not in hostile]
+    return float(np.mean(found))
+
+
+def study(seeds: int, data: Data, engine: str) -> Iterator[Row]:
+    """Run every pair for every seed; yield a row each."""
+    for seed, attack, defence in product(range(seeds), ATTACKS, DEFENCES):
+        result = run(compose(overrides(attack, defence, seed, data, engine)))
+        yield {
+            "attack": attack,
+            "defence": defence,
+            "seed": seed,
+            "accuracy": honest_accuracy(result),
+            "alma_global": result.summary["alma_global"]["last"],
+            "rejected": result.summary["rejected"],
+            "seconds": result.summary["seconds"]["total"],
+            "digest": result.summary["digest"],
+        }
+
+
+def grid(rows: list[Row]) -> np.ndarray:
+    """Return the accuracies in percent, averaged over seeds, ``[attacks, defences]``."""
+    cells = [
+        [r["accuracy"] for r in rows if (r["attack"], r["defence"]) == pair]
+        for pair in product(ATTACKS, DEFENCES)
+    ]
+    means = [100 * np.mean(cell) for cell in cells]
+    return np.array(means).reshape(len(ATTACKS), len(DEFENCES))
+
+
+def markdown(rows: list[Row]) -> str:
+    """Return the table as Markdown."""
+    lines = [["attack", *DEFENCES], ["---", *["---:"] * len(DEFENCES)]]
+    lines += [
+        [attack, *(f"{value:.1f}" for value in values)]
+        for attack, values in zip(ATTACKS, grid(rows), strict=True)
+    ]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+@styled
+def heat_map(rows: list[Row], title: str) -> Figure:
+    """Draw the table."""
+    values = grid(rows)
+    figure, (axes,) = canvas(7.0, 4.2)
+    axes.imshow(values, cmap="viridis", aspect="auto")
+    middle = (values.min() + values.max()) / 2
+    for (row, column), value in np.ndenumerate(values):
+        colour = "white" if value < middle else "black"
+        axes.text(column, row, f"{value:.1f}", ha="center", va="center", color=colour)
+    axes.set_xticks(range(len(DEFENCES)), DEFENCES)
+    axes.set_yticks(range(len(ATTACKS)), ATTACKS)
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.set_title(title, fontsize=10)
+    return figure
+
+
+def write(rows: list[Row], out: Path, title: str) -> None:
+    """Write the table and the figure."""
+    out.mkdir(parents=True, exist_ok=True)
+    stem = out / "attack_defence"
+    pq.write_table(pa.Table.from_pylist(rows), stem.with_suffix(".parquet"))
+    stem.with_suffix(".md").write_text(f"{title}\n\n{markdown(rows)}")
+    figure = heat_map(rows, title)
+    for suffix in (".png", ".svg"):
+        figure.savefig(stem.with_suffix(suffix), dpi=150)
+
+
+def command(
+    *,
+    out: Path = Path("runs/attack_defence"),
+    seeds: Annotated[int, typer.Option(min=1)] = 1,
+    data: Data = Data.mnist,
+    engine: str = "ray",
+) -> None:
+    """Run every attack against every defence; write a table and a heat map."""
+    console, began, rows = Console(highlight=False), time.perf_counter(), []
+    total = seeds * len(ATTACKS) * len(DEFENCES)
+    try:
+        settings = compose([f"engine={engine}"]).engine
+        with shared_ray(settings):
+            for row in study(seeds, data, engine):
+                rows.append(row)
+                name = f"{row['attack']} x {row['defence']}"
+                console.print(f"{len(rows):3}/{total}  {name:28} {row['accuracy']:.1%}")
+    except FedkdError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from error
+    runs = "1 seed" if seeds == 1 else f"mean of {seeds} seeds"
+    title = f"Accuracy of honest clients in %, {data.value}, {FRACTION:.0%} hostile, {runs}"
+    write(rows, out, title)
+    console.print(f"\n{markdown(rows)}\nwritten to {out}, {time.perf_counter() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    typer.run(command)

@@ -1,0 +1,51 @@
+"""What Flower's own strategies see of the fleet."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from ..flower import Run
+
+if TYPE_CHECKING:
+    from .fleet import Fleet
+
+
+class CohortGrid(Grid):
+    """Shows a Flower strategy the round's cohort, in client order, and nothing else."""
+
+    def __init__(self, fleet: "Fleet", nodes: list[int]) -> None:
+        self.fleet, self.nodes = fleet, nodes
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Return the cohort's node ids, in client order."""
+        return self.nodes
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        return self.fleet.grid.run
+
+    def set_run(self, run: Run) -> None:
+        """Pass on to the grid below."""
+        self.fleet.grid.set_run(run)
+
+    def create_message(self, *args: Any, **kwargs: Any) -> Message:
+        """Pass on to the grid below."""
+        return self.fleet.grid.create_message(*args, **kwargs)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Pass on to the grid below."""
+        return self.fleet.grid.push_messages(messages)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Pass on to the grid below."""
+        return self.fleet.grid.pull_messages(message_ids)
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Pass on to the grid below; replies are sorted by node, in client order."""
+        replies = self.fleet.grid.send_and_receive(messages, timeout=timeout)
+        return sorted(replies, key=lambda reply: self.nodes.index(reply.metadata.src_node_id))

@@ -1,0 +1,41 @@
+"""How many bytes travel."""
+
+from flwr.app import RecordDict
+
+SLACK_FACTOR, SLACK_BYTES = 2, 2**16
+"""A reply may be larger than expected by this much: for headers, names and what else the kind needs."""
+
+
+def payload_bytes(content: RecordDict) -> int:
+    """Return the serialised size of a message's arrays, in bytes.
+
+    Knowledge, teachers and parameters travel as arrays. Metrics (accuracies, seconds) are what the
+    simulation wants to know, not what a method exchanges.
+    """
+    return sum(record.count_bytes() for record in content.array_records.values())
+
+
+def oversize(content: RecordDict, expected: int) -> str | None:
+    """Say so if a reply's arrays are far larger than they should be; nothing is decoded.
+
+    Parameters
+    ----------
+    content : RecordDict
+        The reply, with all arrays that came along.
+    expected : int
+        Bytes of the numbers that were asked for.
+
+    Examples
+    --------
+    >>> from flwr.app import Array, ArrayRecord
+    >>> import numpy as np
+    >>> reply = RecordDict({"knowledge": ArrayRecord({"x": Array(np.zeros(25_000, np.float32))})})
+    >>> oversize(reply, 100)
+    'size: 100129 bytes, expected about 100'
+    >>> oversize(reply, 100_000) is None
+    True
+    """
+    got = payload_bytes(content)
+    if got <= SLACK_FACTOR * expected + SLACK_BYTES:
+        return None
+    return f"size: {got} bytes, expected about {expected}"

@@ -1,0 +1,108 @@
+"""ExpGuard: clients that keep sticking out lose their weight, round after round.
+
+Roux, Zimmer, Pokutta, "On the Byzantine-Resilience of Distillation-Based Federated Learning", ICLR
+2025, arXiv 2402.12265 ("FilterExp" in its first version).
+
+Formula (certain, from the paper's code): in every round, for each client n that took part::
+
+    score_n = mean over samples of its outlier score
+    w_n    <- w_n * exp(-eta * score_n)                    w_n = 1 before the first round
+    teacher = sum_n w_n * F_n / sum_n w_n
+
+The outlier score of a sample is that of the inner rule: for `spectral_filter` its own
+``|(F_n - mean) . v|``, for all others the distance ``||F_n - teacher of the inner rule||_2``. The
+inner rule's teacher itself is used for nothing else. Which eta and which inner rule the paper's
+experiments use is not publicly confirmed; the defaults are ours.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..knowledge import KnowledgeStack
+from ..robust import outlier_scores
+from .base import FusionStrategy
+from .coordinate_median import CoordinateMedian
+from .cronus import Cronus
+from .fedmd import FedMD
+from .geometric_median import GeometricMedian
+from .spectral_filter import SpectralFilter
+
+_RULES: dict[str, Callable[[], FusionStrategy]] = {
+    "mean": lambda: FedMD(exchange="soft_labels"),
+    "coordinate_median": CoordinateMedian,
+    "geometric_median": GeometricMedian,
+    "spectral_filter": SpectralFilter,
+    "cronus": Cronus,
+}
+
+
+class ExpGuard(FusionStrategy):
+    """Weighted mean; the weights shrink exponentially with each client's outlier scores.
+
+    Parameters
+    ----------
+    inner : {"mean", "coordinate_median", "geometric_median", "spectral_filter", "cronus"}
+        The rule that says who sticks out.
+    eta : float
+        How fast weights shrink, at least 0; 0 is the plain mean.
+    **base
+        See `FusionStrategy`.
+
+    Attributes
+    ----------
+    state : dict
+        ``log_weights`` ``[largest client seen + 1]`` float64: ``ln w`` by client index.
+
+    Examples
+    --------
+    >>> labels = torch.tensor([[[0.8, 0.2]], [[0.8, 0.2]], [[0.0, 1.0]]])
+    >>> stack = KnowledgeStack("soft_labels", labels, [0, 1, 4], torch.arange(1))
+    >>> guard = ExpGuard(inner="coordinate_median", eta=1.0)
+    >>> guard.fuse(stack), guard.fuse(stack)  # a hostile client counts less in every round
+    (tensor([[0.6889, 0.3111]]), tensor([[0.7604, 0.2396]]))
+    """
+
+    def __init__(
+        self,
+        inner: Literal[
+            "mean", "coordinate_median", "geometric_median", "spectral_filter", "cronus"
+        ] = "cronus",
+        eta: float = 5.0,
+        **base: float | None,
+    ) -> None:
+        super().__init__(**base)
+        if not 0 <= eta < math.inf:
+            raise ValueError(f"eta={eta} must be at least 0 and finite")
+        self.inner, self.eta = inner, eta
+        self.rule: FusionStrategy = _RULES[inner]()
+
+    def scores(self, knowledge: KnowledgeStack) -> Tensor:
+        """Return every client's mean outlier score ``[clients]`` float64, at least 0."""
+        values = knowledge.soft_labels
+        if isinstance(self.rule, SpectralFilter):
+            return outlier_scores(values).mean(dim=1)
+        middle = self.rule.fuse(knowledge)
+        return (values.double() - middle).norm(dim=-1).mean(dim=1)
+
+    def fuse(self, knowledge: KnowledgeStack) -> Tensor:
+        """Bring the weights up to date and return the weighted mean ``[samples, classes]``."""
+        clients = torch.tensor(knowledge.clients)
+        known = self.state.get("log_weights", torch.zeros(0, dtype=torch.float64))
+        newcomers = max(0, knowledge.clients[-1] + 1 - len(known))
+        updated = torch.cat([known, known.new_zeros(newcomers)])
+        updated[clients] -= self.eta * self.scores(knowledge)
+        self.state["log_weights"] = updated
+        weights = self._weights(knowledge)
+        return (weights.view(-1, 1, 1) * knowledge.soft_labels).sum(dim=0).float()
+
+    def _weights(self, knowledge: KnowledgeStack) -> Tensor:
+        """Return the participants' current weights ``[clients]``; they sum to 1."""
+        return self.state["log_weights"][torch.tensor(knowledge.clients)].softmax(dim=0)
+
+    def round_extras(self, knowledge: KnowledgeStack) -> dict[str, Tensor]:
+        """Log every client's weight."""
+        return {"weight": self._weights(knowledge)}

@@ -1,0 +1,186 @@
+"""Actors are killed with SIGKILL, and the run's answer stays what it was."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError
+
+from fedkd import RunError, simulate
+from fedkd.callbacks import Callback
+from fedkd.config import EngineConfig
+from fedkd.engine import recovery, shared_ray
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+MORTAL = Path(__file__).parents[1] / "plugins" / "mortal.py"
+SHORT = {"clients": 8, "rounds": 3, "data.samples_per_client": 20, "transfer.size": 300}
+MIXED = {"strategy": "knfu", "model": ["mlp", "lenet5", "resnet8"], "fraction": 0.7}
+FEDAVG = {"strategy": "fedavg", "model": "resnet8"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_is_up():
+    with shared_ray(EngineConfig()):
+        yield
+
+
+@pytest.fixture(scope="module")
+def inline(tmp_path_factory):
+    """Return the digest of settings under the inline engine, computed once."""
+    known = {}
+
+    def digest(**settings):
+        if (key := str(settings)) not in known:
+            known[key] = simulate(engine="inline", **SHORT | settings).summary["digest"]
+        return known[key]
+
+    return digest
+
+
+def on_ray(callbacks=(), **settings):
+    """Run on two actors; afterwards none of them may be left."""
+    restarts = settings.pop("max_restarts", 3)
+    engine = {"name": "ray", "actors": 2, "max_restarts": restarts}
+    try:
+        return simulate(engine=engine, callbacks=callbacks, **SHORT | settings).summary
+    finally:
+        psutil.wait_procs(actors(), timeout=20)
+        assert not actors()
+
+
+def actors():
+    """Return the processes of the actors."""
+    found = psutil.Process().children(recursive=True)
+    return [process for process in found if process.name().startswith("ray::Actor")]
+
+
+def mortal(folder, phase, **more):
+    """Return the client loop that dies; with times=0 it is what lives on."""
+    return {"name": f"{MORTAL}:Mortal", "folder": str(folder), "phase": phase, **more}
+
+
+class Reaper(Callback):
+    """Kills actors from outside, once, when a phase has had its first reply."""
+
+    def __init__(self, phase, round_=2, victims=1):
+        self.phase, self.round, self.victims = phase, round_, victims
+
+    def on_phase(self, round_, phase, done, total):
+        if (round_, phase) == (self.round, self.phase) and done:
+            self.kill()
+
+    def on_round(self, record):
+        if (record.round, self.phase) == (self.round, "idle"):
+            self.kill()
+            time.sleep(1)  # Ray has noticed by then
+
+    def kill(self):
+        found, self.round = actors(), None
+        assert len(found) == 2
+        for process in found[: self.victims]:
+            os.kill(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("settings", [MIXED, FEDAVG], ids=["mixed", "fedavg"])
+@pytest.mark.parametrize(
+    ("phase", "times"), [("fit", 1), ("distil", 1), ("snapshot", 1), ("fit", 2)]
+)
+def test_an_actor_that_dies_over_its_work(phase, times, settings, inline, tmp_path):
+    """Two deaths in one place: the second one is while the first is being made good."""
+    if settings is FEDAVG and phase == "distil":
+        pytest.skip("FedAvg has no such phase")
+    expected = inline(client=mortal("", phase, times=0), **settings)
+    summary = on_ray(client=mortal(tmp_path, phase, times=times), **settings)
+    assert summary["restarts"] == len(list(tmp_path.iterdir())) == times
+    assert (summary["digest"], summary["rejected"]) == (expected, 0)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_an_actor_that_dies_over_a_fusion_block(times, inline, tmp_path):
+    strategy = {"name": f"{MORTAL}:MortalMean", "folder": "", "times": 0}
+    settings = {"transfer.size": 600}  # three blocks
+    expected = inline(strategy=strategy, **settings)
+    summary = on_ray(strategy=strategy | {"folder": str(tmp_path), "times": times}, **settings)
+    assert summary["restarts"] == len(list(tmp_path.iterdir())) == times
+    assert summary["digest"] == expected
+
+
+@pytest.mark.parametrize(
+    ("phase", "round_", "victims", "settings"),
+    [
+        ("hello", 0, 2, MIXED),
+        ("fit", 1, 1, MIXED),
+        ("fit", 3, 2, MIXED),
+        ("distil", 2, 2, MIXED),
+        ("train", 2, 1, FEDAVG),
+        ("evaluate", 2, 2, FEDAVG),
+        ("snapshot", 3, 1, MIXED),
+        ("idle", 2, 2, MIXED),
+        ("idle", 2, 1, FEDAVG),
+    ],
+)
+def test_actors_killed_from_outside(phase, round_, victims, settings, inline):
+    summary = on_ray([Reaper(phase, round_, victims)], **settings)
+    assert summary["digest"] == inline(**settings)
+    assert summary["restarts"] == victims
+
+
+def test_too_many_deaths_end_the_run(tmp_path):
+    with pytest.raises(RunError, match=r"died after 0 restarts \(engine\.max_restarts=0\)"):
+        on_ray([Reaper("fit")], max_restarts=0)
+    client = mortal(tmp_path, "fit", times=99)
+    with pytest.raises(RunError, match=r"died after 2 restarts \(engine\.max_restarts=2\)"):
+        on_ray(client=client, max_restarts=2)
+    assert len(list(tmp_path.iterdir())) == 3
+    assert ray.is_initialized()
+
+
+class Grumbling:
+    """Stands for `ray.get`: the nth result of a chunk is an error instead."""
+
+    def __init__(self, error, nth):
+        self.error, self.nth, self.get, self.seen = error, nth, ray.get, 0
+
+    def __call__(self, reference, **options):
+        result = self.get(reference, **options)
+        if isinstance(result, list) and result:
+            self.seen += 1
+            if self.seen == self.nth:
+                raise self.error
+        return result
+
+
+def test_an_actor_out_of_reach_is_not_a_dead_one(monkeypatch, inline):
+    expected = inline(**MIXED)
+    grumbling = Grumbling(ActorUnavailableError("the wire is cut", None), nth=20)
+    monkeypatch.setattr(recovery.ray, "get", grumbling)
+    summary = on_ray(**MIXED, max_restarts=0)
+    assert grumbling.seen > 20
+    assert (summary["digest"], summary["restarts"]) == (expected, 0)
+
+
+def test_out_of_memory_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(recovery.ray, "get", Grumbling(OutOfMemoryError("no room"), nth=20))
+    with pytest.raises(RunError, match=r"out of memory; lower engine\.actors or fit\.batch_size"):
+        on_ray(max_restarts=0)
+
+
+def test_what_is_kept_for_recovery_is_one_round(monkeypatch):
+    homes, kept = [], []
+    begin = recovery.Home.__init__
+    monkeypatch.setattr(
+        recovery.Home, "__init__", lambda home, *given: (homes.append(home), begin(home, *given))[1]
+    )
+
+    class Scales(Callback):
+        def on_round(self, record):
+            kept.append(sum(len(home._log) for home in homes))
+
+    on_ray([Scales()], rounds=6)
+    assert len(homes) == 2
+    assert len(set(kept[1:])) == 1, kept

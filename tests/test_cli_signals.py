@@ -1,0 +1,88 @@
+"""Ctrl-C and a polite kill: a run that is told to end does, soon, in words, and can be read."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+COMMAND = [sys.executable, "-c", "from fedkd.cli import main; main()"]
+SECONDS = 10.0
+"""Within which a run has ended after the signal."""
+
+
+def start(run_dir: Path, engine: str) -> "subprocess.Popen[str]":
+    options = ["clients=20", "rounds=100000", f"engine={engine}", "engine.actors=2"]
+    return subprocess.Popen(
+        [*COMMAND, "run", *options, f"run_dir={run_dir}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(process: "subprocess.Popen[str]", path: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def end(process: "subprocess.Popen[str]", number: int) -> tuple[float, str]:
+    """Send a signal; return the seconds until everything is gone, and standard error."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    began = time.monotonic()
+    os.kill(process.pid, number)
+    _, stderr = process.communicate(timeout=60)
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive
+    return time.monotonic() - began, stderr
+
+
+def check_ended(process: "subprocess.Popen[str]", seconds: float, stderr: str) -> None:
+    assert process.returncode == 1, stderr
+    assert stderr.strip().splitlines()[-1] == "interrupted"
+    assert "Traceback" not in stderr
+    assert seconds < SECONDS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["term", "int"])
+@pytest.mark.parametrize("engine", ["inline", "ray", "flower"])
+def test_a_signal_leaves_a_readable_run(
+    engine: str, number: signal.Signals, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    process = start(run_dir, engine)
+    try:
+        wait_for(process, run_dir / "rounds.parquet")
+        check_ended(process, *end(process, number))
+    finally:
+        process.kill()
+    rounds = pq.read_table(run_dir / "rounds.parquet")["round"].to_pylist()
+    assert rounds == list(range(1, len(rounds) + 1))
+    clients = pq.read_table(run_dir / "clients.parquet")
+    assert set(clients["round"].to_pylist()) == set(rounds)
+    assert not (run_dir / "summary.json").exists()
+    assert "the run failed" in (run_dir / "log.txt").read_text()
+    shown = subprocess.run([*COMMAND, "report", str(run_dir)], timeout=120, check=False)
+    assert shown.returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pause", [0.0, 0.7, 1.5])
+def test_a_polite_kill_while_ray_starts(pause: float, tmp_path: Path) -> None:
+    """Our handler, Ray's, or none of them yet: the run ends all the same."""
+    process = start(tmp_path / "run", "ray")
+    try:
+        wait_for(process, tmp_path / "run" / "config.yaml")
+        time.sleep(pause)
+        check_ended(process, *end(process, signal.SIGTERM))
+    finally:
+        process.kill()

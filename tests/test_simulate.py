@@ -1,0 +1,102 @@
+"""From Python: objects in place of names, on every engine."""
+
+import numpy as np
+import pytest
+import torch
+from datasets import ClassLabel, Dataset, Features, Value
+from fedkd.strategies import FusionStrategy
+from sklearn.datasets import load_digits, load_iris
+from torch import nn
+
+from fedkd import ConfigError, simulate
+from fedkd.callbacks import Callback
+
+ENGINES = ["inline", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ray", "flower"))]
+
+
+class Equal(FusionStrategy):
+    """Everybody learns from everybody."""
+
+    def weights(self, knowledge):
+        """Return ``[clients, clients]``."""
+        n = len(knowledge.clients)
+        return torch.full((n, n), 1 / n)
+
+
+def tiny(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), classes))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_objects_everywhere(engine):
+    x, y = load_digits(return_X_y=True)
+    data = (x.reshape(-1, 8, 8).astype(np.float32) / 16, y)
+    settings = {"clients": 4, "rounds": 2, "data.alpha": None, "transfer.size": 100}
+    models = [tiny, lambda num_classes: nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes))]
+    run = simulate(Equal(), data, models, engine={"name": engine, "actors": 2}, **settings)
+    assert run.summary["strategy"] == "Equal"
+    assert run.summary["alma_global"]["last"] > 0.3
+    assert run.rounds.num_rows == 2
+    if not hasattr(test_objects_everywhere, "digest"):
+        test_objects_everywhere.digest = run.summary["digest"]
+    assert run.summary["digest"] == test_objects_everywhere.digest
+
+
+def test_tabular_data_as_a_dataset():
+    x, y = load_iris(return_X_y=True)
+    names = [f"f{i}" for i in range(4)]
+    features = Features(
+        {**{n: Value("float32") for n in names}, "label": ClassLabel(num_classes=3)}
+    )
+    columns = {**dict(zip(names, x.T.astype(np.float32), strict=True)), "label": y}
+    data = Dataset.from_dict(columns, features=features)
+    settings = {"clients": 3, "rounds": 2, "data.alpha": None, "transfer.size": 20}
+    run = simulate("fedmd", data, engine="inline", **settings)
+    assert run.summary["alma_global"]["last"] > 0.5
+    assert run.model(0)(torch.zeros(1, 4)).shape == (1, 3)
+
+
+def test_the_result_draws_itself():
+    run = simulate(clients=4, rounds=2, engine="inline")
+    for figure in (run.plot_curves(), run.plot_weights(), run.plot_partition()):
+        assert figure.axes
+
+
+def test_callbacks_see_the_run():
+    seen = []
+
+    class Watch(Callback):
+        def on_run_start(self, run):
+            seen.append(("start", run.sizes))
+
+        def on_phase(self, round_, phase, done, total):
+            if done == total:
+                seen.append((round_, phase))
+
+        def on_round(self, record):
+            seen.append(("round", record.round, sorted({k for _, k, _ in record.clients})[:2]))
+
+        def on_run_end(self, summary, error):
+            seen.append(("end", summary is not None, error))
+
+    simulate("fedmd", clients=2, rounds=1, engine="inline", callbacks=[Watch()])
+    assert seen[0] == ("start", [12, 12])
+    phases = [event for event in seen if event[0] in (0, 1)]
+    assert phases[:3] == [(0, "hello"), (1, "fit"), (1, "distil")]
+    assert seen[-1] == ("end", True, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"strategy": 3}, "strategy"),
+        ({"fit": {"lrr": 1}}, "fit.lr"),
+        ({"data": (np.zeros((5, 4)), np.zeros(4))}, "data"),
+        ({"model": nn.Linear(2, 2)}, "each client needs its own"),
+        ({"model": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 7))}, "logits of shape"),
+        ({"engine": {"name": "inline", "actors": 0}}, "engine.actors=0"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(settings, words):
+    with pytest.raises(ConfigError, match=words):
+        simulate(**{"clients": 3, "rounds": 1, "engine": "inline"} | settings)
