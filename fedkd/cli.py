@@ -23,7 +23,7 @@ class _Group(TyperGroup):
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(error.exit_code) from error
         except (KeyboardInterrupt, SystemExit) as error:
-            # ray.init() sets a handler of its own: SIGTERM then arrives as an exit of that number.
+            # While Ray starts, its own handler makes SIGTERM an exit of that number.
             if isinstance(error, SystemExit) and error.code != signal.SIGTERM:
                 raise
             typer.echo("interrupted", err=True)

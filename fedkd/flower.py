@@ -19,7 +19,17 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-__all__ = ["RUN_ID", "Run", "error_reply", "identity", "new_run", "quiet", "run_in_flower", "stamp"]
+__all__ = [
+    "RUN_ID",
+    "Run",
+    "error_reply",
+    "identity",
+    "lost",
+    "new_run",
+    "quiet",
+    "run_in_flower",
+    "stamp",
+]
 
 RUN_ID = 1
 
@@ -52,6 +62,14 @@ def stamp(message: Message) -> str:
 def error_reply(message: Message, reason: str) -> Message:
     """Return the reply of a ClientApp that raised."""
     return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
+
+
+def lost(message: Message) -> bool:
+    """Tell whether a message stands for a reply that Flower's backend could not get.
+
+    A ClientApp that raised has replied; one whose process died has not.
+    """
+    return bool(message.has_error() and message.error.code == ErrorCode.UNKNOWN)
 
 
 def run_in_flower(

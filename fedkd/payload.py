@@ -3,7 +3,7 @@
 from flwr.app import RecordDict
 
 SLACK_FACTOR, SLACK_BYTES = 2, 2**16
-"""A reply may be larger than expected by this much: for headers, names and what else the kind needs."""
+"""A reply may be this much larger than expected: for headers, names and what else a kind needs."""
 
 
 def payload_bytes(content: RecordDict) -> int:

@@ -11,7 +11,7 @@ SQUARINGS = 9
 """Squarings of the covariance: 2**9 = 512 steps of power iteration (the paper takes 400)."""
 
 SLACK = 1e-9
-"""Scores that differ by less than this share of the largest are tied; ties stay or go together."""
+"""Scores that differ by less than this share of the largest are tied."""
 
 _TINY = 1e-300
 
@@ -98,7 +98,7 @@ def weiszfeld(values: Tensor, iterations: int = 100, smoothing: float = 1e-6) ->
     return middle
 
 
-def outlier_scores(values: Tensor, kept: Tensor | None = None) -> Tensor:
+def outlier_scores(values: Tensor, weights: Tensor | None = None) -> Tensor:
     """Return how far out each client is in the direction in which clients differ most.
 
     Formula::
@@ -114,9 +114,8 @@ def outlier_scores(values: Tensor, kept: Tensor | None = None) -> Tensor:
     ----------
     values : Tensor
         ``[n, s, c]``.
-    kept : Tensor, optional
-        ``[n, s]`` bool, at least one client per sample: mean and covariance are of these clients
-        only, and the others score infinity.
+    weights : Tensor, optional
+        ``[n, s]`` weights of the clients in mean and covariance, as from `keep_smallest`.
 
     Returns
     -------
@@ -129,59 +128,69 @@ def outlier_scores(values: Tensor, kept: Tensor | None = None) -> Tensor:
     tensor([[0.4714, 0.4714, 0.9428]], dtype=torch.float64)
     """
     values = values.double()
-    inside = torch.ones_like(values[..., 0], dtype=torch.bool) if kept is None else kept
-    centred = (values - masked_mean(values, inside)).transpose(0, 1)  # [s, n, c]
-    rows = centred * inside.T.unsqueeze(-1)
-    power = _unit(rows.mT @ rows)
+    weights = torch.ones_like(values[..., 0]) if weights is None else weights
+    centred = (values - weighted_mean(values, weights)).transpose(0, 1)  # [s, n, c]
+    power = _unit((centred * weights.T.unsqueeze(-1)).mT @ centred)
     for _ in range(SQUARINGS):
         power = _unit(power @ power)
     start = torch.arange(1, values.shape[-1] + 1, dtype=torch.float64).sqrt().unsqueeze(-1)
-    scores = (centred @ _unit(power @ start)).squeeze(-1).abs().T
-    return scores.masked_fill(~inside, torch.inf)
+    return (centred @ _unit(power @ start)).squeeze(-1).abs().T
 
 
-def keep_smallest(scores: Tensor, count: int) -> Tensor:
-    """Return a mask of each sample's `count` smallest scores, and of those tied with the last.
+def keep_smallest(scores: Tensor, count: int, weights: Tensor | None = None) -> Tensor:
+    """Return the weights of each sample's `count` clients with the smallest scores.
+
+    Where the last of them are tied with others, these share the places that are left, so that
+    nothing depends on the order of the clients. Hostile clients that all say the same are tied:
+    keeping them all would undo the filter.
 
     Parameters
     ----------
     scores : Tensor
-        ``[n, s]``, at least 0; infinite ones are kept only if fewer than `count` are finite.
+        ``[n, s]`` float64, at least 0.
     count : int
-        From 1 to n.
+        From 1 to the sum of the weights.
+    weights : Tensor, optional
+        ``[n, s]`` weights in [0, 1] that an earlier step left; all 1 by default.
 
     Returns
     -------
     Tensor
-        ``[n, s]`` bool.
+        ``[n, s]`` float64 in [0, 1]; each sample's sum to `count`.
 
     Examples
     --------
-    >>> keep_smallest(torch.tensor([[1.0], [3.0], [1.0], [2.0]]), 1).T
-    tensor([[ True, False,  True, False]])
+    >>> keep_smallest(torch.tensor([[3.0], [1.0], [2.0], [2.0]]), 2).T
+    tensor([[0.0000, 1.0000, 0.5000, 0.5000]], dtype=torch.float64)
     """
-    limit = scores.sort(dim=0).values[count - 1]
-    largest = scores.masked_fill(scores.isinf(), 0).amax(dim=0)
-    return scores <= limit + SLACK * largest
+    weights = torch.ones_like(scores, dtype=torch.float64) if weights is None else weights
+    ranked = scores.sort(dim=0)
+    rises = ranked.values.diff(dim=0) > SLACK * ranked.values[-1]
+    tie = torch.nn.functional.pad(rises, (0, 0, 1, 0)).cumsum(dim=0)  # which ties, by rank
+    mine = weights.gather(0, ranked.indices)
+    mass = torch.zeros_like(weights).scatter_add(0, tie, mine)
+    places = count - (mass.cumsum(dim=0) - mass)
+    share = (places / mass.clamp(min=_TINY)).clamp(0, 1)
+    return torch.zeros_like(weights).scatter(0, ranked.indices, mine * share.gather(0, tie))
 
 
-def masked_mean(values: Tensor, kept: Tensor) -> Tensor:
-    """Return the mean over each sample's kept clients, ``[s, c]`` float64.
+def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Return the mean over clients, ``[s, c]`` float64.
 
     Parameters
     ----------
     values : Tensor
         ``[n, s, c]``.
-    kept : Tensor
-        ``[n, s]`` bool, at least one client per sample.
+    weights : Tensor
+        ``[n, s]`` float64, at least 0, not all 0 for any sample.
 
     Examples
     --------
-    >>> masked_mean(torch.tensor([[[1.0]], [[3.0]], [[9.0]]]), torch.tensor([[1], [1], [0]]) > 0)
-    tensor([[2.]], dtype=torch.float64)
+    >>> weighted_mean(torch.tensor([[[1.0]], [[3.0]]]), torch.tensor([[1.0], [3.0]]).double())
+    tensor([[2.5000]], dtype=torch.float64)
     """
-    weights = kept.double().unsqueeze(-1)
-    return (values.double() * weights).sum(dim=0) / weights.sum(dim=0)
+    weights = weights.unsqueeze(-1)
+    return (weights * values.double()).sum(dim=0) / weights.sum(dim=0)
 
 
 def _unit(matrix: Tensor) -> Tensor:

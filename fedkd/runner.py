@@ -210,7 +210,7 @@ def _execute(prepared: Prepared, loop: Loop, totals: Totals, began: float) -> di
     engine = engine_class(config.engine.name)(_factory(prepared), sizes, config.engine)
     try:
         engine.run(loop.run)
-    except (KeyboardInterrupt, SystemExit):  # the latter is what Ray makes of SIGTERM
+    except KeyboardInterrupt:
         loop.cancel()
         raise
     totals.restarts = engine.restarts

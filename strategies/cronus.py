@@ -11,15 +11,15 @@ sample, with n clients of which at most b are hostile::
     2. score those again, keep the ones up to the q-quantile (the next higher score)
     teacher = mean of F_n over the clients that are left
 
-Outlier scores are those of `spectral_filter`. Clients whose scores are tied stay or go together, so
-that the order of the clients does not matter (ours). What clients do with the teacher (distillation
-after private training) is the common round.
+Outlier scores are those of `spectral_filter`. Where the last places fall among clients with tied
+scores, these share them, so that the order of the clients does not matter (ours). What clients do
+with the teacher (distillation after private training) is the common round.
 """
 
 from torch import Tensor
 
 from ..knowledge import KnowledgeStack
-from ..robust import keep_smallest, masked_mean, on_simplex, outlier_scores
+from ..robust import keep_smallest, on_simplex, outlier_scores, weighted_mean
 from .base import FusionStrategy
 
 
@@ -41,8 +41,8 @@ class Cronus(FusionStrategy):
         values = knowledge.soft_labels
         first, second = kept_counts(len(values))
         kept = keep_smallest(outlier_scores(values), first)
-        kept &= keep_smallest(outlier_scores(values, kept), second)
-        return on_simplex(masked_mean(values, kept), values.mean(dim=0))
+        kept = keep_smallest(outlier_scores(values, kept), second, kept)
+        return on_simplex(weighted_mean(values, kept), values.mean(dim=0))
 
 
 def kept_counts(clients: int) -> tuple[int, int]:

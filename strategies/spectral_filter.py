@@ -11,7 +11,8 @@ Formula (certain, from the second paper's code), per sample::
 
 where ``limit`` is a quantile of the scores (the next higher score if it falls between two), or an
 absolute threshold; a sample with nobody below the threshold gets the plain mean. Which quantile the
-paper uses is not publicly confirmed: 0.5, the safe choice for any hostile minority, is ours.
+paper uses is not publicly confirmed: 0.5, the safe choice for any hostile minority, is ours. So is
+that clients tied at a quantile share the last places, as in `cronus`; the code keeps them all.
 """
 
 import math
@@ -19,7 +20,7 @@ import math
 from torch import Tensor
 
 from ..knowledge import KnowledgeStack
-from ..robust import keep_smallest, masked_mean, on_simplex, outlier_scores
+from ..robust import keep_smallest, on_simplex, outlier_scores, weighted_mean
 from .base import FusionStrategy
 
 
@@ -65,5 +66,5 @@ class SpectralFilter(FusionStrategy):
             kept = keep_smallest(scores, count)
         else:
             kept = scores <= self.threshold
-            kept |= ~kept.any(dim=0)
-        return on_simplex(masked_mean(values, kept), values.mean(dim=0))
+            kept = (kept | ~kept.any(dim=0)).double()
+        return on_simplex(weighted_mean(values, kept), values.mean(dim=0))

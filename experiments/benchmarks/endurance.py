@@ -6,7 +6,6 @@ this one process: each must end in the same digest and leave no process, thread,
 memory behind.
 """
 
-import gc
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +16,7 @@ import typer
 from rich.console import Console
 
 from ...runner import simulate
-from .gauge import Gauge, Reading, grown, slopes
+from .gauge import Gauge, Reading, grown, release, slopes
 
 WARM_UP = 20
 """Rounds after which memory must be flat."""
@@ -87,7 +86,7 @@ def many_runs(calls: int, **settings: Any) -> list[After]:
     found, process = [], psutil.Process()
     for _ in range(calls):
         digest = simulate(**settings).summary["digest"]
-        gc.collect()
+        release()
         gone = process.children(recursive=True)
         psutil.wait_procs(gone, timeout=10)
         left = len(process.children(recursive=True))

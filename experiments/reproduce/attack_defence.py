@@ -86,7 +86,10 @@ def overrides(attack: str, defence: str, seed: int, data: Data, engine: str) -> 
 
 
 def honest_accuracy(result: RunResult) -> float:
-    """Return the mean accuracy of the honest clients' final models on the whole test split."""
+    """Return the mean accuracy of the honest clients' final models on the whole test split.
+
+    Without an attack these are all clients.
+    """
     rows = result.clients.to_pylist()
     last = [row for row in rows if row["round"] == result.summary["rounds"]]
     hostile = {r["client"] for r in last if r["metric"] == "hostile" and r["value"]}

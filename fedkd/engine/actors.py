@@ -6,6 +6,7 @@ live on in another one (see `recovery`).
 """
 
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any, TypeVar
 
@@ -17,7 +18,8 @@ from .base import FIRST_NODE_ID, AppFactory, BlockPool, Engine, LocalGrid, Main
 from .cluster import actor_count, actor_resources, shared_ray
 from .host import Host, single_thread
 from .placement import place
-from .recovery import DEATHS, Home, Pool, fetch
+from .pool import Pool
+from .recovery import DEATHS, Home, fetch
 
 T = TypeVar("T")
 
@@ -51,12 +53,14 @@ class Actor:
         ]
 
     @ray.method(num_returns=2)
-    def snapshot(self) -> tuple[bool, dict[int, RecordDict]]:
-        """Return that there is a snapshot of all clients, and the snapshot.
+    def snapshot(self) -> tuple[float, dict[int, RecordDict]]:
+        """Return how many seconds it took, and a snapshot of all clients.
 
-        The driver fetches only the first.
+        The driver fetches only the first: it proves that the second exists.
         """
-        return True, self.host.snapshot()
+        began = time.perf_counter()
+        taken = self.host.snapshot()
+        return time.perf_counter() - began, taken
 
     def block(self, function: Callable[[T], Any], block: T) -> Any:
         """Compute one fusion block."""
@@ -146,17 +150,16 @@ class ActorBlocks(BlockPool):
             home = homes[turn % len(homes)]
             pending.append((home, home.actor, home.actor.block.remote(shared, block)))
         return [
-            self._result(*call, lambda actor, block=block: actor.block.remote(shared, block))
-            for call, block in zip(pending, blocks, strict=True)
+            self._result(*call, shared, block) for call, block in zip(pending, blocks, strict=True)
         ]
 
-    def _result(self, home: Home, actor: Any, call: Any, again: Callable[[Any], Any]) -> Any:
+    def _result(self, home: Home, actor: Any, call: Any, shared: Any, block: Any) -> Any:
         while True:
             try:
                 return fetch(call)
             except DEATHS as error:
                 self.pool.recover(home, actor, error)
-                actor, call = home.actor, again(home.actor)
+                actor, call = home.actor, home.actor.block.remote(shared, block)
 
 
 class RayEngine(Engine):

@@ -66,7 +66,7 @@ class Host:
                 stamp(message)
                 reply = self.handle(message)
                 if reply.has_error():
-                    raise RunError(reply.error.reason.splitlines()[0])
+                    raise RunError(str(reply.error.reason).splitlines()[0])
                 answers[node] = reply.content
         return answers
 

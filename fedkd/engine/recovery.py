@@ -1,29 +1,17 @@
 """Actors die, the run does not: what brings clients back after their actor is gone.
 
-Before the first message of a round each actor leaves a snapshot of its clients in Ray's object
-store, where it outlives the actor; the driver keeps the messages sent since. A replacement starts
-from the snapshot and handles those messages again. Random streams are drawn by client, round and
-phase, so it arrives at exactly the models that were lost.
+Between rounds each actor leaves a snapshot of its clients in Ray's object store, where it outlives
+the actor; the driver keeps the messages sent since. A replacement starts from the snapshot and
+handles those messages again. Random streams are drawn by client, round and phase, so it arrives at
+exactly the models that were lost.
 """
 
-import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import ray
 from flwr.app import Message
-from ray.exceptions import (
-    ActorUnavailableError,
-    GetTimeoutError,
-    OutOfMemoryError,
-    RayActorError,
-    RayTaskError,
-)
-
-from ..errors import RunError
-
-log = logging.getLogger("fedkd")
+from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayActorError, RayTaskError
 
 DEATHS = (RayActorError, OutOfMemoryError)
 """What Ray raises for a call whose actor is gone."""
@@ -31,10 +19,15 @@ DEATHS = (RayActorError, OutOfMemoryError)
 PATIENCE_SECONDS = 30.0
 """How long an unreachable actor may stay so before it counts as dead."""
 
+SHARE = 0.02
+"""Part of the time that snapshots may take. Where rounds are long, every round has one; where they
+are so short that it would be felt, a replacement has some more rounds to catch up on."""
+
+MAX_ROUNDS = 20
+"""Rounds after which there is a snapshot whatever it costs: it bounds what the driver keeps."""
+
 READS = ("query.hello", "query.snapshot")
 """Messages that change nothing at a client."""
-
-OUT_OF_MEMORY = "out of memory; lower engine.actors or fit.batch_size, or simulate fewer clients"
 
 
 def fetch(reference: Any, timeout: float | None = None) -> Any:
@@ -67,6 +60,9 @@ class Home:
         self._log: list[list[Message]] = []  # chunks since the snapshot
         self._missing: set[str] = set()  # ids of the messages without a reply
         self._asked: tuple[Any, Any, int] | None = None
+        self._cost = 0.0  # seconds that the last snapshot took
+        self._since = time.monotonic()
+        self._rounds = 0
         self.move(actor)
 
     def send(self, chunk: list[Message]) -> None:
@@ -85,11 +81,17 @@ class Home:
         return new
 
     def keep(self) -> None:
-        """Ask for a snapshot, without waiting for it, if the clients changed since the last."""
+        """Before a round: ask for a snapshot, without waiting for it, if one is due."""
         self._settle()
-        changed = any(m.metadata.message_type not in READS for chunk in self._log for m in chunk)
-        if changed and self._asked is None:
+        self._rounds += 1
+        if self._asked is None and self._due():
             self._asked = (*self.actor.snapshot.remote(), len(self._log))
+            self._since, self._rounds = time.monotonic(), 0
+
+    def _due(self) -> bool:
+        changed = any(m.metadata.message_type not in READS for chunk in self._log for m in chunk)
+        elapsed = time.monotonic() - self._since
+        return changed and (elapsed * SHARE >= self._cost or self._rounds >= MAX_ROUNDS)
 
     def _settle(self, timeout: float = 0.0) -> None:
         """Let a new snapshot take the old one's place, once it is certain to exist."""
@@ -97,7 +99,7 @@ class Home:
             return
         done, snapshot, logged = self._asked
         try:
-            fetch(done, timeout)
+            self._cost = fetch(done, timeout)
         except GetTimeoutError:
             return
         except DEATHS:
@@ -114,78 +116,3 @@ class Home:
         for chunk in self._log:
             wanted = self._missing.intersection(m.metadata.message_id for m in chunk)
             self.running[actor.handle.remote(chunk, wanted)] = None
-
-
-class Pool:
-    """All homes of a run; gives them new actors.
-
-    Parameters
-    ----------
-    spawn : callable
-        Starts an actor for some clients.
-    placed : sequence of list of int
-        The clients of each home.
-    max_restarts : int
-        Deaths that the run survives, 0 or more.
-    """
-
-    def __init__(
-        self,
-        spawn: Callable[[list[int]], Any],
-        placed: Iterable[list[int]],
-        max_restarts: int,
-    ) -> None:
-        self.spawn, self.max_restarts, self.restarts = spawn, max_restarts, 0
-        self.homes: Sequence[Home] = [Home(clients, spawn(clients)) for clients in placed]
-
-    def recover(self, home: Home, actor: Any, error: Exception) -> None:
-        """Bring a home's clients back after a call to its `actor` failed.
-
-        Raises
-        ------
-        RunError
-            If that was one death too many.
-        """
-        if actor is not home.actor:
-            return  # another call to the same actor has seen to it
-        if isinstance(error, ActorUnavailableError) and responds(actor):
-            home.move(actor)
-            return
-        cause = _cause(error)
-        if getattr(error, "actor_init_failed", False):
-            raise RunError(f"an actor could not start: {cause}") from error
-        if self.restarts >= self.max_restarts:
-            reached = f"after {self.restarts} restarts (engine.max_restarts={self.max_restarts})"
-            raise RunError(f"an actor died {reached}: {cause}") from error
-        self.restarts += 1
-        log.warning("restart %d of %d: %s", self.restarts, self.max_restarts, cause)
-        ray.kill(actor)  # one that is only out of reach must not come back
-        home.move(self.spawn(home.clients))
-
-    def end(self) -> None:
-        """End all actors."""
-        for home in self.homes:
-            ray.kill(home.actor)
-
-
-def responds(actor: Any) -> bool:
-    """Tell whether an actor that could not be reached can be reached again before long."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while (left := deadline - time.monotonic()) > 0:
-        try:
-            ray.get(actor.pid.remote(), timeout=left)
-        except ActorUnavailableError:
-            time.sleep(min(1.0, left))
-        except (*DEATHS, GetTimeoutError):
-            return False
-        else:
-            return True
-    return False
-
-
-def _cause(error: Exception) -> str:
-    """Return why an actor died, in one line."""
-    if isinstance(error, OutOfMemoryError):
-        return OUT_OF_MEMORY
-    # Ray puts the cause last, after the traceback of the actor's constructor if it was that.
-    return str(error).strip().splitlines()[-1]

@@ -20,7 +20,9 @@ from fedkd import ConfigError, simulate
 from fedkd.engine.base import InlineBlocks
 from fedkd.fusion import simplex_error
 from fedkd.knowledge import KnowledgeStack
-from fedkd.robust import keep_smallest, masked_mean, outlier_scores, trimmed, weiszfeld
+from fedkd.overrides import compose
+from fedkd.robust import keep_smallest, outlier_scores, trimmed, weighted_mean, weiszfeld
+from fedkd.runner import run
 
 RULES = {
     "coordinate_median": CoordinateMedian,
@@ -30,6 +32,7 @@ RULES = {
     "cronus": Cronus,
     "expguard": ExpGuard,
 }
+seeds = st.integers(0, 9999)
 INNER = ["mean", "coordinate_median", "geometric_median", "spectral_filter", "cronus"]
 SHORT = {"clients": 6, "rounds": 2, "engine": "inline", "data.samples_per_client": 20}
 
@@ -102,11 +105,10 @@ def test_outlier_scores_by_hand() -> None:
     p = torch.tensor([0.1, 0.2, 0.3, 1.0], dtype=torch.float64)
     values = torch.stack([p, 1 - p], dim=-1).unsqueeze(1)
     same(outlier_scores(values)[:, 0], (p - p.mean()).abs() * math.sqrt(2), 1e-9)
-    kept = torch.tensor([[1], [1], [1], [0]]) > 0
+    kept = torch.tensor([[1], [1], [1], [0]]).double()
     again = outlier_scores(values, kept)[:, 0]
-    same(again[:3], torch.tensor([0.1, 0.0, 0.1], dtype=torch.float64) * math.sqrt(2), 1e-9)
-    assert again[3] == math.inf
-    same(masked_mean(values, kept), torch.tensor([[0.2, 0.8]], dtype=torch.float64), 1e-9)
+    same(again, torch.tensor([0.1, 0.0, 0.1, 0.8], dtype=torch.float64) * math.sqrt(2), 1e-9)
+    same(weighted_mean(values, kept), torch.tensor([[0.2, 0.8]], dtype=torch.float64), 1e-9)
 
 
 @settings(max_examples=20, deadline=None)
@@ -156,10 +158,36 @@ def test_cronus_keeps_the_second_count_of_distinct_scores() -> None:
     values = labels(3, 20, samples=50)
     first, second = kept_counts(20)
     kept = keep_smallest(outlier_scores(values), first)
-    assert kept.sum(dim=0).eq(first).all()
-    kept &= keep_smallest(outlier_scores(values, kept), second)
-    assert kept.sum(dim=0).eq(second).all()
-    same(fuse(Cronus(), values), masked_mean(values, kept).float())
+    assert kept.eq(1).sum(dim=0).eq(first).all()
+    kept = keep_smallest(outlier_scores(values, kept), second, kept)
+    assert kept.eq(1).sum(dim=0).eq(second).all()
+    assert kept.eq(0).sum(dim=0).eq(20 - second).all()
+    same(fuse(Cronus(), values), weighted_mean(values, kept).float())
+
+
+def test_hostile_clients_that_agree_do_not_stay_together() -> None:
+    """n = 10: 8 stay, then 7: the 6 honest ones and one place for 4 hostile ones that are tied."""
+    values = torch.cat([one_hot([0] * 6), one_hot([3] * 4)])
+    assert kept_counts(10) == (8, 7)
+    same(fuse(Cronus(), values), [[6 / 7, 0, 0, 1 / 7]])
+    same(fuse(SpectralFilter(), values), [[1.0, 0, 0, 0]])
+
+
+@settings(max_examples=50, deadline=None)
+@given(seeds, st.integers(1, 9), st.data())
+def test_the_smallest_are_kept_and_ties_share(seed: int, n: int, data: st.DataObject) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randint(4, (n, 5), generator=generator).double()
+    first = data.draw(st.integers(1, n))
+    second = data.draw(st.integers(1, first))
+    kept = keep_smallest(scores, first)
+    same(kept.sum(dim=0), torch.full((5,), float(first)).double())
+    same(keep_smallest(scores, second, kept), keep_smallest(scores, second))
+    for column, weights in zip(scores.T, kept.T, strict=True):
+        limit = column.sort().values[first - 1]
+        assert weights[column < limit].eq(1).all()
+        assert weights[column > limit].eq(0).all()
+        assert len(weights[column == limit].unique()) == 1
 
 
 def test_expguard_by_hand() -> None:
@@ -192,18 +220,18 @@ def test_expguard_remembers_by_client_and_not_by_row() -> None:
     guard = ExpGuard(inner="coordinate_median", eta=1.0)
     guard.fuse(stack_of(values, [0, 2, 5]))
     log_weights = guard.state["log_weights"]
-    same(log_weights, [0.0, 0, 0, 0, 0, -math.sqrt(2)])
+    first = [0.0, 0, 0, 0, 0, -math.sqrt(2)]
+    same(log_weights.float(), first)
     guard.fuse(stack_of(values, [5, 7, 8]))  # client 5 now agrees with another; 8 sticks out
     expected = torch.zeros(9)
     expected[[5, 8]] = -math.sqrt(2)
     same(guard.state["log_weights"].float(), expected)
-    same(log_weights, [0.0, 0, 0, 0, 0, -math.sqrt(2)])  # what a checkpoint took is not changed
+    same(log_weights.float(), first)  # what a checkpoint took is not changed
 
 
 # -- what must hold for any clients --------------------------------------------------------------
 
 rules = pytest.mark.parametrize("rule", RULES)
-seeds = st.integers(0, 9999)
 
 
 @rules
@@ -309,21 +337,22 @@ def test_blocks_are_the_whole(rule: str) -> None:
 
 @pytest.mark.parametrize("name", RULES)
 def test_every_rule_runs_by_name(name: str) -> None:
-    run = simulate(name, **SHORT, fraction=0.5)
-    assert run.summary["rejected"] == 0
+    once = simulate(name, **SHORT, fraction=0.5)
+    assert once.summary["rejected"] == 0
     again = simulate(name, **SHORT, fraction=0.5)
-    assert run.summary["digest"] == again.summary["digest"]
+    assert once.summary["digest"] == again.summary["digest"]
 
 
 def test_expguard_writes_its_weights_and_goes_on_with_them(tmp_path) -> None:
-    settings = SHORT | {"clients": 4, "strategy": "expguard", "checkpoint.every": 1}
-    whole = simulate(**settings | {"rounds": 3})
+    settings = SHORT | {"clients": 4, "strategy": "expguard", "rounds": 3}
+    whole = simulate(**settings)
     rows = [row for row in whole.clients.to_pylist() if row["metric"] == "weight"]
     assert len(rows) == 3 * 4
     for number in (1, 2, 3):
         assert sum(r["value"] for r in rows if r["round"] == number) == pytest.approx(1)
-    simulate(**settings, run_dir=str(tmp_path / "run"))
-    resumed = simulate(**settings | {"rounds": 3}, resume=str(tmp_path / "run"))
+    run_dir = tmp_path / "run"
+    simulate(**settings | {"rounds": 2}, run_dir=str(run_dir))
+    resumed = run(compose([f"resume={run_dir}", "rounds=3"]))
     assert resumed.summary["digest"] == whole.summary["digest"]
 
 

@@ -1,0 +1,91 @@
+"""The pool of actors: it replaces those that die, up to ``engine.max_restarts`` times."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import ray
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, OutOfMemoryError
+
+from ..errors import RunError
+from .recovery import DEATHS, PATIENCE_SECONDS, Home
+
+log = logging.getLogger("fedkd")
+
+OUT_OF_MEMORY = "out of memory; lower engine.actors or fit.batch_size, or simulate fewer clients"
+
+
+class Pool:
+    """All homes of a run; gives them new actors.
+
+    Parameters
+    ----------
+    spawn : callable
+        Starts an actor for some clients.
+    placed : sequence of list of int
+        The clients of each home.
+    max_restarts : int
+        Deaths that the run survives, 0 or more.
+    """
+
+    def __init__(
+        self,
+        spawn: Callable[[list[int]], Any],
+        placed: Iterable[list[int]],
+        max_restarts: int,
+    ) -> None:
+        self.spawn, self.max_restarts, self.restarts = spawn, max_restarts, 0
+        self.homes: Sequence[Home] = [Home(clients, spawn(clients)) for clients in placed]
+
+    def recover(self, home: Home, actor: Any, error: Exception) -> None:
+        """Bring a home's clients back after a call to its `actor` failed.
+
+        Raises
+        ------
+        RunError
+            If that was one death too many.
+        """
+        if actor is not home.actor:
+            return  # another call to the same actor has seen to it
+        if isinstance(error, ActorUnavailableError) and responds(actor):
+            home.move(actor)
+            return
+        cause = _cause(error)
+        if getattr(error, "actor_init_failed", False):
+            raise RunError(f"an actor could not start: {cause}") from error
+        if self.restarts >= self.max_restarts:
+            reached = f"after {self.restarts} restarts (engine.max_restarts={self.max_restarts})"
+            raise RunError(f"an actor died {reached}: {cause}") from error
+        self.restarts += 1
+        log.warning("restart %d of %d: %s", self.restarts, self.max_restarts, cause)
+        ray.kill(actor)  # one that is only out of reach must not come back
+        home.move(self.spawn(home.clients))
+
+    def end(self) -> None:
+        """End all actors."""
+        for home in self.homes:
+            ray.kill(home.actor)
+
+
+def responds(actor: Any) -> bool:
+    """Tell whether an actor that could not be reached can be reached again before long."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (left := deadline - time.monotonic()) > 0:
+        try:
+            ray.get(actor.pid.remote(), timeout=left)
+        except ActorUnavailableError:
+            time.sleep(min(1.0, left))
+        except (*DEATHS, GetTimeoutError):
+            return False
+        else:
+            return True
+    return False
+
+
+def _cause(error: Exception) -> str:
+    """Return why an actor died, in one line."""
+    if isinstance(error, OutOfMemoryError):
+        return OUT_OF_MEMORY
+    # Ray puts the cause last, after the traceback of the actor's constructor if it was that.
+    return str(error).strip().splitlines()[-1]
