@@ -21,6 +21,10 @@ from .gauge import Gauge, Reading, grown, release, slopes
 WARM_UP = 20
 """Rounds after which memory must be flat."""
 
+RAY_FILES = 3
+"""Files that ``ray.init()`` and ``ray.shutdown()`` alone leave open each time (ray 2.55.1): a log,
+a socket and ``/dev/null``, up to three, measured without fedkd."""
+
 WARM_UP_CALLS = 5
 """Runs in one process after which its memory must be flat."""
 
@@ -95,8 +99,10 @@ def many_runs(calls: int, **settings: Any) -> list[After]:
     return found
 
 
-def judge_calls(found: list[After], warm_up: int = WARM_UP_CALLS) -> list[Finding]:
-    """Return what many runs in one process say."""
+def judge_calls(
+    found: list[After], warm_up: int = WARM_UP_CALLS, files_per_call: int = 0
+) -> list[Finding]:
+    """Return what many runs in one process say; some files per call may be somebody else's."""
     digests = {one.digest for one in found}
     before, last = found[warm_up - 1], found[-1]
     growth = (last.memory / before.memory - 1) / max(1, len(found) - warm_up)
@@ -107,7 +113,8 @@ def judge_calls(found: list[After], warm_up: int = WARM_UP_CALLS) -> list[Findin
     ]
     for name in ("files", "threads", "children"):
         then, now = getattr(before, name), getattr(last, name)
-        findings.append(Finding(name, f"{now}, {then} before", now <= then))
+        allowed = files_per_call * (len(found) - warm_up) if name == "files" else 0
+        findings.append(Finding(name, f"{now}, {then} before", now <= then + allowed))
     return findings
 
 
@@ -130,7 +137,8 @@ def main(
     good = show(title, judge_run(readings), console)
     for engine in ("ray", "inline"):
         found = many_runs(calls, strategy=strategy, clients=10, rounds=2, engine=engine)
-        good &= show(f"{calls} runs in one process, engine={engine}", judge_calls(found), console)
+        findings = judge_calls(found, files_per_call=RAY_FILES if engine == "ray" else 0)
+        good &= show(f"{calls} runs in one process, engine={engine}", findings, console)
     raise typer.Exit(0 if good else 1)
 
 

@@ -2,14 +2,13 @@
 
 ``python -m fedkd.experiments.reproduce.attack_defence --out DIR`` runs the preset
 ``experiment=attack_defence`` for every pair and writes ``attack_defence.parquet`` (a row a run),
-``.md``, ``.png`` and ``.svg``.
+``.md``, ``.png`` and ``.svg``. Called again with the same DIR, it runs only what is missing there.
 
 It asks the questions of Roux, Zimmer, Pokutta, "On the Byzantine-Resilience of Distillation-Based
 Federated Learning", ICLR 2025, on a small scale; its numbers are not comparable with the paper's
 (ResNet18 on CIFAR, a server model, omniscient attackers).
 """
 
-import time
 from collections.abc import Iterator
 from enum import Enum
 from itertools import product
@@ -97,14 +96,14 @@ def honest_accuracy(result: RunResult) -> float:
     return float(np.mean(found))
 
 
-def study(seeds: int, data: Data, engine: str) -> Iterator[Row]:
-    """Run every pair for every seed; yield a row each."""
+def study(seeds: int, data: Data, engine: str, done: list[Row]) -> Iterator[Row]:
+    """Run every pair for every seed, but for those that are done; yield a row each."""
     for seed, attack, defence in product(range(seeds), ATTACKS, DEFENCES):
+        cell = {"data": data.value, "seed": seed, "attack": attack, "defence": defence}
+        if any(cell.items() <= row.items() for row in done):
+            continue
         result = run(compose(overrides(attack, defence, seed, data, engine)))
-        yield {
-            "attack": attack,
-            "defence": defence,
-            "seed": seed,
+        yield cell | {
             "accuracy": honest_accuracy(result),
             "alma_global": result.summary["alma_global"]["last"],
             "rejected": result.summary["rejected"],
@@ -152,15 +151,12 @@ def heat_map(rows: list[Row], title: str) -> Figure:
     return figure
 
 
-def write(rows: list[Row], out: Path, title: str) -> None:
-    """Write the table and the figure."""
-    out.mkdir(parents=True, exist_ok=True)
-    stem = out / "attack_defence"
-    pq.write_table(pa.Table.from_pylist(rows), stem.with_suffix(".parquet"))
-    stem.with_suffix(".md").write_text(f"{title}\n\n{markdown(rows)}")
+def draw(rows: list[Row], out: Path, title: str) -> None:
+    """Write the table as text and as a figure."""
+    (out / "attack_defence.md").write_text(f"{title}\n\n{markdown(rows)}")
     figure = heat_map(rows, title)
-    for suffix in (".png", ".svg"):
-        figure.savefig(stem.with_suffix(suffix), dpi=150)
+    for suffix in ("png", "svg"):
+        figure.savefig(out / f"attack_defence.{suffix}", dpi=150)
 
 
 def command(
@@ -171,22 +167,25 @@ def command(
     engine: str = "ray",
 ) -> None:
     """Run every attack against every defence; write a table and a heat map."""
-    console, began, rows = Console(highlight=False), time.perf_counter(), []
-    total = seeds * len(ATTACKS) * len(DEFENCES)
+    console, total = Console(highlight=False), seeds * len(ATTACKS) * len(DEFENCES)
+    path = out / "attack_defence.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = pq.read_table(path).to_pylist() if path.exists() else []
     try:
-        settings = compose([f"engine={engine}"]).engine
-        with shared_ray(settings):
-            for row in study(seeds, data, engine):
+        with shared_ray(compose([f"engine={engine}"]).engine):
+            for row in study(seeds, data, engine, list(rows)):
                 rows.append(row)
+                pq.write_table(pa.Table.from_pylist(rows), path)
                 name = f"{row['attack']} x {row['defence']}"
                 console.print(f"{len(rows):3}/{total}  {name:28} {row['accuracy']:.1%}")
     except FedkdError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from error
+    rows = [row for row in rows if row["data"] == data.value and row["seed"] < seeds]
     runs = "1 seed" if seeds == 1 else f"mean of {seeds} seeds"
     title = f"Accuracy of honest clients in %, {data.value}, {FRACTION:.0%} hostile, {runs}"
-    write(rows, out, title)
-    console.print(f"\n{markdown(rows)}\nwritten to {out}, {time.perf_counter() - began:.0f} s")
+    draw(rows, out, title)
+    console.print(f"\n{markdown(rows)}\nwritten to {out}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ DEATHS = (RayActorError, OutOfMemoryError)
 PATIENCE_SECONDS = 30.0
 """How long an unreachable actor may stay so before it counts as dead."""
 
-SHARE = 0.02
+SHARE = 0.01
 """Part of the time that snapshots may take. Where rounds are long, every round has one; where they
 are so short that it would be felt, a replacement has some more rounds to catch up on."""
 

@@ -5,9 +5,8 @@ the client (inline and ray engines); `ContextState` carries it in Flower's ``Con
 is how Flower's own backend and a real deployment do it.
 """
 
-import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -51,15 +50,16 @@ class LiveState(ClientState):
 
     def __init__(self) -> None:
         self.memories: dict[int, Memory] = {}
-        self._before: Memory | None = None
+        self._before: tuple[dict[str, Tensor], dict[str, Tensor]] | None = None
 
     def load(self, context: Context, build: Build) -> Memory:
         """Return the memory, made on first use."""
         node = context.node_id
         if node not in self.memories:
             self.memories[node] = Memory(build())
-        self._before = copy.deepcopy(self.memories[node])
-        return self.memories[node]
+        memory = self.memories[node]
+        self._before = _clones(memory.model.state_dict()), _clones(memory.tensors)
+        return memory
 
     def commit(self, context: Context, memory: Memory) -> None:
         """Keep the memory as it is."""
@@ -69,8 +69,14 @@ class LiveState(ClientState):
     def rollback(self, context: Context) -> None:
         """Put back the copy taken when the memory was loaded, if the message came that far."""
         if self._before is not None:
-            self.memories[context.node_id] = self._before
+            model, tensors = self._before
+            self.memories[context.node_id].model.load_state_dict(model)
+            self.memories[context.node_id].tensors = tensors
             self._before = None
+
+
+def _clones(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in tensors.items()}
 
 
 class ContextState(ClientState):
