@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from ..errors import ConfigError
 from ..rng import scoped
@@ -76,6 +77,8 @@ package.module:Class; did you mean 'mlp'? (allowed: fedmd_cnn2, fedmd_cnn3, lene
     if not isinstance(model, nn.Module):
         problem = f"must return a torch.nn.Module, not {type(model).__name__}"
         raise ConfigError("model", name, problem)
+    if any(is_lazy(parameter) for parameter in model.parameters()):
+        _materialise(model, name, shape)
     return model
 
 
@@ -166,6 +169,17 @@ def factory(spec: Any) -> Callable[..., Any]:
         problem = f"must be a name, FILE.py:Class or a callable, not {type(spec).__name__}"
         raise ConfigError("model", spec, problem, ZOO)
     return spec
+
+
+def _materialise(model: nn.Module, name: str, shape: Shape) -> None:
+    """Let lazy layers find their sizes: a client's model is copied before it sees any data."""
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(2, *shape))
+    except Exception as error:
+        problem = f"fails on 2 samples of shape {tuple(shape)}: {_line(error)}"
+        raise ConfigError("model", name, problem) from error
+    model.train()
 
 
 def _arguments(factory: Callable[..., Any], shape: Shape, classes: int) -> dict[str, Any]:
