@@ -216,7 +216,7 @@ def test_ctrl_c_leaves_a_readable_run_and_no_process(engine, tmp_path):
             time.sleep(0.2)
         children = psutil.Process(process.pid).children(recursive=True)
         os.kill(process.pid, signal.SIGINT)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode == 1, stderr
@@ -224,6 +224,6 @@ def test_ctrl_c_leaves_a_readable_run_and_no_process(engine, tmp_path):
     assert "Traceback" not in stderr
     assert pq.read_table(run_dir / "rounds.parquet").num_rows >= 1
     assert pq.read_table(run_dir / "clients.parquet").num_rows >= 1
-    _, alive = psutil.wait_procs(children, timeout=30)
+    _, alive = psutil.wait_procs(children, timeout=90)
     assert not alive
     assert fedkd("report", run_dir).exit_code == 0
