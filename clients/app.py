@@ -28,13 +28,14 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
 from ..distillation.base import TeacherBatch
+from ..engine.base import round_of
 from ..engine.state import OWN_KEYS, ClientState, ContextState, load_record, state_record
 from ..knowledge import Knowledge, to_record, to_tensor
 from ..rng import scoped
 from .exchange import KINDS
 from .faults import crashing
 from .parts import Parts
-from .phase import Phase, Tools, round_of
+from .phase import Phase, Tools
 from .workbench import workbench
 
 CONTEXT = "context."

@@ -3,8 +3,8 @@
 from flwr.app import Context, Message
 from flwr.clientapp.typing import ClientAppCallable
 
+from ..engine.base import round_of
 from ..faults import RECORD
-from .phase import round_of
 
 
 def crashing(message: Message, context: Context, call_next: ClientAppCallable) -> Message:

@@ -2,14 +2,17 @@
 
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from torch import Tensor
 
+from ..engine.base import round_of
 from ..engine.state import ClientState, Memory
 from ..knowledge import to_tensor
+from .base import Client
 from .parts import Parts
 from .workbench import Workbench, workbench
 
@@ -31,8 +34,6 @@ class Phase:
     ----------
     index, round : int
         The client and the round.
-    client : Client
-        What its training loop works on.
     options : dict
         The message's configuration.
     """
@@ -53,13 +54,18 @@ class Phase:
         )
         configs = self.message.content.config_records
         self.options: dict[str, Any] = dict(configs.get("config", ConfigRecord()))
-        self.client = self.bench.client(
+        self.broadcast: str | None = None  # digest of a model that all clients received
+
+    @cached_property
+    def client(self) -> Client:
+        """What the training loop works on."""
+        client = self.bench.client(
             self.index, self.round, self.name, self.memory.model, self.options
         )
-        self.client.tensors = self.memory.tensors
+        client.tensors = self.memory.tensors
         if self.options.get("flip-labels"):  # a hostile client's: see attacks/label_flip.py
-            self.client.y = self.bench.federation.classes - 1 - self.client.y
-        self.broadcast: str | None = None  # digest of a model that all clients received
+            client.y = self.bench.federation.classes - 1 - client.y
+        return client
 
     def transfer(self) -> tuple[Tensor, Tensor]:
         """Return the round's transfer samples and their ids."""
@@ -92,9 +98,3 @@ class Phase:
         )
         self.tools.state.commit(self.context, self.memory)
         return Message(RecordDict(records), reply_to=self.message)
-
-
-def round_of(message: Message) -> int:
-    """Return the round a message belongs to (Flower's strategies put it into their config)."""
-    config = message.content.config_records.get("config", ConfigRecord())
-    return int(message.metadata.group_id or config.get("server-round", 0))  # type: ignore[arg-type]

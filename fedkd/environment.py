@@ -9,7 +9,9 @@ import sys
 
 
 def set_defaults() -> None:
-    """Switch telemetry off, and Ray's token authentication on; what is set already stays.
+    """Switch telemetry off, Ray's token authentication and repeatable cuBLAS sums on.
+
+    What is set already stays.
 
     Ray's own processes listen on every network interface. With a token, known only to this process
     and its children, they refuse whoever does not have it. Ray decides this when it is imported: if
@@ -17,6 +19,7 @@ def set_defaults() -> None:
     """
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns about it
     if "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
         os.environ["RAY_AUTH_MODE"] = "token"

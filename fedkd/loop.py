@@ -14,9 +14,10 @@ from torch import Tensor
 from .callbacks import Callback, RoundRecord
 from .checkpoint import Checkpoint, Keeper
 from .config import RunConfig
-from .engine import BlockPool, Fleet, Reply
+from .engine import BlockPool, Fleet
 from .faults import Faults
 from .knowledge import to_tensor
+from .measuring import Measurements, phase_seconds
 from .protocol import Outcome, RoundPlan, Strategy
 from .rng import SERVER, stream
 
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from .data import Federation
 
 log = logging.getLogger("fedkd")
-
-ACCURACIES = ("local", "global", "validation")
-"""Per-client accuracies; each has its mean and standard deviation over clients in the tables."""
 
 
 class Loop:
@@ -65,8 +63,7 @@ class Loop:
         self.fleet: Fleet | None = None
         self.faults = Faults(config.faults, config.seed)
         self.number = 0  # the round under way
-        self.current: dict[int, dict[str, float]] = {}  # each client's last measured accuracies
-        self.stale = set(range(config.clients))  # clients changed since they were measured
+        self.measured = Measurements(config.clients)
         self.final_states: list[dict[str, Tensor]] = []
         self.started: float | None = None
 
@@ -76,11 +73,16 @@ class Loop:
         self.fleet.hello()
         done = self._begin(self.fleet)
         self.started = time.perf_counter()
+        clients = self.resumed.clients if self.resumed else {}
         for number in range(done + 1, self.config.rounds + 1):
             self._round(number, self.fleet, blocks)
-            if self.keeper is not None and self.keeper.due(number):
-                self.keeper.keep(self._checkpoint(number, self.fleet))
-        self.final_states = self._final_states(self.fleet)
+            keeper = self.keeper if self.keeper and self.keeper.due(number) else None
+            if keeper or number == self.config.rounds:
+                clients = self._snapshots(number, self.fleet)
+            if keeper:
+                server, measured = self.strategy.save(), self.measured.save()
+                keeper.keep(Checkpoint(number, clients, server, measured))
+        self.final_states = [_model(clients[client]) for client in sorted(clients)]
 
     def _begin(self, fleet: Fleet) -> int:
         """Start the strategy, or put everything back as a checkpoint has it; return its round."""
@@ -91,18 +93,8 @@ class Loop:
         for reply in fleet.call("query.restore", checkpoint.clients, checkpoint.round):
             _ = reply.ok
         self.strategy.resume(fleet, checkpoint.server)
-        measured = checkpoint.measured
-        self.current = {int(client): numbers for client, numbers in measured["current"].items()}
-        self.stale = set(measured["stale"])
+        self.measured.load(checkpoint.measured)
         return checkpoint.round
-
-    def _checkpoint(self, number: int, fleet: Fleet) -> Checkpoint:
-        """Collect what every client and the strategy remember after a round."""
-        measured = {"current": self.current, "stale": sorted(self.stale)}
-        clients = {reply.client: reply.ok for reply in self._snapshots(number, fleet)}
-        for content in clients.values():
-            del content["metrics"]  # the time it took
-        return Checkpoint(number, clients, self.strategy.save(), measured)
 
     def cancel(self) -> None:
         """Make a loop that runs in another thread end at its next message."""
@@ -119,14 +111,16 @@ class Loop:
         self.number = number
         fleet.begin(self.faults.of_round(plan.cohort, number))
         outcome = self.strategy.round(plan)
-        self.stale |= outcome.changed
-        seconds = _phases(outcome)
+        self.measured.stale |= outcome.changed
+        seconds = phase_seconds(outcome)
         if plan.evaluate is not None:
-            seconds["evaluate"] += self._measure(plan, outcome)
+            whole = number == self.config.rounds and self.config.evaluate.samples is not None
+            model = self.strategy.broadcast()
+            seconds["evaluate"] += self.measured.update(plan, outcome, model, whole)
         scalars: dict[str, Any] = {
             "round": number,
             "participants": len(plan.cohort),
-            **self._accuracies(plan.evaluate is not None),
+            **self.measured.columns(plan.evaluate is not None),
             "rejected": len(outcome.rejected),
             "skipped": int(outcome.skipped),
             "bytes_up": fleet.bytes_up - up,
@@ -161,43 +155,6 @@ class Loop:
             min_clients=config.min_clients,
         )
 
-    def _measure(self, plan: RoundPlan, outcome: Outcome) -> float:
-        """Bring every client's accuracy up to date; return the seconds that took.
-
-        Clients that the round itself measured are done. The others are measured now, if their
-        model changed since, or if their number is from a subset of the test split.
-        """
-        began = time.perf_counter()
-        fresh = {k: numbers for k, numbers in outcome.metrics.items() if "local" in numbers}
-        model = self.strategy.broadcast()
-        whole = plan.evaluate == 0 and self.config.evaluate.samples is not None
-        due = set(range(self.config.clients)) if model or whole else self.stale
-        content: dict[str, Any] = {"config": plan.options(**plan.evaluation())}
-        if model is not None:
-            content["arrays"] = model
-        contents = dict.fromkeys(sorted(due - set(fresh)), RecordDict(content))
-        for reply in plan.fleet.call("query.evaluate", contents, plan.number):
-            numbers = dict(reply.ok.metric_records["metrics"])
-            fresh[reply.client] = numbers  # type: ignore[assignment]
-            outcome.metrics.setdefault(reply.client, {}).update(fresh[reply.client])
-        self.current |= fresh
-        self.stale.clear()
-        return time.perf_counter() - began
-
-    def _accuracies(self, evaluated: bool) -> dict[str, float | None]:
-        """Return mean and standard deviation over clients of each accuracy."""
-        columns: dict[str, float | None] = {}
-        for name in ACCURACIES:
-            values = [
-                self.current[k][name] for k in sorted(self.current) if name in self.current[k]
-            ]
-            if name == "validation" and not values:
-                continue
-            known = evaluated and bool(values)
-            columns[f"alma_{name}"] = float(np.mean(values)) if known else None
-            columns[f"alma_{name}_std"] = float(np.std(values)) if known else None
-        return columns
-
     def _report(self, number: int, scalars: dict[str, Any], outcome: Outcome) -> None:
         rows = [
             (client, name, float(value))
@@ -220,17 +177,19 @@ class Loop:
         for callback in self.callbacks:
             callback.on_round(record)
 
-    def _snapshots(self, number: int, fleet: Fleet) -> list[Reply]:
-        """Ask every client for all that it remembers."""
+    def _snapshots(self, number: int, fleet: Fleet) -> dict[int, RecordDict]:
+        """Return all that every client remembers."""
         empty = RecordDict({"config": ConfigRecord()})
-        return fleet.call("query.snapshot", dict.fromkeys(range(fleet.clients), empty), number)
+        asked = dict.fromkeys(range(fleet.clients), empty)
+        replies = {r.client: r.ok for r in fleet.call("query.snapshot", asked, number)}
+        for content in replies.values():
+            del content["metrics"]  # the time it took
+        return replies
 
-    def _final_states(self, fleet: Fleet) -> list[dict[str, Tensor]]:
-        """Fetch every client's final model."""
-        return [
-            {name: to_tensor(array) for name, array in reply.ok.array_records["arrays"].items()}
-            for reply in self._snapshots(self.config.rounds, fleet)
-        ]
+
+def _model(snapshot: RecordDict) -> dict[str, Tensor]:
+    """Return the client's model in what it remembers."""
+    return {name: to_tensor(array) for name, array in snapshot.array_records["arrays"].items()}
 
 
 def _draw(total: int, some: int, seed: int) -> Tensor:
@@ -239,20 +198,3 @@ def _draw(total: int, some: int, seed: int) -> Tensor:
         return torch.arange(total)
     chosen = np.random.default_rng(seed).choice(total, size=some, replace=False)
     return torch.from_numpy(np.sort(chosen).astype(np.int64))
-
-
-def _phases(outcome: Outcome) -> dict[str, float]:
-    """Return seconds per phase; what clients measured inside a phase moves to ``evaluate``.
-
-    Clients measure their models in the call that trained them. That call's wall-clock time is
-    shared out as the clients' own clocks say.
-    """
-    seconds = dict.fromkeys(("fit", "fuse", "distil", "evaluate"), 0.0) | outcome.seconds
-    phase = "distil" if seconds["distil"] else "fit"
-    asked = [numbers for numbers in outcome.metrics.values() if "seconds_phase" in numbers]
-    spent = sum(numbers["seconds_phase"] for numbers in asked)
-    measuring = sum(numbers.get("seconds_evaluate", 0.0) for numbers in asked)
-    moved = seconds[phase] * measuring / spent if spent else 0.0
-    seconds[phase] -= moved
-    seconds["evaluate"] += moved
-    return seconds

@@ -50,7 +50,11 @@ def torch_generator(seed: int) -> torch.Generator:
 
 @contextmanager
 def scoped(seed: int) -> Iterator[None]:
-    """Seed the global generators of random, numpy and torch, and restore them afterwards."""
+    """Seed the global generators of random, numpy and torch, and restore them afterwards.
+
+    Inside, torch uses its deterministic algorithms, and warns where it has none (on a GPU only).
+    """
+    mode = torch.get_deterministic_debug_mode()
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     random.seed(seed)
@@ -59,9 +63,11 @@ def scoped(seed: int) -> Iterator[None]:
     torch.default_generator.manual_seed(seed)
     if cuda:
         torch.cuda.manual_seed_all(seed)
+    torch.set_deterministic_debug_mode("warn")
     try:
         yield
     finally:
+        torch.set_deterministic_debug_mode(mode)
         random.setstate(before[0])
         np.random.set_state(before[1])
         torch.set_rng_state(before[2])

@@ -29,7 +29,7 @@ from .result import RunResult
 from .resuming import find_checkpoint, same_split
 from .rng import scoped
 from .rundir import log_file, run_directory
-from .summary import Totals, summarise
+from .summary import complete, derive
 
 log = logging.getLogger("fedkd")
 
@@ -156,29 +156,28 @@ def run(
         checkpoint = find_checkpoint(config) if config.resume else None
         with same_split(run_dir, config):
             prepared = prepare_run(config, run_dir, objects or Objects())
-        tables, totals = Tables(run_dir), Totals()
+        tables = Tables(run_dir)
         if checkpoint is not None and checkpoint.folder is not None:
             tables.read_from(checkpoint.folder)
-            totals.rows = tables.rounds.to_pylist()
-        watchers: list[Callback] = [tables, totals, *callbacks]
+        watchers: list[Callback] = [tables, *callbacks]
         if config.record.knowledge:
             watchers.append(KnowledgeRecorder(run_dir))
         every = config.checkpoint.every if where else None  # a temporary run cannot be resumed
         keeper = Keeper(run_dir, every, config.rounds, tables) if every else None
         loop = Loop(prepared.config, prepared.strategy, prepared.federation, watchers)
         loop.keeper, loop.resumed = keeper, checkpoint
-        summary = _watched(prepared, loop, totals, began)
+        summary = _watched(prepared, loop, tables, began)
         _write_report(run_dir)
         rounds, clients = tables.rounds, tables.clients
         return RunResult(run_dir, summary, rounds, clients, _builder(prepared), keep)
 
 
-def _watched(prepared: Prepared, loop: Loop, totals: Totals, began: float) -> dict[str, Any]:
+def _watched(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> dict[str, Any]:
     """Execute; whatever happens, every watcher hears of the end."""
     summary: dict[str, Any] | None = None
     error: BaseException | None = None
     try:
-        summary = _execute(prepared, loop, totals, began)
+        summary = _execute(prepared, loop, tables, began)
     except BaseException as caught:
         error = caught
         log.exception("the run failed")
@@ -193,7 +192,7 @@ def _watched(prepared: Prepared, loop: Loop, totals: Totals, began: float) -> di
     return summary
 
 
-def _execute(prepared: Prepared, loop: Loop, totals: Totals, began: float) -> dict[str, Any]:
+def _execute(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> dict[str, Any]:
     """Run the engine, keep the models and return the summary."""
     config, federation = prepared.config, prepared.federation
     sizes = [int(size) for size in federation.sizes]
@@ -213,11 +212,13 @@ def _execute(prepared: Prepared, loop: Loop, totals: Totals, began: float) -> di
     except KeyboardInterrupt:
         loop.cancel()
         raise
-    totals.restarts = engine.restarts
     states, server = loop.final_states, prepared.strategy.arrays()
     save_models(prepared.run_dir / "models", states, server)
     startup = (loop.started or began) - began
-    summary = summarise(config, totals, digest(states, server), began, startup)
+    derived = derive(config.to_dict(), tables.rounds, engine.restarts)
+    seconds = time.perf_counter() - began
+    hashed = digest(states, server)
+    summary = complete(derived, seconds=seconds, startup=startup, digest=hashed)
     (prepared.run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     return summary
 

@@ -1,70 +1,76 @@
-"""``summary.json``: what scripts read of a run."""
+"""``summary.json``: what scripts read of a run. Needs neither torch nor Ray: the report uses it."""
 
 import platform
-import time
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-
-from .callbacks import Callback, RoundRecord
-from .config import RunConfig
+import pyarrow as pa
 
 PHASES = ("fit", "fuse", "distil", "evaluate")
 PACKAGES = ("fedkd", "flwr", "ray", "torch", "numpy")
 
 
-class Totals(Callback):
-    """Adds up what the summary needs."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-        self.restarts = 0
-
-    def on_round(self, record: RoundRecord) -> None:
-        """Keep the round's row."""
-        self.rows.append(record.scalars)
-
-    def accuracy(self, name: str) -> dict[str, float | None]:
-        """Return last, best over rounds, and the last round's standard deviation over clients."""
-        means = [row[f"alma_{name}"] for row in self.rows if row[f"alma_{name}"] is not None]
-        last = self.rows[-1]
-        best = float(np.max(means)) if means else None
-        return {"last": last[f"alma_{name}"], "best": best, "std": last[f"alma_{name}_std"]}
-
-    def total(self, column: str) -> Any:
-        """Return the sum of a column."""
-        return sum(row[column] for row in self.rows)
+def floats(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column as float64, NaN where null."""
+    return np.asarray(column.cast(pa.float64()).to_numpy(), np.float64)
 
 
-def summarise(
-    config: RunConfig, totals: Totals, digest: str, began: float, startup: float
-) -> dict[str, Any]:
-    """Return the summary of a finished run (design: contracts).
+def derive(config: dict[str, Any], rounds: pa.Table, restarts: int = 0) -> dict[str, Any]:
+    """Return what a configuration and the rounds so far say (design: contracts).
+
+    It is all of a summary that a run which was interrupted has; `complete` adds the rest.
 
     Parameters
     ----------
-    began : float
-        ``time.perf_counter()`` at the start of the run.
-    startup : float
-        Seconds until the first round.
+    config : dict
+        The run's configuration, as in ``config.yaml``.
+    rounds : pyarrow.Table
+        A row a round.
+    restarts : int
+        Actors that died and were replaced.
     """
-    seconds = {phase: totals.total(f"seconds_{phase}") for phase in PHASES}
+    columns = {name: floats(rounds[name]) for name in rounds.column_names}
+
+    def total(name: str) -> float:
+        return float(np.nansum(columns.get(name, np.zeros(1))))
+
+    def alma(name: str) -> dict[str, float | None]:
+        values = columns.get(name, np.zeros(0))
+        kept = np.flatnonzero(np.isfinite(values))
+        if not kept.size:
+            return {"last": None, "best": None, "std": None}
+        std = float(columns.get(f"{name}_std", values * np.nan)[kept[-1]])
+        return {"last": float(values[kept[-1]]), "best": float(values[kept].max()), "std": std}
+
     return {
         "schema": 1,
-        "strategy": config.strategy["name"],
-        "data": config.data.name,
-        "clients": config.clients,
-        "rounds": config.rounds,
-        "seed": config.seed,
-        "engine": config.engine.name,
-        "alma_local": totals.accuracy("local"),
-        "alma_global": totals.accuracy("global"),
-        "rejected": totals.total("rejected"),
-        "restarts": totals.restarts,
-        "bytes_up": totals.total("bytes_up"),
-        "bytes_down": totals.total("bytes_down"),
-        "seconds": {"total": time.perf_counter() - began, **seconds, "startup": startup},
-        "digest": digest,
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        "strategy": config["strategy"]["name"],
+        "data": config["data"]["name"],
+        **{key: config[key] for key in ("clients", "rounds", "seed")},
+        "engine": config["engine"]["name"],
+        **{key: alma(key) for key in ("alma_local", "alma_global")},
+        "rejected": int(total("rejected")),
+        "restarts": restarts,
+        **{key: int(total(key)) for key in ("bytes_up", "bytes_down")},
+        "seconds": {"total": total("seconds")} | {key: total(f"seconds_{key}") for key in PHASES},
     }
+
+
+def complete(
+    derived: dict[str, Any], *, seconds: float, startup: float, digest: str
+) -> dict[str, Any]:
+    """Return the summary of a finished run.
+
+    Parameters
+    ----------
+    derived : dict
+        What `derive` returned.
+    seconds, startup : float
+        Wall-clock seconds of the whole run, and until its first round.
+    digest : str
+        The run's digest.
+    """
+    timed = derived["seconds"] | {"total": seconds, "startup": startup}
+    versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    return derived | {"seconds": timed, "digest": digest, "versions": versions}

@@ -1,5 +1,6 @@
 """Running a method's pure functions: in blocks, on the pool, and checked."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -36,7 +37,7 @@ def fuse_in_blocks(
     try:
         if type(strategy).fuse is FusionStrategy.fuse:
             weights = _checked_weights(strategy, knowledge)
-            fused = blocks.map(_Mix(weights), [part.values for part in parts])
+            fused = blocks.map(partial(fusion.mix, weights), [part.values for part in parts])
         elif strategy.per_sample:
             fused = blocks.map(strategy.fuse, parts)
         else:
@@ -49,18 +50,6 @@ def fuse_in_blocks(
     checked = [_teacher(strategy, *pair) for pair in zip(parts, fused, strict=True)]
     joined = torch.cat(checked, dim=-2).contiguous()
     return Teacher(knowledge.kind, joined, knowledge.clients), weights
-
-
-class _Mix:
-    """Mixes blocks with fixed weights."""
-
-    def __init__(self, weights: Tensor) -> None:
-        self.weights = weights
-
-    def __call__(self, values: Tensor) -> Tensor:
-        # Cloned into fresh memory: what arrives from the object store may be aligned differently,
-        # and the matrix product may then round differently.
-        return fusion.mix(self.weights.clone(), values.clone())
 
 
 def _parts(samples: int) -> list[slice]:

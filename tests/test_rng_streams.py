@@ -186,6 +186,23 @@ def test_a_model_with_dropout_is_reproducible_too() -> None:
     assert again.summary["digest"] == result.summary["digest"]
 
 
+class Strict(torch.nn.Linear):
+    """Refuses to compute where torch is not asked for deterministic algorithms."""
+
+    def __init__(self) -> None:
+        super().__init__(64, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert torch.are_deterministic_algorithms_enabled()
+        return super().forward(x.flatten(start_dim=1))
+
+
+def test_clients_compute_with_deterministic_algorithms_and_the_process_keeps_its_choice() -> None:
+    assert not torch.are_deterministic_algorithms_enabled()
+    fedkd.simulate("knfu", model=Strict, **SETTINGS)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_clients_draw_from_streams_of_their_own() -> None:
     """Client k's path does not depend on who else is there: Local with 3 or with 5 clients."""
     data = {"data.alpha": None, "data.samples_per_client": 12}

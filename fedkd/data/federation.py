@@ -112,7 +112,7 @@ class Federation:
 
     def histogram(self, client: int) -> NDArray[np.float64]:
         """Return the client's class counts over its whole partition, shape [classes]."""
-        return self.histograms[client]
+        return self._split["histogram"][client].astype(np.float64)
 
     @property
     def histograms(self) -> NDArray[np.float64]:

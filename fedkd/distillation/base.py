@@ -67,6 +67,24 @@ class TeacherBatch:
         logarithm = (self._logits() / temperature).log_softmax(dim=-1)
         return logarithm if self.kind == "logits" else logarithm.clamp_min(_LOG_FLOOR)
 
+    def paired(
+        self, student_logits: torch.Tensor, temperature: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return student and teacher in the same form, for losses that compare numbers.
+
+        With a teacher of logits, the raw logits. Soft labels fix logits only up to a constant:
+        with such a teacher, the probabilities at `temperature`.
+
+        Returns
+        -------
+        tuple of Tensor
+            Student and teacher, both ``[B, C]``.
+        """
+        if self.kind == "logits":
+            return student_logits, self.values
+        student = (student_logits / temperature).softmax(dim=-1)
+        return student, self.probabilities(temperature)
+
     def _logits(self) -> torch.Tensor:
         return self.values if self.kind == "logits" else self.values.log()
 

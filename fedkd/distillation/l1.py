@@ -38,7 +38,4 @@ class L1(Objective):
         self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Any = None
     ) -> torch.Tensor:
         """Return the scalar loss of one batch."""
-        if teacher.kind == "logits":
-            return F.l1_loss(student_logits, teacher.values)
-        student = (student_logits / self.temperature).softmax(dim=-1)
-        return F.l1_loss(student, teacher.probabilities(self.temperature))
+        return F.l1_loss(*teacher.paired(student_logits, self.temperature))

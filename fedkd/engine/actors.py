@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any, TypeVar
 
 import ray
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import Message, RecordDict
 
 from ..flower import identity, stamp
-from .base import FIRST_NODE_ID, AppFactory, BlockPool, Engine, LocalGrid, Main
+from .base import FIRST_NODE_ID, AppFactory, BlockPool, Engine, LocalGrid, Main, round_of
 from .cluster import actor_count, actor_resources, shared_ray
 from .host import Host, single_thread
 from .placement import place
@@ -82,7 +82,7 @@ class RayGrid(LocalGrid):
             for home in pool.homes
             for rank, client in enumerate(home.clients)
         }
-        self.round = ""
+        self.round = 0
         self.arrived: dict[str, Message] = {}
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
@@ -100,7 +100,7 @@ class RayGrid(LocalGrid):
                     home.send(chunks[turn])
         return ids
 
-    def _enter(self, round_: str) -> None:
+    def _enter(self, round_: int) -> None:
         """Keep what the clients are before a new round changes it."""
         if round_ != self.round:
             self.round = round_
@@ -128,12 +128,6 @@ class RayGrid(LocalGrid):
             self.pool.recover(home, home.actor, error)
         else:
             self.arrived |= {reply.metadata.reply_to_message_id: reply for reply in replies}
-
-
-def round_of(message: Message) -> str:
-    """Return the round a message belongs to (Flower's strategies put it into their config)."""
-    config = message.content.config_records.get("config", ConfigRecord())
-    return message.metadata.group_id or str(config.get("server-round", ""))
 
 
 class ActorBlocks(BlockPool):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from flwr.app import Message, RecordDict
+from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
@@ -114,3 +114,9 @@ class LocalGrid(Grid):
                 waiting.discard(reply.metadata.reply_to_message_id)
                 replies.append(reply)
         return replies
+
+
+def round_of(message: Message) -> int:
+    """Return the round a message belongs to (Flower's strategies put it into their config)."""
+    config = message.content.config_records.get("config", ConfigRecord())
+    return int(message.metadata.group_id or config.get("server-round", 0))  # type: ignore[arg-type]

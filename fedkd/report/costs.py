@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from .reader import PHASES, Run
+from ..summary import PHASES
+from .reader import Run
 from .statistics import Group, Runs, as_groups
 from .style import GROUPS, WIDTH, canvas, legend_below, short, styled
 

@@ -16,9 +16,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from ..errors import ConfigError
-from .derive import PHASES, derive, floats
-
-__all__ = ["PHASES", "REQUIRED", "Run", "find_runs", "load_runs"]
+from ..summary import derive, floats
 
 REQUIRED = ("config.yaml", "rounds.parquet")
 

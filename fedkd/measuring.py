@@ -1,0 +1,104 @@
+"""Accuracies and seconds of a round."""
+
+import time
+from typing import Any
+
+import numpy as np
+from flwr.app import ArrayRecord, RecordDict
+
+from .protocol import Outcome, RoundPlan
+
+ACCURACIES = ("local", "global", "validation")
+"""Per-client accuracies; each has its mean and standard deviation over clients in the tables."""
+
+
+class Measurements:
+    """Every client's last measured accuracies; only models that changed are measured again.
+
+    Parameters
+    ----------
+    clients : int
+        Number of clients.
+
+    Attributes
+    ----------
+    stale : set of int
+        Clients whose model changed since it was measured.
+    """
+
+    def __init__(self, clients: int) -> None:
+        self.clients = clients
+        self.current: dict[int, dict[str, float]] = {}
+        self.stale = set(range(clients))
+
+    def save(self) -> dict[str, Any]:
+        """Return what `load` takes, JSON-ready."""
+        return {"current": self.current, "stale": sorted(self.stale)}
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """Go on from what `save` returned."""
+        self.current = {int(client): numbers for client, numbers in saved["current"].items()}
+        self.stale = set(saved["stale"])
+
+    def update(
+        self, plan: RoundPlan, outcome: Outcome, model: ArrayRecord | None, whole: bool
+    ) -> float:
+        """Bring every client's accuracy up to date; return the seconds that took.
+
+        Clients that the round itself measured are done. The others are measured now, if their
+        model changed since, or if their number is from a subset of the test split.
+
+        Parameters
+        ----------
+        plan, outcome
+            The round; the new numbers are added to ``outcome.metrics``.
+        model : ArrayRecord or None
+            The server's model, where it is every client's.
+        whole : bool
+            Whether this is the first time that the whole test split is used.
+        """
+        began = time.perf_counter()
+        fresh = {k: numbers for k, numbers in outcome.metrics.items() if "local" in numbers}
+        due = set(range(self.clients)) if model or whole else self.stale
+        content: dict[str, Any] = {"config": plan.options(**plan.evaluation())}
+        if model is not None:
+            content["arrays"] = model
+        contents = dict.fromkeys(sorted(due - set(fresh)), RecordDict(content))
+        for reply in plan.fleet.call("query.evaluate", contents, plan.number):
+            numbers = dict(reply.ok.metric_records["metrics"])
+            fresh[reply.client] = numbers  # type: ignore[assignment]
+            outcome.metrics.setdefault(reply.client, {}).update(fresh[reply.client])
+        self.current |= fresh
+        self.stale.clear()
+        return time.perf_counter() - began
+
+    def columns(self, evaluated: bool) -> dict[str, float | None]:
+        """Return mean and standard deviation over clients of each accuracy, for the tables."""
+        columns: dict[str, float | None] = {}
+        for name in ACCURACIES:
+            values = [
+                self.current[k][name] for k in sorted(self.current) if name in self.current[k]
+            ]
+            if name == "validation" and not values:
+                continue
+            known = evaluated and bool(values)
+            columns[f"alma_{name}"] = float(np.mean(values)) if known else None
+            columns[f"alma_{name}_std"] = float(np.std(values)) if known else None
+        return columns
+
+
+def phase_seconds(outcome: Outcome) -> dict[str, float]:
+    """Return seconds per phase; what clients measured inside a phase moves to ``evaluate``.
+
+    Clients measure their models in the call that trained them. That call's wall-clock time is
+    shared out as the clients' own clocks say.
+    """
+    seconds = dict.fromkeys(("fit", "fuse", "distil", "evaluate"), 0.0) | outcome.seconds
+    phase = "distil" if seconds["distil"] else "fit"
+    asked = [numbers for numbers in outcome.metrics.values() if "seconds_phase" in numbers]
+    spent = sum(numbers["seconds_phase"] for numbers in asked)
+    measuring = sum(numbers.get("seconds_evaluate", 0.0) for numbers in asked)
+    moved = seconds[phase] * measuring / spent if spent else 0.0
+    seconds[phase] -= moved
+    seconds["evaluate"] += moved
+    return seconds
