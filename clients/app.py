@@ -2,7 +2,7 @@
 
 =====================  ============================================================================
 ``query.hello``        answers with the partition id
-``train.fit``          fit, then label the round's transfer samples: replies with knowledge
+``train.fit``          fit, then reply with what the exchange uploads
 ``train.distil``       learn from a teacher
 ``train`` (default)    for Flower's own strategies: load the arrays, fit, reply with the arrays
 ``query.evaluate``     accuracy of the client's model, or of the arrays in the message
@@ -15,7 +15,6 @@ run config: `deployed` is ready to be named in a Flower project, with
 ``fedkd-spec = '''...'''`` (the content of ``RUN_DIR/spec.json``).
 """
 
-import copy
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -27,12 +26,10 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
-from ..distillation.base import TeacherBatch
 from ..engine.base import round_of
 from ..engine.state import OWN_KEYS, ClientState, ContextState, load_record, state_record
-from ..knowledge import Knowledge, to_record, to_tensor
+from ..knowledge import to_record
 from ..rng import scoped
-from .exchange import KINDS
 from .faults import crashing
 from .parts import Parts
 from .phase import Phase, Tools
@@ -52,35 +49,29 @@ def hello(message: Message, context: Context) -> Message:
 
 
 def fit(phase: Phase) -> Message:
-    """Fit; label the transfer samples, or evaluate, if asked to."""
-    loop = phase.tools.parts.loop
+    """Fit; upload knowledge, or evaluate, if asked to."""
+    exchange, lesson = phase.tools.parts.exchange, phase.lesson()
+    if lesson is not None:
+        exchange.receive(phase, lesson)
     # a hostile client may skip it: see attacks/free_rider.py
-    metrics = {} if phase.options.get("skip-fit") else loop.fit([phase.client])[0]
+    metrics = {} if phase.options.get("skip-fit") else exchange.fit(phase)
     metrics |= {"samples": len(phase.client.y)}
-    kind = phase.options.get("kind")
-    if kind is None:
+    if not phase.options.get("upload"):
         return phase.reply({"metrics": metrics | phase.evaluate()})
-    x, ids = phase.transfer()
-    logits = loop.predict([phase.client], x)[0]
-    values = KINDS[kind](logits, float(phase.options["temperature"]))
-    knowledge = Knowledge(phase.index, kind, values, ids)
-    return phase.reply(dict(to_record(knowledge, phase.round, metrics)))
+    return phase.reply(dict(to_record(exchange.upload(phase), phase.round, metrics)))
 
 
 def distil(phase: Phase) -> Message:
     """Learn from the teacher, evaluate if asked."""
-    x, _ = phase.transfer()
-    values = to_tensor(phase.message.content.array_records["teacher"]["values"])
-    teacher = TeacherBatch(values, phase.options["kind"])
-    objective = copy.deepcopy(phase.tools.parts.objective)
-    metrics = phase.tools.parts.loop.distil([phase.client], x, [teacher], objective)[0]
+    lesson = phase.lesson()
+    metrics = phase.tools.parts.exchange.learn(phase, lesson) if lesson else {}
     return phase.reply({"metrics": metrics | phase.evaluate()})
 
 
 def train(phase: Phase) -> Message:
     """Answer one of Flower's own strategies: load its arrays, fit, return the arrays."""
     load_record(phase.memory.model, phase.message.content.array_records["arrays"])
-    metrics = phase.tools.parts.loop.fit([phase.client])[0]
+    metrics = phase.loop.fit([phase.client])[0]
     metrics |= {"num-examples": len(phase.client.y)}
     return phase.reply({"arrays": state_record(phase.memory.model), "metrics": metrics})
 

@@ -1,7 +1,7 @@
 """What a client loop is. Subclass `ClientLoop` to train clients your own way."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,8 @@ class Client:
         What the loop keeps for this client from one phase to the next.
     options : dict
         What the server's message said beside the usual, such as ``proximal-mu``.
+    extra_loss : callable, optional
+        ``(logits, labels) -> loss``, what a method adds to the loss of each private batch.
     """
 
     index: int
@@ -38,6 +40,7 @@ class Client:
     generator: torch.Generator
     tensors: dict[str, Tensor] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    extra_loss: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
 class ClientLoop(ABC):

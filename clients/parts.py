@@ -10,6 +10,7 @@ from ..plugins import create
 from .attacks import Attack
 from .attacks.none import NONE
 from .base import ClientLoop
+from .exchange import Exchange, SoftLabels
 
 
 @dataclass
@@ -29,12 +30,15 @@ class Parts:
         The prototype: each distillation phase works on a fresh copy.
     attack : Attack
         What hostile clients do; nobody is hostile by default.
+    exchange : Exchange
+        What is uploaded, and what is done with a teacher.
     """
 
     models: Sequence[Any]
     loop: ClientLoop
     objective: Objective
     attack: Attack = field(default_factory=NONE)
+    exchange: Exchange = field(default_factory=SoftLabels)
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any], models: Any = None) -> "Parts":
@@ -52,4 +56,5 @@ class Parts:
             loop=create(spec["client"] | shared, "clients", ClientLoop, "client"),
             objective=create(spec["objective"], "distillation", Objective, "objective"),
             attack=create(spec["attack"] | run, "clients.attacks", Attack, "attack"),
+            exchange=create(spec["exchange"], "clients.exchange", Exchange, "exchange"),
         )

@@ -1,5 +1,6 @@
 """One message being answered: who asks whom for what, with which model and which data."""
 
+import copy
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,12 +8,13 @@ from typing import Any
 
 import torch
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..distillation.base import Objective
 from ..engine.base import round_of
 from ..engine.state import ClientState, Memory
-from ..knowledge import to_tensor
-from .base import Client
+from ..knowledge import Lesson, to_tensor
+from .base import Client, ClientLoop
 from .parts import Parts
 from .workbench import Workbench, workbench
 
@@ -64,8 +66,31 @@ class Phase:
         )
         client.tensors = self.memory.tensors
         if self.options.get("flip-labels"):  # a hostile client's: see attacks/label_flip.py
-            client.y = self.bench.federation.classes - 1 - client.y
+            client.y = self.classes - 1 - client.y
         return client
+
+    @property
+    def loop(self) -> ClientLoop:
+        """The training loop."""
+        return self.tools.parts.loop
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.bench.federation.classes
+
+    def objective(self) -> Objective:
+        """Return a fresh copy of the distillation objective."""
+        return copy.deepcopy(self.tools.parts.objective)
+
+    def build(self, spec: Any, name: str) -> nn.Module:
+        """Return another model of this client, initialised from its own stream `name`."""
+        return self.bench.model(self.index, spec, name)
+
+    def lesson(self) -> Lesson | None:
+        """Return the teacher that came with the message, if one did."""
+        record = self.message.content.array_records.get("teacher")
+        return None if record is None else Lesson.read(str(self.options["kind"]), record)
 
     def transfer(self) -> tuple[Tensor, Tensor]:
         """Return the round's transfer samples and their ids."""
@@ -82,12 +107,12 @@ class Phase:
         started = time.perf_counter()
         x, y = self.bench.test(int(self.options["evaluate"]) or None)
         logits = self.bench.once(
-            (self.broadcast, len(y)), lambda: self.tools.parts.loop.predict([self.client], x)[0]
+            (self.broadcast, len(y)), lambda: self.tools.parts.exchange.predict(self, x)
         )
         result = self.bench.accuracy(self.index, logits, y)
         held_x, held_y = self.bench.federation.validation(self.index)
         if len(held_y):
-            guess = self.tools.parts.loop.predict([self.client], held_x)[0].argmax(dim=1)
+            guess = self.tools.parts.exchange.predict(self, held_x).argmax(dim=1)
             result["validation"] = (guess == held_y).double().mean().item()
         return result | {"seconds_evaluate": time.perf_counter() - started}
 

@@ -22,7 +22,7 @@ class Standard(ClientLoop):
     """Cross-entropy on private data, the objective on the teacher; a fresh optimiser each phase."""
 
     def fit(self, clients: Sequence[Client]) -> list[dict[str, float]]:
-        """Train on private data with cross-entropy (plus FedProx's term if asked to)."""
+        """Train on private data with cross-entropy, plus what the method adds to it."""
         return [{"loss_fit": self._fit(client)} for client in clients]
 
     def _fit(self, client: Client) -> float:
@@ -31,7 +31,10 @@ class Standard(ClientLoop):
         x, y = client.x.to(self.device), client.y.to(self.device)
 
         def loss(rows: Tensor) -> Tensor:
-            value = self.private_loss(client, client.model(x[rows]), y[rows])
+            logits = client.model(x[rows])
+            value = self.private_loss(client, logits, y[rows])
+            if client.extra_loss is not None:
+                value = value + client.extra_loss(logits, y[rows])
             return value if penalty is None else value + penalty()
 
         return self._train(client, len(x), self.fit_config, loss)

@@ -52,13 +52,13 @@ class Workbench:
         """Return the seed of one stream."""
         return stream(self.seed, client, round_, phase)
 
-    def model(self, client: int, factory: Any) -> nn.Module:
-        """Build a client's model, initialised from its own stream.
+    def model(self, client: int, factory: Any, name: str = "model") -> nn.Module:
+        """Build a client's model, initialised from its own stream `name`.
 
         Clients whose model the server overwrites before its first use get one all the same; it
         costs a millisecond and keeps one path.
         """
-        with scoped(self.seed_of(client, 0, "model")):
+        with scoped(self.seed_of(client, 0, name)):
             model = build(factory, self.federation.shape, self.federation.classes)
         return model.to(self.spec["device"])
 

@@ -1,58 +1,58 @@
-"""Knowledge: what clients upload, how it is admitted, stacked and sent back as teachers.
+"""Knowledge: what clients upload, how it is stacked, and the teachers that come of it.
 
 A reply is a Flower ``RecordDict`` with three records::
 
-    knowledge  ArrayRecord   values, sample_ids (int32), and what else the kind needs
+    knowledge  ArrayRecord   values, sample_ids (int32), and what else the exchange declares
     about      ConfigRecord  kind, client, round
     metrics    MetricRecord  numbers for the run's tables
 
-`admit` turns it into a `Knowledge`, or raises `Rejected` with the reason: nothing that fails one of
-its checks ever reaches a sum.
+`fedkd.admission.admit` turns it into a `Knowledge`.
 """
 
-import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from torch import Tensor
 
-from .payload import oversize
-
-SIMPLEX_TOLERANCE = 1e-3
-"""How far from 1 the sum of a client's soft labels may be."""
-
-LARGEST_LOGIT = 1e6
-"""Logits beyond this magnitude are refused: they would drown every other client in a mean."""
-
-
-class Rejected(Exception):
-    """A reply was not admitted; the text is the reason."""
+ON_SAMPLES = ("soft_labels", "logits")
+"""The kinds of knowledge that are about the samples of the transfer set."""
 
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What one client uploaded in one round."""
+    """What one client uploaded in one round.
+
+    Parameters
+    ----------
+    client : int
+        Who.
+    kind : str
+        ``"soft_labels"``, ``"logits"``, ``"class_knowledge"`` or ``"parameters"``.
+    values : Tensor
+        float32: ``[samples, classes]`` for soft labels and logits, ``[classes, dim]`` for class
+        knowledge, ``[size]`` for parameters. Rows outside the mask are 0.
+    sample_ids : Tensor
+        ``[samples]`` int64, positions in the transfer set; empty for other kinds.
+    mask : Tensor, optional
+        bool, which rows of `values` the client sent: samples that it labelled, or classes that it
+        has.
+    scores : Tensor, optional
+        ``[samples]`` float32, how much it claims to know about each sample.
+    extras : dict
+        What else the exchange declares.
+    """
 
     client: int
     kind: str
     values: Tensor
-    """``[samples, classes]`` float32 for soft labels and logits"""
     sample_ids: Tensor
-    """``[samples]`` int64, positions in the transfer set"""
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What the server asked one client for, and so what it accepts."""
-
-    client: int
-    round: int
-    kind: str
-    sample_ids: Tensor
-    classes: int
+    mask: Tensor | None = None
+    scores: Tensor | None = None
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,24 @@ class KnowledgeStack:
     Parameters
     ----------
     kind : str
-        ``"soft_labels"`` (rows on the simplex) or ``"logits"``.
+        ``"soft_labels"`` (rows on the simplex), ``"logits"``, ``"class_knowledge"`` or
+        ``"parameters"``.
     values : Tensor
-        ``[n, samples, classes]`` float32.
+        float32 ``[n, samples, classes]``; class knowledge is ``[n, classes, dim]``, parameters
+        ``[n, size]``.
     clients : list of int
         ``n`` client indices, ascending.
     sample_ids : Tensor
         ``[samples]`` int64, positions in the transfer set.
     mask : Tensor, optional
-        ``[n, samples]`` bool: who labelled what, for selective methods.
+        bool, ``[n, samples]`` who labelled what (selective methods), or ``[n, classes]`` who has
+        what; values outside it are 0.
+    scores : Tensor, optional
+        ``[n, samples]`` float32, at least 0: how much a client knows about a sample.
     labels : Tensor, optional
         ``[samples]`` int64, only where the method needs labels and ``transfer.labelled`` allows it.
     extras : dict
-        ``{name: [n, ...]}`` for what a method declares.
+        ``{name: [n, ...]}`` for what the exchange declares, such as ``counts`` ``[n, classes]``.
 
     Examples
     --------
@@ -90,13 +95,14 @@ class KnowledgeStack:
     clients: list[int]
     sample_ids: Tensor
     mask: Tensor | None = None
+    scores: Tensor | None = None
     labels: Tensor | None = None
     extras: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def soft_labels(self) -> Tensor:
         """Class probabilities ``[n, samples, classes]``, in [0, 1]."""
-        return self.values if self.kind == "soft_labels" else self.values.softmax(dim=-1)
+        return self.values if self.kind == "soft_labels" else self.logits.softmax(dim=-1)
 
     @property
     def logits(self) -> Tensor:
@@ -105,6 +111,13 @@ class KnowledgeStack:
             raise AttributeError(f"this method exchanges {self.kind}: declare exchange = 'logits'")
         return self.values
 
+    @property
+    def counts(self) -> Tensor:
+        """Samples of each class ``[n, classes]``, where the exchange declares them."""
+        if "counts" not in self.extras:
+            raise AttributeError("this method's exchange does not declare counts")
+        return self.extras["counts"]
+
     def block(self, samples: slice) -> "KnowledgeStack":
         """Return the part of the stack that concerns some of the samples."""
         return replace(
@@ -112,6 +125,7 @@ class KnowledgeStack:
             values=self.values[:, samples].contiguous(),
             sample_ids=self.sample_ids[samples],
             mask=None if self.mask is None else self.mask[:, samples],
+            scores=None if self.scores is None else self.scores[:, samples].contiguous(),
             labels=None if self.labels is None else self.labels[samples],
         )
 
@@ -128,80 +142,31 @@ def to_tensor(array: Array) -> Tensor:
 def to_record(
     knowledge: Knowledge, round_: int, metrics: Mapping[str, int | float | list[int] | list[float]]
 ) -> RecordDict:
-    """Pack a client's reply."""
-    arrays = {
-        "values": Array(knowledge.values.numpy()),
-        "sample_ids": Array(knowledge.sample_ids.numpy().astype(np.int32)),
-    }
+    """Pack a client's reply; rows outside the mask are not sent."""
+    values, mask = knowledge.values, knowledge.mask
+    tensors = {"values": values if mask is None else values[mask]}
+    if knowledge.kind in ON_SAMPLES:
+        tensors["sample_ids"] = knowledge.sample_ids.to(torch.int32)
+    if mask is not None:
+        tensors["mask"] = mask.to(torch.uint8)
+    if knowledge.scores is not None:
+        tensors["scores"] = knowledge.scores
+    tensors |= knowledge.extras
+    about: dict[str, Any] = {"kind": knowledge.kind, "client": knowledge.client, "round": round_}
     return RecordDict(
         {
-            "knowledge": ArrayRecord(arrays),
-            "about": ConfigRecord(
-                {"kind": knowledge.kind, "client": knowledge.client, "round": round_}
-            ),
+            "knowledge": to_arrays(tensors),
+            "about": ConfigRecord(about),
             "metrics": MetricRecord(dict(metrics)),
         }
     )
 
 
-def admit(reply: RecordDict, expected: Expected) -> Knowledge:
-    """Check a reply and unpack it.
-
-    Raises
-    ------
-    Rejected
-        With the first property that does not hold.
-    """
-    shape = len(expected.sample_ids), expected.classes
-    try:
-        problem = oversize(reply, 4 * shape[0] * (shape[1] + 1))  # before anything is decoded
-        if problem is not None:
-            raise Rejected(problem)
-        arrays, about = reply.array_records["knowledge"], reply.config_records["about"]
-        told = about["client"], about["round"], about["kind"]
-        values, ids = to_tensor(arrays["values"]), to_tensor(arrays["sample_ids"])
-    except Rejected:
-        raise
-    except Exception as error:  # whatever a hostile record makes numpy or Flower raise
-        raise Rejected(f"unreadable: {type(error).__name__}") from error
-    wanted = expected.client, expected.round, expected.kind
-    for name, got, want in zip(("client", "round", "kind"), told, wanted, strict=True):
-        if got != want:
-            raise Rejected(f"{name}: got {reprlib.repr(got)}, expected {want!r}")
-    if ids.dtype != torch.int32 or not torch.equal(ids.long(), expected.sample_ids):
-        raise Rejected("sample ids: not the ones asked for")
-    check_values(expected.kind, values, shape)
-    return Knowledge(expected.client, expected.kind, values, ids.long())
-
-
-def check_values(kind: str, values: Tensor, shape: Sequence[int]) -> None:
-    """Raise `Rejected` unless `values` is knowledge of this kind and shape."""
-    if tuple(values.shape) != tuple(shape):
-        raise Rejected(f"shape: got {list(values.shape)}, expected {list(shape)}")
-    if values.dtype != torch.float32:
-        raise Rejected(f"dtype: got {values.dtype}, expected torch.float32")
-    if not torch.isfinite(values).all():
-        raise Rejected("finite: contains NaN or infinity")
-    if (problem := _CHECKS[kind](values)) is not None:
-        raise Rejected(problem)
-
-
-def _off_simplex(values: Tensor) -> str | None:
-    if (low := values.min().item()) < 0:
-        return f"simplex: smallest entry is {low:.3g}, below 0"
-    off = (values.sum(dim=-1) - 1).abs().max().item()
-    return f"simplex: a row sums to 1 ± {off:.3g}" if off > SIMPLEX_TOLERANCE else None
-
-
-def _too_large(values: Tensor) -> str | None:
-    high = values.abs().max().item()
-    return f"magnitude: {high:.3g} is above {LARGEST_LOGIT:g}" if high > LARGEST_LOGIT else None
-
-
-_CHECKS: dict[str, Callable[[Tensor], str | None]] = {
-    "soft_labels": _off_simplex,
-    "logits": _too_large,
-}
+def to_arrays(tensors: Mapping[str, Tensor]) -> ArrayRecord:
+    """Pack tensors into a record."""
+    return ArrayRecord(
+        {name: Array(np.ascontiguousarray(value.numpy())) for name, value in tensors.items()}
+    )
 
 
 def stack(admitted: Sequence[Knowledge], labels: Tensor | None = None) -> KnowledgeStack:
@@ -215,12 +180,19 @@ def stack(admitted: Sequence[Knowledge], labels: Tensor | None = None) -> Knowle
         ``[samples]`` labels of these samples.
     """
     first = admitted[0]
+    masks = [item.mask for item in admitted if item.mask is not None]
+    scores = [item.scores for item in admitted if item.scores is not None]
     return KnowledgeStack(
         kind=first.kind,
         values=torch.stack([item.values for item in admitted]),
         clients=[item.client for item in admitted],
         sample_ids=first.sample_ids,
+        mask=torch.stack(masks) if masks else None,
+        scores=torch.stack(scores) if scores else None,
         labels=labels,
+        extras={
+            name: torch.stack([item.extras[name] for item in admitted]) for name in first.extras
+        },
     )
 
 
@@ -228,18 +200,79 @@ def stack(admitted: Sequence[Knowledge], labels: Tensor | None = None) -> Knowle
 class Teacher:
     """Fused knowledge that clients learn from.
 
-    ``values`` is ``[samples, classes]`` (shared) or ``[n, samples, classes]`` (one per client of
-    ``clients``, in that order).
+    Parameters
+    ----------
+    kind : str
+        As for `Knowledge`.
+    values : Tensor
+        As one client's knowledge (shared), or with a leading dimension (one per client).
+    clients : list of int
+        Who is taught, in the order of that dimension.
+    mask : Tensor, optional
+        bool ``[rows]``, the samples or classes that there is a teacher for.
     """
 
     kind: str
     values: Tensor
     clients: list[int]
+    mask: Tensor | None = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether all clients have the same teacher."""
+        return self.values.dim() == (1 if self.kind == "parameters" else 2)
 
     def records(self) -> dict[int, ArrayRecord]:
         """Return ``{client: its teacher}``; a shared teacher is packed once."""
-        if self.values.dim() == 2:
-            shared = ArrayRecord({"values": Array(self.values.numpy())})
-            return dict.fromkeys(self.clients, shared)
-        rows = zip(self.clients, self.values.numpy(), strict=True)
-        return {client: ArrayRecord({"values": Array(row)}) for client, row in rows}
+        if self.shared:
+            return dict.fromkeys(self.clients, _lesson(self.values, self.mask))
+        rows = zip(self.clients, self.values, strict=True)
+        return {client: _lesson(values, self.mask) for client, values in rows}
+
+
+def _lesson(values: Tensor, mask: Tensor | None) -> ArrayRecord:
+    if mask is None:
+        return to_arrays({"values": values})
+    return to_arrays({"values": values[mask], "mask": mask.to(torch.uint8)})
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A client's teacher, as the client unpacks it.
+
+    Parameters
+    ----------
+    kind : str
+        As for `Knowledge`.
+    values : Tensor
+        ``[samples, classes]``, ``[classes, dim]`` or ``[size]``; 0 outside the mask.
+    mask : Tensor, optional
+        bool, the rows that there is a teacher for; None = all.
+    """
+
+    kind: str
+    values: Tensor
+    mask: Tensor | None = None
+
+    @classmethod
+    def read(cls, kind: str, record: ArrayRecord) -> "Lesson":
+        """Unpack what `Teacher.records` packed."""
+        values = to_tensor(record["values"])
+        if "mask" not in record:
+            return cls(kind, values)
+        mask = to_tensor(record["mask"]).bool()
+        return cls(kind, scattered(values, mask), mask)
+
+
+def scattered(rows: Tensor, mask: Tensor) -> Tensor:
+    """Return rows at the places that a mask says, 0 elsewhere.
+
+    Examples
+    --------
+    >>> scattered(torch.tensor([[0.2, 0.8]]), torch.tensor([False, True]))
+    tensor([[0.0000, 0.0000],
+            [0.2000, 0.8000]])
+    """
+    values = torch.zeros(len(mask), *rows.shape[1:])
+    values[mask] = rows
+    return values

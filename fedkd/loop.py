@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from flwr.app import ConfigRecord, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
+from .admission import Expected
 from .callbacks import Callback, RoundRecord
 from .checkpoint import Checkpoint, Keeper
 from .config import RunConfig
@@ -20,9 +21,7 @@ from .knowledge import to_tensor
 from .measuring import Measurements, phase_seconds
 from .protocol import Outcome, RoundPlan, Strategy
 from .rng import SERVER, stream
-
-if TYPE_CHECKING:
-    from .data import Federation
+from .server import Server
 
 log = logging.getLogger("fedkd")
 
@@ -36,8 +35,10 @@ class Loop:
         The run's configuration.
     strategy : Strategy
         The server's side of the method.
-    federation : Federation
-        The data; the server itself looks only at sizes and at transfer labels where it may.
+    server : Server
+        The server's own means.
+    expect : callable
+        ``(client, round, sample_ids) -> Expected``, what to accept from a client.
     callbacks : sequence of Callback
         Observers.
 
@@ -53,11 +54,12 @@ class Loop:
         self,
         config: RunConfig,
         strategy: Strategy,
-        federation: "Federation",
+        server: Server,
+        expect: Callable[[int, int, Tensor], Expected],
         callbacks: Sequence[Callback],
     ) -> None:
-        self.config, self.strategy, self.federation = config, strategy, federation
-        self.callbacks = callbacks
+        self.config, self.strategy, self.server = config, strategy, server
+        self.expect, self.callbacks = expect, callbacks
         self.keeper: Keeper | None = None
         self.resumed: Checkpoint | None = None
         self.fleet: Fleet | None = None
@@ -133,24 +135,27 @@ class Loop:
 
     def _plan(self, number: int, fleet: Fleet, blocks: BlockPool) -> RoundPlan:
         """Draw the round's cohort and transfer samples."""
-        config, size = self.config, self.federation.transfer_size
+        config, federation = self.config, self.server.federation
+        size = federation.transfer_size
         last = number == config.rounds
         evaluates = last or number % config.evaluate.every == 0
         some = config.transfer.per_round
         ids = _draw(size, some or size, stream(config.seed, SERVER, number, "transfer"))
-        labels = self.federation.transfer_labels()[ids] if config.transfer.labelled else None
+        labels = federation.transfer_labels()[ids] if config.transfer.labelled else None
         cohort = _draw(config.clients, config.cohort, stream(config.seed, SERVER, number, "cohort"))
         return RoundPlan(
             number=number,
             cohort=cohort.tolist(),
             fleet=fleet,
             blocks=blocks,
-            classes=self.federation.classes,
+            classes=federation.classes,
             temperature=config.distil.temperature,
             sample_ids=ids,
             all_samples=len(ids) == size,
             evaluate=(0 if last else config.evaluate.samples or 0) if evaluates else None,
             seed=stream(config.seed, SERVER, number, "strategy"),
+            expect=lambda client, ids: self.expect(client, number, ids),
+            server=self.server,
             labels=labels,
             min_clients=config.min_clients,
         )

@@ -1,20 +1,21 @@
 """What a run would cost, for ``fedkd run --dry-run``: bytes, memory and a rough time."""
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
 
+import torch
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
 from .config import RunConfig
-from .data import Federation
 from .engine.cluster import cores
+from .knowledge import ON_SAMPLES
 from .models import deal, model_name
-from .preparing import Objects, prepare_run
+from .preparing import Objects, Prepared, prepare_run
 from .timing import Cost, measure
 
 MESSAGE = 0.003
@@ -80,10 +81,11 @@ def plan(config: RunConfig) -> Plan:
     """
     with TemporaryDirectory() as scratch:
         ready = prepare_run(config, Path(scratch), Objects())
-        return _estimate(ready.config, ready.federation, ready.strategy.exchange)
+        return _estimate(ready)
 
 
-def _estimate(config: RunConfig, federation: Federation, exchange: str | None) -> Plan:
+def _estimate(ready: Prepared) -> Plan:
+    config, federation = ready.config, ready.federation
     specs = deal(config.model, config.clients)
     names = [model_name(spec) for spec in specs]
     kinds = dict(zip(names, specs, strict=True))
@@ -93,9 +95,10 @@ def _estimate(config: RunConfig, federation: Federation, exchange: str | None) -
     tested = (config.evaluate.samples or len(federation.corpus.y_test)) / config.evaluate.every
     transfer = config.transfer.per_round or federation.transfer_size
     models = sum(4 * costs[name].parameters for name in names)
-    payload = _payload(exchange, transfer, federation.classes, models // config.clients)
+    payload = _payload(ready, transfer)
     cohort = config.cohort
-    labelled = 0 if exchange in (None, "parameters") else transfer
+    exchanges = ready.strategy.exchange is not None
+    labelled = transfer if exchanges and ready.parts.exchange.kind in ON_SAMPLES else 0
     work = mean(
         _work(config, costs[name], size, labelled) + costs[name].predict * tested
         for name, size in zip(names, sizes, strict=True)
@@ -117,13 +120,13 @@ def _estimate(config: RunConfig, federation: Federation, exchange: str | None) -
     )
 
 
-def _payload(exchange: str | None, transfer: int, classes: int, parameters: int) -> int:
+def _payload(ready: Prepared, transfer: int) -> int:
     """Return the bytes that one client uploads, and gets back, in a round (float32)."""
-    return {
-        None: 0,
-        "parameters": parameters,
-        "class_knowledge": 4 * classes * classes,
-    }.get(exchange, 4 * transfer * classes)
+    if ready.strategy.exchange is None:
+        return 0
+    ids = torch.arange(transfer)
+    shapes = [ready.expect(client, 1, ids).shape for client in range(ready.config.clients)]
+    return 4 * sum(map(prod, shapes)) // len(shapes)
 
 
 def _work(config: RunConfig, cost: Cost, samples: int, transfer: int) -> float:

@@ -7,15 +7,19 @@ from typing import Any
 
 import torch
 import yaml
+from torch import Tensor, nn
 
+from .admission import Expected
 from .clients import Parts
 from .config import RunConfig
 from .data import build_federation, prepare
 from .data.federation import Federation
 from .errors import ConfigError
+from .flat import layout
 from .models import check_model, model_name
 from .plugins import create
 from .protocol import Strategy
+from .server import Server
 from .strategies.flower_adapter import adapt
 
 
@@ -41,6 +45,13 @@ class Prepared:
     """the JSON that a ClientApp needs, here or in a deployment"""
     parameters: dict[str, int]
     """trainable parameters of each architecture"""
+    server: Server
+    """the server's own means"""
+
+    def expect(self, client: int, round_: int, ids: Tensor) -> Expected:
+        """Return what to accept from a client, as the exchange says."""
+        model = self.server.instances[client]
+        return self.parts.exchange.expected(client, round_, ids, self.federation.classes, model)
 
 
 def prepare_run(config: RunConfig, run_dir: Path, objects: Objects) -> Prepared:
@@ -60,14 +71,22 @@ def prepare_run(config: RunConfig, run_dir: Path, objects: Objects) -> Prepared:
         raise ConfigError("transfer.labelled", False, problem)
     federation = _federation(config, run_dir, objects.data)
     config = _resolved(config, federation, strategy)
-    spec = _spec(config, federation)
+    spec = _spec(config, federation, strategy)
     parts = Parts.from_spec(spec, objects.model)
     _check_attack(config, parts, strategy)
-    parameters = _check_models(config, parts, federation, strategy)
+    instances = _instances(parts, federation)
+    _check_models(config, strategy, parts, instances)
+    server = Server(federation, parts.models, instances, config.seed)
+    if (reason := strategy.refusal(server)) is not None:
+        raise ConfigError("strategy", config.strategy["name"], reason)
+    parameters = {
+        model_name(kind): sum(p.numel() for p in model.parameters())
+        for kind, model in zip(parts.models, instances, strict=True)
+    }
     text = json.dumps(spec)
     (run_dir / "spec.json").write_text(text)
     (run_dir / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
-    return Prepared(config, run_dir, federation, strategy, parts, text, parameters)
+    return Prepared(config, run_dir, federation, strategy, parts, text, parameters, server)
 
 
 def _federation(config: RunConfig, run_dir: Path, data: Any) -> Federation:
@@ -97,32 +116,37 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
     )
 
 
-def _spec(config: RunConfig, federation: Federation) -> dict[str, Any]:
-    whole = config.to_dict()
-    nodes = ("objective", "client", "attack")
+def _spec(config: RunConfig, federation: Federation, strategy: Strategy) -> dict[str, Any]:
+    whole = config.to_dict() | {"exchange": strategy.exchange_node() or {"name": "soft_labels"}}
+    nodes = ("objective", "client", "attack", "exchange")
     names = ("seed", "clients", "model", "fit", "distil", *nodes, "device")
     return {name: whole[name] for name in names} | {"data": federation.locator}
 
 
 def _check_attack(config: RunConfig, parts: Parts, strategy: Strategy) -> None:
     """Refuse an attack that cannot poison what the strategy exchanges (nothing is fine)."""
-    kinds, exchanged = parts.attack.kinds, strategy.exchange
-    if kinds is not None and exchanged is not None and exchanged not in kinds:
+    kinds, exchanged = parts.attack.kinds, parts.exchange.kind
+    if kinds is not None and strategy.exchange is not None and exchanged not in kinds:
         problem = f"poisons {' or '.join(kinds)}, and {config.strategy['name']} has {exchanged}"
         raise ConfigError("attack", config.attack["name"], problem)
 
 
-def _check_models(
-    config: RunConfig, parts: Parts, federation: Federation, strategy: Strategy
-) -> dict[str, int]:
-    """Try every architecture on a dummy batch; return their numbers of parameters."""
-    kinds = list({id(model): model for model in parts.models}.values())
+def _instances(parts: Parts, federation: Federation) -> list[nn.Module]:
+    """Try every architecture on a dummy batch; return each client's, shared where it is one."""
     shape, classes = federation.shape, federation.classes
-    built = [check_model(model, shape, classes) for model in kinds]
-    names = [model_name(model) for model in kinds]
-    layouts = {tuple((k, v.shape) for k, v in model.state_dict().items()) for model in built}
-    if strategy.homogeneous and len(layouts) > 1:
-        problem = f"{config.strategy['name']} shares one model, so all clients need the same one"
-        raise ConfigError("model", f"[{','.join(names)}]", problem)
-    sizes = [sum(p.numel() for p in model.parameters()) for model in built]
-    return dict(zip(names, sizes, strict=True))
+    kinds = {id(model): model for model in parts.models}
+    built = {key: check_model(model, shape, classes) for key, model in kinds.items()}
+    return [built[id(model)] for model in parts.models]
+
+
+def _check_models(
+    config: RunConfig, strategy: Strategy, parts: Parts, instances: list[nn.Module]
+) -> None:
+    """Refuse architectures that the method cannot work with."""
+    named = {model_name(kind): model for kind, model in zip(parts.models, instances, strict=True)}
+    problem = parts.exchange.refusal(named)
+    if strategy.homogeneous and len({layout(model) for model in instances}) > 1:
+        problem = "shares one model, so all clients need the same one"
+    if problem is not None:
+        whole = f"{config.strategy['name']} {problem}"
+        raise ConfigError("model", f"[{','.join(named)}]", whole)

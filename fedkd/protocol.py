@@ -1,16 +1,18 @@
 """What a strategy is to the rest of fedkd: it is given a round's plan and reports an outcome."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from flwr.app import ArrayRecord, ConfigRecord
 from torch import Tensor
 
+from .admission import Expected
 from .engine import BlockPool, Fleet, Reply
 from .errors import RunError
 from .knowledge import KnowledgeStack
+from .server import Server
 
 Metrics = dict[int, dict[str, float]]
 
@@ -34,6 +36,10 @@ class RoundPlan:
     """test samples to measure on in this round (0 = all), or None"""
     seed: int
     """the server's stream for this round"""
+    expect: Callable[[int, Tensor], Expected]
+    """(client, transfer samples) -> what to accept from it, as the exchange says"""
+    server: Server
+    """the server's own means"""
     labels: Tensor | None = None
     """``[samples]`` labels of the transfer samples, if methods may see them"""
     min_clients: int = 1
@@ -116,7 +122,8 @@ class Strategy(ABC):
     Attributes
     ----------
     exchange : str or None
-        What clients upload: ``"soft_labels"``, ``"logits"``, ``"parameters"``, or None.
+        What clients exchange with the server: a module of `fedkd.clients.exchange`, or
+        ``FILE.py:Class``; None = nothing.
     objective : str
         The distillation loss that ``objective=auto`` stands for.
     state : dict of str to Tensor
@@ -131,6 +138,15 @@ class Strategy(ABC):
 
     def __init__(self) -> None:
         self.state: dict[str, Tensor] = {}
+
+    def exchange_node(self) -> dict[str, Any] | None:
+        """Return the exchange and its parameters: ``{"name": ..., parameter: value}``."""
+        return None if self.exchange is None else {"name": self.exchange}
+
+    def refusal(self, server: Server) -> str | None:
+        """Say why the method cannot work in this run; None if it can."""
+        del server
+        return None
 
     @abstractmethod
     def round(self, plan: RoundPlan) -> Outcome:

@@ -164,7 +164,7 @@ def run(
             watchers.append(KnowledgeRecorder(run_dir))
         every = config.checkpoint.every if where else None  # a temporary run cannot be resumed
         keeper = Keeper(run_dir, every, config.rounds, tables) if every else None
-        loop = Loop(prepared.config, prepared.strategy, prepared.federation, watchers)
+        loop = Loop(prepared.config, prepared.strategy, prepared.server, prepared.expect, watchers)
         loop.keeper, loop.resumed = keeper, checkpoint
         summary = _watched(prepared, loop, tables, began)
         _write_report(run_dir)

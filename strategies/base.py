@@ -1,20 +1,26 @@
 """The round that every fusion method runs.
 
 To write a method, subclass `FusionStrategy` and override one of two pure functions: `fuse` (stacked
-knowledge -> teacher) or `weights` (stacked knowledge -> mixing weights).
+knowledge -> teacher) or `weights` (stacked knowledge -> mixing weights). The other hooks are for
+methods that need more: a model at the server (`refine`), a cache (`asked`, `lessons`), a first
+model for everybody (`before_fit`).
 """
 
 import time
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from flwr.app import Array, ArrayRecord, RecordDict
 from torch import Tensor
 
+from ..admission import Rejected, admit
 from ..fusion import effective_neighbours
-from ..knowledge import Expected, Knowledge, KnowledgeStack, Rejected, Teacher, admit, stack
+from ..knowledge import Knowledge, KnowledgeStack, Teacher, stack
 from ..protocol import Outcome, RoundPlan, Strategy
 from .fusing import fuse_in_blocks
+
+Records = dict[str, ArrayRecord]
 
 
 class FusionStrategy(Strategy):
@@ -48,12 +54,41 @@ class FusionStrategy(Strategy):
         raise NotImplementedError(f"{type(self).__name__} must override weights() or fuse()")
 
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:
-        """Return the teacher, ``[samples, classes]`` or ``[clients, samples, classes]``.
+        """Return the teacher: for all clients, or with a leading dimension for one per client.
 
-        It is of the kind the clients exchange: logits, or soft labels. Soft labels are not
-        negative; rows that do not sum to 1 (a median's) are normalised.
+        It is of the kind the clients exchange, so for knowledge on the transfer set ``[samples,
+        classes]`` or ``[clients, samples, classes]``. Soft labels are not negative; rows that do
+        not sum to 1 (a median's) are normalised.
         """
         raise NotImplementedError
+
+    def covered(self, knowledge: KnowledgeStack, teacher: Tensor) -> Tensor | None:
+        """Return which rows of what `fuse` returned are a teacher; None = all.
+
+        A bool tensor, one entry a row (a sample, or a class). By default the rows that some client
+        sent, where clients may leave rows out.
+        """
+        del teacher
+        return None if knowledge.mask is None else knowledge.mask.any(dim=0)
+
+    def refine(self, plan: RoundPlan, knowledge: KnowledgeStack, teacher: Teacher) -> Teacher:
+        """Return what the server makes of the fused knowledge, for instance by its own model."""
+        del plan, knowledge
+        return teacher
+
+    def asked(self, plan: RoundPlan) -> Tensor:
+        """Return the transfer samples that clients are to label in this round, ``[samples]``."""
+        return plan.sample_ids
+
+    def before_fit(self, plan: RoundPlan) -> Teacher | None:
+        """Return what some clients need before they fit; the exchange receives it."""
+        del plan
+        return None
+
+    def lessons(self, plan: RoundPlan, teacher: Teacher) -> Mapping[int, Records]:
+        """Return what each client is sent of the teacher: ``{client: {"teacher": record}}``."""
+        del plan
+        return {client: {"teacher": record} for client, record in teacher.records().items()}
 
     def round_extras(self, knowledge: KnowledgeStack) -> dict[str, Tensor]:
         """Return numbers for the tables: scalars, or ``[clients]`` or ``[clients, k]`` tensors."""
@@ -63,24 +98,34 @@ class FusionStrategy(Strategy):
     def round(self, plan: RoundPlan) -> Outcome:
         """Fit, admit, fuse, distil."""
         outcome = Outcome()
-        admitted = self._collect(plan, outcome)
+        ids = self.asked(plan)
+        admitted = self._collect(plan, ids, outcome)
         if outcome.goes_on(admitted, "train.fit", plan.min_clients):
-            teacher = self._fuse(plan, stack(admitted, plan.labels), outcome)
+            labels = plan.labels if ids is plan.sample_ids else None
+            teacher = self._fuse(plan, stack(admitted, labels), outcome)
             self._distil(plan, teacher, outcome)
         return outcome
 
-    def _collect(self, plan: RoundPlan, outcome: Outcome) -> list[Knowledge]:
-        """Let the cohort fit and label the transfer samples; admit what it sends."""
+    def _collect(self, plan: RoundPlan, ids: Tensor, outcome: Outcome) -> list[Knowledge]:
+        """Let the cohort fit and upload its knowledge; admit what it sends."""
         started = time.perf_counter()
-        kind = str(self.exchange)
-        options = plan.options(kind=kind, temperature=self.temperature or plan.temperature)
-        request = RecordDict({"config": options, **_transfer(plan)})
-        replies = plan.fleet.call("train.fit", dict.fromkeys(plan.cohort, request), plan.number)
+        first = self.before_fit(plan)
+        taught = first.records() if first else {}
+        options: dict[str, Any] = {"upload": True, "kind": first.kind if first else ""}
+        options["temperature"] = self.temperature or plan.temperature
+        shared = {"config": plan.options(**options), **_transfer(plan, ids)}
+        request = RecordDict(shared)
+        contents = {
+            client: RecordDict(shared | {"teacher": taught[client]})
+            if client in taught
+            else request
+            for client in plan.cohort
+        }
+        replies = plan.fleet.call("train.fit", contents, plan.number)
         admitted: list[Knowledge] = []
         for reply in outcome.take(replies):
-            asked = Expected(reply.client, plan.number, kind, plan.sample_ids, plan.classes)
             try:
-                admitted.append(admit(reply.ok, asked))
+                admitted.append(admit(reply.ok, plan.expect(reply.client, ids)))
             except Rejected as reason:
                 outcome.rejected[reply.client] = str(reason)
         outcome.seconds["fit"] = time.perf_counter() - started
@@ -89,6 +134,7 @@ class FusionStrategy(Strategy):
     def _fuse(self, plan: RoundPlan, knowledge: KnowledgeStack, outcome: Outcome) -> Teacher:
         started = time.perf_counter()
         teacher, weights = fuse_in_blocks(self, knowledge, plan.blocks)
+        teacher = self.refine(plan, knowledge, teacher)
         outcome.knowledge = knowledge
         if weights is not None:
             outcome.weights = knowledge.clients, weights
@@ -104,22 +150,21 @@ class FusionStrategy(Strategy):
         """Send every client its teacher."""
         started = time.perf_counter()
         options = plan.options(kind=teacher.kind, **plan.evaluation())
-        shared: dict[str, Any] = {"config": options, **_transfer(plan)}
+        shared = {"config": options, **_transfer(plan, plan.sample_ids)}
         contents = {
-            client: RecordDict({**shared, "teacher": record})
-            for client, record in teacher.records().items()
+            client: RecordDict({**shared, **records})
+            for client, records in self.lessons(plan, teacher).items()
         }
         replies = plan.fleet.call("train.distil", contents, plan.number)
         outcome.goes_on(outcome.take(replies), "train.distil")
         outcome.seconds["distil"] = time.perf_counter() - started
 
 
-def _transfer(plan: RoundPlan) -> dict[str, ArrayRecord]:
-    """Return the record that names the round's samples, if they are not simply all of them."""
-    if plan.all_samples:
+def _transfer(plan: RoundPlan, ids: Tensor) -> dict[str, Any]:
+    """Return the record that names samples, if they are not simply all of them."""
+    if plan.all_samples and ids is plan.sample_ids:
         return {}
-    ids = Array(plan.sample_ids.to(torch.int32).numpy())
-    return {"transfer": ArrayRecord({"sample_ids": ids})}
+    return {"transfer": ArrayRecord({"sample_ids": Array(ids.to(torch.int32).numpy())})}
 
 
 def _note(outcome: Outcome, clients: list[int], name: str, values: Tensor) -> None:

@@ -16,11 +16,12 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDic
 from flwr.serverapp.strategy import Strategy as FlowerBase
 from torch import Tensor
 
+from ..admission import Rejected
 from ..engine import Fleet, Reply
 from ..engine.state import cast
 from ..errors import RunError
 from ..flower import quiet
-from ..knowledge import Rejected, to_tensor
+from ..knowledge import to_tensor
 from ..payload import oversize
 from ..protocol import Outcome, RoundPlan, Strategy
 from ..rng import scoped

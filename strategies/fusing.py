@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from .. import fusion
+from ..admission import Rejected, check_values
 from ..engine import BlockPool
 from ..engine.base import BLOCK
 from ..errors import FedkdError, RunError
-from ..knowledge import KnowledgeStack, Rejected, Teacher, check_values
+from ..knowledge import ON_SAMPLES, KnowledgeStack, Teacher
 
 if TYPE_CHECKING:
     from .base import FusionStrategy
@@ -33,23 +34,34 @@ def fuse_in_blocks(
     from .base import FusionStrategy
 
     weights = None
-    parts = [knowledge.block(part) for part in _parts(len(knowledge.sample_ids))]
+    sharded = strategy.per_sample or type(strategy).fuse is FusionStrategy.fuse
+    sharded &= knowledge.kind in ON_SAMPLES
+    ids = knowledge.sample_ids
+    parts = [knowledge.block(part) for part in _parts(len(ids))] if sharded else [knowledge]
     try:
         if type(strategy).fuse is FusionStrategy.fuse:
             weights = _checked_weights(strategy, knowledge)
             fused = blocks.map(partial(fusion.mix, weights), [part.values for part in parts])
-        elif strategy.per_sample:
+        elif sharded:
             fused = blocks.map(strategy.fuse, parts)
         else:
-            parts, fused = [knowledge], [strategy.fuse(knowledge)]
+            fused = [strategy.fuse(knowledge)]
     except FedkdError:
         raise
     except Exception as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())
         raise RunError(f"strategy {type(strategy).__name__} raised {cause}") from error
     checked = [_teacher(strategy, *pair) for pair in zip(parts, fused, strict=True)]
-    joined = torch.cat(checked, dim=-2).contiguous()
-    return Teacher(knowledge.kind, joined, knowledge.clients), weights
+    return _joined(knowledge, checked), weights
+
+
+def _joined(knowledge: KnowledgeStack, parts: list[tuple[Tensor, Tensor | None]]) -> Teacher:
+    """Put the blocks of a teacher together."""
+    values = [value for value, _ in parts]
+    masks = [mask for _, mask in parts if mask is not None]
+    joined = torch.cat(values, dim=-2).contiguous() if len(values) > 1 else values[0].contiguous()
+    mask = torch.cat(masks, dim=-1) if masks else None
+    return Teacher(knowledge.kind, joined, knowledge.clients, mask)
 
 
 def _parts(samples: int) -> list[slice]:
@@ -68,21 +80,36 @@ def _checked_weights(strategy: "FusionStrategy", knowledge: KnowledgeStack) -> T
     return weights
 
 
-def _teacher(strategy: "FusionStrategy", part: KnowledgeStack, values: object) -> Tensor:
-    """Return what `fuse` made of one block, if it is a teacher."""
-    n, samples, classes = part.values.shape
+def _teacher(
+    strategy: "FusionStrategy", part: KnowledgeStack, values: object
+) -> tuple[Tensor, Tensor | None]:
+    """Return what `fuse` made of one block, and its mask, if it is a teacher."""
+    one = tuple(part.values.shape[1:])
     try:
         if not isinstance(values, Tensor):
             raise Rejected(f"type: got {type(values).__name__}, expected Tensor")
         values = values.detach()
-        shape = (n, samples, classes) if values.dim() == 3 else (samples, classes)
-        soft = part.kind == "soft_labels" and values.is_floating_point()
-        if soft and values.shape == shape:
+        shape = (len(part.clients), *one) if values.dim() > len(one) else one
+        if part.kind == "soft_labels" and values.is_floating_point() and values.shape == shape:
             values = _normalised(values)
-        check_values(part.kind, values, shape)
+        mask = strategy.covered(part, values)
+        if mask is None:
+            check_values(part.kind, values, shape)
+        else:
+            values = _within(values, mask, shape)
+            check_values(part.kind, values[..., mask, :], (*shape[:-2], int(mask.sum()), shape[-1]))
     except Rejected as reason:
         raise RunError(f"strategy {type(strategy).__name__}: fuse() {reason}") from None
-    return values
+    return values, mask
+
+
+def _within(values: Tensor, mask: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return values, 0 outside the mask, if their shapes are right."""
+    if values.shape != shape:
+        raise Rejected(f"shape: got {list(values.shape)}, expected {list(shape)}")
+    if mask.dtype != torch.bool or mask.shape != shape[-2:-1]:
+        raise Rejected(f"mask: covered() must be bool of shape {list(shape[-2:-1])}")
+    return torch.where(mask.unsqueeze(-1), values, 0.0)
 
 
 def _normalised(values: Tensor) -> Tensor:

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 import fedkd
 from fedkd import knowledge
+from fedkd.admission import Expected, Rejected, admit
 from fedkd.callbacks import Callback
 from fedkd.engine.inline import InlineGrid
 from fedkd.engine.replies import read
 from fedkd.faults import Fault
 from fedkd.flower import error_reply, identity
-from fedkd.knowledge import Expected, Knowledge, Rejected, admit, to_record
+from fedkd.knowledge import Knowledge, to_record
 from fedkd.payload import SLACK_BYTES, SLACK_FACTOR, payload_bytes
 
 HOSTILE, CLIENTS, ROUNDS = 2, 5, 3
@@ -282,7 +283,7 @@ def test_what_is_read_from_a_clients_answers(fault: Fault | None) -> None:
 # -- records -------------------------------------------------------------------------------------
 
 SAMPLES, CLASSES = 40, 10
-EXPECTED = Expected(2, 1, "soft_labels", torch.arange(SAMPLES), CLASSES)
+EXPECTED = Expected(2, 1, "soft_labels", torch.arange(SAMPLES), (SAMPLES, CLASSES))
 BYTES = 4 * SAMPLES * (CLASSES + 1)
 
 

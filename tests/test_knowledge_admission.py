@@ -11,23 +11,12 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fedkd.knowledge import (
-    LARGEST_LOGIT,
-    SIMPLEX_TOLERANCE,
-    Expected,
-    Knowledge,
-    KnowledgeStack,
-    Rejected,
-    Teacher,
-    admit,
-    stack,
-    to_record,
-    to_tensor,
-)
+from fedkd.admission import LARGEST, SIMPLEX_TOLERANCE, Expected, Rejected, admit
+from fedkd.knowledge import Knowledge, KnowledgeStack, Teacher, stack, to_record, to_tensor
 
 SAMPLES, CLASSES = 4, 3
 IDS = torch.tensor([1, 3, 4, 9])
-EXPECTED = Expected(client=2, round=5, kind="soft_labels", sample_ids=IDS, classes=CLASSES)
+EXPECTED = Expected(client=2, round=5, kind="soft_labels", sample_ids=IDS, shape=(SAMPLES, CLASSES))
 LOGITS = replace(EXPECTED, kind="logits")
 
 Corrupt = Callable[[np.ndarray], np.ndarray]
@@ -77,7 +66,7 @@ def test_any_soft_labels_and_logits_round_trip(seed: int, samples: int, classes:
         values = simplex(seed, samples, classes)
         if kind == "logits":
             values = values.log() * 1000
-        expected = Expected(2, 5, kind, ids, classes)
+        expected = Expected(2, 5, kind, ids, (len(ids), classes))
         knowledge = admit(reply(values, kind=kind, sample_ids=ids), expected)
         assert knowledge.values.numpy().tobytes() == values.numpy().tobytes()
 
@@ -149,7 +138,7 @@ def test_a_reply_to_another_question_is_rejected(changed: dict, reason: str) -> 
 
 
 def test_logits_have_their_own_checks() -> None:
-    values = torch.linspace(-LARGEST_LOGIT, LARGEST_LOGIT, 12).reshape(SAMPLES, CLASSES)
+    values = torch.linspace(-LARGEST, LARGEST, 12).reshape(SAMPLES, CLASSES)
     assert torch.equal(admit(reply(values, kind="logits"), LOGITS).values, values)
     for sign in (-1, 1):
         with pytest.raises(Rejected, match=r"^magnitude: 2e\+06 is above 1e\+06"):
@@ -255,7 +244,7 @@ def admitted_or_rejected(record: RecordDict, expected: Expected) -> None:
         return
     values = knowledge.values
     assert values.dtype == torch.float32
-    assert values.shape == (len(expected.sample_ids), expected.classes)
+    assert values.shape == expected.shape
     assert values.isfinite().all()
     assert torch.equal(knowledge.sample_ids, expected.sample_ids)
     assert (knowledge.client, knowledge.kind) == (expected.client, expected.kind)
@@ -263,7 +252,7 @@ def admitted_or_rejected(record: RecordDict, expected: Expected) -> None:
         assert values.min() >= 0
         assert ((values.double().sum(-1) - 1).abs() <= 1.001 * SIMPLEX_TOLERANCE).all()
     else:
-        assert values.abs().max() <= LARGEST_LOGIT
+        assert values.abs().max() <= LARGEST
 
 
 names = st.sampled_from(["values", "sample_ids"])

@@ -9,9 +9,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr.clientapp.typing import ClientAppCallable
 from torch import Tensor
 
-from ...knowledge import to_tensor
+from ...knowledge import ON_SAMPLES, to_tensor
 from ...rng import SERVER, stream, torch_generator
-from ..exchange import KINDS
 
 RECORD = "attack"
 """The record of ``Context.state`` where a hostile client keeps its last teacher."""
@@ -75,7 +74,7 @@ class Attack:
         The kinds of knowledge that it can poison; None if it does not depend on what is exchanged.
     """
 
-    kinds: ClassVar[tuple[str, ...] | None] = tuple(KINDS)
+    kinds: ClassVar[tuple[str, ...] | None] = ON_SAMPLES
 
     def __init__(self, *, fraction: float = 0.2, seed: int = 0, clients: int = 1) -> None:
         if not 0 <= fraction <= 1:
@@ -97,10 +96,11 @@ class Attack:
         """Let an honest client be; tamper with what a hostile one is told and what it replies."""
         hostile = int(context.node_config["partition-id"]) in self.hostile
         given = message.content
-        if hostile and "teacher" not in given:
+        taught = message.metadata.message_type == "train.distil"
+        if hostile and not taught:
             message.content = self._told(given)
         reply = call_next(message, context)
-        if hostile and "teacher" in given:
+        if hostile and taught and _kind(given) in ON_SAMPLES:
             context.state[RECORD] = _remembered(given)
         if hostile and "knowledge" in reply.content:
             self._tamper(reply.content, context)
@@ -120,22 +120,32 @@ class Attack:
         """Replace the knowledge in a reply, if it is of a kind that this attack knows."""
         about, arrays = content.config_records["about"], content.array_records["knowledge"]
         kind, client, round_ = str(about["kind"]), about["client"], about["round"]
-        if kind not in KINDS:
+        if kind not in ON_SAMPLES:
             return
         own, ids = to_tensor(arrays["values"]), to_tensor(arrays["sample_ids"])
+        if "mask" in arrays:  # only these rows were sent
+            ids = ids[to_tensor(arrays["mask"]).bool()]
         memory = context.state.array_records.get(RECORD)
         seed = stream(self.seed, int(client), int(round_), "attack")  # type: ignore[arg-type]
         view = View(kind, own, _recalled(memory, ids, own), torch_generator(seed))
         arrays["values"] = Array(self.poison(view).float().contiguous().numpy())
 
 
+def _kind(content: RecordDict) -> object:
+    """Return the kind of teacher that a message brings."""
+    return content.config_records.get("config", ConfigRecord()).get("kind")
+
+
 def _remembered(content: RecordDict) -> ArrayRecord:
     """Return the teacher of a message, with the samples that it is for."""
-    values = content.array_records["teacher"]["values"]
+    teacher = content.array_records["teacher"]
+    values, rows = teacher["values"], teacher.get("mask", teacher["values"]).shape[0]
     if "transfer" in content:
         ids = content.array_records["transfer"]["sample_ids"]
     else:
-        ids = Array(np.arange(values.shape[0], dtype=np.int32))
+        ids = Array(np.arange(rows, dtype=np.int32))
+    if "mask" in teacher:
+        ids = Array(ids.numpy()[to_tensor(teacher["mask"]).bool().numpy()])
     return ArrayRecord({"values": values, "sample_ids": ids})
 
 

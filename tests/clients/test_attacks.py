@@ -22,12 +22,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fedkd import ConfigError, simulate
+from fedkd.admission import Expected, admit
 from fedkd.callbacks import Callback
 from fedkd.config import EngineConfig
 from fedkd.engine import shared_ray
 from fedkd.flower import identity
 from fedkd.fusion import simplex_error
-from fedkd.knowledge import Expected, Knowledge, admit, to_record, to_tensor
+from fedkd.knowledge import Knowledge, to_record, to_tensor
 from fedkd.overrides import compose
 from fedkd.plugins import available
 from fedkd.rng import stream, torch_generator
@@ -163,6 +164,7 @@ def asked(attack: Attack, context: Context, own: Tensor, kind: str, ids: Tensor,
 def taught(attack: Attack, context: Context, values: Tensor, ids: Tensor | None = None) -> None:
     """Send a teacher."""
     content = RecordDict({"teacher": ArrayRecord({"values": Array(values.numpy())})})
+    content["config"] = ConfigRecord({"kind": "soft_labels"})
     if ids is not None:
         content["transfer"] = ArrayRecord({"sample_ids": Array(ids.int().numpy())})
 
@@ -185,7 +187,7 @@ def test_every_reply_is_admitted(make: Any, kind: str) -> None:
         if kind == "soft_labels":
             own, teacher = own.softmax(-1), teacher.softmax(-1)
         reply, _ = asked(attack, context, own, kind, ids, round_)
-        sent = admit(reply, Expected(2, round_, kind, ids, 6)).values
+        sent = admit(reply, Expected(2, round_, kind, ids, (len(ids), 6))).values
         assert kind == "logits" or simplex_error(sent) < 1e-6
         assert reply.metric_records["metrics"]["hostile"] == 1
         assert reply.metric_records["metrics"]["samples"] == 5

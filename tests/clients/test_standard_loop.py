@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 from fedkd.clients import Client
-from fedkd.clients.exchange import KINDS
+from fedkd.clients.exchange import SoftLabels
+from fedkd.clients.exchange.logits import Logits
 from fedkd.clients.standard import OPTIMIZERS, PREDICT_BATCH, Standard, batches, proximal_term
 from fedkd.experiments.plugins.label_smoothing import Smoothed
 from hypothesis import given
@@ -319,8 +320,8 @@ def test_training_after_predicting_trains_again() -> None:
 
 def test_kinds_of_knowledge() -> None:
     logits = torch.randn(6, 4, generator=seeded(0))
-    torch.testing.assert_close(KINDS["soft_labels"](logits, 2.0), F.softmax(logits / 2, dim=1))
-    assert torch.equal(KINDS["logits"](logits, 2.0), logits)
+    torch.testing.assert_close(SoftLabels().values(logits, 2.0), F.softmax(logits / 2, dim=1))
+    assert torch.equal(Logits().values(logits, 2.0), logits)
 
 
 def test_the_label_smoothing_plug_in() -> None:

@@ -23,11 +23,12 @@ from flwr.serverapp import strategy as flower
 from torch import Tensor, nn
 
 import fedkd
+from fedkd.admission import Rejected
 from fedkd.callbacks import Callback, RoundRecord
 from fedkd.data import Federation
 from fedkd.engine import Fleet, Reply
 from fedkd.errors import ConfigError, RunError
-from fedkd.knowledge import Rejected, to_tensor
+from fedkd.knowledge import to_tensor
 from fedkd.models import MLP, build
 from fedkd.protocol import Outcome, RoundPlan
 from fedkd.result import RunResult

@@ -1,0 +1,113 @@
+"""What an exchange is: the client's half of a method. Subclass `Exchange` to write one.
+
+A strategy names the exchange that it needs (``exchange = "prototypes"``, a module of this room, or
+``FILE.py:Class``), and `Strategy.exchange_node` may pass it parameters. One class says on both
+sides what travels: the server asks it what to expect, the client has it make that.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ...admission import Expected
+from ...distillation.base import TeacherBatch
+from ...knowledge import ON_SAMPLES, Knowledge, Lesson
+
+if TYPE_CHECKING:
+    from ..phase import Phase
+
+
+class Exchange:
+    """What a client uploads after its fit, and what it does with its teacher.
+
+    An object serves many clients: what it must remember of one belongs into
+    ``phase.client.tensors``.
+
+    Attributes
+    ----------
+    kind : str
+        Kind of knowledge: ``"soft_labels"``, ``"logits"``, ``"class_knowledge"``,
+        ``"parameters"``.
+    masked : bool
+        Whether a client may leave out rows (`Knowledge.mask`).
+    scored : bool
+        Whether it sends a score for each sample.
+    """
+
+    kind: ClassVar[str] = "soft_labels"
+    masked: ClassVar[bool] = False
+    scored: ClassVar[bool] = False
+
+    def shape(self, model: nn.Module, samples: int, classes: int) -> tuple[int, ...]:
+        """Return the shape of the values that a client with such a model uploads."""
+        del model
+        return samples, classes
+
+    def extras(self, model: nn.Module, classes: int) -> Mapping[str, tuple[int, ...]]:
+        """Return names and shapes of what else is uploaded: float32, finite, at least 0."""
+        del model, classes
+        return {}
+
+    def refusal(self, models: Mapping[str, nn.Module]) -> str | None:
+        """Say why this cannot work with these models (name -> an instance); None if it can."""
+        del models
+        return None
+
+    def fit(self, phase: "Phase") -> dict[str, float]:
+        """Train on private data; return numbers for the tables."""
+        with self.fitting(phase):
+            return phase.loop.fit([phase.client])[0]
+
+    def fitting(self, phase: "Phase") -> AbstractContextManager[None]:
+        """Hold while the client fits; may set ``phase.client.extra_loss``."""
+        del phase
+        return nullcontext()
+
+    def upload(self, phase: "Phase") -> Knowledge:
+        """Return what the client uploads after its fit."""
+        x, ids = phase.transfer()
+        logits = phase.loop.predict([phase.client], x)[0]
+        values = self.values(logits, float(phase.options["temperature"]))
+        return Knowledge(phase.index, self.kind, values, ids)
+
+    def values(self, logits: Tensor, temperature: float) -> Tensor:
+        """Return what is uploaded of logits ``[samples, classes]``."""
+        raise NotImplementedError(f"{type(self).__name__} must define values() or upload()")
+
+    def receive(self, phase: "Phase", lesson: Lesson) -> None:
+        """Take in what comes with the request to fit, before the fit."""
+        raise NotImplementedError(f"{type(self).__name__} has no use for a lesson before the fit")
+
+    def learn(self, phase: "Phase", lesson: Lesson) -> dict[str, float]:
+        """Learn from the teacher; return numbers for the tables."""
+        x, _ = phase.transfer()
+        values = lesson.values
+        if lesson.mask is not None:
+            x, values = x[lesson.mask], values[lesson.mask]
+        if not len(x):
+            return {}
+        teacher = TeacherBatch(values, lesson.kind)
+        return phase.loop.distil([phase.client], x, [teacher], phase.objective())[0]
+
+    def predict(self, phase: "Phase", x: Tensor) -> Tensor:
+        """Return the client's logits ``[samples, classes]`` for evaluation."""
+        return phase.loop.predict([phase.client], x)[0]
+
+    def expected(
+        self, client: int, round_: int, ids: Tensor, classes: int, model: nn.Module
+    ) -> Expected:
+        """Return what the server accepts from a client with such a model."""
+        on_samples = self.kind in ON_SAMPLES
+        return Expected(
+            client=client,
+            round=round_,
+            kind=self.kind,
+            sample_ids=ids if on_samples else torch.zeros(0, dtype=torch.int64),
+            shape=self.shape(model, len(ids), classes),
+            masked=self.masked,
+            scored=self.scored,
+            extras=self.extras(model, classes),
+        )
