@@ -1,14 +1,8 @@
 """The command line end to end: what it leaves behind, and every mistake in one line."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-import psutil
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -197,33 +191,3 @@ def test_examples_run_from_a_file_and_from_a_module(tmp_path):
         assert fedkd("run", *SMALL, *chosen).exit_code == 0
     digests = {json.loads((tmp_path / f"{i}/summary.json").read_text())["digest"] for i in range(2)}
     assert len(digests) == 1
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("engine", ["inline", "ray", "flower"])
-def test_ctrl_c_leaves_a_readable_run_and_no_process(engine, tmp_path):
-    run_dir = tmp_path / "run"
-    command = [sys.executable, "-c", "from fedkd.cli import main; main()", "run", "clients=20"]
-    options = ["rounds=100000", f"engine={engine}", "engine.actors=2", f"run_dir={run_dir}"]
-    process = subprocess.Popen(
-        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while not (run_dir / "rounds.parquet").exists():
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        children = psutil.Process(process.pid).children(recursive=True)
-        os.kill(process.pid, signal.SIGINT)
-        _, stderr = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode == 1, stderr
-    assert stderr.strip().splitlines()[-1] == "interrupted"
-    assert "Traceback" not in stderr
-    assert pq.read_table(run_dir / "rounds.parquet").num_rows >= 1
-    assert pq.read_table(run_dir / "clients.parquet").num_rows >= 1
-    _, alive = psutil.wait_procs(children, timeout=90)
-    assert not alive
-    assert fedkd("report", run_dir).exit_code == 0

@@ -11,7 +11,10 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-COMMAND = [sys.executable, "-c", "from fedkd.cli import main; main()"]
+HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+"""What a shell starts in the background ignores SIGINT, and its children inherit that."""
+
+COMMAND = [sys.executable, "-c", f"{HEED}; from fedkd.cli import main; main()"]
 SECONDS = 10.0
 """Within which a run has ended after the signal."""
 
