@@ -1,14 +1,14 @@
 """What a method's server side may use beside what clients send: transfer samples, models."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .data.federation import Federation
-from .flat import layout
+from .flat import flatten, layout
 from .models import build
 from .rng import SERVER, scoped, stream
 
@@ -98,20 +98,16 @@ class Study:
     lr: float = 0.05
     seed: int = 0
 
-    def predicting(self) -> "Study":
-        """Return the same without anything to learn."""
-        return replace(self, targets={}, loss=None)
 
-
-def study(task: Study) -> tuple[dict[str, Tensor], Tensor]:
+def study(task: Study) -> tuple[Tensor, Tensor]:
     """Train if there is something to learn, then predict.
 
     It is a pure function of its task, for `fedkd.engine.BlockPool.map`.
 
     Returns
     -------
-    state : dict
-        The model's state.
+    vector : Tensor
+        ``[size]``, the model's parameters as `fedkd.flat.flatten` gives them.
     logits : Tensor
         ``[samples, classes]`` of all samples, in evaluation mode.
     """
@@ -121,7 +117,7 @@ def study(task: Study) -> tuple[dict[str, Tensor], Tensor]:
         task.model.eval()
         with torch.no_grad():
             logits = torch.cat([task.model(part) for part in task.x.split(512)])
-    return {name: value.clone() for name, value in task.model.state_dict().items()}, logits
+    return flatten(task.model), logits
 
 
 def _train(task: Study, loss: Loss) -> None:

@@ -7,7 +7,7 @@ model for everybody (`before_fit`).
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..admission import Rejected, admit
 from ..fusion import effective_neighbours
-from ..knowledge import Knowledge, KnowledgeStack, Teacher, stack
+from ..knowledge import ON_SAMPLES, Knowledge, KnowledgeStack, Teacher, stack
 from ..protocol import Outcome, RoundPlan, Strategy
 from .fusing import fuse_in_blocks
 
@@ -80,10 +80,10 @@ class FusionStrategy(Strategy):
         """Return the transfer samples that clients are to label in this round, ``[samples]``."""
         return plan.sample_ids
 
-    def before_fit(self, plan: RoundPlan) -> Teacher | None:
-        """Return what some clients need before they fit; the exchange receives it."""
+    def before_fit(self, plan: RoundPlan) -> Mapping[int, Records]:
+        """Return what clients need before they fit, of the exchange's kind; it receives it."""
         del plan
-        return None
+        return {}
 
     def lessons(self, plan: RoundPlan, teacher: Teacher) -> Mapping[int, Records]:
         """Return what each client is sent of the teacher: ``{client: {"teacher": record}}``."""
@@ -101,25 +101,30 @@ class FusionStrategy(Strategy):
         ids = self.asked(plan)
         admitted = self._collect(plan, ids, outcome)
         if outcome.goes_on(admitted, "train.fit", plan.min_clients):
-            labels = plan.labels if ids is plan.sample_ids else None
-            teacher = self._fuse(plan, stack(admitted, labels), outcome)
-            self._distil(plan, teacher, outcome)
+            started = time.perf_counter()
+            kind, lessons = self.teach(plan, admitted, outcome)
+            outcome.seconds["fuse"] = time.perf_counter() - started
+            self._distil(plan, kind, lessons, outcome)
         return outcome
+
+    def teach(
+        self, plan: RoundPlan, admitted: Sequence[Knowledge], outcome: Outcome
+    ) -> tuple[str, Mapping[int, Records]]:
+        """Fuse; return the teachers' kind, and what each client is sent."""
+        labels = plan.labels if len(admitted[0].sample_ids) == len(plan.sample_ids) else None
+        teacher = self.fused(plan, stack(admitted, labels), outcome)
+        return teacher.kind, self.lessons(plan, teacher)
 
     def _collect(self, plan: RoundPlan, ids: Tensor, outcome: Outcome) -> list[Knowledge]:
         """Let the cohort fit and upload its knowledge; admit what it sends."""
         started = time.perf_counter()
-        first = self.before_fit(plan)
-        taught = first.records() if first else {}
-        options: dict[str, Any] = {"upload": True, "kind": first.kind if first else ""}
-        options["temperature"] = self.temperature or plan.temperature
-        shared = {"config": plan.options(**options), **_transfer(plan, ids)}
-        request = RecordDict(shared)
-        contents = {
-            client: RecordDict(shared | {"teacher": taught[client]})
-            if client in taught
-            else request
-            for client in plan.cohort
+        kind = plan.expect(plan.cohort[0], ids).kind
+        temperature = self.temperature or plan.temperature
+        options = plan.options(upload=True, kind=kind, temperature=temperature)
+        shared = {"config": options, **_transfer(plan, ids, kind)}
+        contents = dict.fromkeys(plan.cohort, RecordDict(shared)) | {
+            client: RecordDict({**shared, **records})
+            for client, records in self.before_fit(plan).items()
         }
         replies = plan.fleet.call("train.fit", contents, plan.number)
         admitted: list[Knowledge] = []
@@ -131,8 +136,8 @@ class FusionStrategy(Strategy):
         outcome.seconds["fit"] = time.perf_counter() - started
         return admitted
 
-    def _fuse(self, plan: RoundPlan, knowledge: KnowledgeStack, outcome: Outcome) -> Teacher:
-        started = time.perf_counter()
+    def fused(self, plan: RoundPlan, knowledge: KnowledgeStack, outcome: Outcome) -> Teacher:
+        """Fuse, check, refine; note what there is to note."""
         teacher, weights = fuse_in_blocks(self, knowledge, plan.blocks)
         teacher = self.refine(plan, knowledge, teacher)
         outcome.knowledge = knowledge
@@ -143,26 +148,26 @@ class FusionStrategy(Strategy):
             _note(outcome, knowledge.clients, "effective_neighbours", neighbours)
         for name, values in self.round_extras(knowledge).items():
             _note(outcome, knowledge.clients, name, torch.as_tensor(values))
-        outcome.seconds["fuse"] = time.perf_counter() - started
         return teacher
 
-    def _distil(self, plan: RoundPlan, teacher: Teacher, outcome: Outcome) -> None:
+    def _distil(
+        self, plan: RoundPlan, kind: str, lessons: Mapping[int, Records], outcome: Outcome
+    ) -> None:
         """Send every client its teacher."""
         started = time.perf_counter()
-        options = plan.options(kind=teacher.kind, **plan.evaluation())
-        shared = {"config": options, **_transfer(plan, plan.sample_ids)}
+        options = plan.options(kind=kind, **plan.evaluation())
+        shared = {"config": options, **_transfer(plan, plan.sample_ids, kind)}
         contents = {
-            client: RecordDict({**shared, **records})
-            for client, records in self.lessons(plan, teacher).items()
+            client: RecordDict({**shared, **records}) for client, records in lessons.items()
         }
         replies = plan.fleet.call("train.distil", contents, plan.number)
         outcome.goes_on(outcome.take(replies), "train.distil")
         outcome.seconds["distil"] = time.perf_counter() - started
 
 
-def _transfer(plan: RoundPlan, ids: Tensor) -> dict[str, Any]:
-    """Return the record that names samples, if they are not simply all of them."""
-    if plan.all_samples and ids is plan.sample_ids:
+def _transfer(plan: RoundPlan, ids: Tensor, kind: str) -> dict[str, Any]:
+    """Return the record that names samples, if it matters and they are not simply all of them."""
+    if kind not in ON_SAMPLES or (plan.all_samples and ids is plan.sample_ids):
         return {}
     return {"transfer": ArrayRecord({"sample_ids": Array(ids.to(torch.int32).numpy())})}
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ...flat import flatten, unflatten
 from ...knowledge import Knowledge, Lesson
@@ -26,9 +26,20 @@ class Parameters(Exchange):
         del samples, classes
         return (len(flatten(model)),)
 
+    def extras(self, model: nn.Module, classes: int) -> dict[str, tuple[int, ...]]:
+        """Declare ``samples`` ``[1]``: how many the client has trained on."""
+        del model, classes
+        return {"samples": (1,)}
+
     def upload(self, phase: "Phase") -> Knowledge:
         """Return the model's parameters."""
-        return Knowledge(phase.index, self.kind, flatten(phase.client.model), NO_SAMPLES)
+        samples = torch.tensor([float(len(phase.client.y))])
+        vector = self.vector(phase)
+        return Knowledge(phase.index, self.kind, vector, NO_SAMPLES, extras={"samples": samples})
+
+    def vector(self, phase: "Phase") -> Tensor:
+        """Return what is shared, ``[size]``: the whole model."""
+        return flatten(phase.client.model)
 
     def receive(self, phase: "Phase", lesson: Lesson) -> None:
         """Start from the server's model."""

@@ -1,0 +1,83 @@
+"""What a model computes just before its last layer."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def head(model: nn.Module) -> nn.Linear:
+    """Return a model's last linear layer, in the order of definition.
+
+    Raises
+    ------
+    ValueError
+        If it has none.
+
+    Examples
+    --------
+    >>> head(nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2))).in_features
+    4
+    """
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if not layers:
+        raise ValueError("has no linear layer")
+    return layers[-1]
+
+
+class Tap:
+    """Holds the features ``[batch, dim]`` of a model's latest forward pass, with gradient."""
+
+    features: Tensor
+
+
+@contextmanager
+def tapped(model: nn.Module) -> Iterator[Tap]:
+    """Watch what goes into a model's `head`.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Flatten(), nn.ReLU(), nn.Linear(2, 3))
+    >>> with tapped(model) as tap:
+    ...     logits = model(torch.tensor([[-1.0, 2.0]]))
+    >>> tap.features
+    tensor([[0., 2.]])
+    """
+    tap = Tap()
+
+    def watch(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        del module
+        tap.features = inputs[0]
+
+    handle = head(model).register_forward_pre_hook(watch)
+    try:
+        yield tap
+    finally:
+        handle.remove()
+
+
+def pooled(features: Tensor, dim: int) -> Tensor:
+    """Return features ``[batch, any]`` as ``[batch, dim]``, by averaging neighbours.
+
+    Models of different width then have features of one shape, without a parameter to learn.
+
+    Examples
+    --------
+    >>> pooled(torch.tensor([[1.0, 3.0, 5.0, 7.0]]), 2)
+    tensor([[2., 6.]])
+    """
+    if features.shape[-1] == dim:
+        return features
+    return F.adaptive_avg_pool1d(features.unsqueeze(1), dim).squeeze(1)
+
+
+def features_of(model: nn.Module, x: Tensor, dim: int | None = None) -> Tensor:
+    """Return the features of samples in evaluation mode, ``[samples, dim]``, without gradient."""
+    with tapped(model.eval()) as tap, torch.no_grad():
+        parts = []
+        for part in x.split(512):
+            model(part)
+            parts.append(tap.features if dim is None else pooled(tap.features, dim))
+    return torch.cat(parts)

@@ -1,0 +1,89 @@
+"""FedDF: the server distils the clients' ensemble into their averaged model.
+
+Lin, Kong, Stich, Jaggi, "Ensemble Distillation for Robust Model Fusion in Federated Learning",
+NeurIPS 2020, arXiv 2006.07242. Confidence: certain (official code)::
+
+    theta_g = sum_n samples_n * theta_n / sum_n samples_n     for each architecture g
+    theta_g <- argmin KL( softmax( mean_n f_n(x) / T ) || softmax( f_g(x) / T ) )
+
+The KL is over the transfer set, the ensemble of all clients, whatever their architecture, and
+there is no factor T^2. The official server takes up to 10,000 steps of Adam and stops early on a
+labelled validation split; here it makes some epochs of SGD, which needs no labels.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..flat import unflatten
+from ..knowledge import Knowledge
+from ..protocol import RoundPlan
+from ..server import Study, study
+from .parametric import ParameterFusion
+
+
+class FedDF(ParameterFusion):
+    """Averaged parameters, refined by ensemble distillation at the server.
+
+    Parameters
+    ----------
+    temperature : float
+        T of ensemble and student, > 0.
+    epochs : int
+        Passes over the round's transfer samples at the server, >= 0; 0 is FedAvg.
+    lr : float
+        The server's learning rate, > 0.
+    """
+
+    homogeneous = False
+
+    def __init__(self, temperature: float = 1.0, epochs: int = 2, lr: float = 0.01) -> None:
+        super().__init__(temperature=temperature)
+        if epochs < 0 or not lr > 0:
+            raise ValueError(f"epochs={epochs} must be at least 0, lr={lr} greater than 0")
+        self.epochs, self.lr = epochs, lr
+
+    def polish(
+        self, plan: RoundPlan, admitted: Sequence[Knowledge], shared: dict[int, Tensor]
+    ) -> dict[int, Tensor]:
+        """Distil the ensemble of all clients into each architecture's average."""
+        server, x = plan.server, plan.server.transfer(plan.sample_ids)
+
+        def model(client: int, vector: Tensor) -> nn.Module:
+            return unflatten(server.model(server.models[client]), vector)
+
+        votes = [Study(model(one.client, one.values), x) for one in admitted]
+        logits = torch.stack([found for _, found in plan.blocks.map(study, votes)])
+        groups = self.groups(server)
+        member = {groups[one.client]: one.client for one in admitted}
+        lessons = [
+            Study(
+                model(member[number], vector),
+                x,
+                {"ensemble": logits.mean(dim=0)},
+                partial(ensemble_loss, temperature=self.temperature or 1.0),
+                epochs=self.epochs,
+                lr=self.lr,
+                seed=plan.seed,
+            )
+            for number, vector in shared.items()
+        ]
+        learnt = plan.blocks.map(study, lessons)
+        return {number: vector for number, (vector, _) in zip(shared, learnt, strict=True)}
+
+
+def ensemble_loss(logits: Tensor, batch: dict[str, Tensor], temperature: float) -> Tensor:
+    """Return ``KL(softmax(ensemble / T) || softmax(logits / T))``, mean over the batch, in nats.
+
+    Examples
+    --------
+    >>> same = torch.tensor([[1.0, 2.0]])
+    >>> ensemble_loss(same, {"ensemble": same + 5}, 1.0).item()
+    0.0
+    """
+    target = (batch["ensemble"] / temperature).log_softmax(dim=-1)
+    student = (logits / temperature).log_softmax(dim=-1)
+    return F.kl_div(student, target, reduction="batchmean", log_target=True)
