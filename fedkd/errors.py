@@ -47,6 +47,22 @@ class ConfigError(FedkdError):
         if not self.allowed:
             return ""
         name = self.key if "unknown key" in self.problem else str(self.value)
-        near = get_close_matches(name, self.allowed, n=1, cutoff=0.5)
-        guess = f"; did you mean {near[0]!r}?" if near else ""
+        near = _nearest(name, self.allowed)
+        guess = f"; did you mean {near!r}?" if near else ""
         return f"{guess} (allowed: {', '.join(self.allowed)})"
+
+
+def _nearest(name: str, allowed: list[str]) -> str | None:
+    """Return the allowed name most like `name`; of dotted ones what differs must be alike too.
+
+    Examples
+    --------
+    >>> _nearest("data.alhpa", ["data.alpha", "data.name"])
+    'data.alpha'
+    >>> _nearest("data.partitioner.num_shards", ["data.partitioner.partition_by"])
+    """
+    for near in get_close_matches(name, allowed, n=3, cutoff=0.5):
+        ends = [one.rpartition(".")[2] for one in (name, near)]
+        if get_close_matches(ends[0], ends[1:], cutoff=0.5):
+            return near
+    return None

@@ -36,11 +36,12 @@ class Progress(Callback):
         self._task = rp.TaskID(0)
         self._total: int | None = None
         self._started = time.monotonic()
+        self._seen = 0  # rounds since then
         self._alma = ""
 
     def on_run_start(self, run: RunInfo) -> None:
         """Start the display."""
-        self._started = time.monotonic()
+        self._started, self._seen = time.monotonic(), 0
         self._total = run.config.rounds
         if self.live:
             self._open()
@@ -61,7 +62,9 @@ class Progress(Callback):
         """Show the round's results and the time left."""
         self._total = record.rounds
         self._alma = _alma(record.scalars) or self._alma
-        left = (time.monotonic() - self._started) / record.round * (record.rounds - record.round)
+        self._seen += 1  # a resumed run does not begin with round 1
+        each = (time.monotonic() - self._started) / self._seen
+        left = each * (record.rounds - record.round)
         if self._display is None:
             self._print(_line(record, left))
         else:

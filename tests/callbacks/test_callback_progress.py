@@ -90,3 +90,17 @@ def test_closing_twice_is_harmless():
 
 def test_phases_before_the_start_are_ignored():
     Progress(Console(file=io.StringIO())).on_phase(1, "fit", 0, 1)
+
+
+def test_the_time_left_of_a_resumed_run_counts_its_own_rounds(monkeypatch):
+    now = iter([0.0, 0.0, 100.0, 200.0])
+    monkeypatch.setattr("fedkd.callbacks.progress.time.monotonic", lambda: next(now))
+    out = io.StringIO()
+    progress = Progress(Console(file=out))
+    progress.on_run_start(info(60))
+    for number in (51, 52):  # resumed after round 50
+        progress.on_round(RoundRecord(number, 60, {}))
+    assert [line.rpartition("left ")[2] for line in out.getvalue().splitlines()] == [
+        "15 min 0 s",
+        "13 min 20 s",
+    ]
