@@ -33,7 +33,7 @@ REQUIRED = inspect.Parameter.empty
 Adapt = Callable[[type], type | None]
 
 
-def available(room: str, base: type) -> dict[str, type]:
+def available(room: str, base: type) -> dict[str, type[Any]]:
     """Return the classes of a room by their short names.
 
     Parameters

@@ -81,7 +81,7 @@ def test_a_signal_leaves_a_readable_run(
     assert shown.returncode == 0
 
 
-@pytest.mark.load
+@pytest.mark.slow
 @pytest.mark.parametrize("pause", [0.0, 0.7, 1.5])
 def test_a_polite_kill_while_ray_starts(pause: float, tmp_path: Path) -> None:
     """Our handler, Ray's, or none of them yet: the run ends all the same."""

@@ -20,7 +20,7 @@ import fedkd
 from fedkd.callbacks import Callback, RoundRecord
 
 
-@pytest.mark.load
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_run_of_thirty_rounds_is_flat() -> None:
     readings = long_run(rounds=30, clients=100)
@@ -35,7 +35,7 @@ def test_a_run_of_thirty_rounds_is_flat() -> None:
     assert [one for one in findings if not one.good] == []
 
 
-@pytest.mark.load
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("engine", "calls", "warm_up"), [("inline", 12, 5), ("ray", 3, 2)])
 def test_runs_in_one_process_leave_nothing(engine: str, calls: int, warm_up: int) -> None:

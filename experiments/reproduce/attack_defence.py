@@ -9,15 +9,12 @@ Federated Learning", ICLR 2025, on a small scale; its numbers are not comparable
 (ResNet18 on CIFAR, a server model, omniscient attackers).
 """
 
-from collections.abc import Iterator
 from enum import Enum
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import typer
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -28,6 +25,7 @@ from ...overrides import compose
 from ...report.style import canvas, styled
 from ...result import RunResult
 from ...runner import run
+from .cells import Row, fill, missing, saved
 
 ATTACKS = (
     *("none", "label_flip", "lma", "cpa", "hips"),
@@ -46,8 +44,6 @@ DEFENCES = {
 
 FRACTION = 0.3
 """Share of hostile clients."""
-
-Row = dict[str, Any]
 
 
 class Data(Enum):
@@ -96,20 +92,24 @@ def honest_accuracy(result: RunResult) -> float:
     return float(np.mean(found))
 
 
-def study(seeds: int, data: Data, engine: str, done: list[Row]) -> Iterator[Row]:
-    """Run every pair for every seed, but for those that are done; yield a row each."""
-    for seed, attack, defence in product(range(seeds), ATTACKS, DEFENCES):
-        cell = {"data": data.value, "seed": seed, "attack": attack, "defence": defence}
-        if any(cell.items() <= row.items() for row in done):
-            continue
-        result = run(compose(overrides(attack, defence, seed, data, engine)))
-        yield cell | {
-            "accuracy": honest_accuracy(result),
-            "alma_global": result.summary["alma_global"]["last"],
-            "rejected": result.summary["rejected"],
-            "seconds": result.summary["seconds"]["total"],
-            "digest": result.summary["digest"],
-        }
+def cells(seeds: int, data: Data) -> list[Row]:
+    """Return what identifies each cell."""
+    pairs = product(range(seeds), ATTACKS, DEFENCES)
+    names = ("data", "seed", "attack", "defence")
+    return [dict(zip(names, (data.value, *pair), strict=True)) for pair in pairs]
+
+
+def measured(cell: Row, engine: str) -> Row:
+    """Run a cell."""
+    data, seed = Data(cell["data"]), cell["seed"]
+    result = run(compose(overrides(cell["attack"], cell["defence"], seed, data, engine)))
+    return {
+        "accuracy": honest_accuracy(result),
+        "alma_global": result.summary["alma_global"]["last"],
+        "rejected": result.summary["rejected"],
+        "seconds": result.summary["seconds"]["total"],
+        "digest": result.summary["digest"],
+    }
 
 
 def grid(rows: list[Row]) -> np.ndarray:
@@ -167,21 +167,18 @@ def command(
     engine: str = "ray",
 ) -> None:
     """Run every attack against every defence; write a table and a heat map."""
-    console, total = Console(highlight=False), seeds * len(ATTACKS) * len(DEFENCES)
+    console, wanted = Console(highlight=False), cells(seeds, data)
     path = out / "attack_defence.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = pq.read_table(path).to_pylist() if path.exists() else []
     try:
         with shared_ray(compose([f"engine={engine}"]).engine):
-            for row in study(seeds, data, engine, list(rows)):
-                rows.append(row)
-                pq.write_table(pa.Table.from_pylist(rows), path)
-                name = f"{row['attack']} x {row['defence']}"
-                console.print(f"{len(rows):3}/{total}  {name:28} {row['accuracy']:.1%}")
+            for rows in fill(path, wanted, lambda cell: measured(cell, engine)):
+                name = f"{rows[-1]['attack']} x {rows[-1]['defence']}"
+                left = len(missing(wanted, rows))
+                console.print(f"{left:3} left  {name:28} {rows[-1]['accuracy']:.1%}")
     except FedkdError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from error
-    rows = [row for row in rows if row["data"] == data.value and row["seed"] < seeds]
+    rows = [row for row in saved(path) if row["data"] == data.value and row["seed"] < seeds]
     runs = "1 seed" if seeds == 1 else f"mean of {seeds} seeds"
     title = f"Accuracy of honest clients in %, {data.value}, {FRACTION:.0%} hostile, {runs}"
     draw(rows, out, title)

@@ -1,0 +1,62 @@
+"""Runs the cells of a study's table, and keeps what is done."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+Row = dict[str, Any]
+
+
+def missing(cells: list[Row], rows: list[Row]) -> list[Row]:
+    """Return the cells that no row is about.
+
+    Examples
+    --------
+    >>> missing([{"seed": 0}, {"seed": 1}], [{"seed": 0, "accuracy": 0.9}])
+    [{'seed': 1}]
+    """
+    return [cell for cell in cells if not any(cell.items() <= row.items() for row in rows)]
+
+
+def saved(path: Path) -> list[Row]:
+    """Return the rows that an earlier call has left."""
+    rows: list[Row] = pq.read_table(path).to_pylist() if path.exists() else []
+    return rows
+
+
+def fill(
+    path: Path, cells: list[Row], measure: Callable[[Row], Row], jobs: int = 1
+) -> Iterator[list[Row]]:
+    """Measure the cells that `path` lacks; yield all rows after each, also on disk by then.
+
+    Parameters
+    ----------
+    path : Path
+        Parquet file, a row a cell.
+    cells : list of dict
+        What identifies each cell.
+    measure : callable
+        Returns what was measured of a cell; a function of a module where `jobs` is above 1.
+    jobs : int
+        Processes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = saved(path)
+    todo = missing(cells, rows)
+    for cell, found in zip(todo, _measured(todo, measure, jobs), strict=True):
+        rows.append(cell | found)
+        pq.write_table(pa.Table.from_pylist(rows), path)
+        yield rows
+
+
+def _measured(cells: list[Row], measure: Callable[[Row], Row], jobs: int) -> Iterator[Row]:
+    if jobs == 1:
+        yield from map(measure, cells)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(measure, cells)

@@ -1,0 +1,64 @@
+"""The studies that fill a table: what is done is kept, and the table is ranked."""
+
+import subprocess
+import sys
+
+import pyarrow.parquet as pq
+from fedkd.experiments.reproduce import fusion_table
+from fedkd.experiments.reproduce.cells import fill, missing, saved
+
+from fedkd.plugins import available
+from fedkd.protocol import Strategy
+
+CELLS = [{"seed": seed} for seed in range(3)]
+
+
+def squared(cell):
+    return {"accuracy": cell["seed"] ** 2}
+
+
+def test_a_table_is_filled_on_disk_and_only_what_is_missing_is_measured(tmp_path):
+    path = tmp_path / "study" / "table.parquet"
+    first = fill(path, CELLS, squared)
+    next(first)
+    assert saved(path) == [{"seed": 0, "accuracy": 0}]
+    first.close()
+    seen = [len(rows) for rows in fill(path, CELLS, squared)]
+    assert seen == [2, 3]
+    assert pq.read_table(path)["accuracy"].to_pylist() == [0, 1, 4]
+    assert missing(CELLS, saved(path)) == []
+    assert list(fill(path, CELLS, squared)) == []
+
+
+def test_several_processes_fill_it_in_order(tmp_path):
+    *_, rows = fill(tmp_path / "table.parquet", CELLS, dict, jobs=2)
+    assert rows == CELLS
+
+
+def row(strategy, alpha, seed, local, overall):
+    numbers = {"alma_local": local, "alma_global": overall, "bytes": 1000, "seconds": 1.0}
+    return {"strategy": strategy, "alpha": alpha, "seed": seed} | numbers
+
+
+def test_the_table_is_ranked_by_the_mean_of_its_accuracies():
+    rows = [
+        row(name, alpha, seed, value + seed / 10, value)
+        for name, value in (("local", 0.5), ("knfu", 0.7))
+        for alpha in fusion_table.ALPHAS
+        for seed in (0, 1)
+    ]
+    lines = fusion_table.markdown(rows).splitlines()
+    assert lines[2].startswith("| 1 | knfu | 75.0 ± 7.1 | 70.0 ± 0.0 | 75.0 ± 7.1 | 70.0 ± 0.0 |")
+    assert lines[3].startswith("| 2 | local | 55.0 ± 7.1 |")
+
+
+def test_every_strategy_is_in_the_table():
+    cells = fusion_table.cells(seeds=3)
+    assert {cell["strategy"] for cell in cells} == set(available("strategies", Strategy))
+    assert len(cells) == 6 * len(available("strategies", Strategy))
+
+
+def test_it_says_what_it_does():
+    command = [sys.executable, "-m", "fedkd.experiments.reproduce.fusion_table", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert "ranked table" in done.stdout
