@@ -1,4 +1,4 @@
-.PHONY: help venv demo test lint types bench chaos endurance clean
+.PHONY: help venv demo test lint types bench chaos endurance golden docs clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -41,6 +41,12 @@ chaos: venv  ## kill drivers and actors at 20 random moments; all must end the s
 
 endurance: venv  ## 300 rounds with 100 clients, then 20 runs in one process: nothing may grow
 	$(BIN)/python -m fedkd.experiments.benchmarks.endurance
+
+golden: venv  ## run every strategy small and record the numbers that tests compare
+	$(BIN)/python tests/golden/record.py
+
+docs: venv  ## write the table of methods, strategies/README.md
+	$(BIN)/python -m fedkd.strategies.catalogue
 
 clean:  ## remove what the targets above made
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

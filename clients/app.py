@@ -2,10 +2,12 @@
 
 =====================  ============================================================================
 ``query.hello``        answers with the partition id
-``train.fit``          fit, then reply with what the exchange uploads
+``train.fit``          fit, then reply with what the exchange uploads (``train.kcfu``: the same)
 ``train.distil``       learn from a teacher
 ``train`` (default)    for Flower's own strategies: load the arrays, fit, reply with the arrays
 ``query.evaluate``     accuracy of the client's model, or of the arrays in the message
+``query.score``        picks samples to be labelled (active learning)
+``query.annotate``     has them labelled
 ``query.snapshot``     all that the client remembers
 ``query.restore``      makes it remember a snapshot
 =====================  ============================================================================
@@ -30,9 +32,11 @@ from ..engine.base import round_of
 from ..engine.state import OWN_KEYS, ClientState, ContextState, load_record, state_record
 from ..knowledge import to_record
 from ..rng import scoped
+from .compression import compressing
 from .faults import crashing
 from .parts import Parts
 from .phase import Phase, Tools
+from .queries import annotate, score
 from .workbench import workbench
 
 CONTEXT = "context."
@@ -138,13 +142,18 @@ def client_app(
     def attack(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         return tools(context).parts.attack(message, context, call_next)
 
+    def compress(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        return compressing(tools(context).parts.codec, message, context, call_next)
+
     app = ClientApp()
     app.query("hello")(hello)
-    for answer in (evaluate, snapshot, restore):
+    app.query("evaluate", mods=[compress])(_handler(evaluate, tools))
+    for answer in (score, annotate, snapshot, restore):
         app.query(answer.__name__)(_handler(answer, tools))
-    wrappers = [crashing, attack, *mods]
+    wrappers = [crashing, compress, attack, *mods]
     for answer in (fit, distil):
         app.train(answer.__name__, mods=wrappers)(_handler(answer, tools))
+    app.train("kcfu", mods=wrappers)(_handler(fit, tools))
     app.train(mods=wrappers)(_handler(train, tools))
     return app
 

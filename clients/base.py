@@ -31,6 +31,12 @@ class Client:
         What the server's message said beside the usual, such as ``proximal-mu``.
     extra_loss : callable, optional
         ``(logits, labels) -> loss``, what a method adds to the loss of each private batch.
+    log_prior : Tensor, optional
+        ``[classes]``, added to the logits of private batches: balanced softmax.
+    carried : dict, optional
+        Where the optimiser's state comes from and goes to in a fit; None = a fresh optimiser.
+    schedule : callable, optional
+        Epoch of the fit -> factor of the learning rate; None = 1.
     """
 
     index: int
@@ -41,6 +47,9 @@ class Client:
     tensors: dict[str, Tensor] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     extra_loss: Callable[[Tensor, Tensor], Tensor] | None = None
+    log_prior: Tensor | None = None
+    carried: dict[str, Tensor] | None = None
+    schedule: Callable[[int], float] | None = None
 
 
 class ClientLoop(ABC):

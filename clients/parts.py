@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..codecs import Codec
+from ..codecs.none import NONE as FLOAT32
 from ..distillation.base import Objective
 from ..models import deal, factory
 from ..plugins import create
@@ -11,6 +13,9 @@ from .attacks import Attack
 from .attacks.none import NONE
 from .base import ClientLoop
 from .exchange import Exchange, SoftLabels
+from .oracles.base import Oracle
+from .samplers.base import Sampler
+from .samplers.ksas import KSAS
 
 
 @dataclass
@@ -32,6 +37,10 @@ class Parts:
         What hostile clients do; nobody is hostile by default.
     exchange : Exchange
         What is uploaded, and what is done with a teacher.
+    codec : Codec
+        What makes that smaller on its way; nothing does by default.
+    sampler, oracle : Sampler, Oracle
+        Which samples to label, and who labels them, in active learning.
     """
 
     models: Sequence[Any]
@@ -39,6 +48,9 @@ class Parts:
     objective: Objective
     attack: Attack = field(default_factory=NONE)
     exchange: Exchange = field(default_factory=SoftLabels)
+    codec: Codec = field(default_factory=FLOAT32)
+    sampler: Sampler = field(default_factory=KSAS)
+    oracle: Oracle = field(default_factory=Oracle)
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any], models: Any = None) -> "Parts":
@@ -56,5 +68,8 @@ class Parts:
             loop=create(spec["client"] | shared, "clients", ClientLoop, "client"),
             objective=create(spec["objective"], "distillation", Objective, "objective"),
             attack=create(spec["attack"] | run, "clients.attacks", Attack, "attack"),
+            sampler=create(spec["sampler"], "clients.samplers", Sampler, "sampler"),
+            oracle=create(spec["oracle"], "clients.oracles", Oracle, "oracle"),
             exchange=create(spec["exchange"], "clients.exchange", Exchange, "exchange"),
+            codec=create(spec["compress"], "codecs", Codec, "compress"),
         )

@@ -7,19 +7,19 @@ import torch
 from torch import Tensor, nn
 
 from ..distillation.base import Objective, TeacherBatch
+from .augment import flip_crop
 from .base import Client, ClientLoop
+from .optimisers import carry, make_optimizer
 
 PREDICT_BATCH = 512
 """Samples per forward pass in prediction: a constant, as the batch may decide the last bit."""
 
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "sgd": lambda parameters, lr, momentum: torch.optim.SGD(parameters, lr, momentum=momentum),
-    "adam": lambda parameters, lr, momentum: torch.optim.Adam(parameters, lr),
-}
-
 
 class Standard(ClientLoop):
-    """Cross-entropy on private data, the objective on the teacher; a fresh optimiser each phase."""
+    """Cross-entropy on private data, the objective on the teacher; a fresh optimiser each phase.
+
+    A method may have the optimiser's state carried from fit to fit (`Client.carried`).
+    """
 
     def fit(self, clients: Sequence[Client]) -> list[dict[str, float]]:
         """Train on private data with cross-entropy, plus what the method adds to it."""
@@ -30,14 +30,18 @@ class Standard(ClientLoop):
         penalty = proximal_term(client.model, mu) if mu else None
         x, y = client.x.to(self.device), client.y.to(self.device)
 
+        augment = flip_crop if self.fit_config.get("augment") else None
+
         def loss(rows: Tensor) -> Tensor:
-            logits = client.model(x[rows])
-            value = self.private_loss(client, logits, y[rows])
+            batch = augment(x[rows], client.generator) if augment else x[rows]
+            logits = client.model(batch)
+            adjusted = logits if client.log_prior is None else logits + client.log_prior
+            value = self.private_loss(client, adjusted, y[rows])
             if client.extra_loss is not None:
                 value = value + client.extra_loss(logits, y[rows])
             return value if penalty is None else value + penalty()
 
-        return self._train(client, len(x), self.fit_config, loss)
+        return self._train(client, len(x), self.fit_config, loss, fitting=True)
 
     def private_loss(self, client: Client, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss on a private batch: logits ``[batch, classes]``, labels ``[batch]``."""
@@ -75,13 +79,16 @@ class Standard(ClientLoop):
         settings: dict[str, Any],
         loss: Callable[[Tensor], Tensor],
         progress: Callable[[float], None] = lambda fraction: None,
+        fitting: bool = False,
     ) -> float:
         """Run the epochs and return the mean loss over all steps (0 without a step)."""
         client.model.train()
-        make = OPTIMIZERS[settings["optimizer"]]
-        optimizer = make(client.model.parameters(), settings["lr"], settings["momentum"])
+        carried, schedule = (client.carried, client.schedule) if fitting else (None, None)
+        optimizer = make_optimizer(client.model, settings, carried)
         total, steps = torch.zeros((), device=self.device), 0
         for epoch in range(settings["epochs"]):
+            if schedule is not None:
+                optimizer.param_groups[0]["lr"] = settings["lr"] * schedule(epoch)
             parts = batches(samples, settings["batch_size"], client.generator)
             for place, rows in enumerate(parts):
                 progress((epoch + place / len(parts)) / settings["epochs"])
@@ -91,6 +98,8 @@ class Standard(ClientLoop):
                 optimizer.step()
                 total += value.detach()
                 steps += 1
+        if carried is not None:
+            carry(optimizer, carried)
         return total.item() / max(steps, 1)
 
     @torch.no_grad()

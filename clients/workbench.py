@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..data import Federation, local_accuracy, recall
+from ..data import Federation, calibration_error, local_accuracy, recall
 from ..models import build
 from ..rng import scoped, stream, torch_generator
 from .base import Client
@@ -30,6 +30,7 @@ class Workbench:
         self._private: dict[int, tuple[Tensor, Tensor]] = {}
         self._tests: dict[int | None, tuple[Tensor, Tensor]] = {}
         self._shared: tuple[tuple[str | None, int], Tensor] | None = None
+        self._scored: tuple[Tensor, Tensor, dict[str, float]] | None = None
 
     @cached_property
     def transfer(self) -> Tensor:
@@ -79,11 +80,16 @@ class Workbench:
         return self._shared[1]
 
     def accuracy(self, client: int, logits: Tensor, labels: Tensor) -> dict[str, float]:
-        """Return a client's local and global accuracy from its test logits (both in [0, 1])."""
-        right = recall(logits, labels, self.federation.classes)
+        """Return a client's local and global accuracy, and ECE, from its test logits ([0, 1])."""
+        if self._scored is None or self._scored[0] is not logits:  # see `once`
+            guess = logits.argmax(dim=1)
+            right = recall(guess, labels, self.federation.classes)
+            overall = (guess == labels).double().mean().item()
+            common = {"global": overall, "ece": calibration_error(logits, labels)}
+            self._scored = logits, right, common
+        _, right, common = self._scored
         counts = torch.as_tensor(self.federation.histogram(client))
-        global_ = (logits.argmax(dim=1) == labels).double().mean().item()
-        return {"local": local_accuracy(right, counts), "global": global_}
+        return {"local": local_accuracy(right, counts), **common}
 
 
 @lru_cache(maxsize=1)

@@ -160,6 +160,30 @@ def data(
 
 
 @app.command(
+    epilog=_examples(
+        "fedkd check ./median.py:Median",
+        "fedkd check my_package.fusion:Nearest strategy.beta=5 model=lenet5",
+        "fedkd check knfu --engines",
+    )
+)
+def check(
+    plug_in: Annotated[str, typer.Argument(metavar="FILE:CLASS")],
+    overrides: Overrides = None,
+    engines: Annotated[
+        bool, typer.Option("--engines", help="Also run on Ray, and compare (some seconds).")
+    ] = False,
+) -> None:
+    """Hold a strategy of yours to what fedkd relies on, and say in a line each what is broken.
+
+    FILE:CLASS is FILE.py:Class, package.module:Class or a short name; it is executed. KEY=VALUE
+    as for `fedkd run`: its parameters, another model. The exit code is 1 if anything is broken.
+    """
+    from .checking import check as check_plug_in
+
+    check_plug_in(plug_in, overrides or [], engines, Console(highlight=False))
+
+
+@app.command(
     "list",
     epilog=_examples(
         "fedkd list strategies", "fedkd list keys", "fedkd list experiments", "fedkd list models"
@@ -170,7 +194,7 @@ def list_(
 ) -> None:
     """List what can be chosen, with parameters and defaults.
 
-    WHAT: strategies, objectives, models, data, clients, engines, partitioners,
+    WHAT: strategies, objectives, models, data, clients, attacks, codecs, engines, partitioners,
     experiments or keys.
     """
     from .listing import show

@@ -100,6 +100,7 @@ def print_summary(result: RunResult, console: Console) -> None:
         f"{summary['rounds']} rounds, engine {summary['engine']}",
         "ALMA local": _alma(summary["alma_local"]),
         "ALMA global": _alma(summary["alma_global"]),
+        "worst tenth": _worst(summary["worst_decile"], summary["ece"]),
         "exchanged": f"{decimal(summary['bytes_up'])} up, {decimal(summary['bytes_down'])} down, "
         f"{summary['rejected']} replies rejected",
         "time": f"{summary['seconds']['total']:.1f} s",
@@ -123,6 +124,14 @@ def _alma(values: dict[str, float | None]) -> str:
         return "not evaluated"
     last, std, best = (100 * (values[name] or 0.0) for name in ("last", "std", "best"))
     return f"{last:.1f} % ± {std:.1f} over clients (best round {best:.1f} %)"
+
+
+def _worst(values: dict[str, float | None], ece: float | None) -> str:
+    """Return the accuracy of the clients that fare worst, and how well all know what they know."""
+    if None in (*values.values(), ece):
+        return "not evaluated"
+    local, overall = (100 * (values[name] or 0.0) for name in ("local", "global"))
+    return f"{local:.1f} % local, {overall:.1f} % global; calibration error {ece:.3f}"
 
 
 def show_data(overrides: list[str], out: Path, console: Console) -> None:

@@ -1,8 +1,8 @@
 """The configuration of a run: typed, with defaults that work, and checked before anything starts.
 
 Nodes that choose a thing by name and pass it parameters (``strategy``, ``objective``, ``client``,
-``attack``, ``data.partitioner``) are plain dicts ``{"name": ..., parameter: value, ...}``; the
-allowed parameters are those of the chosen class's signature.
+``attack``, ``compress``, ``sampler``, ``oracle``, ``data.partitioner``) are plain dicts ``{"name":
+..., parameter: value, ...}``; the allowed parameters are those of the chosen class's signature.
 """
 
 import math
@@ -58,6 +58,10 @@ class FitConfig:
     """SGD momentum (ignored by adam)"""
     optimizer: str = "sgd"
     """sgd or adam"""
+    weight_decay: float = 0.0
+    """L2 penalty on the weights, in all local training"""
+    augment: bool = False
+    """flip and crop private images at random"""
 
 
 @dataclass
@@ -140,6 +144,12 @@ class RunConfig:
     """the clients' training loop: standard, FILE:Class or module:Class"""
     attack: dict[str, Any] = field(default_factory=lambda: {"name": "none"})
     """what hostile clients do: a name, FILE:Class or module:Class, and its parameters"""
+    compress: dict[str, Any] = field(default_factory=lambda: {"name": "none"})
+    """how messages are made smaller: a name, FILE:Class or module:Class, and its parameters"""
+    sampler: dict[str, Any] = field(default_factory=lambda: {"name": "ksas"})
+    """active learning: which samples to label; a name, FILE:Class or module:Class"""
+    oracle: dict[str, Any] = field(default_factory=lambda: {"name": "exact"})
+    """active learning: who labels them; a name, FILE:Class or module:Class"""
     model: Any = "mlp"
     """a name, FILE:Class, or a list of them dealt to the clients in turn"""
     data: DataConfig = field(default_factory=DataConfig)
@@ -220,6 +230,7 @@ _AT_LEAST: dict[str, float] = {
     "fit.epochs": 0,
     "fit.batch_size": 1,
     "fit.momentum": 0,
+    "fit.weight_decay": 0,
     "distil.epochs": 0,
     "distil.batch_size": 1,
     "data.samples_per_client": 1,

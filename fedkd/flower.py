@@ -111,8 +111,12 @@ def quiet() -> Iterator[None]:
     logger.setLevel(logging.CRITICAL)
     try:
         yield
-    finally:
+    except KeyboardInterrupt:
+        raise  # still silent: Flower's threads outlive us, and would print how they end
+    except BaseException:
         logger.setLevel(level)
+        raise
+    logger.setLevel(level)
 
 
 @contextmanager

@@ -89,6 +89,24 @@ def _attacks() -> Iterator[Row]:
     return _room("clients.attacks", Attack, hidden=("seed", "clients"))
 
 
+def _codecs() -> Iterator[Row]:
+    from .codecs import Codec
+
+    return _room("codecs", Codec)
+
+
+def _samplers() -> Iterator[Row]:
+    from .clients.samplers import Sampler
+
+    return _room("clients.samplers", Sampler)
+
+
+def _oracles() -> Iterator[Row]:
+    from .clients.oracles import Oracle
+
+    return _room("clients.oracles", Oracle, hidden=("classes",))
+
+
 def _models() -> Iterator[Row]:
     from .models import ZOO
 
@@ -168,6 +186,9 @@ KINDS: dict[str, Callable[[], Iterator[Row]]] = {
     "data": _data,
     "clients": _clients,
     "attacks": _attacks,
+    "codecs": _codecs,
+    "samplers": _samplers,
+    "oracles": _oracles,
     "engines": _engines,
     "partitioners": _partitioners,
     "experiments": _experiments,
@@ -181,5 +202,8 @@ _PLUG_IN = {
     "data": "data=FOLDER with Parquet files as on the Hugging Face hub",
     "clients": "client=FILE.py:Class or client=package.module:Class",
     "attacks": "attack=FILE.py:Class or attack=package.module:Class",
+    "codecs": "compress=FILE.py:Class or compress=package.module:Class",
+    "samplers": "sampler=FILE.py:Class or sampler=package.module:Class",
+    "oracles": "oracle=FILE.py:Class or oracle=package.module:Class",
     "partitioners": "data.partitioner._target_=package.module.Class",
 }

@@ -14,6 +14,7 @@ from torch import Tensor
 from .admission import Expected
 from .callbacks import Callback, RoundRecord
 from .checkpoint import Checkpoint, Keeper
+from .compression import Compression
 from .config import RunConfig
 from .engine import BlockPool, Fleet
 from .faults import Faults
@@ -48,6 +49,8 @@ class Loop:
         Writes checkpoints.
     resumed : Checkpoint or None
         Where to go on.
+    compression : Compression or None
+        What messages are made smaller with.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Loop:
         self.expect, self.callbacks = expect, callbacks
         self.keeper: Keeper | None = None
         self.resumed: Checkpoint | None = None
+        self.compression: Compression | None = None
         self.fleet: Fleet | None = None
         self.faults = Faults(config.faults, config.seed)
         self.number = 0  # the round under way
@@ -71,7 +75,7 @@ class Loop:
 
     def run(self, grid: Grid, blocks: BlockPool) -> None:
         """Run all rounds and collect the final models."""
-        self.fleet = Fleet(grid, self.config.clients, self._progress)
+        self.fleet = Fleet(grid, self.config.clients, self._progress, self.compression)
         self.fleet.hello()
         done = self._begin(self.fleet)
         self.started = time.perf_counter()
@@ -142,10 +146,11 @@ class Loop:
         some = config.transfer.per_round
         ids = _draw(size, some or size, stream(config.seed, SERVER, number, "transfer"))
         labels = federation.transfer_labels()[ids] if config.transfer.labelled else None
-        cohort = _draw(config.clients, config.cohort, stream(config.seed, SERVER, number, "cohort"))
+        seed = stream(config.seed, SERVER, number, "cohort")
+        drawn = _draw(config.clients, config.cohort, seed).tolist()
         return RoundPlan(
             number=number,
-            cohort=cohort.tolist(),
+            cohort=self.strategy.cohort(number, drawn, config.clients),
             fleet=fleet,
             blocks=blocks,
             classes=federation.classes,

@@ -1,6 +1,7 @@
-"""Accuracies and seconds of a round."""
+"""Accuracies, calibration and seconds of a round."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,11 @@ from flwr.app import ArrayRecord, RecordDict
 
 from .protocol import Outcome, RoundPlan
 
-ACCURACIES = ("local", "global", "validation")
-"""Per-client accuracies; each has its mean and standard deviation over clients in the tables."""
+ACCURACIES = ("local", "global", "validation", "ece")
+"""Numbers per client; each has its mean and standard deviation over clients in the tables."""
+
+WORST = ("local", "global")
+"""Those that also have the mean of the clients that fare worst: a tenth, at least one."""
 
 
 class Measurements:
@@ -73,18 +77,31 @@ class Measurements:
         return time.perf_counter() - began
 
     def columns(self, evaluated: bool) -> dict[str, float | None]:
-        """Return mean and standard deviation over clients of each accuracy, for the tables."""
+        """Return mean and deviation over clients, and the worst, of each, for the tables."""
         columns: dict[str, float | None] = {}
         for name in ACCURACIES:
             values = [
                 self.current[k][name] for k in sorted(self.current) if name in self.current[k]
             ]
-            if name == "validation" and not values:
+            if name not in WORST and not values:
                 continue
             known = evaluated and bool(values)
             columns[f"alma_{name}"] = float(np.mean(values)) if known else None
             columns[f"alma_{name}_std"] = float(np.std(values)) if known else None
+            if name in WORST:
+                columns[f"alma_{name}_worst"] = worst(values) if known else None
         return columns
+
+
+def worst(values: Sequence[float]) -> float:
+    """Return the mean of the worst tenth, at least one: what an average hides.
+
+    Examples
+    --------
+    >>> worst([0.9] * 18 + [0.1, 0.3]), worst([0.5, 0.7])
+    (0.2, 0.5)
+    """
+    return float(np.mean(sorted(values)[: max(1, len(values) // 10)]))
 
 
 def phase_seconds(outcome: Outcome) -> dict[str, float]:

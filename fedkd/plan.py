@@ -12,6 +12,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from .config import RunConfig
+from .encoding import nbytes
 from .engine.cluster import cores
 from .knowledge import ON_SAMPLES
 from .models import deal, model_name
@@ -95,7 +96,7 @@ def _estimate(ready: Prepared) -> Plan:
     tested = (config.evaluate.samples or len(federation.corpus.y_test)) / config.evaluate.every
     transfer = config.transfer.per_round or federation.transfer_size
     models = sum(4 * costs[name].parameters for name in names)
-    payload = _payload(ready, transfer)
+    plain, payload = _payload(ready, transfer)
     cohort = config.cohort
     exchanges = ready.strategy.exchange is not None
     labelled = transfer if exchanges and ready.parts.exchange.kind in ON_SAMPLES else 0
@@ -109,24 +110,26 @@ def _estimate(ready: Prepared) -> Plan:
         cohort=cohort,
         sizes=sizes,
         transfer=transfer,
-        bytes_up=cohort * payload,
-        bytes_down=cohort * payload,
+        bytes_up=cohort * (payload if ready.parts.codec.up else plain),
+        bytes_down=cohort * (payload if ready.parts.codec.down else plain),
         bytes_models=models,
         bytes_data=int(federation.corpus.x_train.nbytes + federation.corpus.x_test.nbytes),
-        bytes_knowledge=2 * cohort * payload,
+        bytes_knowledge=2 * cohort * plain,
         seconds=work * cohort * config.rounds / min(workers, cores(), cohort),
         workers=workers,
         architectures=costs,
     )
 
 
-def _payload(ready: Prepared, transfer: int) -> int:
-    """Return the bytes that one client uploads, and gets back, in a round (float32)."""
+def _payload(ready: Prepared, transfer: int) -> tuple[int, int]:
+    """Return the bytes that one client uploads, and gets back, in a round: float32, encoded."""
     if ready.strategy.exchange is None:
-        return 0
-    ids = torch.arange(transfer)
+        return 0, 0
+    ids, codec, kind = torch.arange(transfer), ready.parts.codec, ready.parts.exchange.kind
     shapes = [ready.expect(client, 1, ids).shape for client in range(ready.config.clients)]
-    return 4 * sum(map(prod, shapes)) // len(shapes)
+    sizes = {shape: nbytes(codec, kind, shape) for shape in set(shapes)}
+    plain, small = 4 * sum(map(prod, shapes)), sum(sizes[shape] for shape in shapes)
+    return plain // len(shapes), small // len(shapes)
 
 
 def _work(config: RunConfig, cost: Cost, samples: int, transfer: int) -> float:

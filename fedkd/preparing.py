@@ -53,6 +53,10 @@ class Prepared:
         model = self.server.instances[client]
         return self.parts.exchange.expected(client, round_, ids, self.federation.classes, model)
 
+    def bytes_of(self, client: int) -> int:
+        """Return the bytes of the numbers that a client uploads at most, before compression."""
+        return self.expect(client, 0, torch.arange(self.federation.transfer_size)).nbytes
+
 
 def prepare_run(config: RunConfig, run_dir: Path, objects: Objects) -> Prepared:
     """Build and check a run's pieces, and write ``config.yaml`` and ``spec.json``.
@@ -73,7 +77,9 @@ def prepare_run(config: RunConfig, run_dir: Path, objects: Objects) -> Prepared:
     config = _resolved(config, federation, strategy)
     spec = _spec(config, federation, strategy)
     parts = Parts.from_spec(spec, objects.model)
+    parts.exchange.input_shape = tuple(federation.shape)
     _check_attack(config, parts, strategy)
+    _check_codec(config, parts, strategy)
     instances = _instances(parts, federation)
     _check_models(config, strategy, parts, instances)
     server = Server(federation, parts.models, instances, config.seed)
@@ -102,12 +108,14 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
     if objective["name"] == "auto":
         objective["name"] = strategy.objective
     objective.setdefault("temperature", config.distil.temperature)
+    own = strategy.compress_node() if config.compress["name"] == "none" else None
     cuda = torch.cuda.is_available()
     if config.device == "cuda" and not cuda:
         raise ConfigError("device", "cuda", "torch sees no CUDA device; use cpu or auto")
     return replace(
         config,
         objective=objective,
+        compress=own or config.compress,
         data=replace(config.data, samples_per_client=federation.samples_per_client),
         transfer=replace(config.transfer, size=federation.transfer_size),
         device=("cuda" if cuda else "cpu") if config.device == "auto" else config.device,
@@ -118,7 +126,7 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
 
 def _spec(config: RunConfig, federation: Federation, strategy: Strategy) -> dict[str, Any]:
     whole = config.to_dict() | {"exchange": strategy.exchange_node() or {"name": "soft_labels"}}
-    nodes = ("objective", "client", "attack", "exchange")
+    nodes = ("objective", "client", "attack", "compress", "exchange", "sampler", "oracle")
     names = ("seed", "clients", "model", "fit", "distil", *nodes, "device")
     return {name: whole[name] for name in names} | {"data": federation.locator}
 
@@ -129,6 +137,14 @@ def _check_attack(config: RunConfig, parts: Parts, strategy: Strategy) -> None:
     if kinds is not None and strategy.exchange is not None and exchanged not in kinds:
         problem = f"poisons {' or '.join(kinds)}, and {config.strategy['name']} has {exchanged}"
         raise ConfigError("attack", config.attack["name"], problem)
+
+
+def _check_codec(config: RunConfig, parts: Parts, strategy: Strategy) -> None:
+    """Refuse a codec that makes no sense for what the strategy exchanges (nothing is fine)."""
+    kinds, exchanged = parts.codec.kinds, parts.exchange.kind
+    if kinds is not None and strategy.exchange is not None and exchanged not in kinds:
+        problem = f"is for {' or '.join(kinds)}, and {config.strategy['name']} has {exchanged}"
+        raise ConfigError("compress", config.compress["name"], problem)
 
 
 def _instances(parts: Parts, federation: Federation) -> list[nn.Module]:

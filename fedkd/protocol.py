@@ -70,7 +70,7 @@ class Outcome:
     """those of `rejected` that were lost to simulated faults"""
     skipped: bool = False
     """whether too few clients were left to go on with the round"""
-    scalars: dict[str, float] = field(default_factory=dict)
+    scalars: dict[str, float | str] = field(default_factory=dict)
     """extra columns of the rounds table"""
     weights: tuple[list[int], Tensor] | None = None
     """mixing weights, if the method has them"""
@@ -135,6 +135,12 @@ class Strategy(ABC):
     needs_labels: ClassVar[bool] = False
     homogeneous: ClassVar[bool] = False
     """True where all clients must have one architecture"""
+    personalised: ClassVar[bool] = False
+    """True where clients may learn from different teachers"""
+    sums_only: ClassVar[bool] = False
+    """True where sums over clients, of what each can compute by itself, are all the server needs"""
+    uses_transfer: ClassVar[bool] = False
+    """True where the server itself works on transfer samples, whatever clients exchange"""
 
     def __init__(self) -> None:
         self.state: dict[str, Tensor] = {}
@@ -143,10 +149,19 @@ class Strategy(ABC):
         """Return the exchange and its parameters: ``{"name": ..., parameter: value}``."""
         return None if self.exchange is None else {"name": self.exchange}
 
+    def compress_node(self) -> dict[str, Any] | None:
+        """Return the codec that belongs to the method, for where the run names none."""
+        return None
+
     def refusal(self, server: Server) -> str | None:
         """Say why the method cannot work in this run; None if it can."""
         del server
         return None
+
+    def cohort(self, number: int, drawn: list[int], clients: int) -> list[int]:
+        """Return who takes part in a round, ascending; by default those that were drawn."""
+        del number, clients
+        return drawn
 
     @abstractmethod
     def round(self, plan: RoundPlan) -> Outcome:

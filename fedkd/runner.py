@@ -16,6 +16,7 @@ from .callbacks.tables import Tables
 from .checkpoint import Keeper
 from .clients import client_app
 from .clients.workbench import workbench
+from .compression import Compression
 from .config import RunConfig
 from .digest import digest, save_models
 from .engine import engine_class
@@ -130,7 +131,11 @@ def resume(
 
 
 def run(
-    config: RunConfig, callbacks: Sequence[Callback] = (), objects: Objects | None = None
+    config: RunConfig,
+    callbacks: Sequence[Callback] = (),
+    objects: Objects | None = None,
+    *,
+    report: bool = True,
 ) -> RunResult:
     """Run a configuration and write its run directory.
 
@@ -142,6 +147,8 @@ def run(
         Observers, beside those that write the tables.
     objects : Objects, optional
         Python objects in place of names.
+    report : bool
+        Whether to write ``report.html``, which takes longer than a tiny run.
 
     Raises
     ------
@@ -166,8 +173,10 @@ def run(
         keeper = Keeper(run_dir, every, config.rounds, tables) if every else None
         loop = Loop(prepared.config, prepared.strategy, prepared.server, prepared.expect, watchers)
         loop.keeper, loop.resumed = keeper, checkpoint
+        loop.compression = Compression(prepared.parts.codec, prepared.bytes_of)
         summary = _watched(prepared, loop, tables, began)
-        _write_report(run_dir)
+        if report:
+            _write_report(run_dir)
         rounds, clients = tables.rounds, tables.clients
         return RunResult(run_dir, summary, rounds, clients, _builder(prepared), keep)
 

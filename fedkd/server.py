@@ -48,15 +48,17 @@ class Server:
         """Return transfer samples ``[samples, *shape]``."""
         return self.federation.transfer()[ids]
 
-    def model(self, spec: Any) -> nn.Module:
+    def model(self, spec: Any, number: int = 0) -> nn.Module:
         """Return a model with the weights that the server starts it from.
 
         Parameters
         ----------
         spec : str or callable
             As for ``model=``.
+        number : int
+            Which of several fresh starts.
         """
-        with scoped(stream(self.seed, SERVER, 0, "model")):
+        with scoped(stream(self.seed, SERVER, number, "model")):
             return build(spec, self.federation.shape, self.federation.classes)
 
     def groups(self) -> dict[Any, list[int]]:

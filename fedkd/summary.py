@@ -8,6 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 PHASES = ("fit", "fuse", "distil", "evaluate")
+ADDED = ("worst_decile", "ece")
+"""Keys that summaries of earlier versions lack."""
+
 PACKAGES = ("fedkd", "flwr", "ray", "torch", "numpy")
 
 
@@ -30,7 +33,8 @@ def derive(config: dict[str, Any], rounds: pa.Table, restarts: int = 0) -> dict[
     restarts : int
         Actors that died and were replaced.
     """
-    columns = {name: floats(rounds[name]) for name in rounds.column_names}
+    numeric = [name for name in rounds.column_names if not pa.types.is_string(rounds[name].type)]
+    columns = {name: floats(rounds[name]) for name in numeric}
 
     def total(name: str) -> float:
         return float(np.nansum(columns.get(name, np.zeros(1))))
@@ -43,6 +47,11 @@ def derive(config: dict[str, Any], rounds: pa.Table, restarts: int = 0) -> dict[
         std = float(columns.get(f"{name}_std", values * np.nan)[kept[-1]])
         return {"last": float(values[kept[-1]]), "best": float(values[kept].max()), "std": std}
 
+    def last(name: str) -> float | None:
+        values = columns.get(name, np.zeros(0))
+        kept = values[np.isfinite(values)]
+        return float(kept[-1]) if kept.size else None
+
     return {
         "schema": 1,
         "strategy": config["strategy"]["name"],
@@ -50,6 +59,8 @@ def derive(config: dict[str, Any], rounds: pa.Table, restarts: int = 0) -> dict[
         **{key: config[key] for key in ("clients", "rounds", "seed")},
         "engine": config["engine"]["name"],
         **{key: alma(key) for key in ("alma_local", "alma_global")},
+        "worst_decile": {key: last(f"alma_{key}_worst") for key in ("local", "global")},
+        "ece": last("alma_ece"),
         "rejected": int(total("rejected")),
         "restarts": restarts,
         **{key: int(total(key)) for key in ("bytes_up", "bytes_down")},

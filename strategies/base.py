@@ -42,6 +42,7 @@ class FusionStrategy(Strategy):
 
     exchange = "soft_labels"
     per_sample: ClassVar[bool] = False
+    fit_action: ClassVar[str] = "train.fit"
 
     def __init__(self, *, temperature: float | None = None) -> None:
         super().__init__()
@@ -80,6 +81,11 @@ class FusionStrategy(Strategy):
         """Return the transfer samples that clients are to label in this round, ``[samples]``."""
         return plan.sample_ids
 
+    def fit_options(self, plan: RoundPlan) -> dict[str, Any]:
+        """Return what else to tell clients that fit; the exchange finds it in its options."""
+        del plan
+        return {}
+
     def before_fit(self, plan: RoundPlan) -> Mapping[int, Records]:
         """Return what clients need before they fit, of the exchange's kind; it receives it."""
         del plan
@@ -89,6 +95,10 @@ class FusionStrategy(Strategy):
         """Return what each client is sent of the teacher: ``{client: {"teacher": record}}``."""
         del plan
         return {client: {"teacher": record} for client, record in teacher.records().items()}
+
+    def after_distil(self, plan: RoundPlan, outcome: Outcome) -> None:
+        """Note what came of the round; clients that failed are in ``outcome.rejected``."""
+        del plan, outcome
 
     def round_extras(self, knowledge: KnowledgeStack) -> dict[str, Tensor]:
         """Return numbers for the tables: scalars, or ``[clients]`` or ``[clients, k]`` tensors."""
@@ -100,11 +110,12 @@ class FusionStrategy(Strategy):
         outcome = Outcome()
         ids = self.asked(plan)
         admitted = self._collect(plan, ids, outcome)
-        if outcome.goes_on(admitted, "train.fit", plan.min_clients):
+        if outcome.goes_on(admitted, self.fit_action, plan.min_clients):
             started = time.perf_counter()
             kind, lessons = self.teach(plan, admitted, outcome)
             outcome.seconds["fuse"] = time.perf_counter() - started
             self._distil(plan, kind, lessons, outcome)
+            self.after_distil(plan, outcome)
         return outcome
 
     def teach(
@@ -120,13 +131,14 @@ class FusionStrategy(Strategy):
         started = time.perf_counter()
         kind = plan.expect(plan.cohort[0], ids).kind
         temperature = self.temperature or plan.temperature
-        options = plan.options(upload=True, kind=kind, temperature=temperature)
+        own = self.fit_options(plan)
+        options = plan.options(upload=True, kind=kind, temperature=temperature, **own)
         shared = {"config": options, **_transfer(plan, ids, kind)}
         contents = dict.fromkeys(plan.cohort, RecordDict(shared)) | {
             client: RecordDict({**shared, **records})
             for client, records in self.before_fit(plan).items()
         }
-        replies = plan.fleet.call("train.fit", contents, plan.number)
+        replies = plan.fleet.call(self.fit_action, contents, plan.number)
         admitted: list[Knowledge] = []
         for reply in outcome.take(replies):
             try:

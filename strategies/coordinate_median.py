@@ -4,7 +4,7 @@ Yin, Chen, Ramchandran, Bartlett, "Byzantine-Robust Distributed Learning: Toward
 Statistical Rates", ICML 2018; on predictions in Roux, Zimmer, Pokutta, "On the Byzantine-Resilience
 of Distillation-Based Federated Learning", ICLR 2025, arXiv 2402.12265.
 
-Formula (certain, from the second paper's code), per sample, then scaled to sum 1::
+Confidence: certain (the second paper's code). Per sample, then scaled to sum 1::
 
     m_c = median over n of F_n,c
 

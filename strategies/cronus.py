@@ -3,7 +3,7 @@
 Chang, Shejwalkar, Shokri, Houmansadr, "Cronus: Robust and Heterogeneous Collaborative Learning with
 Black-Box Knowledge Transfer", arXiv 1912.11279.
 
-Formula (certain as re-implemented for Roux, Zimmer, Pokutta, ICLR 2025, arXiv 2402.12265), per
+Confidence: certain (as re-implemented for Roux, Zimmer, Pokutta, ICLR 2025, arXiv 2402.12265), per
 sample, with n clients of which at most b are hostile::
 
     b = n/2 - 1 if n is even, else floor(n/2)          q = 1 - b / (2n)

@@ -41,6 +41,7 @@ class DSFL(FusionStrategy):
     """
 
     per_sample = True
+    sums_only = True
 
     def __init__(
         self,

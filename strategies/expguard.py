@@ -3,7 +3,7 @@
 Roux, Zimmer, Pokutta, "On the Byzantine-Resilience of Distillation-Based Federated Learning", ICLR
 2025, arXiv 2402.12265 ("FilterExp" in its first version).
 
-Formula (certain, from the paper's code): in every round, for each client n that took part::
+Confidence: certain (the paper's code). In every round, for each client n that took part::
 
     score_n = mean over samples of its outlier score
     w_n    <- w_n * exp(-eta * score_n)                    w_n = 1 before the first round
@@ -22,7 +22,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..knowledge import KnowledgeStack
+from ..knowledge import KnowledgeStack, Teacher
+from ..protocol import RoundPlan
 from ..robust import outlier_scores
 from .base import FusionStrategy
 from .coordinate_median import CoordinateMedian
@@ -62,8 +63,11 @@ class ExpGuard(FusionStrategy):
     >>> labels = torch.tensor([[[0.8, 0.2]], [[0.8, 0.2]], [[0.0, 1.0]]])
     >>> stack = KnowledgeStack("soft_labels", labels, [0, 1, 4], torch.arange(1))
     >>> guard = ExpGuard(inner="coordinate_median", eta=1.0)
-    >>> guard.fuse(stack), guard.fuse(stack)  # a hostile client counts less in every round
-    (tensor([[0.6889, 0.3111]]), tensor([[0.7604, 0.2396]]))
+    >>> guard.fuse(stack)
+    tensor([[0.6889, 0.3111]])
+    >>> guard.state["log_weights"] = guard.updated(stack)
+    >>> guard.fuse(stack)  # a hostile client counts less in every round
+    tensor([[0.7604, 0.2396]])
     """
 
     def __init__(
@@ -88,21 +92,30 @@ class ExpGuard(FusionStrategy):
         middle = self.rule.fuse(knowledge)
         return (values.double() - middle).norm(dim=-1).mean(dim=1)
 
-    def fuse(self, knowledge: KnowledgeStack) -> Tensor:
-        """Bring the weights up to date and return the weighted mean ``[samples, classes]``."""
+    def updated(self, knowledge: KnowledgeStack) -> Tensor:
+        """Return the logarithms of all weights after this round, by client index."""
         clients = torch.tensor(knowledge.clients)
         known = self.state.get("log_weights", torch.zeros(0, dtype=torch.float64))
         newcomers = max(0, knowledge.clients[-1] + 1 - len(known))
         updated = torch.cat([known, known.new_zeros(newcomers)])
         updated[clients] -= self.eta * self.scores(knowledge)
-        self.state["log_weights"] = updated
-        weights = self._weights(knowledge)
+        return updated
+
+    def fuse(self, knowledge: KnowledgeStack) -> Tensor:
+        """Return the mean ``[samples, classes]`` with the weights of this round."""
+        weights = self._weights(knowledge, self.updated(knowledge))
         return (weights.view(-1, 1, 1) * knowledge.soft_labels).sum(dim=0).float()
 
-    def _weights(self, knowledge: KnowledgeStack) -> Tensor:
-        """Return the participants' current weights ``[clients]``; they sum to 1."""
-        return self.state["log_weights"][torch.tensor(knowledge.clients)].softmax(dim=0)
+    def refine(self, plan: RoundPlan, knowledge: KnowledgeStack, teacher: Teacher) -> Teacher:
+        """Remember the weights."""
+        del plan
+        self.state["log_weights"] = self.updated(knowledge)
+        return teacher
+
+    def _weights(self, knowledge: KnowledgeStack, log_weights: Tensor) -> Tensor:
+        """Return the participants' weights ``[clients]``; they sum to 1."""
+        return log_weights[torch.tensor(knowledge.clients)].softmax(dim=0)
 
     def round_extras(self, knowledge: KnowledgeStack) -> dict[str, Tensor]:
         """Log every client's weight."""
-        return {"weight": self._weights(knowledge)}
+        return {"weight": self._weights(knowledge, self.state["log_weights"])}

@@ -45,6 +45,7 @@ class FD(FusionStrategy):
     """
 
     exchange = "class_logits"
+    sums_only = True
 
     def __init__(
         self, weight: float = 1.0, include_self: bool = True, **base: float | None

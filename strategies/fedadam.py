@@ -1,6 +1,7 @@
 """FedAdam: the mean change of the parameters is a gradient for Adam at the server.
 
-Reddi et al., "Adaptive Federated Optimization", ICLR 2021. Flower's implementation.
+Reddi et al., "Adaptive Federated Optimization", ICLR 2021. Confidence: certain (Flower's
+implementation).
 """
 
 from flwr.serverapp import strategy as flower
@@ -20,6 +21,8 @@ class FedAdam(FlowerStrategy):
     tau : float
         Degree of adaptability, > 0.
     """
+
+    sums_only = True
 
     def __init__(
         self, eta: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.99, tau: float = 1e-3

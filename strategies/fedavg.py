@@ -1,7 +1,7 @@
 """FedAvg: the mean of the clients' parameters, weighted by their number of samples.
 
 McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data",
-AISTATS 2017. Flower's implementation: ``w = sum_n (n_n / n) w_n``.
+AISTATS 2017. Confidence: certain (Flower's implementation): ``w = sum_n (n_n / n) w_n``.
 """
 
 from flwr.serverapp import strategy as flower
@@ -11,6 +11,8 @@ from .flower_adapter import FlowerStrategy
 
 class FedAvg(FlowerStrategy):
     """Flower's FedAvg."""
+
+    sums_only = True
 
     def __init__(self) -> None:
         super().__init__(flower.FedAvg())

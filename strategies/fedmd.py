@@ -2,8 +2,8 @@
 
 Li and Wang, "FedMD: Heterogenous Federated Learning via Model Distillation", arXiv 1910.03581.
 
-Formula (certain, from the official code): with ``f_n(x)`` the logits of client n on transfer sample
-x, the consensus is ``Z(x) = (1/N) sum_n f_n(x)``, and each client minimises the mean absolute error
+Confidence: certain (official code). With ``f_n(x)`` the logits of client n on transfer sample x,
+the consensus is ``Z(x) = (1/N) sum_n f_n(x)``, and each client minimises the mean absolute error
 ``|f_n(x) - Z(x)|`` (the *digest*), then trains on its private data (the *revisit*).
 
 Two differences from the paper, which are the same for every method here: a round starts with the
@@ -39,6 +39,7 @@ class FedMD(FusionStrategy):
     """
 
     per_sample = True
+    sums_only = True
 
     def __init__(
         self, exchange: Literal["logits", "soft_labels"] = "logits", **base: float | None

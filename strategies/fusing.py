@@ -65,7 +65,9 @@ def _joined(knowledge: KnowledgeStack, parts: list[tuple[Tensor, Tensor | None]]
 
 
 def _parts(samples: int) -> list[slice]:
-    return [slice(start, min(start + BLOCK, samples)) for start in range(0, samples, BLOCK)]
+    """Return the blocks of so many samples; one empty block where a method asked for none."""
+    starts = range(0, max(samples, 1), BLOCK)
+    return [slice(start, min(start + BLOCK, samples)) for start in starts]
 
 
 def _checked_weights(strategy: "FusionStrategy", knowledge: KnowledgeStack) -> Tensor:

@@ -4,7 +4,7 @@ Weiszfeld's iteration, smoothed as in Pillutla, Kakade, Harchaoui, "Robust Aggre
 Learning", IEEE TSP 2022; on predictions in Roux, Zimmer, Pokutta, "On the Byzantine-Resilience of
 Distillation-Based Federated Learning", ICLR 2025, arXiv 2402.12265.
 
-Formula (certain; 100 iterations in the latter's code), per sample::
+Confidence: certain (100 iterations in the latter's code). Per sample::
 
     m = argmin_m sum_n ||F_n - m||_2
     m <- (sum_n F_n / d_n) / (sum_n 1 / d_n),   d_n = max(||F_n - m||_2, smoothing)

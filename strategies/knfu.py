@@ -2,12 +2,13 @@
 
 Seyedmohammadi, Atapour, Abouei, Mohammadi, "KnFu: Effective Knowledge Fusion", arXiv 2403.11892.
 
-**Certain** (the abstract): only the knowledge of semantically closer neighbours is fused for each
-client. **Stated by several summaries**: an estimated probability distribution (EPD) per client,
-pairwise weights from the similarity of EPDs with a parameter beta (10 in all experiments), one
-personalised mixture per client, fine-tuning on it. **A reconstruction** (the equations are not
-publicly confirmed), and therefore parameters: how the EPD is estimated, which distance, that beta
-multiplies it, the softmax form, and that a client counts itself among its neighbours::
+Confidence: secondary, in part a reconstruction. **Certain** (the abstract): only the knowledge of
+semantically closer neighbours is fused for each client. **Stated by several summaries**: an
+estimated probability distribution (EPD) per client, pairwise weights from the similarity of EPDs
+with a parameter beta (10 in all experiments), one personalised mixture per client, fine-tuning on
+it. **A reconstruction** (the equations are not publicly confirmed), and therefore parameters: how
+the EPD is estimated, which distance, that beta multiplies it, the softmax form, and that a client
+counts itself among its neighbours::
 
     EPD_n  = mean over x of F_n(x)                  F_n [samples, classes]: soft labels
     d_nm   = KL(EPD_n || EPD_m)
@@ -56,6 +57,8 @@ class KnFu(FusionStrategy):
     tensor([[0.5000, 0.5000],
             [0.5000, 0.5000]])
     """
+
+    personalised = True
 
     def __init__(
         self,

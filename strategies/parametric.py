@@ -2,7 +2,7 @@
 
 Clients whose model has one layout form a group with one shared vector. Before its first fit, and
 after rounds without it, a client receives its group's vector; after fusion, everybody who took part
-does.
+does, or a vector of its own where the method makes personal ones.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -20,13 +20,14 @@ from .base import FusionStrategy, Records
 class ParameterFusion(FusionStrategy):
     """Averages parameters, weighted by how many samples each client trained on.
 
-    Override `fuse` for another mean, `polish` for what the server does with it, `group` and
-    `first` where not the whole model is shared.
+    Override `common` for another mean, `fuse` for personal vectors, `polish` for what the server
+    does with the mean, `group` and `first` where not the whole model is shared.
 
     Attributes
     ----------
     state : dict
-        ``shared.N`` ``[size]`` of the N-th group, and ``fresh`` ``[clients]``: who has it.
+        ``shared.N`` ``[size]`` of the N-th group, and ``fresh`` ``[clients]``: who has what the
+        server last sent to its group.
     """
 
     exchange = "parameters"
@@ -40,10 +41,17 @@ class ParameterFusion(FusionStrategy):
         """Return the parameters ``[size]`` that the group of a client starts from."""
         return flatten(server.model(server.models[client]))
 
-    def fuse(self, knowledge: KnowledgeStack) -> Tensor:
+    def common(self, knowledge: KnowledgeStack) -> Tensor:
         """Return ``sum_n samples_n * theta_n / sum_n samples_n``, ``[size]``."""
-        samples = knowledge.extras["samples"]
+        samples = knowledge.extras["samples"].clamp_min(1)  # who claims none must not divide by 0
         return (samples / samples.sum() * knowledge.values).sum(dim=0)
+
+    def fuse(self, knowledge: KnowledgeStack) -> Tensor:
+        """Return what those who took part receive: `common`, or a row each, ``[clients, size]``.
+
+        If it is a row each, `common` is for those who were away, and for the state.
+        """
+        return self.common(knowledge)
 
     def polish(
         self, plan: RoundPlan, admitted: Sequence[Knowledge], shared: dict[int, Tensor]
@@ -55,12 +63,13 @@ class ParameterFusion(FusionStrategy):
     def before_fit(self, plan: RoundPlan) -> Mapping[int, Records]:
         """Send the shared parameters to those who do not have them."""
         groups = self.groups(plan.server)
-        if not self.state:
+        if "fresh" not in self.state:
             self.state["fresh"] = torch.zeros(plan.server.clients, dtype=torch.bool)
             for client, number in sorted(groups.items()):
                 if f"shared.{number}" not in self.state:
                     self.state[f"shared.{number}"] = self.first(plan.server, client)
         behind = [client for client in plan.cohort if not self.state["fresh"][client]]
+        self._mark(plan.cohort, False)  # they train now, and may then be lost or skipped
         return self._lessons(groups, behind)
 
     def teach(
@@ -69,15 +78,25 @@ class ParameterFusion(FusionStrategy):
         """Fuse group by group."""
         groups = self.groups(plan.server)
         shared: dict[int, Tensor] = {}
+        personal: dict[int, Teacher] = {}
         for number in sorted({groups[one.client] for one in admitted}):
-            members = [one for one in admitted if groups[one.client] == number]
-            shared[number] = self.fused(plan, stack(members), outcome).values
+            knowledge = stack([one for one in admitted if groups[one.client] == number])
+            teacher = self.fused(plan, knowledge, outcome)
+            shared[number] = teacher.values
+            if not teacher.shared:
+                shared[number], personal[number] = self.common(knowledge), teacher
         shared = self.polish(plan, admitted, shared)
         self.state |= {f"shared.{number}": vector for number, vector in shared.items()}
         present = [one.client for one in admitted]
-        self.state["fresh"] = torch.zeros(plan.server.clients, dtype=torch.bool)
-        self.state["fresh"][present] = True
-        return "parameters", self._lessons(groups, present)
+        self._mark([client for client, number in groups.items() if number in shared], False)
+        self._mark(present, True)
+        return "parameters", self._lessons(groups, present, personal)
+
+    def round(self, plan: RoundPlan) -> Outcome:
+        """Run the common round; who did not get its last message is behind."""
+        outcome = super().round(plan)
+        self._mark(list(outcome.rejected), False)
+        return outcome
 
     def groups(self, server: Server) -> dict[int, int]:
         """Return each client's group, numbered in the order of clients."""
@@ -85,10 +104,22 @@ class ParameterFusion(FusionStrategy):
         numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
         return {client: numbers[key] for client, key in enumerate(keys)}
 
-    def _lessons(self, groups: Mapping[int, int], clients: Sequence[int]) -> dict[int, Records]:
+    def _mark(self, clients: Sequence[int], fresh: bool) -> None:
+        marks = self.state["fresh"].clone()
+        marks[torch.tensor(clients, dtype=torch.int64)] = fresh
+        self.state["fresh"] = marks
+
+    def _lessons(
+        self,
+        groups: Mapping[int, int],
+        clients: Sequence[int],
+        personal: Mapping[int, Teacher] | None = None,
+    ) -> dict[int, Records]:
+        """Return what these clients are sent: personal vectors where there are, else the shared."""
         lessons: dict[int, Records] = {}
         for number in sorted({groups[client] for client in clients}):
             members = [client for client in clients if groups[client] == number]
-            teacher = Teacher("parameters", self.state[f"shared.{number}"], members)
+            shared = Teacher("parameters", self.state[f"shared.{number}"], members)
+            teacher = (personal or {}).get(number, shared)
             lessons |= {client: {"teacher": record} for client, record in teacher.records().items()}
         return lessons

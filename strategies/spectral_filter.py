@@ -4,7 +4,7 @@ Diakonikolas et al., "Being Robust (in High Dimensions) Can Be Practical", ICML 
 in Roux, Zimmer, Pokutta, "On the Byzantine-Resilience of Distillation-Based Federated Learning",
 ICLR 2025, arXiv 2402.12265.
 
-Formula (certain, from the second paper's code), per sample::
+Confidence: certain (the second paper's code). Per sample::
 
     score_n = |(F_n - mean) . v|        v: top eigenvector of the clients' covariance [c, c]
     teacher = mean of F_n over the clients with score_n <= limit

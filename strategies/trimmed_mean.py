@@ -3,7 +3,7 @@
 Yin, Chen, Ramchandran, Bartlett, "Byzantine-Robust Distributed Learning: Towards Optimal
 Statistical Rates", ICML 2018 (there of gradients; of soft labels here).
 
-Formula (certain), per sample, with ``k = floor(trim * n)``, then scaled to sum 1::
+Confidence: certain. Per sample, with ``k = floor(trim * n)``, then scaled to sum 1::
 
     m_c = mean of F_n,c over the n - 2k clients that have neither one of the k smallest values of
           class c nor one of the k largest

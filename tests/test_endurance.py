@@ -1,9 +1,9 @@
 """Long runs, many runs: nothing grows. ``make endurance`` does the same at ten times the size."""
 
-import os
+import subprocess
+import sys
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from fedkd.experiments.benchmarks.endurance import (
@@ -16,19 +16,18 @@ from fedkd.experiments.benchmarks.endurance import (
 )
 from fedkd.experiments.benchmarks.gauge import Gauge, Reading
 
-import fedkd
-from fedkd.callbacks import Callback, RoundRecord
+from fedkd.callbacks import RoundRecord
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_run_of_thirty_rounds_is_flat() -> None:
-    readings = long_run(rounds=30, clients=100)
-    assert [reading.round for reading in readings] == list(range(5, 31, 5))
+def test_a_run_of_a_tenth_of_the_clients_is_flat() -> None:
+    """All 300 rounds: fewer would judge how processes settle. A round's knowledge is 80 kB: kept,
+    it would be 2.7 % of an actor in 100 rounds."""
+    readings = long_run(rounds=300, clients=10)
+    assert [reading.round for reading in readings] == list(range(5, 301, 5))
     assert readings[-1].counts["actors"] >= 1
-    # 2 % in these 20 rounds: processes are still settling. One round's knowledge kept per round
-    # (0.9 MB) would be 5 %.
-    findings = judge_run(readings, after=9, limit=0.1)
+    findings = judge_run(readings)
     assert {"driver", "actor 0", "object store", "driver files", "actors"} <= {
         one.name for one in findings
     }
@@ -47,27 +46,35 @@ def test_runs_in_one_process_leave_nothing(engine: str, calls: int, warm_up: int
     assert [one for one in findings if not one.good] == []
 
 
+LEAKY = """
+import os, sys
+import numpy as np
+import fedkd
+from fedkd.callbacks import Callback
+from fedkd.experiments.benchmarks import gauge
+from fedkd.experiments.benchmarks.endurance import judge_run
+
 class Leaky(Callback):
-    """Forgets to let go."""
-
-    def __init__(self) -> None:
-        self.kept: list[Any] = []
-
-    def on_round(self, record: Any) -> None:
+    def __init__(self): self.kept = []
+    def on_round(self, record):
         self.kept.append((np.ones(400_000), os.open(os.devnull, os.O_RDONLY)))
 
+gauge.object_store_bytes = lambda: 0.0
+meter = gauge.Gauge(every=2)
+callbacks = [meter, *([Leaky()] if sys.argv[1] == "leaky" else [])]
+fedkd.simulate("local", clients=3, rounds=40, engine="inline", callbacks=callbacks)
+bad = [one.name for one in judge_run(meter.readings, after=10, limit=0.2) if not one.good]
+print(",".join(bad))
+"""
 
-@pytest.mark.parametrize("leak", [True, False])
-def test_a_leak_is_found(leak: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedkd.experiments.benchmarks.gauge.object_store_bytes", lambda: 0.0)
-    leaky, gauge = Leaky(), Gauge(every=2)
-    callbacks: list[Callback] = [leaky, gauge] if leak else [gauge]
-    fedkd.simulate("local", clients=3, rounds=40, engine="inline", callbacks=callbacks)
-    for _, descriptor in leaky.kept:
-        os.close(descriptor)
+
+@pytest.mark.parametrize(("kind", "names"), [("leaky", "driver,driver files"), ("tight", "")])
+def test_a_leak_is_found(kind: str, names: str) -> None:
+    """In a process of its own, whose memory is not still settling after other tests."""
     # A tenth of a round's leak would be found: 3.2 MB in a process of a few hundred.
-    bad = {one.name for one in judge_run(gauge.readings, after=10, limit=0.2) if not one.good}
-    assert bad == ({"driver", "driver files"} if leak else set())
+    command = [sys.executable, "-c", LEAKY, kind]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.splitlines()[-1] == names
 
 
 def test_the_tables_do_not_count() -> None:

@@ -120,7 +120,7 @@ class Attack:
         """Replace the knowledge in a reply, if it is of a kind that this attack knows."""
         about, arrays = content.config_records["about"], content.array_records["knowledge"]
         kind, client, round_ = str(about["kind"]), about["client"], about["round"]
-        if kind not in ON_SAMPLES:
+        if kind not in ON_SAMPLES or 0 in arrays["values"].shape:  # none asked for: a cache has all
             return
         own, ids = to_tensor(arrays["values"]), to_tensor(arrays["sample_ids"])
         if "mask" in arrays:  # only these rows were sent
@@ -151,7 +151,7 @@ def _remembered(content: RecordDict) -> ArrayRecord:
 
 def _recalled(memory: ArrayRecord | None, ids: Tensor, own: Tensor) -> Tensor:
     """Return the remembered teacher for these samples, `own` for those it does not cover."""
-    if memory is None:
+    if memory is None or 0 in memory["values"].shape:
         return own
     values, known = to_tensor(memory["values"]), to_tensor(memory["sample_ids"])
     matches = ids.unsqueeze(1) == known

@@ -35,8 +35,11 @@ class Exchange:
         Whether a client may leave out rows (`Knowledge.mask`).
     scored : bool
         Whether it sends a score for each sample.
+    input_shape : tuple of int
+        Shape of one sample of the run's data, set before the run starts.
     """
 
+    input_shape: tuple[int, ...] = ()
     kind: ClassVar[str] = "soft_labels"
     masked: ClassVar[bool] = False
     scored: ClassVar[bool] = False

@@ -41,9 +41,10 @@ class ClassLogits(Exchange):
     @contextmanager
     def fitting(self, phase: "Phase") -> Iterator[None]:
         """Add ``weight * CE(softmax(teacher[y]), p)`` for the classes that have a teacher."""
-        tensors = phase.client.tensors
+        tensors, device = phase.client.tensors, phase.loop.device
         if "teacher" in tensors:
-            target, known = tensors["teacher"].softmax(dim=-1), tensors["known"]
+            target = tensors["teacher"].to(device).softmax(dim=-1)
+            known = tensors["known"].to(device)
 
             def loss(logits: Tensor, labels: Tensor) -> Tensor:
                 each = F.cross_entropy(logits, target[labels], reduction="none")

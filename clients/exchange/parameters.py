@@ -33,9 +33,13 @@ class Parameters(Exchange):
 
     def upload(self, phase: "Phase") -> Knowledge:
         """Return the model's parameters."""
-        samples = torch.tensor([float(len(phase.client.y))])
+        samples = torch.tensor([float(self.samples(phase))])
         vector = self.vector(phase)
         return Knowledge(phase.index, self.kind, vector, NO_SAMPLES, extras={"samples": samples})
+
+    def samples(self, phase: "Phase") -> int:
+        """Return how many samples the client has trained on."""
+        return len(phase.client.y)
 
     def vector(self, phase: "Phase") -> Tensor:
         """Return what is shared, ``[size]``: the whole model."""

@@ -131,6 +131,8 @@ class Tables(Callback):
 
 def _column(values: list[Any]) -> pa.Array:
     plain = [value.item() if hasattr(value, "item") else value for value in values]
+    if any(isinstance(value, str) for value in plain):
+        return pa.array(plain, pa.string())
     whole = all(isinstance(value, int) for value in plain if value is not None)
     empty = bool(plain) and all(value is None for value in plain)
     return pa.array(plain, pa.int64() if whole and not empty else pa.float64())

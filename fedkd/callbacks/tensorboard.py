@@ -37,7 +37,7 @@ class TensorBoard(Callback):
     def on_round(self, record: RoundRecord) -> None:
         """Log the round."""
         for name, value in record.scalars.items():
-            if value is not None and name != "round":
+            if isinstance(value, int | float) and name != "round":
                 self._writer.add_scalar(name, value, record.round)
         metrics: dict[str, list[float]] = defaultdict(list)
         for _, metric, value in record.clients:

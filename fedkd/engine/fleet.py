@@ -6,11 +6,13 @@ completion order. `Fleet` hides all three, for every engine.
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
+from ..compression import Compression
 from ..errors import RunError
 from ..faults import Fault
 from ..payload import payload_bytes
@@ -32,6 +34,8 @@ class Fleet:
         How many clients the run has; `hello` waits until as many nodes are there.
     progress : callable, optional
         Called with (phase, messages answered, messages sent) as replies come in.
+    compression : Compression, optional
+        Encodes what goes, decodes what comes; bytes are counted in between.
     """
 
     def __init__(
@@ -39,8 +43,10 @@ class Fleet:
         grid: Grid,
         clients: int,
         progress: Callable[[str, int, int], None] | None = None,
+        compression: Compression | None = None,
     ) -> None:
         self.grid = grid
+        self.compression = compression
         self.clients = clients
         self.progress = progress or (lambda phase, done, total: None)
         self.node_of: dict[int, int] = {}
@@ -98,16 +104,28 @@ class Fleet:
         training = bool(messages) and messages[0].metadata.message_type.startswith("train")
         client_of = {node: client for client, node in self.node_of.items()}
         due, replies = self._strike(messages, client_of) if training else (messages, [])
+        if self.compression is not None:
+            self.compression.outgoing(due)
+        if training:  # before a client in this very process may unpack what it was sent
+            self.bytes_down += sum(payload_bytes(message.content) for message in due)
         answers: dict[int, list[Message]] = {}
         for answer in self._exchange(due):
             answers.setdefault(client_of[answer.metadata.src_node_id], []).append(answer)
             if training and answer.has_content():
                 self.bytes_up += payload_bytes(answer.content)
-        if training:
-            self.bytes_down += sum(payload_bytes(message.content) for message in due)
         for client, own in answers.items():
-            replies.append(read(client, own, self.faults.get(client) if training else None))
+            replies.append(self._read(client, own, self.faults.get(client) if training else None))
         return sorted(replies, key=lambda reply: reply.client)
+
+    def _read(self, client: int, answers: Sequence[Message], fault: Fault | None) -> Reply:
+        """Return what comes of a client's answers to one message, decoded."""
+        reply = read(client, answers, fault)
+        if reply.content is None or reply.message is None or self.compression is None:
+            return reply
+        problem = self.compression.incoming(client, reply.message)
+        if problem is not None:
+            return Reply(client, None, problem, reply.message)
+        return replace(reply, content=reply.message.content)
 
     def _strike(
         self, messages: Sequence[Message], client_of: Mapping[int, int]

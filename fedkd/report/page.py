@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from ..errors import ConfigError
 from . import figures
 from .command import command
+from .labels import differences, label_curves, queried, queried_figure, uses_labels
 from .reader import Run, load_runs
 from .statistics import Group, group_runs
 from .style import to_svg
@@ -84,12 +85,12 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         "title": title(groups),
         "subtitle": subtitle(groups),
         "headline": headline(groups),
-        "columns": columns(groups),
+        "columns": columns(groups, wide=True),
         "left": 1 + len(setting_keys(groups)),
         "alma": list(ALMA.values()),
-        "rows": rows(groups),
-        "notes": ([] if single else meaning(groups)) + warnings(groups),
-        "curves": _curves(runs, groups),
+        "rows": rows(groups, wide=True),
+        "notes": _notes(groups, single),
+        "curves": _curves(runs, groups) + _labels(runs),
         "learned": _learned(runs, groups),
         "partition": _partition(runs),
         "clients": _distribution(runs),
@@ -104,6 +105,12 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         "runs": runs,
         "several": single is None,
     }
+
+
+def _notes(groups: list[Group], single: Run | None) -> list[str]:
+    """Return what stands under the table, or above a single run's curves."""
+    words = [] if single else meaning(groups, wide=True)
+    return words + differences(groups) + warnings(groups)
 
 
 def _picture(figure: Figure, caption: str) -> Picture:
@@ -121,6 +128,18 @@ def _curves(runs: list[Run], groups: list[Group]) -> list[Picture]:
         _picture(figures.learning_curves(runs, [metric]), f"{text} Band: ± one std {band}.")
         for metric, text in texts.items()
     ]
+
+
+def _labels(runs: list[Run]) -> list[Picture]:
+    """Return the curves of active learning, if that is what all runs are."""
+    if not all(uses_labels(run) for run in runs):
+        return []
+    band = " Band: ± one std over seeds." if len({run.config["seed"] for run in runs}) > 1 else ""
+    pictures = [_picture(label_curves(runs), f"Accuracy against labels, a point a cycle.{band}")]
+    if any(queried(run).any() for run in runs):
+        caption = "Classes of the samples that clients had labelled, all clients and cycles."
+        pictures.append(_picture(queried_figure(runs), caption))
+    return pictures
 
 
 def _learned(runs: list[Run], groups: list[Group]) -> list[Picture]:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from ..errors import ConfigError
-from ..summary import derive, floats
+from ..summary import ADDED, derive, floats
 
 REQUIRED = ("config.yaml", "rounds.parquet")
 
@@ -68,6 +68,7 @@ class Run:
             finished = file.is_file()
             derived = derive(config, rounds)
             summary = json.loads(file.read_text()) if finished else derived
+            summary = {key: derived[key] for key in ADDED} | summary
             lacking = sorted(derived.keys() - summary.keys())
         except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__

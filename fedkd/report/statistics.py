@@ -131,7 +131,7 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     for key in differing_keys(configs):
         for group, config in zip(result, configs, strict=True):
             if key in config:
-                group.settings[key] = text(config[key])
+                group.settings[key.removesuffix(".name")] = text(config[key])
     return result
 
 

@@ -59,6 +59,8 @@ def skew(config: dict[str, Any]) -> str:
 def headline(groups: Sequence[Group]) -> list[Fact]:
     """Return the numbers to read first."""
     facts = [_alma(groups, name) for name in ("local", "global")]
+    if len(groups) == 1 and (worst := _worst(groups[0])) is not None:
+        facts.append(worst)
     runs = [run for group in groups for run in group.runs]
     up, down = (sum(int(run.summary[f"bytes_{way}"]) for run in runs) for way in ("up", "down"))
     facts.append(("Traffic", decimal(up + down), f"{decimal(up)} up, {decimal(down)} down"))
@@ -108,6 +110,19 @@ def _alma(groups: Sequence[Group], name: str) -> Fact:
     if len(groups) > 1:
         return f"Highest {title}", value, f"{top.label}, {spread}"
     return title, value, f"{spread}; best round {percent(top.alma(key, 'best').mean)}"
+
+
+def _worst(group: Group) -> Fact | None:
+    """Return what a mean hides, if the run knows it; several groups have it in the table."""
+    local, overall = (
+        group.over_seeds(lambda run, n=name: run.summary["worst_decile"][n]).mean  # type: ignore[misc]
+        for name in ("local", "global")
+    )
+    if not math.isfinite(local):
+        return None
+    error = group.over_seeds(lambda run: run.summary["ece"]).mean
+    more = f"; calibration error {error:.3f}" if math.isfinite(error) else ""
+    return "Worst tenth", f"{percent(local)} %", f"local; {percent(overall)} global{more}"
 
 
 def _common(groups: Sequence[Group], value: Any) -> list[str]:

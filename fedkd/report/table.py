@@ -11,7 +11,17 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from .labels import differences, label_area, uses_labels
 from .statistics import Group
+
+AREA = "area %"
+"""Area under the curve of ALMA global against labels, over the labels it spans."""
+
+WIDE = ("worst %", "ECE")
+"""Columns for where there is room: a terminal of eighty characters has none."""
+
+ROOM = 110
+"""Characters of a console from which there is."""
 
 ALMA = {"alma_local": "ALMA local %", "alma_global": "ALMA global %"}
 
@@ -25,10 +35,13 @@ class Cell:
     best: bool = False
 
 
-def columns(groups: Sequence[Group]) -> list[str]:
+def columns(groups: Sequence[Group], wide: bool = False) -> list[str]:
     """Return the column titles; one seed everywhere is not worth a column."""
     seeds = ["seeds"] if any(len(group.runs) > 1 for group in groups) else []
-    return ["strategy", *setting_keys(groups), *seeds, *ALMA.values(), "up", "down", "seconds"]
+    active = ["labels", AREA] if _active(groups) else []
+    more = WIDE if wide and _measured(groups) else ()
+    titles = [*seeds, *ALMA.values(), *more, *active, "up", "down", "seconds"]
+    return ["strategy", *setting_keys(groups), *titles]
 
 
 def setting_keys(groups: Sequence[Group]) -> list[str]:
@@ -36,7 +49,7 @@ def setting_keys(groups: Sequence[Group]) -> list[str]:
     return list(dict.fromkeys(key for group in groups for key in group.settings))
 
 
-def rows(groups: Sequence[Group]) -> list[list[Cell]]:
+def rows(groups: Sequence[Group], wide: bool = False) -> list[list[Cell]]:
     """Return a row a group, in the order given, with the cells of `columns`."""
     keys, seeds = setting_keys(groups), "seeds" in columns(groups)
     top = {name: max((_shown(group, name) for group in groups), default=0.0) for name in ALMA}
@@ -47,6 +60,8 @@ def rows(groups: Sequence[Group]) -> list[list[Cell]]:
         row += [Cell(group.settings.get(key, "")) for key in keys]
         row += [Cell(str(len(group.runs)))] if seeds else []
         row += [_alma(group, name, top[name]) for name in ALMA]
+        row += _details(group) if wide and _measured(groups) else []
+        row += _labelled(group) if _active(groups) else []
         for name in ("bytes_up", "bytes_down"):
             mean = group.over_seeds(lambda run, name=name: run.summary[name]).mean  # type: ignore[misc]
             row.append(Cell(decimal(round(mean))))
@@ -56,7 +71,34 @@ def rows(groups: Sequence[Group]) -> list[list[Cell]]:
     return result
 
 
-def meaning(groups: Sequence[Group]) -> list[str]:
+def _measured(groups: Sequence[Group]) -> bool:
+    """Tell whether a run knows more than means (those of earlier versions do not)."""
+    return any(run.summary["ece"] is not None for group in groups for run in group.runs)
+
+
+def _details(group: Group) -> list[Cell]:
+    """Return the accuracy of the clients that fare worst, and the calibration error."""
+    worst = [
+        percent(group.over_seeds(lambda run, n=name: run.summary["worst_decile"][n]).mean)  # type: ignore[misc]
+        for name in ("local", "global")
+    ]
+    error = group.over_seeds(lambda run: run.summary["ece"]).mean
+    return [Cell(" / ".join(worst)), Cell(f"{error:.3f}" if math.isfinite(error) else "-")]
+
+
+def _active(groups: Sequence[Group]) -> bool:
+    return all(uses_labels(run) for group in groups for run in group.runs)
+
+
+def _labelled(group: Group) -> list[Cell]:
+    """Return the labels used, and the area under the curve of accuracy against them."""
+    labels = group.over_seeds(lambda run: float(run.column("labels")[-1])).mean
+    area = group.over_seeds(label_area)
+    plus_minus = f" ± {percent(area.std)}" if math.isfinite(area.std) else ""
+    return [Cell(f"{labels:.0f}"), Cell(percent(area.mean) + plus_minus)]
+
+
+def meaning(groups: Sequence[Group], wide: bool = False) -> list[str]:
     """Return what the numbers mean."""
     counts = {len(group.runs) > 1 for group in groups}
     over = {
@@ -69,7 +111,15 @@ def meaning(groups: Sequence[Group]) -> list[str]:
         "round; local = under each client's own label distribution, global = on the whole split.",
         f"± {over}. Dimmed: best round, for comparison only. Bold: highest. "
         "Up and down: payload of the whole run" + (", mean over seeds." if True in counts else "."),
+        *([_WIDE] * (wide and _measured(groups))),
+        *(["Area: mean height of the curve of ALMA global against labels."] * _active(groups)),
     ]
+
+
+_WIDE = (
+    "Worst: mean accuracy of the worst tenth of the clients, local / global. ECE: how far the "
+    "models' confidence is from their accuracy, mean over clients, 0 is best."
+)
 
 
 def warnings(groups: Sequence[Group]) -> list[str]:
@@ -89,19 +139,22 @@ def print_table(groups: Sequence[Group], console: Console) -> None:
     """Print the comparison table and its footnotes."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     left = 1 + len(setting_keys(groups))
-    for index, title in enumerate(columns(groups)):
+    wide = not console.is_terminal or console.width >= ROOM
+    for index, title in enumerate(columns(groups, wide)):
         right = index >= left
         heading = Text(title)
         if title in ALMA.values():
             heading.append(" best", style="dim")
         table.add_column(heading, justify="right" if right else "left", no_wrap=right, min_width=8)
-    for row in rows(groups):
+    for row in rows(groups, wide):
         table.add_row(*[_styled(cell) for cell in row])
-    # Piped into a file the table may be as wide as it needs; on a terminal names are folded.
-    wanted = Measurement.get(console, console.options.update(width=500), table).maximum
-    width = console.width if console.is_terminal else max(console.width, wanted)
-    console.print(table, width=width, crop=False)
-    for line in meaning(groups) + warnings(groups):
+    width = console.width
+    if not console.is_terminal:  # a file's table may be as wide as it needs; a terminal's is folded
+        wanted = Measurement.get(console, console.options.update(width=500), table).maximum
+        console.width = max(width, wanted)
+    console.print(table)
+    console.width = width
+    for line in meaning(groups, wide) + differences(groups) + warnings(groups):
         console.print(Text(line, style="dim"))
 
 

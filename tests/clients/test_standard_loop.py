@@ -8,7 +8,8 @@ import torch
 from fedkd.clients import Client
 from fedkd.clients.exchange import SoftLabels
 from fedkd.clients.exchange.logits import Logits
-from fedkd.clients.standard import OPTIMIZERS, PREDICT_BATCH, Standard, batches, proximal_term
+from fedkd.clients.optimisers import OPTIMIZERS
+from fedkd.clients.standard import PREDICT_BATCH, Standard, batches, proximal_term
 from fedkd.experiments.plugins.label_smoothing import Smoothed
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,5 @@
 import io
+import json
 import re
 
 import numpy as np
@@ -8,7 +9,7 @@ from rich.console import Console
 
 from fedkd.errors import ConfigError
 from fedkd.report import Run, compare, figures, group_runs, load_runs, render
-from fedkd.report.table import rows, warnings
+from fedkd.report.table import columns, rows, warnings
 
 
 def table(*paths):
@@ -40,6 +41,30 @@ def test_numbers_over_seeds_by_hand(sweep):
 
 def test_one_seed_shows_the_spread_over_clients(make_run):
     assert table(make_run("a"))[0][:3] == ["knfu", "80.0 ± 10.0", "40.0 ± 5.0"]
+
+
+def test_the_worst_and_calibration_have_columns_where_there_is_room(make_run):
+    path = make_run("a")
+    [cells] = rows(group_runs(load_runs([path])), wide=True)
+    assert len(cells) == 6  # a run of an earlier version does not know them
+    summary = json.loads((path / "summary.json").read_text())
+    added = {"worst_decile": {"local": 0.4, "global": 0.125}, "ece": 0.25}
+    (path / "summary.json").write_text(json.dumps(summary | added))
+    groups = group_runs(load_runs([path]))
+    [cells] = rows(groups, wide=True)
+    assert [cell.text for cell in cells][3:5] == ["40.0 / 12.5", "0.250"]
+    assert columns(groups, wide=True)[3:5] == ["worst %", "ECE"]
+    assert "worst %" not in columns(groups)
+    page = render(path).read_text()
+    assert "Worst tenth" in page
+    assert "local; 12.5 global; calibration error 0.250" in page
+    assert (
+        "40.0 / 12.5"
+        in render([path, make_run("b", strategy="other")], path / "two.html").read_text()
+    )
+    console = Console(width=80, record=True, file=io.StringIO())
+    compare(path, console)
+    assert "worst %" in console.export_text()  # it is no terminal
 
 
 def test_what_looks_equal_ties(make_run):

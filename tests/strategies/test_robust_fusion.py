@@ -19,7 +19,7 @@ from torch import Tensor
 from fedkd import ConfigError, simulate
 from fedkd.engine.base import InlineBlocks
 from fedkd.fusion import simplex_error
-from fedkd.knowledge import KnowledgeStack
+from fedkd.knowledge import KnowledgeStack, Teacher
 from fedkd.overrides import compose
 from fedkd.robust import keep_smallest, outlier_scores, trimmed, weighted_mean, weiszfeld
 from fedkd.runner import run
@@ -44,6 +44,14 @@ def stack_of(values: Tensor, clients: list[int] | None = None) -> KnowledgeStack
 
 def fuse(strategy: FusionStrategy, values: Tensor) -> Tensor:
     return strategy.fuse(stack_of(values))
+
+
+def round_of(strategy: FusionStrategy, values: Tensor, clients: list[int] | None = None) -> Tensor:
+    """Fuse, and let the strategy remember the round."""
+    knowledge = stack_of(values, clients)
+    fused = strategy.fuse(knowledge)
+    teacher = Teacher("soft_labels", fused, knowledge.clients)
+    return strategy.refine(None, knowledge, teacher).values  # type: ignore[arg-type]
 
 
 def labels(seed: int, n: int, samples: int = 7, classes: int = 4, sharpness: float = 2.0) -> Tensor:
@@ -197,7 +205,7 @@ def test_expguard_by_hand() -> None:
     far = math.exp(-2 * 0.8 * math.sqrt(2))
     for rounds in (1, 2, 3):
         weight = far**rounds
-        same(fuse(guard, values)[0, 0], 0.8 * 3 / (3 + weight))
+        same(round_of(guard, values)[0, 0], 0.8 * 3 / (3 + weight))
         extras = guard.round_extras(stack_of(values))["weight"]
         same(extras.float(), torch.tensor([1.0, 1.0, 1.0, weight]) / (3 + weight))
 
@@ -218,11 +226,11 @@ def test_expguard_scores(inner: str) -> None:
 def test_expguard_remembers_by_client_and_not_by_row() -> None:
     values = one_hot([0, 0, 3])
     guard = ExpGuard(inner="coordinate_median", eta=1.0)
-    guard.fuse(stack_of(values, [0, 2, 5]))
+    round_of(guard, values, [0, 2, 5])
     log_weights = guard.state["log_weights"]
     first = [0.0, 0, 0, 0, 0, -math.sqrt(2)]
     same(log_weights.float(), first)
-    guard.fuse(stack_of(values, [5, 7, 8]))  # client 5 now agrees with another; 8 sticks out
+    round_of(guard, values, [5, 7, 8])  # client 5 now agrees with another; 8 sticks out
     expected = torch.zeros(9)
     expected[[5, 8]] = -math.sqrt(2)
     same(guard.state["log_weights"].float(), expected)
@@ -292,7 +300,7 @@ def test_a_hostile_minority_does_not_win(
     values = torch.cat([own, lies])
     strategy, teacher = RULES[rule](), None
     for _ in range(10 if rule == "expguard" else 1):  # a memory needs some rounds
-        teacher = fuse(strategy, values)
+        teacher = round_of(strategy, values)
     if rule in ("coordinate_median", "trimmed_mean", "geometric_median") or 3 * hostile < honest:
         assert torch.equal(teacher.argmax(dim=-1), truth)
 

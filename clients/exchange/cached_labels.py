@@ -1,0 +1,39 @@
+"""Soft labels, and a cache of the teacher's: the client's half of SCARLET."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from ...knowledge import Knowledge, Lesson
+from .soft_labels import SoftLabels
+
+if TYPE_CHECKING:
+    from ..phase import Phase
+
+
+class CachedLabels(SoftLabels):
+    """Keeps every teacher label that it is sent, and learns from those it is not sent again.
+
+    The server says by the lesson's mask which rows it sends. The client keeps ``cache``
+    ``[transfer set, classes]``; rows that it never had are 0.
+    """
+
+    def upload(self, phase: "Phase") -> Knowledge:
+        """Return soft labels of the samples that the server asks for, perhaps none."""
+        x, ids = phase.transfer()
+        if not len(x):  # not every model takes an empty batch
+            return Knowledge(phase.index, self.kind, torch.zeros(0, phase.classes), ids)
+        return super().upload(phase)
+
+    def learn(self, phase: "Phase", lesson: Lesson) -> dict[str, float]:
+        """Renew the cache, then learn from its rows for all samples of the round."""
+        _, ids = phase.transfer()
+        tensors = phase.client.tensors
+        if "cache" not in tensors:
+            tensors["cache"] = torch.zeros(len(phase.bench.transfer), phase.classes)
+        sent = torch.ones(len(ids), dtype=torch.bool) if lesson.mask is None else lesson.mask
+        tensors["cache"][ids[sent]] = lesson.values[sent]
+        teacher = tensors["cache"][ids]
+        if not teacher.any(dim=-1).all():
+            raise RuntimeError("the server left out a label that this client has not cached")
+        return super().learn(phase, Lesson(lesson.kind, teacher))

@@ -1,0 +1,82 @@
+"""Logits, and for each sample what a discriminator thinks of it: DaFKD's scores."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...distillation.base import TeacherBatch
+from ...knowledge import Lesson
+from ...rng import scoped
+from .logits import Logits
+from .scoring import Scored, seed_from
+
+if TYPE_CHECKING:
+    from ..phase import Phase
+
+HIDDEN = 64
+"""Hidden units of a discriminator."""
+
+BATCH = 32
+"""Private samples of one step, and as many public ones."""
+
+
+class DiscriminatedLogits(Scored, Logits):
+    """Scores samples by a small network that tells private from public samples.
+
+    Parameters
+    ----------
+    steps : int
+        Training steps of the discriminator, at least 0; it is trained once.
+    lr : float
+        Its learning rate (Adam), > 0.
+    temperature : float
+        Softmax temperature of the distillation, > 0.
+    """
+
+    def __init__(self, steps: int = 300, lr: float = 1e-3, temperature: float = 10.0) -> None:
+        if steps < 0:
+            raise ValueError(f"steps={steps} must be at least 0")
+        for name, value in {"lr": lr, "temperature": temperature}.items():
+            if not value > 0:
+                raise ValueError(f"{name}={value} must be greater than 0")
+        self.steps, self.lr, self.temperature = steps, lr, temperature
+
+    def scores(self, phase: "Phase", x: Tensor) -> Tensor:
+        """Return the discriminator's probability that samples are private, ``[samples]``."""
+        client = phase.client
+        return self.judged(x, client.x, client.generator)
+
+    def judged(self, public: Tensor, private: Tensor, generator: torch.Generator) -> Tensor:
+        """Train a discriminator; return its probabilities for the public samples, ``[samples]``.
+
+        Parameters
+        ----------
+        public, private : Tensor
+            ``[samples, *shape]`` and ``[n, *shape]``.
+        generator : torch.Generator
+            Draws the batches and the first weights.
+        """
+        public, private = public.flatten(1), private.flatten(1)
+        with scoped(seed_from(generator)):
+            layers = nn.Linear(public.shape[1], HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1)
+        network = nn.Sequential(*layers)
+        optimizer = torch.optim.Adam(network.parameters(), self.lr)
+        truth = torch.tensor([1.0, 0.0]).repeat_interleave(BATCH)
+        for _ in range(self.steps):
+            rows = [torch.randint(len(x), (BATCH,), generator=generator) for x in (private, public)]
+            batch = torch.cat([private[rows[0]], public[rows[1]]])
+            optimizer.zero_grad()
+            F.binary_cross_entropy_with_logits(network(batch).squeeze(1), truth).backward()
+            optimizer.step()
+        with torch.no_grad():
+            return network(public).squeeze(1).sigmoid()
+
+    def learn(self, phase: "Phase", lesson: Lesson) -> dict[str, float]:
+        """Distil at the method's own temperature."""
+        x, _ = phase.transfer()
+        objective = phase.objective()
+        objective.temperature = self.temperature
+        teacher = TeacherBatch(lesson.values, lesson.kind)
+        return phase.loop.distil([phase.client], x, [teacher], objective)[0]

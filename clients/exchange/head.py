@@ -1,0 +1,40 @@
+"""The head alone, a model's last linear layer: what is below it stays with the client."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from ...features import head
+from ...flat import flatten, unflatten
+from ...knowledge import Lesson
+from .parameters import Parameters
+
+if TYPE_CHECKING:
+    from ..phase import Phase
+
+
+class Head(Parameters):
+    """Uploads the weight and bias of the last linear layer ``[size]``; a teacher replaces them."""
+
+    def shape(self, model: nn.Module, samples: int, classes: int) -> tuple[int, ...]:
+        """Return ``(size,)`` of the head."""
+        del samples, classes
+        return (len(flatten(head(model))),)
+
+    def refusal(self, models: Mapping[str, nn.Module]) -> str | None:
+        """Refuse models without a linear layer."""
+        for name, model in models.items():
+            try:
+                head(model)
+            except ValueError as reason:
+                return f"shares the last linear layer, and {name} {reason}"
+        return None
+
+    def vector(self, phase: "Phase") -> Tensor:
+        """Return the head's parameters."""
+        return flatten(head(phase.client.model))
+
+    def receive(self, phase: "Phase", lesson: Lesson) -> None:
+        """Take over the server's head."""
+        unflatten(head(phase.client.model), lesson.values)

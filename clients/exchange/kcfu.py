@@ -1,0 +1,28 @@
+"""KAFAL's exchange: parameters, fitted to the labelled pool with KCFU (`fedkd.clients.active`)."""
+
+from typing import TYPE_CHECKING
+
+from ..active import ActiveLearner, frozen
+from .parameters import Parameters
+
+if TYPE_CHECKING:
+    from ..phase import Phase
+
+
+class KCFU(ActiveLearner, Parameters):
+    """Uploads the model after a fit on the labelled pool; takes over the server's.
+
+    Parameters
+    ----------
+    **active
+        See `ActiveLearner`.
+    """
+
+    def fit(self, phase: "Phase") -> dict[str, float]:
+        """Fit on the labelled pool; what the client starts from is the compensation's teacher."""
+        teacher = frozen(phase) if phase.options.get("compensate") else None
+        return self.update(phase, teacher)
+
+    def samples(self, phase: "Phase") -> int:
+        """Return the number of labelled samples."""
+        return len(self.pools(phase).labelled)

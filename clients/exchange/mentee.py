@@ -1,0 +1,134 @@
+"""A second, small model a client, the same everywhere: it is shared, the client's own model is not.
+
+FML calls it the meme model, FedKD the mentee. The two learn from the private data and from each
+other, in one call of the training loop.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ...flat import flatten, unflatten
+from ...knowledge import Knowledge, Lesson
+from ...models import build
+from ...mutual import mutual
+from ...rng import scoped
+from .base import Exchange
+from .parameters import NO_SAMPLES
+
+if TYPE_CHECKING:
+    from ..phase import Phase
+
+
+class Pair(nn.Module):
+    """Two models that a client loop trains as if they were one.
+
+    Parameters
+    ----------
+    own : nn.Module
+        The client's model, whose logits the pair returns.
+    mentee : nn.Module
+        The shared one.
+
+    Attributes
+    ----------
+    shared : Tensor
+        The mentee's logits ``[batch, classes]`` of the latest batch, with gradient.
+    """
+
+    shared: Tensor
+
+    def __init__(self, own: nn.Module, mentee: nn.Module) -> None:
+        super().__init__()
+        self.own, self.mentee = own, mentee
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[batch, *shape]`` to the own model's logits ``[batch, classes]``."""
+        self.shared = self.mentee(x)
+        logits: Tensor = self.own(x)
+        return logits
+
+
+class Mentee(Exchange):
+    """Uploads the mentee's parameters ``[size]``; the two models learn from each other as in FML.
+
+    Parameters
+    ----------
+    mentee : str
+        The shared model, as for ``model=``.
+    alpha, beta : float
+        Share of cross-entropy in the loss of the own model and of the mentee, in [0, 1].
+    """
+
+    kind = "parameters"
+
+    def __init__(self, mentee: str = "mlp", alpha: float = 0.5, beta: float = 0.5) -> None:
+        if not 0 <= alpha <= 1 or not 0 <= beta <= 1:
+            raise ValueError(f"alpha={alpha} and beta={beta} must be in [0, 1]")
+        self.mentee, self.alpha, self.beta = mentee, alpha, beta
+
+    def shape(self, model: nn.Module, samples: int, classes: int) -> tuple[int, ...]:
+        """Return ``(size,)`` of the mentee, whatever the client's own model."""
+        del model, samples
+        return (size(self.mentee, self.input_shape, classes),)
+
+    def extras(self, model: nn.Module, classes: int) -> dict[str, tuple[int, ...]]:
+        """Declare ``samples`` ``[1]``: how many the client has trained on."""
+        del model, classes
+        return {"samples": (1,)}
+
+    @contextmanager
+    def fitting(self, phase: "Phase") -> Iterator[None]:
+        """Put a pair in place of the client's model; the mentee it ends with is kept."""
+        client, own = phase.client, phase.client.model
+        pair = self.pair(phase, own)
+        client.model, client.extra_loss = pair, partial(self.loss, pair)
+        try:
+            yield
+            self.keep(phase, pair)
+        finally:
+            client.model, client.extra_loss = own, None
+
+    def pair(self, phase: "Phase", own: nn.Module) -> Pair:
+        """Return the client's model with its mentee."""
+        mentee = phase.build(self.mentee, "mentee")
+        return Pair(own, unflatten(mentee, phase.client.tensors["mentee"]))
+
+    def loss(self, pair: Pair, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return what FML adds to the own model's cross-entropy."""
+        return mutual(logits, pair.shared, labels, self.alpha, self.beta)
+
+    def keep(self, phase: "Phase", pair: Pair) -> None:
+        """Remember what a pair has learnt beside the own model."""
+        phase.client.tensors["mentee"] = flatten(pair.mentee)
+
+    def upload(self, phase: "Phase") -> Knowledge:
+        """Return the mentee's parameters."""
+        vector, samples = phase.client.tensors["mentee"], torch.tensor([float(len(phase.client.y))])
+        return Knowledge(phase.index, self.kind, vector, NO_SAMPLES, extras={"samples": samples})
+
+    def receive(self, phase: "Phase", lesson: Lesson) -> None:
+        """Go on with the server's mentee."""
+        phase.client.tensors["mentee"] = lesson.values
+
+    def learn(self, phase: "Phase", lesson: Lesson) -> dict[str, float]:
+        """Go on with the server's mentee; the own model stays."""
+        self.receive(phase, lesson)
+        return {}
+
+
+@lru_cache(maxsize=16)
+def size(spec: str, shape: tuple[int, ...], classes: int) -> int:
+    """Return how many numbers the parameters and buffers of a model are.
+
+    Examples
+    --------
+    >>> size("mlp", (64,), 10)
+    15010
+    """
+    with scoped(0):
+        return len(flatten(build(spec, shape, classes)))

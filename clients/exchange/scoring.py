@@ -1,0 +1,75 @@
+"""Knowledge with a score for each sample: how much the client claims to know about it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ...features import features_of, head
+from ...knowledge import Knowledge
+from .base import Exchange
+
+if TYPE_CHECKING:
+    from ..phase import Phase
+
+
+class Scored(Exchange):
+    """Base of exchanges that upload a score beside each transfer sample's knowledge.
+
+    Attributes
+    ----------
+    lasting : bool
+        True where the scores depend on the data alone: a client then computes them once, for the
+        whole transfer set, and remembers them as ``scores``.
+    """
+
+    scored = True
+    lasting: ClassVar[bool] = True
+
+    def scores(self, phase: "Phase", x: Tensor) -> Tensor:
+        """Return scores ``[samples]``, at least 0, of samples ``[samples, *shape]``."""
+        raise NotImplementedError(f"{type(self).__name__} must define scores()")
+
+    def upload(self, phase: "Phase") -> Knowledge:
+        """Return the knowledge with its scores."""
+        knowledge = super().upload(phase)
+        if not self.lasting:
+            return replace(knowledge, scores=self.scores(phase, phase.transfer()[0]).float())
+        tensors = phase.client.tensors
+        if "scores" not in tensors:
+            tensors["scores"] = self.scores(phase, phase.bench.transfer).float()
+        return replace(knowledge, scores=tensors["scores"][knowledge.sample_ids])
+
+
+def pooled_features(phase: "Phase", x: Tensor, dim: int) -> Tensor:
+    """Return what the client's model computes before its last layer, ``[samples, dim]``."""
+    return features_of(phase.client.model, x.to(phase.loop.device), dim).cpu()
+
+
+def needs_head(models: Mapping[str, nn.Module]) -> str | None:
+    """Say which model has no features, if one has none: a `refusal` of exchanges that use them.
+
+    Examples
+    --------
+    >>> needs_head({"flat": nn.Flatten()})
+    'works on features, and flat has no linear layer'
+    """
+    for name, model in models.items():
+        try:
+            head(model)
+        except ValueError as reason:
+            return f"works on features, and {name} {reason}"
+    return None
+
+
+def seed_from(generator: torch.Generator) -> int:
+    """Return a seed for what cannot take a generator, drawn from one.
+
+    Examples
+    --------
+    >>> seed_from(torch.Generator().manual_seed(0)) == seed_from(torch.Generator().manual_seed(0))
+    True
+    """
+    return int(torch.randint(2**62, (), generator=generator))

@@ -1,0 +1,42 @@
+"""Optimisers of the client loop, and carrying their state from one phase to the next."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": lambda parameters, lr, momentum, decay: torch.optim.SGD(
+        parameters, lr, momentum=momentum, weight_decay=decay
+    ),
+    "adam": lambda parameters, lr, momentum, decay: torch.optim.Adam(
+        parameters, lr, weight_decay=decay
+    ),
+}
+
+PREFIX = "optimizer."
+"""Names of the tensors of an optimiser's state: ``optimizer.<parameter>.<name>``."""
+
+
+def make_optimizer(
+    model: nn.Module, settings: Mapping[str, Any], carried: Mapping[str, Tensor] | None
+) -> torch.optim.Optimizer:
+    """Return an optimiser as ``fit.*`` says, with the state that it had if that is carried."""
+    make = OPTIMIZERS[settings["optimizer"]]
+    decay = settings.get("weight_decay", 0.0)
+    optimizer = make(model.parameters(), settings["lr"], settings["momentum"], decay)
+    for path, value in (carried or {}).items():
+        if path.startswith(PREFIX):
+            index, name = path.removeprefix(PREFIX).split(".", 1)
+            parameter = optimizer.param_groups[0]["params"][int(index)]
+            optimizer.state[parameter][name] = value.clone()
+    return optimizer
+
+
+def carry(optimizer: torch.optim.Optimizer, into: dict[str, Tensor]) -> None:
+    """Keep an optimiser's state."""
+    for index, parameter in enumerate(optimizer.param_groups[0]["params"]):
+        for name, value in optimizer.state[parameter].items():
+            if isinstance(value, Tensor):
+                into[f"{PREFIX}{index}.{name}"] = value.detach().clone()

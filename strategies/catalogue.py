@@ -1,0 +1,154 @@
+"""The table of methods in ``strategies/README.md``, made from the classes themselves.
+
+``make docs`` (or ``python -m fedkd.strategies.catalogue``) writes it.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..clients.exchange import Exchange
+from ..knowledge import ON_SAMPLES
+from ..plugins import available, create
+from ..protocol import Strategy
+
+PAGE = Path(__file__).with_name("README.md")
+
+COLUMNS = (
+    "method",
+    "exchanged",
+    "personalised",
+    "mixed models",
+    "transfer set",
+    "sums suffice",
+    "state",
+    "confidence",
+    "paper",
+)
+
+INTRODUCTION = """# Fusion methods
+
+One row a method; `fedkd list strategies` has their parameters, and each file begins with its
+formula and says where it deviates. Made by `make docs` from the classes: do not edit it here.
+
+- **exchanged**: what clients send and are sent (`clients/exchange`), and which kind of knowledge
+  that is.
+- **personalised**: clients may learn from different teachers.
+- **mixed models**: clients may have different architectures in one run.
+- **transfer set**: the method needs transfer samples, or their labels too.
+- **sums suffice**: the server needs only sums over clients of what each can compute by itself, so
+  that secure aggregation, which reveals nothing else, could carry the method. fedkd itself has
+  none. A dash: nothing is exchanged.
+- **state**: what the server remembers from round to round, beside the models of Flower's own
+  strategies.
+- **confidence**: how well the formula is known. *certain*: from code or the paper itself;
+  *secondary*: from others' summaries; *inferred*, *reconstruction*: ours where the paper is not
+  publicly confirmed. The file says which part is which.
+"""
+
+
+def page() -> str:
+    """Return the whole page."""
+    rows = [row(name, cls) for name, cls in available("strategies", Strategy).items()]
+    return f"{INTRODUCTION}\n{table([COLUMNS, *rows])}"
+
+
+def table(rows: Iterable[tuple[str, ...]]) -> str:
+    r"""Return rows as a Markdown table, the first as its head.
+
+    Examples
+    --------
+    >>> print(table([("a", "b"), ("1", "2|3")]), end="")
+    | a | b |
+    | --- | --- |
+    | 1 | 2\|3 |
+    """
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    lines.insert(1, "| " + " | ".join("---" for _ in lines[0].split(" | ")) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def row(name: str, cls: type[Strategy]) -> tuple[str, ...]:
+    """Return a method's cells, in the order of `COLUMNS`."""
+    strategy = cls()
+    paper, confidence = cited(inspect.getdoc(sys.modules[cls.__module__]) or "")
+    kind, exchanged = exchange_of(strategy)
+    transfer = kind in ON_SAMPLES or cls.uses_transfer
+    return (
+        f"[`{name}`]({name}.py)",
+        exchanged,
+        _yes(cls.personalised),
+        _yes(not cls.homogeneous),
+        "labelled" if cls.needs_labels else _yes(transfer),
+        "-" if kind is None else _yes(cls.sums_only),
+        ", ".join(f"`{key}`" for key in documented_state(cls)) or "-",
+        confidence,
+        paper,
+    )
+
+
+def exchange_of(strategy: Strategy) -> tuple[str | None, str]:
+    """Return the kind of knowledge that a strategy's clients exchange, and a cell about it."""
+    node = strategy.exchange_node()
+    if node is None:
+        return None, "nothing"
+    exchange: Exchange = create(dict(node), "clients.exchange", Exchange, "exchange")
+    name = str(node["name"])
+    return exchange.kind, f"`{name}`" + (f" ({exchange.kind})" if name != exchange.kind else "")
+
+
+def cited(doc: str) -> tuple[str, str]:
+    r"""Return what a module's docstring cites, and how sure it is of the formula.
+
+    The first sentence of the second paragraph is the citation; ``Confidence:`` may follow in any.
+    What is said of it ends with the first comma, bracket, full stop or the like.
+
+    Examples
+    --------
+    >>> cited('A: b.\n\nDoe,\n"Title", 2020. Confidence: certain (code)::\n\n    x = 1')
+    ('Doe, "Title", 2020', 'certain')
+    """
+    paragraphs = [" ".join(part.split()) for part in doc.split("\n\n")]
+    second = paragraphs[1] if len(paragraphs) > 1 else ""
+    paper = re.split(r"\.\s+(?=[A-Z*])|\s*Confidence:|::$", second)[0].rstrip(".")
+    found = re.search(r"Confidence:\s*([^(,;:.]+)", " ".join(paragraphs))
+    return paper, found[1].replace("*", "").strip() if found else ""
+
+
+def documented_state(cls: type) -> list[str]:
+    """Return the names of a class's state tensors, as the docstrings of it and its bases say.
+
+    They stand in double backticks in what the section Attributes says of ``state``; ``N`` is any
+    number, ``*`` any name.
+    """
+    names: dict[str, None] = {}
+    for owner in reversed(cls.__mro__):
+        doc = inspect.cleandoc(vars(owner).get("__doc__") or "")
+        entry = re.search(r"^state : dict.*\n((?:[ ]+.*\n?)*)", doc, re.MULTILINE)
+        if entry is not None and owner is not Strategy:
+            found = re.findall(r"``([a-z_]+(?:\.[a-z_0-9N*]+)*)``", entry[1])
+            names |= dict.fromkeys(re.sub(r"\.\d+", ".N", name) for name in found)
+    return list(names)
+
+
+def matches(key: str, documented: Iterable[str]) -> bool:
+    """Tell whether a state tensor is among those that are documented.
+
+    Examples
+    --------
+    >>> [matches(key, ["shared.N", "net.*"]) for key in ("shared.12", "net.0.bias", "shared.a")]
+    [True, True, False]
+    """
+    patterns = (re.escape(name).replace("N", r"\d+").replace(r"\*", ".*") for name in documented)
+    return any(re.fullmatch(pattern, key) for pattern in patterns)
+
+
+def _yes(answer: bool) -> str:
+    return "yes" if answer else "no"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE)

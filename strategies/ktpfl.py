@@ -1,0 +1,135 @@
+"""KT-pFL: each client learns from a mixture whose weights are themselves learnt.
+
+Parameterized knowledge transfer for personalized federated learning (KT-pFL). Confidence: certain
+(official code). With ``p_n = softmax(f_n / T)`` on the transfer set and a matrix c ``[N, N]``,
+1/N at the start, every round makes one step for each row::
+
+    Z_n   = sum_m c_nm p_m
+    L_n   = MSE(p_n, Z_n) + rho * MSE(c_n, 1/N)
+    c_n  <- softmax( 5 * (c_n - lr * dL_n/dc_n) )
+    teacher_n = sum_m c_nm p_m                        with the new c
+
+lr starts at 1 and changes at most five times by a factor of 5, until the mean step
+``lr * mean_m |dL_n/dc_nm|`` is in [0.01, 0.05). The client's loss is the KL of
+``softmax(f_n / T)`` from its teacher, at T = 10.
+
+Deviations. The official loss has no factor T^2 and is a mean over classes too, so its gradient is
+smaller by T^2 times the classes; here it is the usual ``T^2 * KL`` (``objective.scale=false``
+leaves T^2 out). Where clients are
+absent, the others' share of each row is stepped and mixed as a row of its own.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..knowledge import KnowledgeStack, Teacher
+from ..protocol import RoundPlan
+from .base import FusionStrategy
+
+SHARPNESS, STEP, FACTOR, CHANGES = 5.0, 0.01, 5.0, 5
+"""Of the softmax; least mean step, and by what and how often the learning rate may change."""
+
+
+class KTpFL(FusionStrategy):
+    """Learns for every client how much to learn from every other.
+
+    Parameters
+    ----------
+    rho : float
+        Weight of the pull towards equal shares, >= 0.
+    temperature : float
+        T of soft labels and of the distillation, > 0.
+
+    Attributes
+    ----------
+    state : dict
+        ``coefficients`` ``[clients, clients]``, rows on the simplex.
+
+    Examples
+    --------
+    >>> labels = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
+    >>> KTpFL().weights(KnowledgeStack("soft_labels", labels, [0, 1], torch.arange(1)))
+    tensor([[0.5498, 0.4502],
+            [0.4502, 0.5498]])
+    """
+
+    exchange = "tempered_labels"
+    personalised = True
+
+    def __init__(self, rho: float = 0.7, temperature: float = 10.0) -> None:
+        super().__init__(temperature=temperature)
+        if not rho >= 0:
+            raise ValueError(f"rho={rho} must be at least 0")
+        self.rho = rho
+
+    def exchange_node(self) -> dict[str, Any]:
+        """Return the exchange with its temperature."""
+        return {"name": self.exchange, "temperature": self.temperature}
+
+    def weights(self, knowledge: KnowledgeStack) -> Tensor:
+        """Return this round's coefficients among those present, ``[clients, clients]``."""
+        shares = self._shares(knowledge.clients)
+        return stepped(shares, knowledge.soft_labels, self.rho).float()
+
+    def refine(self, plan: RoundPlan, knowledge: KnowledgeStack, teacher: Teacher) -> Teacher:
+        """Keep the new coefficients; those for absent clients stay as they are."""
+        present, everybody = knowledge.clients, plan.server.clients
+        new = self.weights(knowledge)
+        if "coefficients" not in self.state:
+            self.state["coefficients"] = torch.full((everybody, everybody), 1 / everybody)
+        whole = self.state["coefficients"].clone()
+        block = torch.meshgrid(torch.tensor(present), torch.tensor(present), indexing="ij")
+        whole[block] = new * whole[block].sum(dim=1, keepdim=True)
+        self.state["coefficients"] = whole
+        return teacher
+
+    def _shares(self, present: list[int]) -> Tensor:
+        """Return the rows and columns of the present clients, rows normalised, float64."""
+        if "coefficients" not in self.state:
+            return torch.full((len(present), len(present)), 1 / len(present)).double()
+        own = self.state["coefficients"][present][:, present].double()
+        return own / own.sum(dim=1, keepdim=True)
+
+
+def stepped(shares: Tensor, soft_labels: Tensor, rho: float) -> Tensor:
+    """Return the coefficients after one step of every row.
+
+    Parameters
+    ----------
+    shares : Tensor
+        ``[n, n]`` float64, rows on the simplex.
+    soft_labels : Tensor
+        ``[n, samples, classes]``.
+    rho : float
+        See `KTpFL`.
+    """
+    slope = gradient(shares, soft_labels, rho)
+    rates = [rate(row.abs().mean().item()) for row in slope]
+    moved = shares - torch.tensor(rates, dtype=shares.dtype).unsqueeze(1) * slope
+    return (SHARPNESS * moved).softmax(dim=-1)
+
+
+def gradient(shares: Tensor, soft_labels: Tensor, rho: float) -> Tensor:
+    """Return ``dL_n/dc_nm`` ``[n, n]``: a matter of the inner products of the soft labels."""
+    rows = soft_labels.double().flatten(start_dim=1)
+    inner = rows @ rows.T
+    apart = 2 / rows.shape[1] * (shares @ inner - inner)
+    return apart + 2 * rho / len(shares) * (shares - 1 / len(shares))
+
+
+def rate(mean: float) -> float:
+    """Return the learning rate for a row whose mean absolute gradient is this.
+
+    Examples
+    --------
+    >>> rate(0.02), rate(0.004), rate(0.9), rate(0.0)
+    (1.0, 5.0, 0.04, 3125.0)
+    """
+    exponent = 0
+    while mean * FACTOR**exponent < STEP and exponent < CHANGES:
+        exponent += 1
+    while mean * FACTOR**exponent >= STEP * FACTOR and exponent > -CHANGES:
+        exponent -= 1
+    return FACTOR**exponent

@@ -1,0 +1,47 @@
+"""Base of FML and FedKD, whose clients share a second, small model: the mentee."""
+
+from collections.abc import Hashable
+
+from torch import Tensor
+
+from ..errors import ConfigError
+from ..flat import flatten
+from ..models import check_model
+from ..server import Server
+from .parametric import ParameterFusion
+
+
+class MenteeFusion(ParameterFusion):
+    """Averages the clients' mentees; their own models are nobody else's.
+
+    Parameters
+    ----------
+    mentee : str
+        The shared model, as for ``model=``.
+    **base
+        See `FusionStrategy`.
+    """
+
+    homogeneous = False
+
+    def __init__(self, mentee: str = "mlp", **base: float | None) -> None:
+        super().__init__(**base)
+        self.mentee = mentee
+
+    def refusal(self, server: Server) -> str | None:
+        """Refuse a shared model that cannot be built for this data."""
+        try:
+            check_model(self.mentee, server.federation.shape, server.classes)
+        except ConfigError as error:
+            return f"strategy.mentee={str(error).removeprefix('model=')}"
+        return None
+
+    def group(self, server: Server, client: int) -> Hashable:
+        """Return the same for everybody: all share one mentee, whatever their own model."""
+        del server, client
+        return self.mentee
+
+    def first(self, server: Server, client: int) -> Tensor:
+        """Return the mentee's first parameters ``[size]``."""
+        del client
+        return flatten(server.model(self.mentee))

@@ -1,0 +1,128 @@
+"""Clients of active learning: pools, augmentation, carried optimisers, the local update."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from fedkd.clients.augment import PAD, flip_crop
+from fedkd.clients.base import Client
+from fedkd.clients.optimisers import PREFIX
+from fedkd.clients.pools import Pools, initial_labels
+from fedkd.clients.standard import Standard
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+FIT = {"epochs": 1, "batch_size": 4, "lr": 0.1, "momentum": 0.9, "optimizer": "sgd"}
+
+
+def loop(**fit: Any) -> Standard:
+    return Standard(fit=FIT | fit, distil={"lr": None}, device="cpu")
+
+
+def client(seed: int = 0, **more: Any) -> Client:
+    generator = torch.Generator().manual_seed(seed)
+    x, y = torch.randn(12, 3, generator=generator), torch.arange(12) % 2
+    model = nn.Linear(3, 2)
+    with torch.no_grad():
+        model.weight.fill_(0.1)
+        model.bias.zero_()
+    return Client(0, model, x, y, torch.Generator().manual_seed(1), **more)
+
+
+@given(samples=st.integers(1, 60), share=st.floats(0.01, 1), seed=st.integers(0, 99))
+def test_the_first_labels_are_true_and_as_many_as_they_should_be(
+    samples: int, share: float, seed: int
+) -> None:
+    truth = torch.arange(samples) % 7
+    labels = initial_labels(truth, share, seed)
+    pools = Pools(torch.zeros(samples, 2), labels)
+    assert len(pools.labelled) == math.ceil(share * samples)
+    assert torch.equal(labels[pools.labelled], truth[pools.labelled])
+    both = torch.cat([pools.labelled, pools.unlabelled]).sort().values
+    assert torch.equal(both, torch.arange(samples))
+    assert pools.counts(7).sum() == len(pools.labelled)
+
+
+def test_a_carried_optimiser_goes_on_where_it_was() -> None:
+    """Two fits of one epoch with the state carried are one fit of two epochs."""
+    whole, parts = client(), client()
+    loop(epochs=2).fit([whole])
+    parts.carried = {}
+    for _ in range(2):
+        loop().fit([parts])
+    assert {name for name in parts.carried if name.startswith(PREFIX)} == {
+        f"{PREFIX}0.momentum_buffer",
+        f"{PREFIX}1.momentum_buffer",
+    }
+    for one, two in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        assert torch.equal(one, two)
+    fresh = client()
+    for _ in range(2):
+        loop().fit([fresh])
+    assert not torch.equal(next(fresh.model.parameters()), next(whole.model.parameters()))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_any_optimiser_is_carried(optimizer: str) -> None:
+    whole, parts = client(), client(carried={})
+    loop(epochs=2, optimizer=optimizer).fit([whole])
+    for _ in range(2):
+        loop(optimizer=optimizer).fit([parts])
+    for one, two in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_a_schedule_scales_the_learning_rate_epoch_by_epoch() -> None:
+    still, moved = (
+        client(schedule=lambda epoch: 0.0),
+        client(schedule=lambda epoch: float(not epoch)),
+    )
+    before = [p.clone() for p in still.model.parameters()]
+    loop(epochs=2, momentum=0.0).fit([still])
+    assert all(torch.equal(a, b) for a, b in zip(before, still.model.parameters(), strict=True))
+    one = client()
+    loop(epochs=2, momentum=0.0).fit([moved])
+    loop(epochs=1, momentum=0.0).fit([one])
+    for a, b in zip(one.model.parameters(), moved.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_prior_changes_the_loss_of_private_batches_only() -> None:
+    prior = torch.tensor([0.0, -torch.inf])
+    masked = client(log_prior=prior)
+    masked.y = torch.zeros_like(masked.y)
+    numbers = loop().fit([masked])[0]
+    assert numbers["loss_fit"] == 0  # the only class there is
+    assert torch.equal(masked.model.weight, client().model.weight)
+
+
+def test_weight_decay_shrinks_the_weights() -> None:
+    plain, decayed = client(), client()
+    loop(epochs=5).fit([plain])
+    loop(epochs=5, weight_decay=0.5).fit([decayed])
+    assert decayed.model.weight.norm() < plain.model.weight.norm()
+
+
+def test_augmented_images_are_shifted_or_flipped_copies() -> None:
+    x = torch.arange(1.0, 65.0).reshape(1, 1, 8, 8).repeat(200, 1, 1, 1)
+    made = flip_crop(x, torch.Generator().manual_seed(0))
+    assert made.shape == x.shape
+    padded = nn.functional.pad(x[:1], (PAD,) * 4)
+    allowed = {
+        tuple(image[0, 0, top : top + 8, left : left + 8].flatten().tolist())
+        for image in (padded, padded.flip(-1))
+        for top in range(2 * PAD + 1)
+        for left in range(2 * PAD + 1)
+    }
+    found = {tuple(image.flatten().tolist()) for image in made}
+    assert found <= allowed
+    assert len(found) > 50
+
+
+def test_augmentation_is_a_function_of_its_generator() -> None:
+    x = torch.randn(5, 3, 8, 8)
+    one, two = (flip_crop(x, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, flip_crop(x, torch.Generator().manual_seed(4)))

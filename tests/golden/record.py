@@ -1,0 +1,135 @@
+"""Golden numbers: what a small run of each strategy gives, recorded on purpose.
+
+``make golden`` (or ``python tests/golden/record.py [NAME...]``) runs the strategies and writes
+``tests/golden/NAME.json``; it says what changed. `tests/test_golden.py` compares.
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from fedkd.strategies import FusionStrategy
+
+import fedkd
+from fedkd.plugins import available, resolve
+from fedkd.protocol import Strategy
+
+HERE = Path(__file__).parent
+
+SETTINGS: dict[str, Any] = {
+    "data": "digits",
+    "data.alpha": 1.0,
+    "data.samples_per_client": 40,
+    "transfer.size": 300,
+    "fit.epochs": 3,
+    "clients": 8,
+    "rounds": 3,
+    "fraction": 0.75,
+    "evaluate.every": 3,
+    "engine": "inline",
+    "seed": 0,
+}
+MIXED = ["mlp", "lenet5", "resnet8"]
+
+POINTS = 0.02
+"""How far an accuracy may be off: another CPU rounds differently, and training amplifies it."""
+
+MASKED = 0.05
+"""By what share bytes may be off where what is sent depends on computed values."""
+
+
+@contextmanager
+def watched() -> Iterator[set[tuple[Any, ...]]]:
+    """Watch what clients are sent to learn from: yields (places, shape, digest) of each lesson."""
+    seen: set[tuple[Any, ...]] = set()
+    send = FusionStrategy._distil
+
+    def distil(self: Any, plan: Any, kind: str, lessons: Mapping[int, Any], outcome: Any) -> None:
+        for records in lessons.values():
+            arrays = records["teacher"]
+            places = arrays["mask"].data if "mask" in arrays else b""
+            digest = hashlib.sha256(arrays["values"].data).hexdigest()
+            seen.add((plan.number, places, tuple(arrays["values"].shape), digest))
+        send(self, plan, kind, lessons, outcome)
+
+    with (
+        mock.patch.object(FusionStrategy, "_distil", distil),
+        mock.patch("fedkd.runner._write_report"),  # takes most of the time
+    ):
+        yield seen
+
+
+def measured(name: str) -> tuple[dict[str, Any], Strategy, bool]:
+    """Run a strategy.
+
+    Returns
+    -------
+    numbers : dict
+        What a golden file holds.
+    strategy : Strategy
+        As the run left it.
+    personal : bool
+        Whether clients were sent different lessons for the same rows.
+    """
+    cls = resolve(name, "strategies", Strategy)
+    model = "mlp" if cls.homogeneous else MIXED  # type: ignore[attr-defined]
+    more = {"model": model, "transfer.labelled": cls.needs_labels}  # type: ignore[attr-defined]
+    strategy: Strategy = cls()
+    with watched() as lessons:
+        summary = fedkd.simulate(strategy, **SETTINGS | more).summary
+    numbers = {key: round(summary[key]["last"], 4) for key in ("alma_local", "alma_global")}
+    numbers |= {key: summary[key] for key in ("bytes_up", "bytes_down", "rejected")}
+    personal = len(lessons) > len({lesson[:3] for lesson in lessons})
+    return numbers, strategy, personal
+
+
+def differences(golden: Mapping[str, Any], found: Mapping[str, Any], slack: float) -> list[str]:
+    """Return what differs by more than it may, as ``name: golden -> found``.
+
+    Parameters
+    ----------
+    golden, found : mapping
+        Numbers by name.
+    slack : float
+        Share by which bytes may differ.
+    """
+    allowed = {"alma_local": POINTS, "alma_global": POINTS}
+    allowed |= {key: slack * golden.get(key, 0) for key in ("bytes_up", "bytes_down")}
+    return [
+        f"{key}: {golden.get(key)} -> {found.get(key)}"
+        for key in sorted({*golden, *found})
+        if key not in golden
+        or key not in found
+        or abs(golden[key] - found[key]) > allowed.get(key, 0) + 1e-9
+    ]
+
+
+def read(name: str) -> dict[str, Any] | None:
+    """Return a golden file's numbers, if there is one."""
+    file = HERE / f"{name}.json"
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def main() -> None:
+    """Record, and say what changed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="strategies; all by default")
+    strategies = available("strategies", Strategy)
+    for name in parser.parse_args().names or strategies:
+        numbers, _, _ = measured(name)
+        before = read(name)
+        changed = differences(before, numbers, 0.0) if before else ["new"]
+        (HERE / f"{name}.json").write_text(json.dumps(numbers, indent=2) + "\n")
+        print(f"{name}: {', '.join(changed) or 'as it was'}", flush=True)
+    for file in HERE.glob("*.json"):
+        if file.stem not in strategies:
+            print(f"{file.name}: no such strategy, remove it")
+
+
+if __name__ == "__main__":
+    main()

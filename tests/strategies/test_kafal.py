@@ -1,0 +1,341 @@
+"""KAFAL: cycles, pools, queries, averaging; on parameters and on soft labels."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from fedkd.clients.pools import LABELS
+from fedkd.clients.samplers import Sampler
+from fedkd.strategies.cycles import Cycles
+from fedkd.strategies.kafal import KAFAL
+from fedkd.strategies.kafal_soft import KAFALSoft, by_class
+from torch import Tensor
+from typer.testing import CliRunner
+
+from fedkd import ConfigError, RunResult, simulate
+from fedkd.checkpoint import newest
+from fedkd.cli import app
+from fedkd.digest import digest
+from fedkd.knowledge import KnowledgeStack, to_tensor
+from fedkd.plugins import available
+
+SIZE = 40
+SMALL: dict[str, Any] = {
+    "clients": 4,
+    "rounds": 6,
+    "engine": "inline",
+    "data.samples_per_client": SIZE,
+    "transfer.size": 60,
+    "checkpoint.every": 1,
+}
+CYCLE = {"rounds_per_cycle": 2, "budget": 0.1}
+HARD = {"name": "kafal", **CYCLE}
+SOFT = {"name": "kafal_soft", **CYCLE}
+
+
+def run(strategy: dict[str, Any] = HARD, **settings: Any) -> RunResult:
+    return simulate(strategy, **SMALL | settings)
+
+
+def column(result: RunResult, name: str) -> list[Any]:
+    return result.rounds[name].to_pylist()  # type: ignore[no-any-return]
+
+
+def pools(run_dir: Path) -> list[Tensor]:
+    """Return every client's labels as the newest checkpoint has them."""
+    checkpoint = newest(run_dir)
+    assert checkpoint is not None
+    kept = checkpoint.clients
+    return [to_tensor(kept[k].array_records["tensors"][LABELS]) for k in sorted(kept)]
+
+
+@pytest.mark.parametrize("strategy", [HARD, SOFT], ids=["hard", "soft"])
+def test_cycles_labels_and_queries(strategy: dict[str, Any]) -> None:
+    result = run(strategy)
+    assert column(result, "cycle") == [1, 1, 2, 2, 3, 3]
+    first, each = 4 * 4, 4 * 4  # ceil(0.1 * 40) a client, twice
+    assert column(result, "labels") == [first] * 2 + [first + each] * 2 + [first + 2 * each] * 2
+    assert column(result, "annotated") == [None, None, each, None, each, None]
+    assert column(result, "cost") == [None, None, each, None, each, None]
+    queried = [sum(column(result, f"queried_{c}")[2] for c in range(10))]
+    assert queried == [each]
+    picks = column(result, "picks")
+    assert [bool(pick) for pick in picks] == [False, False, True, False, True, False]
+    assert picks[2] != picks[4]
+
+
+def test_pools_only_grow_hold_true_labels_and_are_never_sent(tmp_path: Path) -> None:
+    before: list[Tensor] = []
+    for rounds in (2, 3, 5):
+        run_dir = tmp_path / "run"
+        if rounds == 2:
+            result = run(rounds=2, run_dir=str(run_dir))
+        else:
+            done = CliRunner().invoke(app, ["run", f"resume={run_dir}", f"rounds={rounds}"])
+            assert done.exit_code == 0, done.output
+        now = pools(run_dir)
+        assert [int((labels >= 0).sum()) for labels in now] == [4 * (rounds // 2 + rounds % 2)] * 4
+        for old, new in zip(before, now, strict=False):
+            assert torch.equal(new[old >= 0], old[old >= 0])
+        before = now
+    # One vector of parameters and one number travel up, whatever is labelled.
+    ups = column(result, "bytes_up")
+    assert len(set(ups)) == 1
+
+
+def test_the_last_round_of_a_cycle_has_everybody() -> None:
+    result = run(fraction=0.5)
+    assert column(result, "participants") == [2, 4, 2, 4, 2, 4]
+    whole = [row for row in result.clients.to_pylist() if row["round"] == 6]
+    values = {row["value"] for row in whole if row["metric"] == "global"}
+    assert len(values) == 1  # all have the server's model
+
+
+def test_parameters_are_averaged_by_labelled_samples() -> None:
+    values, none = torch.tensor([[1.0, 0.0], [4.0, 4.0]]), torch.zeros(0, dtype=torch.int64)
+    stack = KnowledgeStack(
+        "parameters", values, [0, 1], none, extras={"samples": torch.tensor([[1.0], [3.0]])}
+    )
+    assert torch.equal(KAFAL().fuse(stack), torch.tensor([3.25, 3.0]))
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_a_cycle_starts_afresh_or_goes_on(reset: bool) -> None:
+    """Without any learning the server's model changes at a cycle's start, or never."""
+    still = {"fit": {"epochs": 0}, "rounds": 3}
+    one = run({**HARD, "reset": reset}, **still | {"rounds": 2})
+    two = run({**HARD, "reset": reset}, **still)
+    same = digest([one.model(0).state_dict()], {}) == digest([two.model(0).state_dict()], {})
+    assert same == (not reset)
+
+
+def test_compensation_is_off_in_each_cycles_first_round() -> None:
+    """With one round a cycle it never plays a part; with two it does."""
+    always_first = {"rounds_per_cycle": 1, "budget": 0.1}
+    some = {"rounds": 2, "fit": {"epochs": 4}, "data.alpha": 1.0}
+    one, two = (
+        run({"name": "kafal", **always_first, "kd_weight": weight}, **some).summary["digest"]
+        for weight in (1.0, 5.0)
+    )
+    assert one == two
+    three, four = (
+        run({**HARD, "kd_weight": weight}, **some).summary["digest"] for weight in (1.0, 5.0)
+    )
+    assert three != four
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"balanced": False}, {"persist": False}, {"beta": 0.5}, {"absent": "max"}, {"milestone": 1}],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_every_switch_matters(changed: dict[str, Any]) -> None:
+    fit = {"fit": {"epochs": 4}, "rounds": 2, "data.alpha": 1.0}
+    assert run({**HARD, **changed}, **fit).summary["digest"] != run(**fit).summary["digest"]
+
+
+def test_buffers_of_batch_norm_survive() -> None:
+    result = run(model="resnet8", rounds=2)
+    state = result.model(0).state_dict()
+    assert any(name.endswith("num_batches_tracked") for name in state)
+    assert all(value.isfinite().all() for value in state.values() if value.is_floating_point())
+
+
+def test_samplers_see_models_as_they_should_be(tmp_path: Path) -> None:
+    """Local: right after the last fit. Global: what all clients share at the cycle's end."""
+    plug_in = tmp_path / "spy.py"
+    plug_in.write_text(
+        "import torch\n"
+        "from fedkd.clients.samplers import Sampler\n"
+        "class Spy(Sampler):\n"
+        "    def choose(self, pool, budget):\n"
+        "        ours, theirs = pool.logits('local'), pool.logits('global')\n"
+        "        assert not torch.equal(ours, theirs)\n"
+        "        assert len(pool.x) == 36 and len(pool.labelled_x) == 4\n"
+        "        assert pool.counts.sum() == 4\n"
+        "        assert pool.features('global').shape[0] == 36\n"
+        "        return torch.arange(budget)\n"
+    )
+    for strategy in (HARD, SOFT):
+        result = run(strategy, sampler=f"{plug_in}:Spy", rounds=3)
+        assert column(result, "annotated")[2] == 16
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    available("clients.samplers", Sampler),
+)
+def test_every_sampler_runs(sampler: str) -> None:
+    result = run(sampler=sampler, rounds=3)
+    assert column(result, "annotated")[2] == 16
+
+
+def test_samplers_pick_differently() -> None:
+    picks = {
+        name: column(run(sampler=name, rounds=3), "picks")[2]
+        for name in ("random", "margin", "ksas", "coreset")
+    }
+    assert len(set(picks.values())) == 4
+
+
+def test_oracles() -> None:
+    shy = run(oracle={"name": "abstaining", "p": 0.5}, rounds=5)
+    assert 0 < column(shy, "annotated")[2] < 16
+    assert column(shy, "cost")[2] == 16  # a question costs, answered or not
+    assert (
+        run(oracle={"name": "capped", "per_cycle": 1}, rounds=3).rounds["annotated"][2].as_py() == 4
+    )
+    wrong = run(oracle={"name": "noisy", "p": 1.0}, rounds=3)
+    assert wrong.summary["digest"] != run(rounds=3).summary["digest"]
+
+
+# -- edges ---------------------------------------------------------------------------------------
+
+
+def test_a_pool_smaller_than_the_budget_is_labelled_whole_and_then_nothing() -> None:
+    result = run({"name": "kafal", "rounds_per_cycle": 1, "budget": 0.6}, rounds=4)
+    assert column(result, "annotated") == [None, 4 * 24, 4 * 12, 0]
+    assert column(result, "labels")[-1] == 4 * SIZE
+
+
+def test_everything_labelled_from_the_start() -> None:
+    result = run({**HARD, "initial": 1.0}, rounds=3)
+    assert column(result, "labels") == [4 * SIZE] * 3
+    assert column(result, "annotated")[2] == 0
+
+
+def test_one_class_per_client_works_and_is_seeded() -> None:
+    one = {"data.partitioner": {"name": "pathological", "num_classes_per_partition": 1}}
+    settings = one | {"data.samples_per_client": None, "clients": 10, "rounds": 3}
+    first, second = (run(**settings) for _ in range(2))
+    assert first.summary["digest"] == second.summary["digest"]
+    assert column(first, "picks") == column(second, "picks")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"budget": 0.0}, r"budget=0\.0 must be in \(0, 1\]"),
+        ({"budget": 1.5}, r"budget=1\.5 must be in \(0, 1\]"),
+        ({"initial": 0.0}, r"initial=0\.0 must be in \(0, 1\]"),
+        ({"rounds_per_cycle": 0}, "rounds_per_cycle=0 must be at least 1"),
+        ({"kd_weight": -1.0}, "kd_weight=-1.0 must be at least 0"),
+        ({"beta": 0.0}, "beta=0.0 must be greater than 0"),
+        ({"milestone": 0}, "milestone=0 must be at least 1"),
+    ],
+)
+@pytest.mark.parametrize("name", ["kafal", "kafal_soft"])
+def test_bad_parameters_are_refused(name: str, wrong: dict[str, Any], message: str) -> None:
+    if name == "kafal_soft" and "milestone" in wrong:
+        pytest.skip("kafal_soft has no milestone")
+    with pytest.raises(ConfigError, match=message):
+        run({"name": name, **wrong})
+
+
+def test_mixed_models_are_for_the_soft_one() -> None:
+    with pytest.raises(ConfigError, match="kafal shares one model"):
+        run(model=["mlp", "lenet5"])
+    for aggregation in ("samples", "classes", "knfu"):
+        result = run({**SOFT, "aggregation": aggregation}, model=["mlp", "lenet5"], rounds=3)
+        assert column(result, "annotated")[2] == 16
+
+
+# -- the soft consensus --------------------------------------------------------------------------
+
+
+def soft_stack(**extras: Tensor) -> KnowledgeStack:
+    labels = torch.tensor([[[0.9, 0.1]], [[0.5, 0.5]]])
+    return KnowledgeStack("soft_labels", labels, [0, 1], torch.arange(1), extras=extras)
+
+
+def test_the_consensus_by_hand() -> None:
+    counts = torch.tensor([[1.0, 0.0], [1.0, 2.0]])
+    stack = soft_stack(samples=counts.sum(dim=1, keepdim=True), counts=counts)
+    torch.testing.assert_close(KAFALSoft().fuse(stack), torch.tensor([[0.6, 0.4]]))
+    wanted = torch.tensor([[0.7, 0.5]]) / 1.2
+    torch.testing.assert_close(KAFALSoft(aggregation="classes").fuse(stack), wanted)
+    assert KAFALSoft(aggregation="knfu").fuse(stack).shape == (2, 1, 2)
+
+
+def test_a_class_that_nobody_has_falls_back_to_the_mean() -> None:
+    counts = torch.tensor([[3.0, 0.0], [1.0, 0.0]])
+    fallback = torch.tensor([[0.6, 0.4]])
+    values = by_class(soft_stack().values, counts, fallback)
+    torch.testing.assert_close(values, torch.tensor([[0.8, 0.4]]) / 1.2)
+
+
+def test_only_class_wise_aggregation_shares_label_counts() -> None:
+    assert KAFALSoft().exchange_node()["share_counts"] is False
+    assert KAFALSoft(aggregation="classes").exchange_node()["share_counts"] is True
+
+
+# -- the same picks ------------------------------------------------------------------------------
+
+
+def ends(run_dir: Path) -> tuple[Any, ...]:
+    rounds = pq.read_table(run_dir / "rounds.parquet").to_pylist()
+    summary = (run_dir / "summary.json").read_text()
+    return [row.get("picks") for row in rounds], json.loads(summary)["digest"]
+
+
+KILL = """
+import os, signal, sys, json
+from fedkd import simulate
+from fedkd.callbacks import Callback
+
+class Kill(Callback):
+    def __init__(self, round_, phase): self.when = round_, phase
+    def on_phase(self, round_, phase, done, total):
+        if (round_, phase) == self.when: os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    simulate(callbacks=[Kill(int(sys.argv[2]), sys.argv[3])], **json.loads(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("round_", "phase"), [(3, "score"), (3, "annotate"), (3, "kcfu"), (4, "kcfu"), (4, "distil")]
+)
+@pytest.mark.parametrize("strategy", [HARD, SOFT], ids=["hard", "soft"])
+def test_killed_anywhere_and_resumed_the_picks_are_the_same(
+    strategy: dict[str, Any], round_: int, phase: str, tmp_path: Path
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    run(strategy, run_dir=str(whole), fraction=0.5)
+    settings = SMALL | {"strategy": strategy, "run_dir": str(broken), "fraction": 0.5}
+    program = [sys.executable, "-c", KILL, json.dumps(settings), str(round_), phase]
+    done = subprocess.run(program, capture_output=True, timeout=120, check=False, env=os.environ)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert CliRunner().invoke(app, ["run", f"resume={broken}"]).exit_code == 0
+    assert ends(broken) == ends(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("actors", [1, 2])
+@pytest.mark.parametrize("strategy", [HARD, SOFT], ids=["hard", "soft"])
+def test_actors_make_the_same_picks(strategy: dict[str, Any], actors: int) -> None:
+    one = run(strategy, sampler="badge")
+    two = run(strategy, sampler="badge", engine={"name": "ray", "actors": actors})
+    assert column(one, "picks") == column(two, "picks")
+    assert one.summary["digest"] == two.summary["digest"]
+
+
+@pytest.mark.parametrize(("rule", "wanted"), [("proportional", [2, 3, 4]), ("equal", [3, 3, 3])])
+def test_budgets(rule: Any, wanted: list[int]) -> None:
+    class Server:
+        clients = 3
+
+        class federation:
+            @staticmethod
+            def indices(client: int) -> range:
+                return range([11, 21, 31][client])
+
+    assert Cycles(budget=0.1, rule=rule).parts(Server()) == wanted  # type: ignore[arg-type]

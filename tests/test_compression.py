@@ -1,0 +1,707 @@
+"""Codecs: how far off, how small, what they refuse; and that they compose with any method."""
+
+import json
+from math import prod
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from fedkd.clients.compression import compressing
+from fedkd.strategies.dsfl import DSFL
+from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from typer.testing import CliRunner
+
+from fedkd import ConfigError, simulate
+from fedkd.admission import Expected, Rejected, admit
+from fedkd.callbacks import Callback
+from fedkd.cli import app
+from fedkd.codecs import Undecodable
+from fedkd.codecs.float16 import Float16
+from fedkd.codecs.none import NONE
+from fedkd.codecs.quantised import Quantised, _packed, _unpacked
+from fedkd.codecs.topk import TopK
+from fedkd.compression import Compression
+from fedkd.config import EngineConfig
+from fedkd.encoding import decoded, encoded, nbytes
+from fedkd.engine import shared_ray
+from fedkd.flower import identity
+from fedkd.fusion import simplex_error
+from fedkd.knowledge import Knowledge, to_arrays, to_record, to_tensor
+from fedkd.overrides import compose
+from fedkd.quantisation import quantised
+from fedkd.runner import run
+
+CODECS = {
+    "float16": Float16(),
+    "topk": TopK(k=3),
+    "bits8": Quantised(),
+    "bits3": Quantised(bits=3),
+    "bit": Quantised(bits=1),
+    "unit": Quantised(bits=4, scale="unit"),
+}
+NODES = {
+    "float16": {"name": "float16"},
+    "topk": {"name": "topk", "k": 2},
+    "bits8": {"name": "quantised"},
+    "bit": {"name": "quantised", "bits": 1},
+    "unit": {"name": "quantised", "bits": 2, "scale": "unit"},
+}
+SHORT = {
+    "clients": 5,
+    "rounds": 2,
+    "engine": "inline",
+    "data.samples_per_client": 20,
+    "transfer.size": 60,
+}
+numbers = st.floats(-1000, 1000, width=32)
+tables = hnp.arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(4, 12)), elements=numbers)
+shapes = hnp.array_shapes(min_dims=1, max_dims=4, max_side=9)
+anything = hnp.arrays(np.float32, shapes, elements=numbers)
+seeds = st.integers(0, 999)
+
+
+def soft(seed, rows=60, classes=7, sharpness=2.0):
+    generator = torch.Generator().manual_seed(seed)
+    return (sharpness * torch.randn(rows, classes, generator=generator)).softmax(dim=-1)
+
+
+def there_and_back(codec, values):
+    return codec.decode(codec.encode(values), values.numel())
+
+
+# -- how far off ---------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(anything)
+def test_float16_has_eleven_bits(values):
+    values = torch.from_numpy(values)
+    back = there_and_back(Float16(), values)
+    assert back.dtype == torch.float32
+    assert back.shape == values.shape
+    assert ((back - values).abs() <= (values.abs() * 2**-11).clamp_min(2**-25)).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(anything, st.integers(1, 16))
+def test_quantised_is_off_by_half_a_step(values, bits):
+    values = torch.from_numpy(values)
+    parts = Quantised(bits=bits).encode(values)
+    back = Quantised(bits=bits).decode(parts, values.numel())
+    assert back.shape == values.shape
+    rows = values if values.dim() == 2 else None
+    low, high = torch.from_numpy(parts["ends"].astype(np.float32)).T
+    if rows is None:  # rows of 256
+        width = -(-values.numel() // len(low))
+        assert width <= 256
+        more = len(low) * width - values.numel()
+        flat = torch.nn.functional.pad(values.flatten(), (0, more))
+        error = torch.nn.functional.pad((back - values).flatten(), (0, more))
+        rows, errors = flat.view(-1, width), error.view(-1, width)
+    else:
+        errors = back - values
+        assert (low <= rows.amin(dim=1)).all()
+        assert (rows.amin(dim=1) - low <= rows.amin(dim=1).abs() * 2**-10 + 2**-24).all()
+        assert (high >= rows.amax(dim=1)).all()
+        assert (high - rows.amax(dim=1) <= rows.amax(dim=1).abs() * 2**-10 + 2**-24).all()
+    half_step = (high - low) / (2 * (2**bits - 1))
+    slack = 1e-6 * rows.abs().amax(dim=1) + 1e-9
+    assert (errors.abs().amax(dim=1) <= half_step + slack).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(seeds, st.integers(1, 16))
+def test_unit_steps_sum_to_one_and_pass_unchanged(seed, bits):
+    codec, values = Quantised(bits=bits, scale="unit"), soft(seed)
+    back = there_and_back(codec, values)
+    assert torch.equal(back, quantised(values, bits))
+    assert torch.equal(there_and_back(codec, back), back)
+    assert simplex_error(back) < 1e-5
+    assert ((back - values).abs() < 1 / (2**bits - 1) + 1e-6).all()
+
+
+def test_one_bit_in_the_unit_interval_is_the_likeliest_class():
+    values = torch.tensor([[0.3, 0.4, 0.3], [0.2, 0.2, 0.6]])
+    parts = Quantised(bits=1, scale="unit").encode(values)
+    assert parts["codes"].tolist() == [[0b010 << 5], [0b001 << 5]]
+    assert set(parts) == {"codes", "shape"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables, st.integers(1, 3))
+def test_topk_keeps_the_largest_and_the_mean_of_the_rest(values, k):
+    values = torch.from_numpy(values)
+    back = there_and_back(TopK(k=k), values)
+    top = values.sort(dim=1, descending=True, stable=True).indices[:, :k]
+    kept = torch.zeros_like(values).scatter(1, top, 1).bool()
+    assert torch.isclose(back[kept], values[kept], rtol=2**-11, atol=2**-24).all()
+    rest = values.double().masked_fill(kept, 0).sum(dim=1) / (values.shape[1] - k)
+    off = (back - rest.unsqueeze(1)).masked_fill(kept, 0).abs().amax(dim=1)
+    assert (off <= 2**-10 * values.abs().amax(dim=1) + 1e-6).all()
+
+
+def test_topk_by_hand():
+    parts = TopK(k=2).encode(torch.tensor([[0.5, 0.0625, 0.25, 0.1875]]))
+    assert parts["place"].dtype == np.uint8
+    assert (parts["top"].tolist(), parts["place"].tolist()) == ([[0.5, 0.25]], [[0, 2]])
+    assert parts["rest"].tolist() == [0.125]
+    back = TopK(k=5).decode(parts, 4)  # the sender's k counts
+    assert back.tolist() == [[0.5, 0.125, 0.25, 0.125]]
+    assert TopK(k=1).encode(torch.rand(1, 300))["place"].dtype == np.uint16
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 16), st.integers(1, 5), st.integers(1, 40), seeds)
+def test_any_number_of_bits_is_packed_without_loss(bits, rows, width, seed):
+    codes = np.random.default_rng(seed).integers(0, 2**bits, (rows, width)).astype(np.uint16)
+    packed = _packed(codes, bits)
+    assert packed.dtype == np.uint8
+    assert packed.shape == (rows, -(-width * bits // 8))
+    assert (_unpacked(packed, bits, width) == codes).all()
+
+
+# -- records -------------------------------------------------------------------------------------
+
+
+def arrays(**tensors):
+    return to_arrays(tensors)
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_a_record_comes_back_in_its_order_and_types(name):
+    codec = CODECS[name]
+    record = arrays(
+        before=torch.arange(5),
+        values=soft(0),
+        sample_ids=torch.arange(100, dtype=torch.int32),
+        counts=torch.arange(100).float(),
+        mask=torch.ones(80, dtype=torch.uint8),
+        double=torch.rand(80).double(),
+        small=torch.rand(1),
+    )
+    sent = encoded(codec, record, "soft_labels")
+    back = decoded(codec, sent, "soft_labels")
+    assert list(back) == list(record)
+    for key in set(record) - {"values", "small"}:
+        assert torch.equal(to_tensor(back[key]), to_tensor(record[key]))
+        assert to_tensor(back[key]).dtype == to_tensor(record[key]).dtype
+    assert "counts" in sent  # whole numbers count something
+    assert "sample_ids:narrow" in sent
+    assert "values" not in sent
+    values = to_tensor(back["values"])
+    assert values.dtype == torch.float32
+    assert not torch.equal(values, soft(0))
+    assert simplex_error(values) < 1e-5
+
+
+@settings(max_examples=40, deadline=None)
+@given(seeds, st.sampled_from([*CODECS]), st.sampled_from([0.1, 2.0, 60.0]))
+def test_soft_labels_are_admitted_after_any_codec(seed, name, sharpness):
+    ids = torch.arange(60)
+    made = to_record(
+        Knowledge(3, "soft_labels", soft(seed, sharpness=sharpness), ids), 1, {"samples": 5}
+    )
+    sent = encoded(CODECS[name], made.array_records["knowledge"], "soft_labels")
+    made["knowledge"] = decoded(CODECS[name], sent, "soft_labels")
+    got = admit(made, Expected(3, 1, "soft_labels", ids, (60, 7))).values
+    assert simplex_error(got) < 1e-5
+
+
+def test_rows_off_the_simplex_are_only_put_right_if_that_makes_sense():
+    for bad in (-soft(0), torch.zeros(60, 7) + torch.tensor([1e-5, -1e-3, 0, 0, 0, 0, 0])):
+        record = encoded(Float16(), arrays(values=bad), "soft_labels")
+        back = to_tensor(decoded(Float16(), record, "soft_labels")["values"])
+        assert (back < 0).any()
+
+
+@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf, 1e5])
+def test_what_cannot_be_represented_travels_as_it_is(name, bad):
+    values = soft(0)
+    values[3, 2] = bad
+    sent = encoded(CODECS[name], arrays(values=values), "soft_labels")
+    assert list(sent) == ["values"]
+    assert torch.equal(to_tensor(sent["values"]).nan_to_num(7), values.nan_to_num(7))
+
+
+def test_a_codec_for_some_kinds_leaves_the_others_alone():
+    record = arrays(values=torch.rand(90, 9), scores=torch.rand(90), more=torch.rand(90, 9))
+    for kind in ("class_knowledge", "parameters"):
+        assert list(encoded(TopK(), record, kind)) == ["values", "scores", "more"]
+    sent = encoded(TopK(), record, "logits")
+    assert {name.partition(":")[0] for name in sent if ":" in name} == {"values"}
+    sent = encoded(Float16(), record, "parameters")
+    assert list(sent) == ["values:half", "scores:half", "more:half"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "shape", "share"),
+    [
+        ("float16", "soft_labels", (1000, 10), 0.5),
+        ("topk", "soft_labels", (1000, 10), 0.28),
+        ("bits8", "soft_labels", (1000, 10), 0.36),
+        ("bit", "soft_labels", (1000, 10), 0.16),
+        ("unit", "soft_labels", (1000, 10), 0.13),
+        ("float16", "parameters", (50_000,), 0.5),
+        ("bits8", "parameters", (50_000,), 0.26),
+        ("bits3", "class_knowledge", (10, 64), 0.12),
+    ],
+)
+def test_bytes_are_really_saved(name, kind, shape, share):
+    values = torch.rand(shape) / (1 if len(shape) == 1 else shape[-1])
+    values = soft(0, *shape) if kind == "soft_labels" else values
+    record = arrays(values=values)
+    sent = encoded(CODECS[name], record, kind)
+    headers = 150 * len(sent)
+    assert sent.count_bytes() <= share * 4 * prod(shape) + headers
+    told = nbytes(CODECS[name], kind, shape)
+    assert 0 <= sent.count_bytes() - told <= headers
+    assert nbytes(NONE(), kind, shape) == 4 * prod(shape)
+
+
+# -- somebody hostile ----------------------------------------------------------------------------
+
+
+def parts_of(codec):
+    sent = encoded(codec, arrays(values=soft(0)), "soft_labels")
+    return {name.partition(":")[2]: array.numpy() for name, array in sent.items()}
+
+
+MALFORMED = {
+    "missing": lambda p: p.pop(next(iter(p))),
+    "another type": lambda p: p.update({k: v.astype(np.float64) for k, v in p.items()}),
+    "a row less": lambda p: p.update({k: v[:-1] for k, v in p.items()}),
+    "empty": lambda p: p.update({k: v[:0] for k, v in p.items()}),
+    "no dimension": lambda p: p.update({k: v.reshape(-1)[0] for k, v in p.items()}),
+    "huge": lambda p: p.update(shape=np.array([2**31 - 1] * 4, np.int32)),
+    "negative": lambda p: p.update(shape=np.array([-60, -7], np.int32)),
+    "flat": lambda p: p.update(shape=np.array([420], np.int32)),
+    "too wide": lambda p: p.update(shape=np.array([60, 8_000_000], np.int32)),
+    "another place": lambda p: p.update(place=p["place"] + 200),
+}
+CASES = [
+    (name, case)
+    for name in CODECS
+    for case in MALFORMED
+    if not (name == "float16" and case in ("a row less", "empty", "no dimension", "flat"))
+    and not (name == "float16" and case in ("huge", "negative", "too wide"))  # it has no shape
+    and not (name != "topk" and case == "another place")
+]
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_malformed_parts_are_refused(name, case):
+    parts = parts_of(CODECS[name])
+    MALFORMED[case](parts)
+    with pytest.raises(Undecodable, match=r"\w+ .*"):
+        CODECS[name].decode(parts, 1000)
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_too_much_is_refused_before_it_is_made(name):
+    sent = encoded(CODECS[name], arrays(values=soft(0)), "soft_labels")
+    decoded(CODECS[name], sent, "soft_labels", 4 * 420)
+    with pytest.raises(Undecodable, match="values: stands for 420 numbers, expected at most 419"):
+        decoded(CODECS[name], sent, "soft_labels", 4 * 419)
+    twice = ArrayRecord({f"{x}{k}": v for x in ("", "more") for k, v in sent.items()})
+    with pytest.raises(Undecodable):
+        decoded(CODECS[name], twice, "soft_labels", 4 * 420)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.sampled_from([*CODECS]),
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 999), st.integers(0, 255)), max_size=4),
+)
+def test_bytes_gone_wrong_never_raise_anything_else(name, changes):
+    sent = encoded(CODECS[name], arrays(values=soft(0), sample_ids=_ids()), "soft_labels")
+    keys = list(sent)
+    for which, place, byte in changes:
+        key = keys[which % len(keys)]
+        array, data = sent[key], bytearray(sent[key].data)
+        data[place % len(data)] = byte
+        sent[key] = Array(array.dtype, array.shape, array.stype, bytes(data))
+    try:
+        back = decoded(CODECS[name], sent, "soft_labels", 4 * 500)
+    except Undecodable:
+        return
+    assert to_tensor(back["values"]).numel() <= 500
+
+
+def _ids():
+    return torch.arange(80, dtype=torch.int32)
+
+
+def test_names_that_mean_nothing_are_refused():
+    for record in (
+        arrays(**{"values:": soft(0)}),
+        arrays(**{":": soft(0)}),
+        arrays(**{"sample_ids:codes": soft(0)}),
+    ):
+        with pytest.raises(Undecodable):
+            decoded(Float16(), record, "soft_labels")
+    assert list(decoded(Float16(), arrays(values=soft(0)), "soft_labels")) == ["values"]
+
+
+# -- parameters ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings_", "words"),
+    [
+        ({"compress": "gzip"}, "no such compress"),
+        ({"compress": {"name": "topk", "k": 0}}, "k=0 must be at least 1"),
+        ({"compress": {"name": "quantised", "bits": 17}}, "bits=17 must be 1 to 16"),
+        ({"compress": {"name": "quantised", "scale": "log"}}, "must be one of 'row', 'unit'"),
+        ({"compress.bits": 3}, "none has no such parameter"),
+        (
+            {"compress": "topk", "strategy": "fedavg"},
+            "compress=topk: is for soft_labels or logits, and fedavg has parameters",
+        ),
+        ({"compress": "topk", "strategy": "fd"}, "fd has class_knowledge"),
+        (
+            {"compress": {"name": "quantised", "scale": "unit"}, "strategy": "fedmd"},
+            "is for soft_labels, and fedmd has logits",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_run(settings_, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        simulate(**SHORT | settings_)
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_exchanged_is_fine():
+    plain = simulate("local", **SHORT).summary
+    small = simulate("local", compress="topk", **SHORT).summary
+    assert small["digest"] == plain["digest"]
+    assert small["bytes_up"] == plain["bytes_up"] == 0
+
+
+# -- whole runs ----------------------------------------------------------------------------------
+
+
+class Watcher(Callback):
+    """Keeps what was admitted, and why the rest was not."""
+
+    def __init__(self):
+        self.stacks, self.rejected = [], []
+
+    def on_round(self, record):
+        self.stacks.append(record.knowledge)
+        self.rejected.append(record.rejected)
+
+
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch):
+    monkeypatch.setattr("fedkd.runner._write_report", lambda run_dir: None)  # takes longest
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """Return the summary of a strategy's run without a codec, made once."""
+    known = {}
+
+    def summary(strategy):
+        if strategy not in known:
+            known[strategy] = simulate(strategy, **SHORT).summary
+        return known[strategy]
+
+    return summary
+
+
+@pytest.mark.parametrize(
+    ("strategy", "name", "up", "down"),
+    [
+        *(("knfu", name, 0.7, 0.7) for name in NODES),
+        ("fedmd", "topk", 0.7, 0.7),
+        ("fd", "float16", 0.9, 0.9),
+        ("feddf", "float16", 0.51, 0.51),
+        ("feddf", "bits8", 0.28, 0.28),
+        ("fedavg", "float16", 0.52, 0.52),
+        ("fedavg", "bits8", 0.35, 0.35),
+    ],
+)
+def test_a_run_exchanges_less_and_works(strategy, name, up, down, plain):
+    watcher = Watcher()
+    summary = simulate(strategy, compress=NODES[name], callbacks=[watcher], **SHORT).summary
+    before = plain(strategy)
+    assert summary["rejected"] == 0
+    assert summary["bytes_up"] < up * before["bytes_up"]
+    assert summary["bytes_down"] < down * before["bytes_down"]
+    assert summary["digest"] != before["digest"]
+    if watcher.stacks[-1] is not None and watcher.stacks[-1].kind == "soft_labels":
+        assert simplex_error(watcher.stacks[-1].values) < 1e-5
+
+
+def test_either_way_can_be_left_alone(plain):
+    before = plain("knfu")
+    only_up = simulate("knfu", compress={"name": "float16", "down": False}, **SHORT).summary
+    assert only_up["bytes_down"] == before["bytes_down"]
+    assert only_up["bytes_up"] < 0.7 * before["bytes_up"]
+    only_down = simulate("knfu", compress={"name": "float16", "up": False}, **SHORT).summary
+    assert only_down["bytes_up"] == before["bytes_up"]
+    assert only_down["bytes_down"] < 0.7 * before["bytes_down"]
+    neither = {"name": "float16", "up": False, "down": False}
+    assert simulate("knfu", compress=neither, **SHORT).summary["digest"] == before["digest"]
+
+
+def test_clients_learn_from_what_was_decoded():
+    """A model that was sent in half precision has no other numbers."""
+    result = simulate("fedavg", compress="float16", **SHORT)
+    for client in range(SHORT["clients"]):
+        for value in result.model(client).state_dict().values():
+            assert torch.equal(value, value.half().float())
+    whole = simulate("fedavg", compress={"name": "float16", "down": False}, **SHORT)
+    weight = next(iter(whole.model(0).state_dict().values()))
+    assert not torch.equal(weight, weight.half().float())
+
+
+@pytest.mark.parametrize("name", ["float16", "bits8", "unit"])
+def test_attacks_act_before_the_encoding(name, plain):
+    """What hostile clients are sure of arrives as sure as they sent it."""
+    watcher = Watcher()
+    summary = simulate(
+        {"name": "fedmd", "exchange": "soft_labels"},
+        compress=NODES[name],
+        attack={"name": "random_one_hot", "fraction": 0.4},
+        callbacks=[watcher],
+        **SHORT,
+    ).summary
+    assert summary["rejected"] == 0
+    for stack in watcher.stacks:
+        sure = (stack.values.amax(dim=-1) == 1).all(dim=-1)
+        assert int(sure.sum()) == 2
+
+
+def test_an_attack_that_remembers_its_teacher_sees_the_decoded_one():
+    shared = {"attack": {"name": "lma", "fraction": 0.4}, "compress": NODES["bits8"]}
+    once = simulate("dsfl", **shared, **SHORT).summary
+    assert once["rejected"] == 0
+    assert once["digest"] == simulate("dsfl", **shared, **SHORT).summary["digest"]
+    assert once["digest"] != simulate("dsfl", compress=NODES["bits8"], **SHORT).summary["digest"]
+
+
+def test_simulated_faults_and_absent_clients(plain):
+    more = {"fraction": 0.6, "faults.dropout": 0.2, "faults.straggler": 0.2, "faults.crash": 0.2}
+    result = simulate("knfu", compress="quantised", **SHORT | more | {"rounds": 4})
+    reasons = {row["metric"] for row in result.clients.to_pylist() if row["value"]}
+    assert reasons & {"dropped_out", "late", "crashed"}
+
+
+def test_a_resumed_run_ends_like_a_whole_one(tmp_path):
+    settings_ = SHORT | {"compress": NODES["bits8"], "fraction": 0.6, "checkpoint.every": 2}
+    whole = simulate("knfu", **settings_ | {"rounds": 4}).summary
+    run_dir = tmp_path / "run"
+    simulate("knfu", **settings_, run_dir=str(run_dir))
+    again = run(compose([f"resume={run_dir}", "rounds=4"])).summary
+    assert again["digest"] == whole["digest"]
+    assert (again["bytes_up"], again["bytes_down"]) == (whole["bytes_up"], whole["bytes_down"])
+
+
+class Frugal(DSFL):
+    """Has a codec of its own."""
+
+    def compress_node(self):
+        """Return four bits."""
+        return {"name": "quantised", "bits": 4}
+
+
+def test_a_strategy_may_bring_its_own(tmp_path, plain):
+    own = simulate(Frugal(), run_dir=str(tmp_path / "own"), **SHORT)
+    named = simulate("dsfl", compress={"name": "quantised", "bits": 4}, **SHORT)
+    assert own.summary["digest"] == named.summary["digest"]
+    assert own.summary["digest"] != plain("dsfl")["digest"]
+    saved = yaml.safe_load((tmp_path / "own" / "config.yaml").read_text())
+    spec = json.loads((tmp_path / "own" / "spec.json").read_text())
+    assert saved["compress"] == spec["compress"] == {"name": "quantised", "bits": 4}
+    other = simulate(Frugal(), compress="float16", **SHORT)
+    named = simulate("dsfl", compress="float16", **SHORT)
+    assert other.summary["digest"] == named.summary["digest"]
+
+
+# -- hostile replies in whole runs ---------------------------------------------------------------
+
+
+def spoilt(change):
+    """Return the clients' mod with a change to what client 2 sends, after it is encoded."""
+
+    def mod(codec, message, context, call_next):
+        reply = compressing(codec, message, context, call_next)
+        upload = message.metadata.message_type in ("train.fit", "train")
+        if upload and context.node_config["partition-id"] == 2:
+            change(reply.content.array_records)
+        return reply
+
+    return mod
+
+
+def without(records):
+    records["knowledge"].pop("values:codes")
+
+
+def other(records):
+    records["knowledge"]["values:shape"] = Array(np.array([60, 9_999_999], np.int32))
+
+
+def junk(records):
+    codes = records["knowledge"]["values:codes"]
+    records["knowledge"]["values:codes"] = Array("uint8", codes.shape, "numpy.ndarray", b"hello")
+
+
+def stowaway(records):
+    records["knowledge"]["more:codes"] = Array(np.zeros(10**6, np.uint8))
+
+
+def nan(records):
+    records["knowledge"]["values:ends"] = Array(np.full((60, 2), np.nan, np.float16))
+
+
+def narrow(records):
+    records["knowledge"]["values:shape"] = Array(np.array([60, 5], np.int32))
+    records["knowledge"]["values:codes"] = Array(np.zeros((60, 5), np.uint8))
+
+
+def plain_arrays(records):
+    records["knowledge"] = arrays(values=soft(0, 60, 10), sample_ids=torch.arange(60).int())
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (without, "undecodable: values: codes is missing"),
+        (other, "undecodable: values: stands for 599999940 numbers, expected at most "),
+        (junk, "undecodable: values: ValueError"),
+        (stowaway, "size: "),
+        (nan, "finite: "),
+        (narrow, "shape: got [60, 5], expected [60, 10]"),
+        (plain_arrays, None),
+    ],
+)
+def test_a_reply_that_cannot_be_decoded_is_rejected(change, reason, monkeypatch):
+    monkeypatch.setattr("fedkd.clients.app.compressing", spoilt(change))
+    watcher = Watcher()
+    settings_ = SHORT | {"transfer.size": 60, "compress": "quantised", "callbacks": [watcher]}
+    result = simulate("dsfl", **settings_)
+    if reason is None:  # a client that does not encode is no worse for it
+        assert watcher.rejected == [{}, {}]
+        return
+    assert [list(lost) for lost in watcher.rejected] == [[2], [2]]
+    assert all(lost[2].startswith(reason) for lost in watcher.rejected)
+    assert all(stack.clients == [0, 1, 3, 4] for stack in watcher.stacks)
+    assert result.summary["rejected"] == 2
+
+
+def test_flower_s_own_strategies_reject_it_too(monkeypatch):
+    def drop(records):
+        name = next(key for key in records["arrays"] if key.endswith(":codes"))
+        records["arrays"].pop(name)
+
+    monkeypatch.setattr("fedkd.clients.app.compressing", spoilt(drop))
+    watcher = Watcher()
+    simulate("fedavg", compress="quantised", callbacks=[watcher], **SHORT)
+    assert [list(lost) for lost in watcher.rejected] == [[2], [2]]
+    assert "codes is missing" in watcher.rejected[0][2]
+
+
+# -- messages ------------------------------------------------------------------------------------
+
+
+def message_of(content, kind="train.distil", node=7):
+    return Message(content, node, kind, group_id="1")
+
+
+def test_what_messages_share_is_encoded_once_and_left_as_it_was():
+    record = arrays(values=soft(0))
+    content = RecordDict({"teacher": record})
+    with identity():
+        messages = [message_of(content, node=node) for node in (1, 2)]
+        Compression(Float16(), lambda client: 0).outgoing(messages)
+    first, second = (message.content.array_records["teacher"] for message in messages)
+    assert first is second
+    assert list(first) == ["values:half"]
+    assert content.array_records["teacher"] is record
+
+
+@pytest.mark.parametrize("kind", ["query.restore", "query.snapshot", "query.hello"])
+def test_what_clients_remember_is_not_touched(kind):
+    with identity():
+        message = message_of(RecordDict({"arrays": arrays(w=torch.rand(90))}), kind)
+        Compression(Float16(), lambda client: 0).outgoing([message])
+        assert list(message.content.array_records["arrays"]) == ["w"]
+        assert Compression(Float16(), lambda client: 0).incoming(0, message) is None
+
+        def answer(message, context):
+            assert list(message.content.array_records["arrays"]) == ["w"]
+            content = RecordDict({"arrays": arrays(w=torch.rand(90))})
+            return Message(content, reply_to=message)
+
+        context = Context(1, 7, {"partition-id": 0}, RecordDict(), {})
+        reply = compressing(Float16(), message, context, answer)
+        assert list(reply.content.array_records["arrays"]) == ["w"]
+
+
+# -- engines and the command line ----------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_engines_agree():
+    """Also in the bytes: what an engine's own process unpacks must not be counted unpacked."""
+    cases = [
+        {"strategy": "knfu", "compress": NODES["bits8"], "model": ["mlp", "lenet5"]},
+        {"strategy": "fedavg", "compress": NODES["float16"], "fraction": 0.6},
+    ]
+    with shared_ray(EngineConfig()):
+        for case in cases:
+            runs = [
+                simulate(**SHORT | case | {"engine": {"name": name, "actors": 2}})
+                for name in ("inline", "ray", "flower")
+            ]
+            assert len({result.summary["digest"] for result in runs}) == 1
+            for column in ("bytes_up", "bytes_down"):
+                assert len({tuple(result.rounds[column].to_pylist()) for result in runs}) == 1
+
+
+def fedkd(*args):
+    done = CliRunner().invoke(app, args)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_codecs_are_listed():
+    output = fedkd("list", "codecs")
+    assert all(name in output for name in ("none", "float16", "topk", "quantised"))
+    assert "compress=FILE.py:Class" in output
+
+
+def test_a_dry_run_counts_what_is_encoded():
+    output = fedkd("run", "experiment=demo", "compress=quantised", "compress.up=false", "--dry-run")
+    assert "800.0 kB up, 280.8 kB down" in output
+    assert "400.0 kB up" in fedkd("run", "experiment=demo", "compress=float16", "--dry-run")
+
+
+def test_a_codec_from_a_file(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from fedkd.codecs.float16 import Float16\n"
+        "class Mine(Float16):\n"
+        "    'Rounds twice.'\n"
+        "    def encode(self, values):\n"
+        "        return super().encode(values.half().float())\n"
+    )
+    run_dir = tmp_path / "run"
+    mine = simulate("knfu", compress=f"{file}:Mine", run_dir=str(run_dir), **SHORT)
+    assert mine.summary["digest"] == simulate("knfu", compress="float16", **SHORT).summary["digest"]
+    rounds = pq.read_table(run_dir / "rounds.parquet")
+    assert sum(rounds["bytes_up"].to_pylist()) == mine.summary["bytes_up"]
+
+
+def test_rejected_is_what_admission_raises():
+    """So that the tests above mean what they say."""
+    with pytest.raises(Rejected):
+        admit(RecordDict(), Expected(0, 1, "soft_labels", torch.arange(1), (1, 2)))
