@@ -14,6 +14,7 @@ def divergence_from(target: Tensor, logits: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> divergence_from(torch.tensor([[0.0, 0.0]]), torch.tensor([[5.0, 5.0]])).item()
     0.0
     """
@@ -35,6 +36,7 @@ def mutual(own: Tensor, shared: Tensor, labels: Tensor, alpha: float, beta: floa
 
     Examples
     --------
+    >>> import torch
     >>> logits, labels = torch.zeros(1, 2), torch.tensor([0])
     >>> round((mutual(logits, logits, labels, 0.5, 0.5) / torch.tensor(2.0).log()).item(), 4)
     0.0
@@ -59,6 +61,14 @@ def adaptive(
         ``[batch]`` int64.
     floor : float
         Smallest divisor.
+
+    Examples
+    --------
+    >>> import torch
+    >>> logits, labels = torch.zeros(1, 2), torch.tensor([0])
+    >>> apart = torch.tensor([[2.0]]), torch.tensor([[0.0]])  # 4, over twice ln 2
+    >>> round(adaptive(logits, logits, apart, labels, 0.1).item(), 4)
+    3.5785
     """
     small = F.cross_entropy(shared, labels)
     divisor = (F.cross_entropy(own, labels) + small).detach().clamp_min(floor)

@@ -76,7 +76,7 @@ def prepare_run(config: RunConfig, run_dir: Path, objects: Objects) -> Prepared:
     federation = _federation(config, run_dir, objects.data)
     config = _resolved(config, federation, strategy)
     spec = _spec(config, federation, strategy)
-    parts = Parts.from_spec(spec, objects.model)
+    parts = _parts(spec, objects.model, config.strategy["name"])
     parts.exchange.input_shape = tuple(federation.shape)
     _check_attack(config, parts, strategy)
     _check_codec(config, parts, strategy)
@@ -93,6 +93,18 @@ def prepare_run(config: RunConfig, run_dir: Path, objects: Objects) -> Prepared:
     (run_dir / "spec.json").write_text(text)
     (run_dir / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
     return Prepared(config, run_dir, federation, strategy, parts, text, parameters, server)
+
+
+def _parts(spec: dict[str, Any], models: Any, strategy: str) -> Parts:
+    """Make the clients' parts; the exchange is the strategy's, and so are its parameters."""
+    try:
+        return Parts.from_spec(spec, models)
+    except ConfigError as error:
+        if not error.key.startswith("exchange"):
+            raise
+        raise ConfigError(
+            error.key.replace("exchange", "strategy"), strategy, error.problem
+        ) from error
 
 
 def _federation(config: RunConfig, run_dir: Path, data: Any) -> Federation:

@@ -52,6 +52,12 @@ class KAFAL(ParameterFusion):
         Whether clients keep their optimiser's state within a cycle.
     milestone : int or None
         Local epoch of a cycle from which the learning rate is a tenth; 260 in the paper.
+
+    Attributes
+    ----------
+    state : dict
+        ``labelled`` ``[clients]``, how many labelled samples each client has, beside what
+        `ParameterFusion` has.
     """
 
     exchange = "kcfu"

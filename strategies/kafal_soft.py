@@ -40,6 +40,11 @@ class KAFALSoft(FusionStrategy):
         As for ``kafal``.
     **base
         See `FusionStrategy`.
+
+    Attributes
+    ----------
+    state : dict
+        ``labelled`` ``[clients]``: how many labelled samples each client has.
     """
 
     exchange = "kcfu_labels"

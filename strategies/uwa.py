@@ -1,9 +1,10 @@
 """UWA: soft labels weighted by how certain a client can be of a sample. Experimental.
 
 Kovalchuk et al., "Who to Trust? Aggregating Client Predictions in Federated Distillation", arXiv
-2509.15147. **Certain** (the abstract): clients' predictions are weighted by density-based estimates
-of uncertainty, which helps under strong heterogeneity and matches the plain mean without. **A
-reconstruction**: everything else, as no formula and no code are publicly confirmed::
+2509.15147. Confidence: inferred, but for the idea. **Certain** (the abstract): clients' predictions
+are weighted by density-based estimates of uncertainty, which helps under strong heterogeneity and
+matches the plain mean without. **A reconstruction**: everything else, as no formula and no code are
+publicly confirmed::
 
     h_n(x)     features of x, what client n's model computes before its last layer
     u_n(x)     = max(0, typical_n - log density_n(h_n(x))) / dim

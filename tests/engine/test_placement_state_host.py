@@ -187,7 +187,7 @@ def test_a_failed_phase_leaves_the_same_model_everywhere(tmp_path: Path) -> None
     spec = spec_of(tmp_path, "mlp", f"{__file__}:FailsAfterTraining")
     hosts = host_of(spec, LiveState()), host_of(spec, ContextState())
     for host in hosts:
-        reply = host.handle(fit(1000, 1, kind="soft_labels", temperature=1.0))
+        reply = host.handle(fit(1000, 1, upload=True, kind="soft_labels", temperature=1.0))
         assert reply.has_error()
     assert snapshot(hosts[0], 1000) == snapshot(hosts[1], 1000)
 
@@ -289,7 +289,7 @@ def test_unknown_nodes_and_actions_are_error_replies() -> None:
 def test_a_clients_exception_names_client_round_and_phase(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, "mlp", f"{__file__}:FailsAfterTraining")
     host = host_of(spec, LiveState())
-    reply = host.handle(fit(1002, 4, kind="soft_labels", temperature=1.0))
+    reply = host.handle(fit(1002, 4, upload=True, kind="soft_labels", temperature=1.0))
     first = reply.error.reason.splitlines()[0]
     assert first.startswith("client 2, round 4, train.fit: RuntimeError: too late")
 

@@ -29,6 +29,12 @@ TINY = {
 seeds = st.integers(0, 10_000)
 
 
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do without report.html, which takes longer than a tiny run."""
+    monkeypatch.setattr("fedkd.runner._write_report", lambda run_dir: None)
+
+
 def random_labels(seed: int, n: int, samples: int = 6, classes: int = 4) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(n, samples, classes, generator=generator).mul(2).softmax(dim=-1)

@@ -22,6 +22,12 @@ TINY = {
 NONE = torch.zeros(0, dtype=torch.int64)
 
 
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do without report.html, which takes longer than a tiny run."""
+    monkeypatch.setattr("fedkd.runner._write_report", lambda run_dir: None)
+
+
 def test_the_average_weighs_by_samples() -> None:
     """(1 * 0 + 3 * 4) / 4 = 3, where the plain mean is 2."""
     values, samples = torch.tensor([[0.0, 8.0], [4.0, 0.0]]), torch.tensor([[1.0], [3.0]])

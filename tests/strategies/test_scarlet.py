@@ -27,6 +27,12 @@ TINY = {
 }
 
 
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do without report.html, which takes longer than a tiny run."""
+    monkeypatch.setattr("fedkd.runner._write_report", lambda run_dir: None)
+
+
 def stack_of(values: torch.Tensor) -> KnowledgeStack:
     n, samples, _ = values.shape
     return KnowledgeStack("soft_labels", values, list(range(n)), torch.arange(samples))
