@@ -54,7 +54,7 @@ def test_a_method_with_a_round_of_its_own_is_judged_by_its_runs():
     ("promise", "name", "words"),
     [
         ("constructs", "NoDefault", "strategy.beta=None: "),
-        ("exchange", "Telepathy", "exchange=thoughts: no such exchange"),
+        ("exchange", "Telepathy", "no such exchange"),
         ("shapes", "OneClassLess", "got [5, 9], expected [5, 10] or [1, 5, 10]"),
         ("shapes", "Prose", "returned a str, not a Tensor"),
         ("shapes", "Raises", "raised ZeroDivisionError: oops (broken.py, line "),

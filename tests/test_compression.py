@@ -525,6 +525,14 @@ def test_a_strategy_may_bring_its_own(tmp_path, plain):
     assert other.summary["digest"] == named.summary["digest"]
 
 
+def test_what_a_method_has_quantised_loses_nothing_more():
+    plain = simulate("cfd", **SHORT).summary
+    node = {"name": "quantised", "bits": 1, "scale": "unit", "down": False}
+    small = simulate("cfd", compress=node, **SHORT).summary
+    assert small["digest"] == plain["digest"]
+    assert small["bytes_up"] < 0.4 * plain["bytes_up"]
+
+
 # -- hostile replies in whole runs ---------------------------------------------------------------
 
 

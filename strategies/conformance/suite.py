@@ -18,7 +18,9 @@ from .verdict import Promise, Verdict
 SUITES: dict[type, tuple[Promise, ...]] = {
     Strategy: (
         Promise("constructs", "can be made with its defaults", constructs, vital=True),
-        Promise("exchange", "declares an exchange that there is", exchanges, vital=True),
+        Promise(
+            "exchange", "says what it exchanges, and a run can be prepared", exchanges, vital=True
+        ),
         Promise("shapes", "returns teachers of the right shape", shapes),
         Promise("values", "returns teachers that a client can learn from", values),
         Promise("permutation", "treats all clients alike", permutation),
