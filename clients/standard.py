@@ -64,10 +64,11 @@ class Standard(ClientLoop):
     ) -> float:
         objective.start(client.model)
         x, values = x.to(self.device), teacher.values.to(self.device)
+        about = teacher.kind, teacher.temperature
 
         def loss(rows: Tensor) -> Tensor:
             logits = client.model(x[rows])
-            return objective(logits, TeacherBatch(values[rows], teacher.kind), rows)
+            return objective(logits, TeacherBatch(values[rows], *about), rows)
 
         settings = self.distil_config | {"lr": self.distil_config["lr"] or self.fit_config["lr"]}
         return self._train(client, len(x), self.fit_config | settings, loss, objective.progress)

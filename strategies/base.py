@@ -167,7 +167,10 @@ class FusionStrategy(Strategy):
     ) -> None:
         """Send every client its teacher."""
         started = time.perf_counter()
-        options = plan.options(kind=kind, **plan.evaluation())
+        uploaded = plan.expect(plan.cohort[0], plan.sample_ids).kind
+        soft = uploaded == "soft_labels"  # then the teacher is as soft as what it was made of
+        temperature = (self.temperature or plan.temperature) if soft else 1.0
+        options = plan.options(kind=kind, temperature=temperature, **plan.evaluation())
         shared = {"config": options, **_transfer(plan, plan.sample_ids, kind)}
         contents = {
             client: RecordDict({**shared, **records}) for client, records in lessons.items()

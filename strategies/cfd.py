@@ -11,7 +11,7 @@ server model's soft labels down), inferred for the quantisation with b_up and b_
 ``Q(p, b)`` is the nearest row of multiples of ``1/(2^b - 1)`` that sums to 1; at one bit it is the
 one-hot row of the largest entry.
 
-This file makes the values; ``compress=quantised compress.scale=unit`` with as many bits packs them.
+This file makes the values; the codec ``quantised`` packs them on their way up.
 
 Deviations. The original also sends only what changed since the round before (delta coding); that
 is left out.
@@ -62,6 +62,12 @@ class CFD(ServerStudent):
     def exchange_node(self) -> dict[str, Any]:
         """Return the exchange with its bits."""
         return {"name": self.exchange, "bits": self.b_up}
+
+    def compress_node(self) -> dict[str, Any] | None:
+        """Return the codec that packs what is uploaded, without loss."""
+        if self.b_up == 32:
+            return None
+        return {"name": "quantised", "bits": self.b_up, "scale": "unit", "down": False}
 
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the clients' mean ``[samples, classes]``, which the server's model learns from."""

@@ -92,7 +92,7 @@ class Exchange:
             x, values = x[lesson.mask], values[lesson.mask]
         if not len(x):
             return {}
-        teacher = TeacherBatch(values, lesson.kind)
+        teacher = TeacherBatch(values, lesson.kind, float(phase.options.get("temperature", 1.0)))
         return phase.loop.distil([phase.client], x, [teacher], phase.objective())[0]
 
     def predict(self, phase: "Phase", x: Tensor) -> Tensor:

@@ -17,18 +17,23 @@ class TeacherBatch:
     Parameters
     ----------
     values : Tensor
-        ``[B, C]`` soft labels at temperature 1 (rows sum to 1), or logits.
+        ``[B, C]`` soft labels (rows sum to 1), or logits.
     kind : {"soft_labels", "logits"}
         Which of the two.
+    temperature : float
+        Temperature that the soft labels have already, > 0; logits have none.
 
     Examples
     --------
     >>> TeacherBatch(torch.tensor([[0.8, 0.2, 0.0]])).probabilities(2.0)
     tensor([[0.6667, 0.3333, 0.0000]])
+    >>> TeacherBatch(torch.tensor([[0.8, 0.2, 0.0]]), temperature=2.0).probabilities(2.0)
+    tensor([[0.8000, 0.2000, 0.0000]])
     """
 
     values: torch.Tensor
     kind: str = "soft_labels"
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         if self.kind not in ("soft_labels", "logits"):
@@ -37,9 +42,9 @@ class TeacherBatch:
     def probabilities(self, temperature: float = 1.0) -> torch.Tensor:
         """Return the teacher's softened probabilities.
 
-        Logits give ``softmax(z / T)``; soft labels give ``p ** (1 / T)``, renormalised, which is
-        the same thing, since ``log p`` are logits. A soft label of 0 stays exactly 0 at every
-        temperature.
+        Logits give ``softmax(z / T)``; soft labels of temperature t give ``p ** (t / T)``,
+        renormalised, which is the same thing, since ``t * log p`` are logits. A soft label of 0
+        stays exactly 0 at every temperature.
 
         Parameters
         ----------
@@ -51,7 +56,7 @@ class TeacherBatch:
         Tensor
             ``[B, C]``, rows sum to 1.
         """
-        if self.kind == "soft_labels" and temperature == 1:
+        if self.kind == "soft_labels" and temperature == self.temperature:
             return self.values
         return (self._logits() / temperature).softmax(dim=-1)
 
@@ -86,7 +91,7 @@ class TeacherBatch:
         return student, self.probabilities(temperature)
 
     def _logits(self) -> torch.Tensor:
-        return self.values if self.kind == "logits" else self.values.log()
+        return self.values if self.kind == "logits" else self.temperature * self.values.log()
 
 
 class Objective:

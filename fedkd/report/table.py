@@ -152,7 +152,7 @@ def print_table(groups: Sequence[Group], console: Console) -> None:
     if not console.is_terminal:  # a file's table may be as wide as it needs; a terminal's is folded
         wanted = Measurement.get(console, console.options.update(width=500), table).maximum
         console.width = max(width, wanted)
-    console.print(table)
+    console.print(table, crop=False)
     console.width = width
     for line in meaning(groups, wide) + differences(groups) + warnings(groups):
         console.print(Text(line, style="dim"))

@@ -336,3 +336,16 @@ def test_the_label_smoothing_plug_in() -> None:
             assert parameter.grad is not None
             parameter.sub_(0.1 * parameter.grad)
     same_model(client.model, model)
+
+
+def test_soft_labels_of_a_temperature_are_not_softened_again() -> None:
+    """Labels made at T, distilled at T, teach what the logits behind them teach at T."""
+    logits = torch.randn(10, 4, generator=torch.Generator().manual_seed(0))
+    soft = TeacherBatch((logits / 3).softmax(dim=-1), "soft_labels", 3.0)
+    hard = TeacherBatch(logits, "logits")
+    for temperature in (1.0, 3.0, 5.0):
+        torch.testing.assert_close(soft.probabilities(temperature), hard.probabilities(temperature))
+    student = torch.zeros(10, 4)
+    torch.testing.assert_close(
+        KL(temperature=3.0)(student, soft), KL(temperature=3.0)(student, hard)
+    )
