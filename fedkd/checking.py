@@ -10,14 +10,18 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from .clients.samplers import Sampler
+from .clients.samplers import conformance as sampling
+from .clients.samplers.conformance import SamplerSubject
 from .config import RunConfig
 from .overrides import compose, merge
-from .plugins import create, resolve
+from .plugins import available, create, load_object, resolve
 from .preparing import Objects, prepare_run
+from .promises import Promise, Verdict, checked
 from .protocol import Strategy
 from .result import RunResult
 from .runner import run
-from .strategies.conformance import Subject, Verdict, checked, suite_of
+from .strategies.conformance import SUITE, Subject
 from .strategies.conformance.subject import Setting
 from .strategies.flower_adapter import adapt
 
@@ -69,6 +73,37 @@ def subject_of(target: str, overrides: Sequence[str] = (), **options: Any) -> Su
     return Subject(target, make, lambda: _setting(config), tiny, _resume, **options)
 
 
+ACTIVE: dict[str, Any] = {
+    "strategy": {"name": "kafal", "rounds_per_cycle": 2, "budget": 0.1, "initial": 0.2},
+    "data.samples_per_client": 30,
+}
+"""Settings of the runs that check a sampler."""
+
+
+def is_sampler(target: str) -> bool:
+    """Say whether a plug-in is a sampler rather than a strategy."""
+    if ":" in target or target.endswith(".py"):
+        found = load_object(target, "plug-in")
+        return isinstance(found, type) and issubclass(found, Sampler)
+    return target in available("clients.samplers", Sampler)
+
+
+def sampler_subject(target: str, overrides: Sequence[str] = (), **options: Any) -> SamplerSubject:
+    """Return a sampler that is to be checked; parameters as for `subject_of`."""
+    config = merge(compose([f"sampler={target}", *overrides]), **ACTIVE)
+
+    def make() -> Sampler:
+        sampler: Sampler = create(config.sampler, "clients.samplers", Sampler, "sampler")
+        return sampler
+
+    def tiny(**settings: Any) -> RunResult:
+        own = {key: value for key, value in TINY.items() if key not in ACTIVE}
+        return run(merge(config, **own | settings), report=False)
+
+    resolve(target, "clients.samplers", Sampler, "sampler")
+    return SamplerSubject(target, make, tiny, _resume, **options)
+
+
 def check(target: str, overrides: Sequence[str], engines: bool, console: Console) -> None:
     """Print a verdict a line; exit with 1 if a promise is broken.
 
@@ -78,8 +113,12 @@ def check(target: str, overrides: Sequence[str], engines: bool, console: Console
         If there is no such class.
     """
     began = time.perf_counter()
-    subject = subject_of(target, overrides, engines=engines)
-    suite = suite_of(resolve(target, "strategies", Strategy, adapt=adapt))
+    subject: Any
+    suite: tuple[Promise, ...]
+    if is_sampler(target):
+        subject, suite = sampler_subject(target, overrides, engines=engines), sampling.SUITE
+    else:
+        subject, suite = subject_of(target, overrides, engines=engines), SUITE
     console.print(f"[bold]{target}[/]")
     verdicts = []
     for verdict in checked(subject, suite):
@@ -98,7 +137,6 @@ def line(verdict: Verdict, encoding: str = "utf-8") -> Text:
 
     Examples
     --------
-    >>> from .strategies.conformance import Promise
     >>> pure = Promise("pure", "fuses without side effects", lambda subject: "")
     >>> str(line(Verdict(pure, False, "fuse() changes its input: values")))
     '✗ pure           fuses without side effects: fuse() changes its input: values'

@@ -173,7 +173,7 @@ def check(
         bool, typer.Option("--engines", help="Also run on Ray, and compare (some seconds).")
     ] = False,
 ) -> None:
-    """Hold a strategy of yours to what fedkd relies on, and say in a line each what is broken.
+    """Hold a strategy or sampler of yours to what fedkd relies on; say in a line what is broken.
 
     FILE:CLASS is FILE.py:Class, package.module:Class or a short name; it is executed. KEY=VALUE
     as for `fedkd run`: its parameters, another model. The exit code is 1 if anything is broken.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fedkd.strategies.conformance import SUITES, Promise, Skipped, checked, suite_of
+from fedkd.strategies.conformance import SUITE
 from fedkd.strategies.conformance.stacks import drawn, permuted
 from typer.testing import CliRunner
 
@@ -13,12 +13,12 @@ from fedkd.checking import line, subject_of
 from fedkd.cli import app
 from fedkd.knowledge import stack, to_record
 from fedkd.plugins import available
+from fedkd.promises import Promise, Skipped, checked
 from fedkd.protocol import Strategy
 
 ROOT = Path(__file__).parents[1]
 BROKEN = Path(__file__).parent / "plugins" / "broken.py"
 EXAMPLES = ROOT / "experiments" / "plugins"
-SUITE = SUITES[Strategy]
 PROMISES = {promise.name: promise for promise in SUITE}
 
 
@@ -207,15 +207,6 @@ def test_permuted_moves_everything_along():
     for name in ("values", "mask", "scores"):
         assert torch.equal(getattr(moved, name), getattr(again, name))
     assert torch.equal(moved.extras["n"], again.extras["n"])
-
-
-def test_families_are_told_apart_by_their_base_class():
-    class Thing:
-        pass
-
-    with pytest.raises(StopIteration):
-        suite_of(Thing)
-    assert suite_of(type("Own", (Strategy,), {})) is SUITE
 
 
 def test_a_skipped_promise_says_why():

@@ -1,11 +1,10 @@
 """What `fedkd check` holds a plug-in to: one promise of the seams a function, in plain words.
 
 A promise takes a `Subject` and returns what is worth saying when it holds, or raises `Broken` with
-the values that show why it does not. `SUITES` says which promises a family of plug-ins makes.
+the values that show why it does not. `SUITE` says which promises a strategy makes.
 """
 
 from .subject import Subject
-from .suite import SUITES, checked, suite_of
-from .verdict import Broken, Promise, Skipped, Verdict
+from .suite import SUITE
 
-__all__ = ["SUITES", "Broken", "Promise", "Skipped", "Subject", "Verdict", "checked", "suite_of"]
+__all__ = ["SUITE", "Subject"]

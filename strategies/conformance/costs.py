@@ -11,9 +11,9 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from ...engine.base import InlineBlocks
+from ...promises import Broken
 from ..fusing import fuse_in_blocks
 from .subject import Subject
-from .verdict import Broken
 
 SAMPLES = 1000
 """Transfer samples; there are ten classes."""

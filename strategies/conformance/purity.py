@@ -6,10 +6,10 @@ import random
 import numpy as np
 import torch
 
+from ...promises import Broken
 from ...rng import scoped
 from .stacks import tensors
 from .subject import Subject, fused
-from .verdict import Broken
 
 
 def deterministic(subject: Subject) -> str:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ...promises import Broken, Skipped
 from ...result import RunResult
 from .subject import Subject
-from .verdict import Broken, Skipped
 
 HOSTILE = "fedkd.clients.attacks.broken:NotANumber"
 

@@ -13,13 +13,13 @@ from ...admission import Expected
 from ...engine import Fleet
 from ...engine.base import InlineBlocks
 from ...knowledge import KnowledgeStack, stack, to_tensor
+from ...promises import Skipped
 from ...protocol import Outcome, RoundPlan, Strategy
 from ...result import RunResult
 from ...server import Server
 from ..base import FusionStrategy
 from ..parametric import ParameterFusion
 from .stacks import drawn
-from .verdict import Skipped
 
 KNOWN = (FusionStrategy, ParameterFusion)
 """The classes whose `round` and `teach` fuse by `fuse` alone."""

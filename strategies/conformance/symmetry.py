@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from ...engine.base import InlineBlocks
+from ...promises import Broken
 from ..fusing import fuse_in_blocks
 from .stacks import permuted
 from .subject import Subject, fused
-from .verdict import Broken
 
 ORDER = (3, 0, 6, 1, 5, 2, 4)
 

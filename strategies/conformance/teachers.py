@@ -4,9 +4,9 @@ import torch
 
 from ...engine.base import InlineBlocks
 from ...knowledge import ON_SAMPLES
+from ...promises import Broken
 from ..fusing import fuse_in_blocks
 from .subject import SAMPLES, Subject, fused
-from .verdict import Broken
 
 CLIENTS, SIZES = (1, 2, 7), (5, 300)
 

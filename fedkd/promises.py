@@ -1,15 +1,15 @@
-"""A promise, and what came of it."""
+"""What a plug-in promises, and what came of it: the parts of ``fedkd check``."""
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from ...errors import FedkdError
+import torch
 
-if TYPE_CHECKING:
-    from .subject import Subject
+from .engine.host import single_thread
+from .errors import FedkdError
 
 
 class Broken(Exception):
@@ -31,17 +31,17 @@ class Promise:
     claim : str
         What holds, as the end of a sentence about the plug-in.
     test : callable
-        Returns a remark (or nothing to say: ``""``), or raises `Broken` or `Skipped`.
+        Takes what is checked; returns a remark (``""`` for none), or raises `Broken` or `Skipped`.
     vital : bool
         Whether the promises after it cannot be tested without it.
     """
 
     name: str
     claim: str
-    test: Callable[["Subject"], str]
+    test: Callable[[Any], str]
     vital: bool = False
 
-    def judge(self, subject: "Subject") -> "Verdict":
+    def judge(self, subject: Any) -> "Verdict":
         """Test it; whatever the plug-in raises breaks it."""
         try:
             return Verdict(self, True, self.test(subject))
@@ -73,3 +73,20 @@ def raised(error: Exception) -> str:
     last = traceback.extract_tb(error.__traceback__)[-1:]
     where = "".join(f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in last)
     return " ".join(f"raised {type(error).__name__}: {error}{where}".split())
+
+
+def checked(subject: Any, suite: tuple[Promise, ...]) -> Iterator[Verdict]:
+    """Test one promise after the other; without a vital one, the rest is not tested."""
+    threads, missing = torch.get_num_threads(), ""
+    single_thread()  # as in a run
+    try:
+        for promise in suite:
+            if missing:
+                yield Verdict(promise, None, f"not tested, see {missing}")
+                continue
+            verdict = promise.judge(subject)
+            if promise.vital and not verdict.held:
+                missing = promise.name
+            yield verdict
+    finally:
+        torch.set_num_threads(threads)
