@@ -33,7 +33,10 @@ CASES = {
     "fedadam-half": {"strategy": "fedadam", "fraction": 0.5, "rounds": 3},
     "krum": {"strategy": "flwr.serverapp.strategy:Krum"},
     **PLUG_INS,
-    **{name: {"strategy": name} for name in available("strategies", Strategy)},
+    **{
+        name: {"strategy": name, "transfer.labelled": method.needs_labels}
+        for name, method in available("strategies", Strategy).items()
+    },
 }
 FLOWER = ("knfu", "knfu-mixed", "fedmd", "fedavg", "median", "loop")
 
