@@ -22,24 +22,21 @@ from torch import Tensor
 
 from ..fusion import mix
 from ..knowledge import KnowledgeStack
-from ..protocol import Outcome, RoundPlan
-from .base import FusionStrategy
-from .cycles import Cycles, Rule
-from .kafal import queried
+from .active import ActiveLearning
 from .knfu import KnFu
 
 
-class KAFALSoft(FusionStrategy):
+class KAFALSoft(ActiveLearning):
     """Active learning with soft labels in place of parameters.
 
     Parameters
     ----------
     aggregation : {"samples", "classes", "knfu"}
         Weights of the consensus.
-    rounds_per_cycle, initial, budget, budget_rule, balanced, kd_weight, beta, absent, persist
-        As for ``kafal``.
-    **base
-        See `FusionStrategy`.
+    temperature : float or None
+        Softmax temperature of the uploaded soft labels, > 0; None = ``distil.temperature``.
+    **active
+        See `ActiveLearning`.
 
     Attributes
     ----------
@@ -48,47 +45,23 @@ class KAFALSoft(FusionStrategy):
     """
 
     exchange = "kcfu_labels"
-    fit_action = "train.kcfu"
 
     def __init__(
         self,
+        *,
         aggregation: Literal["samples", "classes", "knfu"] = "samples",
-        rounds_per_cycle: int = 10,
-        initial: float = 0.1,
-        budget: float = 0.05,
-        budget_rule: Rule = "proportional",
-        balanced: bool = True,
-        kd_weight: float = 1.0,
-        beta: float = 2.0,
-        absent: Literal["zero", "max"] = "zero",
+        temperature: float | None = None,
         persist: bool = False,
-        **base: float | None,
+        **active: Any,
     ) -> None:
-        super().__init__(**base)
-        self.cycles = Cycles(rounds_per_cycle, initial, budget, budget_rule)
-        self.aggregation = aggregation
-        self.learner: dict[str, Any] = {
-            "initial": initial,
-            "balanced": balanced,
-            "kd_weight": kd_weight,
-            "beta": beta,
-            "absent": absent,
-            "persist": persist,
-        }
+        super().__init__(persist=persist, **active)
+        if temperature is not None and not temperature > 0:
+            raise ValueError(f"temperature={temperature} must be greater than 0")
+        self.aggregation, self.temperature = aggregation, temperature
 
     def exchange_node(self) -> dict[str, Any]:
         """Return the exchange with its parameters."""
-        counts = self.aggregation == "classes"
-        return {"name": self.exchange, "share_counts": counts, **self.learner}
-
-    def cohort(self, number: int, drawn: list[int], clients: int) -> list[int]:
-        """Return all clients in a cycle's last round, else those that were drawn."""
-        return list(range(clients)) if self.cycles.ends(number) else drawn
-
-    def fit_options(self, plan: RoundPlan) -> dict[str, Any]:
-        """Say whether a cycle begins; compensation starts with the first consensus."""
-        begins = self.cycles.begins(plan.number)
-        return {"new-cycle": begins, "compensate": not begins}
+        return super().exchange_node() | {"share_counts": self.aggregation == "classes"}
 
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the consensus ``[samples, classes]``, or one per client with KnFu's weights."""
@@ -99,13 +72,6 @@ class KAFALSoft(FusionStrategy):
         if self.aggregation == "samples":
             return mean.sum(dim=0)
         return by_class(knowledge.soft_labels, knowledge.counts, mean.sum(dim=0))
-
-    def round(self, plan: RoundPlan) -> Outcome:
-        """Query at the start of a cycle, then train, fuse and digest."""
-        columns = queried(self.cycles, self.state, plan)
-        outcome = super().round(plan)
-        outcome.scalars |= columns
-        return outcome
 
 
 def by_class(soft_labels: Tensor, counts: Tensor, fallback: Tensor) -> Tensor:
