@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from fedkd.clients.compression import compressing
+from fedkd.strategies.cfd import CFD
 from fedkd.strategies.dsfl import DSFL
 from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
 from hypothesis import given, settings
@@ -525,10 +526,14 @@ def test_a_strategy_may_bring_its_own(tmp_path, plain):
     assert other.summary["digest"] == named.summary["digest"]
 
 
+class Unpacked(CFD):
+    def compress_node(self):
+        return None
+
+
 def test_what_a_method_has_quantised_loses_nothing_more():
-    plain = simulate("cfd", **SHORT).summary
-    node = {"name": "quantised", "bits": 1, "scale": "unit", "down": False}
-    small = simulate("cfd", compress=node, **SHORT).summary
+    plain = simulate(Unpacked(), **SHORT).summary
+    small = simulate("cfd", **SHORT).summary
     assert small["digest"] == plain["digest"]
     assert small["bytes_up"] < 0.4 * plain["bytes_up"]
 
