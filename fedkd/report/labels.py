@@ -126,15 +126,3 @@ def queried(run: Run) -> np.ndarray:
     names = [name for name in run.rounds.column_names if name.startswith("queried_")]
     ordered = sorted(names, key=lambda name: int(name.removeprefix("queried_")))
     return np.array([np.nansum(run.column(name)) for name in ordered])
-
-
-def imbalance(counts: np.ndarray) -> float:
-    """Return the largest count over the smallest above 0; 1 = balanced, NaN for no counts.
-
-    Examples
-    --------
-    >>> imbalance(np.array([10, 5, 0]))
-    2.0
-    """
-    some = counts[counts > 0]
-    return float(some.max() / some.min()) if some.size else math.nan
