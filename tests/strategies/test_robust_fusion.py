@@ -301,7 +301,9 @@ def test_a_hostile_minority_does_not_win(
     strategy, teacher = RULES[rule](), None
     for _ in range(10 if rule == "expguard" else 1):  # a memory needs some rounds
         teacher = round_of(strategy, values)
-    if rule in ("coordinate_median", "trimmed_mean", "geometric_median") or 3 * hostile < honest:
+    # Nearly half of all clients may move a geometric median far, though not at will.
+    most = {"coordinate_median": 1.0, "trimmed_mean": 1.0, "geometric_median": 0.5}
+    if hostile < most.get(rule, 1 / 3) * honest:
         assert torch.equal(teacher.argmax(dim=-1), truth)
 
 
