@@ -1,6 +1,6 @@
 """What a model computes just before its last layer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -25,6 +25,22 @@ def head(model: nn.Module) -> nn.Linear:
     if not layers:
         raise ValueError("has no linear layer")
     return layers[-1]
+
+
+def headless(models: Mapping[str, nn.Module]) -> str | None:
+    """Return the first of some named models without a `head`, and that it has none.
+
+    Examples
+    --------
+    >>> headless({"flat": nn.Flatten()})
+    'flat has no linear layer'
+    """
+    for name, model in models.items():
+        try:
+            head(model)
+        except ValueError as reason:
+            return f"{name} {reason}"
+    return None
 
 
 class Tap:

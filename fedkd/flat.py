@@ -20,6 +20,17 @@ def layout(model: nn.Module) -> tuple[tuple[str, tuple[int, ...]], ...]:
     return tuple((name, tuple(value.shape)) for name, value in floats(model).items())
 
 
+def size(model: nn.Module) -> int:
+    """Return how many numbers `flatten` would return.
+
+    Examples
+    --------
+    >>> size(nn.Linear(2, 1))
+    3
+    """
+    return sum(value.numel() for value in floats(model).values())
+
+
 def flatten(model: nn.Module) -> Tensor:
     """Return a model's floating-point state as one float32 vector ``[size]``, in fresh memory."""
     return torch.cat([value.flatten().float() for value in floats(model).values()]).cpu()

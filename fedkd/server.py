@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .data.federation import Federation
-from .flat import flatten, layout
+from .flat import flatten
 from .models import build
 from .rng import SERVER, scoped, stream
 
@@ -46,7 +46,7 @@ class Server:
 
     def transfer(self, ids: Tensor) -> Tensor:
         """Return transfer samples ``[samples, *shape]``."""
-        return self.federation.transfer()[ids]
+        return self.federation.transfer(ids)
 
     def model(self, spec: Any, number: int = 0) -> nn.Module:
         """Return a model with the weights that the server starts it from.
@@ -60,13 +60,6 @@ class Server:
         """
         with scoped(stream(self.seed, SERVER, number, "model")):
             return build(spec, self.federation.shape, self.federation.classes)
-
-    def groups(self) -> dict[Any, list[int]]:
-        """Return the clients that share an architecture, by its layout."""
-        found: dict[Any, list[int]] = {}
-        for client, model in enumerate(self.instances):
-            found.setdefault(layout(model), []).append(client)
-        return found
 
 
 Loss = Callable[[Tensor, dict[str, Tensor]], Tensor]

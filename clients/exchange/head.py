@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from ...features import head
-from ...flat import flatten, unflatten
+from ...features import head, headless
+from ...flat import flatten, size, unflatten
 from ...knowledge import Lesson
 from .parameters import Parameters
 
@@ -20,16 +20,12 @@ class Head(Parameters):
     def shape(self, model: nn.Module, samples: int, classes: int) -> tuple[int, ...]:
         """Return ``(size,)`` of the head."""
         del samples, classes
-        return (len(flatten(head(model))),)
+        return (size(head(model)),)
 
     def refusal(self, models: Mapping[str, nn.Module]) -> str | None:
         """Refuse models without a linear layer."""
-        for name, model in models.items():
-            try:
-                head(model)
-            except ValueError as reason:
-                return f"shares the last linear layer, and {name} {reason}"
-        return None
+        found = headless(models)
+        return found and f"shares the last linear layer, and {found}"
 
     def vector(self, phase: "Phase") -> Tensor:
         """Return the head's parameters."""

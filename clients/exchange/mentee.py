@@ -9,16 +9,14 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
-from ...flat import flatten, unflatten
-from ...knowledge import Knowledge, Lesson
+from ...flat import flatten, size, unflatten
+from ...knowledge import Lesson
 from ...models import build
 from ...mutual import mutual
 from ...rng import scoped
-from .base import Exchange
-from .parameters import NO_SAMPLES
+from .parameters import Parameters
 
 if TYPE_CHECKING:
     from ..phase import Phase
@@ -53,7 +51,7 @@ class Pair(nn.Module):
         return logits
 
 
-class Mentee(Exchange):
+class Mentee(Parameters):
     """Uploads the mentee's parameters ``[size]``; the two models learn from each other as in FML.
 
     Parameters
@@ -64,8 +62,6 @@ class Mentee(Exchange):
         Share of cross-entropy in the loss of the own model and of the mentee, in [0, 1].
     """
 
-    kind = "parameters"
-
     def __init__(self, mentee: str = "mlp", alpha: float = 0.5, beta: float = 0.5) -> None:
         if not 0 <= alpha <= 1 or not 0 <= beta <= 1:
             raise ValueError(f"alpha={alpha} and beta={beta} must be in [0, 1]")
@@ -74,12 +70,7 @@ class Mentee(Exchange):
     def shape(self, model: nn.Module, samples: int, classes: int) -> tuple[int, ...]:
         """Return ``(size,)`` of the mentee, whatever the client's own model."""
         del model, samples
-        return (size(self.mentee, self.input_shape, classes),)
-
-    def extras(self, model: nn.Module, classes: int) -> dict[str, tuple[int, ...]]:
-        """Declare ``samples`` ``[1]``: how many the client has trained on."""
-        del model, classes
-        return {"samples": (1,)}
+        return (size_of(self.mentee, self.input_shape, classes),)
 
     @contextmanager
     def fitting(self, phase: "Phase") -> Iterator[None]:
@@ -106,29 +97,23 @@ class Mentee(Exchange):
         """Remember what a pair has learnt beside the own model."""
         phase.client.tensors["mentee"] = flatten(pair.mentee)
 
-    def upload(self, phase: "Phase") -> Knowledge:
+    def vector(self, phase: "Phase") -> Tensor:
         """Return the mentee's parameters."""
-        vector, samples = phase.client.tensors["mentee"], torch.tensor([float(len(phase.client.y))])
-        return Knowledge(phase.index, self.kind, vector, NO_SAMPLES, extras={"samples": samples})
+        return phase.client.tensors["mentee"]
 
     def receive(self, phase: "Phase", lesson: Lesson) -> None:
-        """Go on with the server's mentee."""
-        phase.client.tensors["mentee"] = lesson.values
-
-    def learn(self, phase: "Phase", lesson: Lesson) -> dict[str, float]:
         """Go on with the server's mentee; the own model stays."""
-        self.receive(phase, lesson)
-        return {}
+        phase.client.tensors["mentee"] = lesson.values
 
 
 @lru_cache(maxsize=16)
-def size(spec: str, shape: tuple[int, ...], classes: int) -> int:
+def size_of(spec: str, shape: tuple[int, ...], classes: int) -> int:
     """Return how many numbers the parameters and buffers of a model are.
 
     Examples
     --------
-    >>> size("mlp", (64,), 10)
+    >>> size_of("mlp", (64,), 10)
     15010
     """
     with scoped(0):
-        return len(flatten(build(spec, shape, classes)))
+        return size(build(spec, shape, classes))

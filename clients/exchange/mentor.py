@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ...features import head, pooled, tapped
+from ...features import headless, pooled, tapped
 from ...flat import flatten, unflatten
 from ...knowledge import Knowledge, Lesson
 from ...lowrank import pack, ramped, shapes_of, unpack
@@ -91,12 +91,8 @@ class Mentor(Mentee):
 
     def refusal(self, models: "Mapping[str, nn.Module]") -> str | None:
         """Refuse models without a linear layer, whose features nobody knows."""
-        for name, model in models.items():
-            try:
-                head(model)
-            except ValueError as reason:
-                return f"compares what goes into the last linear layer, and {name} {reason}"
-        return None
+        found = headless(models)
+        return found and f"compares what goes into the last linear layer, and {found}"
 
     def pair(self, phase: "Phase", own: nn.Module) -> Pair:
         """Return mentor, mentee and the bridge between their features."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ...flat import flatten, unflatten
+from ...flat import flatten, size, unflatten
 from ...knowledge import Knowledge, Lesson
 from .base import Exchange
 
@@ -24,7 +24,7 @@ class Parameters(Exchange):
     def shape(self, model: nn.Module, samples: int, classes: int) -> tuple[int, ...]:
         """Return ``(size,)``."""
         del samples, classes
-        return (len(flatten(model)),)
+        return (size(model),)
 
     def extras(self, model: nn.Module, classes: int) -> dict[str, tuple[int, ...]]:
         """Declare ``samples`` ``[1]``: how many the client has trained on."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ...features import features_of, head
+from ...features import features_of, headless
 from ...knowledge import Knowledge
 from .base import Exchange
 
@@ -56,12 +56,8 @@ def needs_head(models: Mapping[str, nn.Module]) -> str | None:
     >>> needs_head({"flat": nn.Flatten()})
     'works on features, and flat has no linear layer'
     """
-    for name, model in models.items():
-        try:
-            head(model)
-        except ValueError as reason:
-            return f"works on features, and {name} {reason}"
-    return None
+    found = headless(models)
+    return found and f"works on features, and {found}"
 
 
 def seed_from(generator: torch.Generator) -> int:

@@ -119,9 +119,10 @@ class Federation:
         """Class counts of all clients, shape [N, classes]."""
         return self._split["histogram"].astype(np.float64)
 
-    def transfer(self) -> torch.Tensor:
-        """Return the transfer samples, x float32 [U, *shape]."""
-        return self.transfer_corpus.tensor("train", self._split["transfer"])[0]
+    def transfer(self, ids: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the transfer samples, x float32 [U, *shape], or only those at some positions."""
+        rows = self._split["transfer"] if ids is None else self._split["transfer"][ids.numpy()]
+        return self.transfer_corpus.tensor("train", rows)[0]
 
     def transfer_labels(self) -> torch.Tensor:
         """Return their labels, int64 [U]; only methods with ``transfer.labelled`` may look."""

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from fedkd.clients.base import Client
-from fedkd.clients.exchange.mentee import size
+from fedkd.clients.exchange.mentee import size_of
 from fedkd.clients.exchange.mentor import Mentor
 from fedkd.clients.standard import Standard
 from fedkd.strategies.fedkd_wu import FedKDWu
@@ -181,7 +181,7 @@ def test_the_saving_shows_in_the_bytes() -> None:
     plain = fedkd.simulate("fml", **SMALL)
     assert run.summary["bytes_up"] < 0.6 * plain.summary["bytes_up"]
     assert run.summary["bytes_down"] < 0.9 * plain.summary["bytes_down"]
-    numbers = 5 * size("mlp", (1, 8, 8), 10)
+    numbers = 5 * size_of("mlp", (1, 8, 8), 10)
     for row in run.rounds.to_pylist():
         expected = numbers * (1 + 4 * row["sent_share"])  # a byte of mask, four of value
         assert row["bytes_up"] == pytest.approx(expected, rel=0.05)

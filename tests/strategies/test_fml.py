@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from fedkd.clients.base import Client
-from fedkd.clients.exchange.mentee import Mentee, size
+from fedkd.clients.exchange.mentee import Mentee, size_of
 from fedkd.clients.standard import Standard
 from fedkd.strategies.fml import FML
 from torch import nn
@@ -156,7 +156,7 @@ def test_mixed_models_share_one_mentee_and_a_resumed_run_ends_the_same(tmp_path)
     fedkd.simulate("fml", run_dir=str(run_dir), **settings | {"rounds": 2})
     checkpoint = newest(run_dir)
     assert checkpoint is not None
-    assert checkpoint.server["shared.0"].shape == (size("mlp", (1, 8, 8), 10),)
+    assert checkpoint.server["shared.0"].shape == (size_of("mlp", (1, 8, 8), 10),)
     for content in checkpoint.clients.values():
         tensors = content.array_records["tensors"]
         assert set(tensors) <= {"mentee"}
@@ -169,7 +169,7 @@ def test_mixed_models_share_one_mentee_and_a_resumed_run_ends_the_same(tmp_path)
 
 def test_the_bytes_are_those_of_the_mentee() -> None:
     result = fedkd.simulate("fml", model="resnet8", **SMALL | {"rounds": 1})
-    numbers = 5 * size("mlp", (1, 8, 8), 10)
+    numbers = 5 * size_of("mlp", (1, 8, 8), 10)
     assert result.summary["bytes_up"] == pytest.approx(4 * numbers, rel=0.02)
     assert result.summary["bytes_down"] == pytest.approx(8 * numbers, rel=0.02)  # first and mean
 
