@@ -398,9 +398,7 @@ class Watcher(Callback):
         self.rejected.append(record.rejected)
 
 
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch):
-    monkeypatch.setattr("fedkd.runner._write_report", lambda run_dir: None)  # takes longest
+pytestmark = pytest.mark.usefixtures("no_report")
 
 
 @pytest.fixture(scope="module")

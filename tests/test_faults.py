@@ -157,10 +157,7 @@ class Watcher(Callback):
             self.arrays.append({k: v.clone() for k, v in self.strategy.arrays().items()})
 
 
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing it takes longer than these runs."""
-    monkeypatch.setattr("fedkd.runner._write_report", lambda run_dir: None)
+pytestmark = pytest.mark.usefixtures("no_report")
 
 
 def losses(result: Any, *metrics: str) -> set[tuple[int, int, str]]:

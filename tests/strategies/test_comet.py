@@ -18,10 +18,7 @@ MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
 seeds = st.integers(0, 10_000)
 
 
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do without report.html, which takes longer than a tiny run."""
-    monkeypatch.setattr("fedkd.runner._write_report", lambda run_dir: None)
+pytestmark = pytest.mark.usefixtures("no_report")
 
 
 def random_labels(seed: int, n: int, samples: int = 6, classes: int = 4) -> torch.Tensor:

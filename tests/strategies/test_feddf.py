@@ -22,10 +22,7 @@ TINY = {
 NONE = torch.zeros(0, dtype=torch.int64)
 
 
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do without report.html, which takes longer than a tiny run."""
-    monkeypatch.setattr("fedkd.runner._write_report", lambda run_dir: None)
+pytestmark = pytest.mark.usefixtures("no_report")
 
 
 def test_the_average_weighs_by_samples() -> None:

@@ -27,10 +27,7 @@ TINY = {
 seeds = st.integers(0, 10_000)
 
 
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do without report.html, which takes longer than a tiny run."""
-    monkeypatch.setattr("fedkd.runner._write_report", lambda run_dir: None)
+pytestmark = pytest.mark.usefixtures("no_report")
 
 
 def random_logits(seed: int, n: int, samples: int = 6, classes: int = 4) -> torch.Tensor:

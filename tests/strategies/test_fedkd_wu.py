@@ -37,10 +37,7 @@ SMALL = {
 FIT = {"epochs": 2, "batch_size": 8, "lr": 0.05, "momentum": 0.9, "optimizer": "sgd"}
 
 
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing the report takes longer than these runs."""
-    monkeypatch.setattr("fedkd.runner._write_report", lambda run_dir: None)
+pytestmark = pytest.mark.usefixtures("no_report")
 
 
 def phase_of(model: nn.Module, tensors: dict) -> SimpleNamespace:

@@ -27,10 +27,7 @@ TINY = {
 }
 
 
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do without report.html, which takes longer than a tiny run."""
-    monkeypatch.setattr("fedkd.runner._write_report", lambda run_dir: None)
+pytestmark = pytest.mark.usefixtures("no_report")
 
 
 def stack_of(values: torch.Tensor) -> KnowledgeStack:

@@ -29,10 +29,7 @@ SMALL = {
 }
 
 
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing the report takes longer than these runs."""
-    monkeypatch.setattr("fedkd.runner._write_report", lambda run_dir: None)
+pytestmark = pytest.mark.usefixtures("no_report")
 
 
 def stack_of(values: torch.Tensor) -> KnowledgeStack:
