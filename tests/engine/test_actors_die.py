@@ -80,8 +80,11 @@ class Reaper(Callback):
             time.sleep(1)  # Ray has noticed by then
 
     def kill(self):
-        found, self.round = actors(), None
-        assert len(found) == 2
+        self.round = None
+        deadline = time.monotonic() + 60  # the first may reply before the second has started
+        while len(found := actors()) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         for process in found[: self.victims]:
             os.kill(process.pid, signal.SIGKILL)
 
