@@ -24,12 +24,20 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
+from ..arrays import to_arrays
 from ..engine.base import round_of
-from ..engine.state import OWN_KEYS, ClientState, ContextState, load_record, state_record
+from ..engine.state import (
+    OWN_KEYS,
+    ClientState,
+    ContextState,
+    load_record,
+    state_record,
+    tensors_of,
+)
 from ..knowledge import to_record
 from ..rng import scoped
 from .compression import compressing
@@ -93,7 +101,7 @@ def snapshot(phase: Phase) -> Message:
     """Return all that the client remembers: model, tensors, and what mods keep in its context."""
     records: dict[str, Any] = {
         "arrays": state_record(phase.memory.model),
-        "tensors": ArrayRecord(dict(phase.memory.tensors)),
+        "tensors": to_arrays(phase.memory.tensors),
     }
     kept = {k: v for k, v in phase.context.state.items() if k not in OWN_KEYS}
     return phase.reply(records | {f"{CONTEXT}{name}": record for name, record in kept.items()})
@@ -104,7 +112,7 @@ def restore(phase: Phase) -> Message:
     content = phase.message.content
     load_record(phase.memory.model, content.array_records["arrays"])
     phase.memory.tensors.clear()
-    phase.memory.tensors.update(content.array_records["tensors"].to_torch_state_dict())
+    phase.memory.tensors.update(tensors_of(content.array_records["tensors"]))
     for name, record in content.items():
         if name.startswith(CONTEXT):
             phase.context.state[name.removeprefix(CONTEXT)] = record

@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from torch import Tensor
+
+from .arrays import to_arrays, to_tensor
 
 ON_SAMPLES = ("soft_labels", "logits")
 """The kinds of knowledge that are about the samples of the transfer set."""
@@ -130,15 +131,6 @@ class KnowledgeStack:
         )
 
 
-def to_tensor(array: Array) -> Tensor:
-    """Return a Flower array as a tensor in fresh torch memory.
-
-    The copy matters: vectorised sums may round differently for differently aligned memory, and the
-    buffers that arrive from Ray or from Flower are aligned as chance has it.
-    """
-    return torch.from_numpy(array.numpy()).clone(memory_format=torch.contiguous_format)
-
-
 def to_record(
     knowledge: Knowledge, round_: int, metrics: Mapping[str, int | float | list[int] | list[float]]
 ) -> RecordDict:
@@ -159,13 +151,6 @@ def to_record(
             "about": ConfigRecord(about),
             "metrics": MetricRecord(dict(metrics)),
         }
-    )
-
-
-def to_arrays(tensors: Mapping[str, Tensor]) -> ArrayRecord:
-    """Pack tensors into a record."""
-    return ArrayRecord(
-        {name: Array(np.ascontiguousarray(value.numpy())) for name, value in tensors.items()}
     )
 
 

@@ -17,8 +17,8 @@ from .checkpoint import Checkpoint, Keeper
 from .compression import Compression
 from .config import RunConfig
 from .engine import BlockPool, Fleet
+from .engine.state import tensors_of
 from .faults import Faults
-from .knowledge import to_tensor
 from .measuring import Measurements, phase_seconds
 from .protocol import Outcome, RoundPlan, Strategy
 from .rng import SERVER, stream
@@ -199,7 +199,7 @@ class Loop:
 
 def _model(snapshot: RecordDict) -> dict[str, Tensor]:
     """Return the client's model in what it remembers."""
-    return {name: to_tensor(array) for name, array in snapshot.array_records["arrays"].items()}
+    return tensors_of(snapshot.array_records["arrays"])
 
 
 def _draw(total: int, some: int, seed: int) -> Tensor:

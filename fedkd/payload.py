@@ -2,6 +2,8 @@
 
 from flwr.app import RecordDict
 
+from .arrays import nbytes
+
 SLACK_FACTOR, SLACK_BYTES = 2, 2**16
 """A reply may be this much larger than expected: for headers, names and what else a kind needs."""
 
@@ -12,7 +14,11 @@ def payload_bytes(content: RecordDict) -> int:
     Knowledge, teachers and parameters travel as arrays. Metrics (accuracies, seconds) are what the
     simulation wants to know, not what a method exchanges.
     """
-    return sum(record.count_bytes() for record in content.array_records.values())
+    return sum(
+        nbytes(array) + len(name)
+        for record in content.array_records.values()
+        for name, array in record.items()
+    )
 
 
 def oversize(content: RecordDict, expected: int) -> str | None:

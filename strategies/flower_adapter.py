@@ -11,17 +11,17 @@ import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
+import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import Strategy as FlowerBase
 from torch import Tensor
 
 from ..admission import Rejected
+from ..arrays import to_arrays, values_of
 from ..engine import Fleet, Reply
-from ..engine.state import cast
+from ..engine.state import cast, tensors_of
 from ..errors import RunError
 from ..flower import quiet
-from ..knowledge import to_tensor
 from ..payload import oversize
 from ..protocol import Outcome, RoundPlan, Strategy
 from ..rng import scoped
@@ -66,7 +66,7 @@ class FlowerStrategy(Strategy):
         for path, value in saved.items():
             part, name = path.split(":", 1)
             parts[part][name] = value
-        self.current, self.first = ArrayRecord(parts["model"]), parts["first"]
+        self.current, self.first = to_arrays(parts["model"]), parts["first"]
         load_attributes(self.inner, parts["inner"])
 
     def broadcast(self) -> ArrayRecord:
@@ -77,7 +77,7 @@ class FlowerStrategy(Strategy):
 
     def arrays(self) -> dict[str, Tensor]:
         """Return the global model."""
-        return {name: to_tensor(array) for name, array in self.broadcast().items()}
+        return tensors_of(self.broadcast())
 
     def round(self, plan: RoundPlan) -> Outcome:
         """Let the cohort train the global model, and aggregate."""
@@ -136,15 +136,15 @@ def check_parameters(got: ArrayRecord | None, like: Mapping[str, Tensor]) -> Non
         raise Rejected("parameters: not the model's names")
     for name, array in got.items():
         try:
-            value = to_tensor(array)
+            value = values_of(array)
         except Exception as error:
             raise Rejected(f"unreadable: {type(error).__name__}") from error
         if value.shape != like[name].shape:
-            wanted = tuple(like[name].shape)
-            raise Rejected(f"shape: {name} is {tuple(value.shape)}, expected {wanted}")
-        if value.dtype != like[name].dtype:
-            raise Rejected(f"dtype: {name} is {value.dtype}, expected {like[name].dtype}")
-        if not torch.isfinite(value).all():
+            raise Rejected(f"shape: {name} is {value.shape}, expected {tuple(like[name].shape)}")
+        wanted = like[name].numpy().dtype
+        if value.dtype != wanted:
+            raise Rejected(f"dtype: {name} is {value.dtype}, expected {wanted}")
+        if not np.isfinite(value).all():
             raise Rejected(f"finite: {name} contains NaN or infinity")
 
 
@@ -161,8 +161,8 @@ def like_first(arrays: ArrayRecord, first: Mapping[str, Tensor]) -> ArrayRecord:
     Flower's means turn integer buffers (BatchNorm's step count) into floats, and its adaptive
     strategies turn everything into float64.
     """
-    values = {name: to_tensor(array) for name, array in arrays.items()}
-    return ArrayRecord({name: cast(value, first[name].dtype) for name, value in values.items()})
+    values = tensors_of(arrays)
+    return to_arrays({name: cast(value, first[name].dtype) for name, value in values.items()})
 
 
 def adapt(kind: type) -> type[Strategy] | None:

@@ -13,6 +13,8 @@ import torch
 from flwr.app import ArrayRecord, Context
 from torch import Tensor, nn
 
+from ..arrays import to_arrays, to_tensor
+
 
 @dataclass
 class Memory:
@@ -86,15 +88,15 @@ class ContextState(ClientState):
         """Return the memory read from the context."""
         memory, records = Memory(build()), context.state.array_records
         if "model" in records:
-            memory.model.load_state_dict(records["model"].to_torch_state_dict())
+            memory.model.load_state_dict(tensors_of(records["model"]))
         if "tensors" in records:
-            memory.tensors = dict(records["tensors"].to_torch_state_dict())
+            memory.tensors = tensors_of(records["tensors"])
         return memory
 
     def commit(self, context: Context, memory: Memory) -> None:
         """Write the memory to the context."""
         context.state["model"] = state_record(memory.model)
-        context.state["tensors"] = ArrayRecord(dict(memory.tensors))
+        context.state["tensors"] = to_arrays(memory.tensors)
 
     def rollback(self, context: Context) -> None:
         """Do nothing: the context still holds what it held."""
@@ -102,15 +104,20 @@ class ContextState(ClientState):
 
 def state_record(model: nn.Module) -> ArrayRecord:
     """Return a model's state dict as a Flower record (on the CPU)."""
-    return ArrayRecord(model.state_dict())
+    return to_arrays(model.state_dict())
+
+
+def tensors_of(record: ArrayRecord) -> dict[str, Tensor]:
+    """Return a record's arrays as tensors of their own."""
+    return {name: to_tensor(array) for name, array in record.items()}
 
 
 def load_record(model: nn.Module, record: ArrayRecord) -> None:
     """Load a Flower record into a model, in place and in the model's own types."""
     own = model.state_dict()
     with torch.no_grad():
-        for name, array in record.to_torch_state_dict().items():
-            own[name].copy_(cast(array, own[name].dtype))
+        for name, value in tensors_of(record).items():
+            own[name].copy_(cast(value, own[name].dtype))
 
 
 def cast(value: Tensor, dtype: torch.dtype) -> Tensor:
