@@ -33,12 +33,14 @@ class Standard(ClientLoop):
         augment = flip_crop if self.fit_config.get("augment") else None
 
         def loss(rows: Tensor) -> Tensor:
-            batch = augment(x[rows], client.generator) if augment else x[rows]
+            batch, labels = x.index_select(0, rows), y.index_select(0, rows)  # faster than x[rows]
+            if augment:
+                batch = augment(batch, client.generator)
             logits = client.model(batch)
             adjusted = logits if client.log_prior is None else logits + client.log_prior
-            value = self.private_loss(client, adjusted, y[rows])
+            value = self.private_loss(client, adjusted, labels)
             if client.extra_loss is not None:
-                value = value + client.extra_loss(logits, y[rows])
+                value = value + client.extra_loss(logits, labels)
             return value if penalty is None else value + penalty()
 
         return self._train(client, len(x), self.fit_config, loss, fitting=True)
@@ -67,8 +69,8 @@ class Standard(ClientLoop):
         about = teacher.kind, teacher.temperature
 
         def loss(rows: Tensor) -> Tensor:
-            logits = client.model(x[rows])
-            return objective(logits, TeacherBatch(values[rows], *about), rows)
+            logits = client.model(x.index_select(0, rows))
+            return objective(logits, TeacherBatch(values.index_select(0, rows), *about), rows)
 
         settings = self.distil_config | {"lr": self.distil_config["lr"] or self.fit_config["lr"]}
         return self._train(client, len(x), self.fit_config | settings, loss, objective.progress)
@@ -94,7 +96,7 @@ class Standard(ClientLoop):
             for place, rows in enumerate(parts):
                 progress((epoch + place / len(parts)) / settings["epochs"])
                 optimizer.zero_grad()
-                value = loss(rows)
+                value = loss(rows.to(self.device))
                 value.backward()
                 optimizer.step()
                 total += value.detach()

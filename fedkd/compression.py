@@ -68,9 +68,11 @@ class Compression:
 
     def incoming(self, client: int, reply: Message) -> str | None:
         """Decode what a reply brings; if that cannot be done, say why."""
+        if not self.codec.up:
+            return None
         content, kind = reply.content, kind_of(reply.content, "about")
         names = carried(content, UP, reply.metadata.message_type)
-        if not names or not self.codec.up:
+        if not names:
             return None
         expected = self.bytes_of(client)
         if (problem := oversize(content, expected)) is not None:  # before anything is decoded

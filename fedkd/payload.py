@@ -1,6 +1,6 @@
 """How many bytes travel."""
 
-from flwr.app import RecordDict
+from flwr.app import ArrayRecord, RecordDict
 
 from .arrays import nbytes
 
@@ -16,7 +16,8 @@ def payload_bytes(content: RecordDict) -> int:
     """
     return sum(
         nbytes(array) + len(name)
-        for record in content.array_records.values()
+        for record in content.values()
+        if isinstance(record, ArrayRecord)
         for name, array in record.items()
     )
 

@@ -16,15 +16,16 @@ from flwr.app import Message, RecordDict
 from ..flower import identity, stamp
 from .base import FIRST_NODE_ID, AppFactory, BlockPool, Engine, LocalGrid, Main, round_of
 from .cluster import actor_count, actor_resources, shared_ray
-from .host import Host, single_thread
+from .host import Host, keep_freed_memory, single_thread
 from .placement import place
 from .pool import Pool
 from .recovery import DEATHS, Home, fetch
 
 T = TypeVar("T")
 
-CHUNKS = 8
-"""Chunks per actor and phase: large enough to amortise a call, small enough to show progress."""
+CHUNKS, LARGEST_CHUNK = 4, 128
+"""Chunks per actor and phase, and messages in one: large enough to amortise a call (a large object
+costs Ray some milliseconds), small enough to show progress."""
 
 PULL_SECONDS = 0.2
 """Longest wait inside one pull."""
@@ -35,6 +36,7 @@ class Actor:
 
     def __init__(self, factory: AppFactory, clients: list[int], total: int) -> None:
         single_thread()
+        keep_freed_memory()
         self.made_of = factory, clients, total
 
     def rewind(self, snapshot: dict[int, RecordDict] | None) -> list[Message]:
@@ -109,7 +111,7 @@ class RayGrid(LocalGrid):
 
     def _chunks(self, queue: list[Message]) -> Iterable[list[Message]]:
         queue.sort(key=lambda message: self.home_of[message.metadata.dst_node_id][1])
-        size = max(1, -(-len(queue) // CHUNKS))
+        size = min(max(1, -(-len(queue) // CHUNKS)), LARGEST_CHUNK)
         return (queue[start : start + size] for start in range(0, len(queue), size))
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:

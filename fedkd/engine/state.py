@@ -9,11 +9,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from flwr.app import ArrayRecord, Context
 from torch import Tensor, nn
 
-from ..arrays import to_arrays, to_tensor
+from ..arrays import to_arrays, to_tensor, values_of
 
 
 @dataclass
@@ -116,8 +117,15 @@ def load_record(model: nn.Module, record: ArrayRecord) -> None:
     """Load a Flower record into a model, in place and in the model's own types."""
     own = model.state_dict()
     with torch.no_grad():
-        for name, value in tensors_of(record).items():
-            own[name].copy_(cast(value, own[name].dtype))
+        for name, array in record.items():
+            mine = own[name]
+            if (
+                mine.device.type == "cpu"
+                and mine.numpy().dtype == (values := values_of(array)).dtype
+            ):
+                np.copyto(mine.numpy(), values)
+            else:
+                mine.copy_(cast(to_tensor(array), mine.dtype))
 
 
 def cast(value: Tensor, dtype: torch.dtype) -> Tensor:
