@@ -2,11 +2,10 @@
 
 import pytest
 import torch
+from fedkd.clients.optimisers import SGD
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-
-from fedkd.clients.optimisers import SGD
 
 
 @given(

@@ -80,7 +80,7 @@ def test_a_good_reply_is_admitted() -> None:
         (model_record(steps=np.array([4])), r"shape: steps is \(1,\), expected \(\)"),
         (model_record(w=np.full((2, 3), np.nan, np.float32)), "finite: w contains NaN or infinity"),
         (model_record(w=np.full((2, 3), np.inf, np.float32)), "finite: w"),
-        (model_record(w=np.full((2, 3), "x")), "unreadable: TypeError"),
+        (model_record(w=np.full((2, 3), "x")), "dtype: w is <U1, expected float32"),
     ],
 )
 def test_bad_parameters_are_rejected_with_the_reason(got: ArrayRecord, reason: str) -> None:
