@@ -37,7 +37,7 @@ def _describe(module: nn.Module) -> tuple[Hashable, ...]:
     return (
         type(module),
         tuple((name, _comparable(value)) for name, value in sorted(attributes.items())),
-        tuple((name, t.shape, t.dtype, t.device, t.requires_grad) for name, t in tensors),
+        tuple((name, tuple(t.shape), t.dtype, t.device, t.requires_grad) for name, t in tensors),
         tuple(id(hooks) for name, hooks in vars(module).items() if "hooks" in name and hooks),
     )
 
@@ -47,7 +47,7 @@ def _comparable(value: Any) -> Hashable:
         hash(value)
     except TypeError:
         return pickle.dumps(value)
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def coupled(model: nn.Module, x: Tensor) -> bool | None:

@@ -147,6 +147,7 @@ class CohortLoop(ClientLoop):
             item=training,
             alone=lambda: alone() | {"cohort": 1.0},
             together=together,
+            samples=n,
             nbytes=lambda: footprint(training.model, x, settings["batch_size"]),
         )
 
@@ -158,8 +159,11 @@ class CohortLoop(ClientLoop):
             key=None if habit is None else (x.shape, x.dtype),
             item=(client.model, x),
             alone=lambda: self.loop.predict([client], x)[0],
-            together=lambda items: predictions(*zip(*items, strict=True), self.device),
-            nbytes=lambda: footprint(client.model, x, PREDICT_BATCH),
+            together=lambda items: predictions(
+                [model for model, _ in items], [x for _, x in items], self.device
+            ),
+            samples=len(x),
+            nbytes=lambda: footprint(client.model, x[:PREDICT_BATCH], PREDICT_BATCH),
         )
 
     def _habit(self, kind: Hashable, model: nn.Module, x: Tensor) -> bool | None:

@@ -28,6 +28,8 @@ class Job:
         Does it alone.
     together : callable
         Does several at once: items to answers, in that order.
+    samples : int
+        What memory depends on, among jobs of equal kind and key.
     nbytes : callable
         Memory that it takes beside others.
     """
@@ -37,6 +39,7 @@ class Job:
     item: Any
     alone: Callable[[], Any]
     together: Callable[[list[Any]], list[Any]]
+    samples: int
     nbytes: Callable[[], int]
 
 
@@ -85,7 +88,8 @@ class Jobs:
 
     def together(self, jobs: Sequence[Job]) -> list[Any]:
         """Do jobs of equal kind and key; None stands for each that must be done alone."""
-        kind, answers = jobs[0].kind, []
+        kind = jobs[0].kind
+        answers: list[Any] = []
         while len(answers) < len(jobs):
             rest = jobs[len(answers) :]
             size = min(len(rest), self._fitting(rest))
@@ -97,7 +101,7 @@ class Jobs:
         most = self.most.get(jobs[0].kind, len(jobs))
         if self.memory is None or most == 1:
             return most
-        each = max(job.nbytes() for job in jobs)
+        each = max(jobs, key=lambda job: job.samples).nbytes()
         return max(1, min(most, self.memory() // each))
 
     def _try(self, jobs: Sequence[Job]) -> list[Any]:

@@ -91,8 +91,10 @@ class Trainer:
         self.target, self.first_target = _joined([one.target for one in ordered], device)
         priors = [one.prior for one in ordered if one.prior is not None]
         self.prior = torch.stack(priors).to(device) if priors else None
-        self.mu = torch.tensor([one.mu for one in ordered], device=device)
-        pulled = any(one.mu for one in ordered)
+        mus = [one.mu for one in ordered]
+        dtype = next(iter(self.stack.parameters.values())).dtype
+        self.mu = torch.tensor(mus, device=device, dtype=dtype)
+        pulled = any(mus)
         self.start = {n: p.clone() for n, p in self.stack.parameters.items()} if pulled else {}
 
     def train(self) -> list[float]:
@@ -110,7 +112,7 @@ class Trainer:
             width = max(len(own[step]) for own in self.batches[:active])
             optimizer.zero_grad()
             losses = self._losses(parts, rows[:active, step, :width], counts[:active, step])
-            losses.sum().backward()  # type: ignore[no-untyped-call]
+            losses.sum().backward()
             optimizer.step()
             totals[:active] += losses.detach()
         self.stack.write_back()

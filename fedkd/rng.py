@@ -57,7 +57,7 @@ class Globals:
 
     python: Any
     numpy: Any
-    torch: torch.Tensor
+    cpu: torch.Tensor
     cuda: list[torch.Tensor]
     strictness: int
 
@@ -75,7 +75,7 @@ class Globals:
         return self._bytes() == other._bytes()
 
     def _bytes(self) -> bytes:
-        tensors = [t.numpy() for t in (self.torch, *self.cuda)]
+        tensors = [t.numpy() for t in (self.cpu, *self.cuda)]
         return pickle.dumps((self.python, self.numpy, tensors))
 
     def put_back(self) -> None:
@@ -83,7 +83,7 @@ class Globals:
         torch.set_deterministic_debug_mode(self.strictness)
         random.setstate(self.python)
         np.random.set_state(self.numpy)
-        torch.set_rng_state(self.torch)
+        torch.set_rng_state(self.cpu)
         if self.cuda:
             torch.cuda.set_rng_state_all(self.cuda)
 
