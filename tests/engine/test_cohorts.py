@@ -8,6 +8,8 @@ import pytest
 from fedkd import ConfigError, RunResult, simulate
 from fedkd.config import EngineConfig
 from fedkd.engine import shared_ray
+from fedkd.measuring import phase_seconds
+from fedkd.protocol import Outcome
 
 PROBE = Path(__file__).parents[1] / "plugins" / "probe.py"
 SHORT = {"clients": 10, "rounds": 2, "data.samples_per_client": 20, "transfer.size": 100}
@@ -57,7 +59,7 @@ def test_a_run_with_cohorts_ends_like_one_without(case: str) -> None:
 
 
 def test_who_cannot_be_stacked_ends_to_the_bit_as_alone() -> None:
-    """Dropout draws what it would draw alone (predictions, which are stacked, teach nobody here)."""
+    """Dropout draws what it would draw alone; predictions are stacked, and teach nobody here."""
     settings = SMALL | {"clients": 4, "rounds": 1, "data.samples_per_client": 8}
     narrow = f"{__file__}:narrow"
     alone, together = (run("local", c, model=narrow, **settings) for c in ("off", 4))
@@ -88,13 +90,19 @@ def test_simulated_faults_and_attacks_find_the_same_clients() -> None:
     assert max(metric(together, "cohort")) > 1
 
 
-def test_seconds_of_a_phase_are_shared_out() -> None:
-    """Otherwise evaluation, which clients measure in the same call, would seem to take it all."""
-    together = run(cohort=10)
-    fitting = sum(
-        r["value"] for r in together.clients.to_pylist() if r["metric"] == "seconds_phase"
-    )
-    assert 0 < fitting <= together.summary["seconds"]["total"]
+def test_seconds_of_a_phase_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each client's clock stands still while it waits for the others."""
+    rounds = []
+
+    def noting(outcome: Outcome) -> dict[str, float]:
+        spent = sum(numbers["seconds_phase"] for numbers in outcome.metrics.values())
+        rounds.append((spent, outcome.seconds["distil"]))
+        return phase_seconds(outcome)
+
+    monkeypatch.setattr("fedkd.loop.phase_seconds", noting)
+    run(cohort=10)
+    assert len(rounds) == 2
+    assert all(0 < spent <= seconds for spent, seconds in rounds)
 
 
 @pytest.mark.slow
