@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -58,10 +59,7 @@ def small() -> nn.Module:
 
 
 def clients_of(
-    make: Callable[[], nn.Module],
-    sizes: Sequence[int],
-    dtype: torch.dtype = torch.float64,
-    **more: Any,
+    make: Callable[[], nn.Module], sizes: Sequence[int], dtype: torch.dtype = torch.float64
 ) -> list[Client]:
     clients = []
     for k, n in enumerate(sizes):
@@ -69,7 +67,7 @@ def clients_of(
             model = make().to(dtype)
         x = torch.randn(n, 1, 8, 8, generator=seeded(k), dtype=dtype)
         y = torch.randint(10, (n,), generator=seeded(k))
-        clients.append(Client(k, model, x, y, seeded(100 + k), **more))
+        clients.append(Client(k, model, x, y, seeded(100 + k)))
     return clients
 
 
@@ -97,11 +95,11 @@ def gap(one: Sequence[Client], two: Sequence[Client]) -> float:
 
 
 def fits(
-    make: Callable[[], nn.Module], sizes: Sequence[int], more: Any = (), **fit: Any
+    make: Callable[[], nn.Module], sizes: Sequence[int], **fit: Any
 ) -> tuple[float, list[float]]:
     """Fit side by side and one by one; return the largest difference, and who was with how many."""
     alone, together = loops(**fit)
-    one, two = (clients_of(make, sizes, **dict(more)) for _ in range(2))
+    one, two = (clients_of(make, sizes) for _ in range(2))
     numbers = [alone.fit([client])[0] for client in one]
     cohorts = together.fit(two)
     for mine, theirs in zip(cohorts, numbers, strict=True):
@@ -180,16 +178,23 @@ def test_proximal_term_and_prior() -> None:
     assert gap(plain[1:2], groups[1][1:2]) > 1e-3, "both matter"
 
 
-ADDED: dict[str, dict[str, Any]] = {
-    "loss": {"extra_loss": lambda logits, labels: logits.square().mean()},
-    "optimiser": {"carried": {}},
-    "schedule": {"schedule": lambda epoch: 0.5},
+ADDED: dict[str, Callable[[], dict[str, Any]]] = {
+    "loss": lambda: {"extra_loss": lambda logits, labels: logits.square().mean()},
+    "optimiser": lambda: {"carried": {}},
+    "schedule": lambda: {"schedule": lambda epoch: 0.5},
 }
 
 
 @pytest.mark.parametrize("what", ADDED)
 def test_what_a_method_adds_is_fitted_alone(what: str) -> None:
-    assert fits(small, EQUAL, ADDED[what]) == (0.0, [1.0] * 3)
+    alone, together = loops()
+    one, two = (
+        [replace(client, **ADDED[what]()) for client in clients_of(small, EQUAL)] for _ in range(2)
+    )
+    for client in one:
+        alone.fit([client])
+    assert [numbers["cohort"] for numbers in together.fit(two)] == [1.0] * 3
+    assert gap(one, two) == 0.0
 
 
 def test_augmented_batches_are_fitted_alone() -> None:
