@@ -28,10 +28,10 @@ def architecture(model: nn.Module) -> Hashable:
     >>> architecture(one) == architecture(two.eval())
     False
     """
-    return tuple((name, *_describe(module)) for name, module in model.named_modules())
+    return tuple((name, _describe(module)) for name, module in model.named_modules())
 
 
-def _describe(module: nn.Module) -> tuple[Hashable, ...]:
+def _describe(module: nn.Module) -> Hashable:
     attributes = {k: v for k, v in vars(module).items() if k not in _OWN}
     tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
     return (
