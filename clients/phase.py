@@ -1,7 +1,6 @@
 """One message being answered: who asks whom for what, with which model and which data."""
 
 import copy
-import time
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from ..distillation.base import Objective
 from ..engine.base import round_of
+from ..engine.gathering import seconds
 from ..engine.state import ClientState, Memory
 from ..knowledge import Lesson, to_tensor
 from .base import Client, ClientLoop
@@ -46,7 +46,7 @@ class Phase:
     name: str
 
     def __post_init__(self) -> None:
-        self.started = time.perf_counter()
+        self.started = seconds()
         self.index = int(self.context.node_config["partition-id"])
         self.round = round_of(self.message)
         self.bench: Workbench = workbench(self.tools.spec)
@@ -104,7 +104,7 @@ class Phase:
         """Return accuracies if the message asks for them (``evaluate`` = test samples, 0 = all)."""
         if "evaluate" not in self.options:
             return {}
-        started = time.perf_counter()
+        started = seconds()
         x, y = self.bench.test(int(self.options["evaluate"]) or None)
         logits = self.bench.once(
             (self.broadcast, len(y)), lambda: self.tools.parts.exchange.predict(self, x)
@@ -114,12 +114,12 @@ class Phase:
         if len(held_y):
             guess = self.tools.parts.exchange.predict(self, held_x).argmax(dim=1)
             result["validation"] = (guess == held_y).double().mean().item()
-        return result | {"seconds_evaluate": time.perf_counter() - started}
+        return result | {"seconds_evaluate": seconds() - started}
 
     def reply(self, records: dict[str, Any]) -> Message:
         """Commit the client's memory and build the reply."""
         records["metrics"] = MetricRecord(
-            {**records.get("metrics", {}), "seconds_phase": time.perf_counter() - self.started}
+            {**records.get("metrics", {}), "seconds_phase": seconds() - self.started}
         )
         self.tools.state.commit(self.context, self.memory)
         return Message(RecordDict(records), reply_to=self.message)

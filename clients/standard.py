@@ -72,8 +72,13 @@ class Standard(ClientLoop):
             logits = client.model(x.index_select(0, rows))
             return objective(logits, TeacherBatch(values.index_select(0, rows), *about), rows)
 
+        return self._train(client, len(x), self.distil_settings, loss, objective.progress)
+
+    @property
+    def distil_settings(self) -> dict[str, Any]:
+        """What distillation trains with: ``distil.*``, and ``fit.*`` where that says nothing."""
         settings = self.distil_config | {"lr": self.distil_config["lr"] or self.fit_config["lr"]}
-        return self._train(client, len(x), self.fit_config | settings, loss, objective.progress)
+        return self.fit_config | settings
 
     def _train(
         self,

@@ -98,10 +98,21 @@ class EngineConfig:
     """worker processes; null = one per CPU core"""
     gpus_per_actor: float = 0.0
     """fraction of a GPU that each actor takes"""
+    cohort: str = "auto"
+    """clients trained side by side: off, a number, or auto = off on a CPU, else what fits"""
     address: str | None = None
     """address of a running Ray cluster to join, such as auto; null = start one"""
     max_restarts: int = 3
     """actors that may die and be replaced before the run gives up"""
+
+    def check(self) -> None:
+        """Raise `ConfigError` for a cohort that no run could use."""
+        size = str(self.cohort)
+        if size not in ("auto", "off") and not (size.isdecimal() and int(size) >= 1):
+            raise ConfigError("engine.cohort", size, "must be auto, off or a number of at least 1")
+        if self.name == "flower" and size not in ("auto", "off", "1"):
+            problem = "engine=flower hands out clients one by one; use engine=ray or inline"
+            raise ConfigError("engine.cohort", size, problem)
 
 
 @dataclass
@@ -207,6 +218,7 @@ class RunConfig:
             value = flat[key]
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise ConfigError(key, value, "must be greater than 0 and finite")
+        self.engine.check()
         for key, names in _ONE_OF.items():
             if flat[key] not in names:
                 raise ConfigError(key, flat[key], "not available", names)

@@ -124,13 +124,17 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
     cuda = torch.cuda.is_available()
     if config.device == "cuda" and not cuda:
         raise ConfigError("device", "cuda", "torch sees no CUDA device; use cpu or auto")
+    device = ("cuda" if cuda else "cpu") if config.device == "auto" else config.device
+    alone = device == "cpu" or config.engine.name == "flower"
+    cohort = "off" if config.engine.cohort == "auto" and alone else config.engine.cohort
     return replace(
         config,
         objective=objective,
         compress=own or config.compress,
         data=replace(config.data, samples_per_client=federation.samples_per_client),
         transfer=replace(config.transfer, size=federation.transfer_size),
-        device=("cuda" if cuda else "cpu") if config.device == "auto" else config.device,
+        device=device,
+        engine=replace(config.engine, cohort=cohort),
         resume=None,
         force=False,
     )

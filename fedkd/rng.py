@@ -5,14 +5,18 @@ comes from (a model's initialisation, dropout, a user's training loop) runs insi
 lends it seeded global generators and puts the previous ones back.
 """
 
+import pickle
 import random
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+
+_memory: Any = torch.utils.deterministic
 
 SERVER = 2**32 - 1
 """The ``client`` of streams that belong to the server."""
@@ -49,32 +53,67 @@ def torch_generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+@dataclass(frozen=True, eq=False)
+class Globals:
+    """The state of the global generators of random, numpy and torch, and torch's strictness."""
+
+    python: Any
+    numpy: Any
+    cpu: torch.Tensor
+    cuda: list[torch.Tensor]
+    strictness: int
+    filling: bool
+    """whether torch fills memory that nobody has written to"""
+
+    @classmethod
+    def now(cls) -> "Globals":
+        """Return what they are."""
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        strictness = torch.get_deterministic_debug_mode()
+        return cls(
+            random.getstate(),
+            np.random.get_state(),
+            torch.get_rng_state(),
+            cuda,
+            strictness,
+            _memory.fill_uninitialized_memory,
+        )
+
+    def same(self, other: "Globals") -> bool:
+        """Tell whether nothing was drawn in between."""
+        return self._bytes() == other._bytes()
+
+    def _bytes(self) -> bytes:
+        tensors = [t.numpy() for t in (self.cpu, *self.cuda)]
+        return pickle.dumps((self.python, self.numpy, tensors))
+
+    def put_back(self) -> None:
+        """Make them what they were."""
+        torch.set_deterministic_debug_mode(self.strictness)
+        _memory.fill_uninitialized_memory = self.filling
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)
+        torch.set_rng_state(self.cpu)
+        if self.cuda:
+            torch.cuda.set_rng_state_all(self.cuda)
+
+
 @contextmanager
 def scoped(seed: int) -> Iterator[None]:
     """Seed the global generators of random, numpy and torch, and restore them afterwards.
 
     Inside, torch uses its deterministic algorithms, and warns where it has none (on a GPU only).
     """
-    mode = torch.get_deterministic_debug_mode()
-    memory: Any = torch.utils.deterministic
-    filling = memory.fill_uninitialized_memory
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    before = Globals.now()
     random.seed(seed)
     np.random.seed(seed % 2**32)
     # Not torch.manual_seed: before CUDA is up, it formats a stack trace on every call.
     torch.default_generator.manual_seed(seed)
-    if cuda:
+    if before.cuda:
         torch.cuda.manual_seed_all(seed)
     torch.set_deterministic_debug_mode("warn")
-    memory.fill_uninitialized_memory = False  # half the cost of a copy
+    _memory.fill_uninitialized_memory = False  # half the cost of a copy
     try:
         yield
     finally:
-        torch.set_deterministic_debug_mode(mode)
-        memory.fill_uninitialized_memory = filling
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-        torch.set_rng_state(before[2])
-        if cuda:
-            torch.cuda.set_rng_state_all(cuda)
+        before.put_back()

@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from .callbacks.recorder import KnowledgeRecorder
 from .callbacks.tables import Tables
 from .checkpoint import Keeper
 from .clients import client_app
+from .clients.cohorts import side_by_side
 from .clients.workbench import workbench
 from .compression import Compression
 from .config import RunConfig
@@ -234,8 +236,11 @@ def _execute(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
 
 def _factory(prepared: Prepared) -> Callable[[], ClientApp]:
     """Return what builds the ClientApp in each process; it must not drag the run along."""
-    spec, parts = prepared.spec, prepared.parts
-    state = ContextState if prepared.config.engine.name == "flower" else LiveState
+    spec, parts, engine = prepared.spec, prepared.parts, prepared.config.engine
+    state = ContextState if engine.name == "flower" else LiveState
+    if engine.cohort not in ("off", "1"):
+        share = (engine.gpus_per_actor or 1.0) if engine.cohort == "auto" else None
+        parts = replace(parts, loop=side_by_side(parts.loop, share))
     return lambda: client_app(spec, state=state(), parts=parts)
 
 

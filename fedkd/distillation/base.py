@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -105,11 +105,19 @@ class Objective:
     temperature : float
         Softmax temperature of student and teacher, greater than 0.
 
+    Attributes
+    ----------
+    per_sample : bool
+        Whether a batch's loss is the mean of its samples' losses, each a function of that sample
+        alone. Batches of several clients may then be padded to one size.
+
     Raises
     ------
     ValueError
         If the temperature is not positive and finite.
     """
+
+    per_sample: ClassVar[bool] = False
 
     def __init__(self, temperature: float = 1.0) -> None:
         if not 0 < temperature < math.inf:

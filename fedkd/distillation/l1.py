@@ -31,6 +31,8 @@ class L1(Objective):
     tensor(0.2500)
     """
 
+    per_sample = True
+
     def __init__(self, *, temperature: float = 1.0) -> None:
         super().__init__(temperature)
 

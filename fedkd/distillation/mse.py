@@ -30,6 +30,8 @@ class MSE(Objective):
     tensor(0.1250)
     """
 
+    per_sample = True
+
     def __init__(self, *, temperature: float = 1.0) -> None:
         super().__init__(temperature)
 

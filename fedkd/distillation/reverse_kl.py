@@ -33,6 +33,8 @@ class ReverseKL(Objective):
     tensor(0.)
     """
 
+    per_sample = True
+
     def __init__(self, *, scale: bool = True, eps: float = 1e-8, temperature: float = 1.0) -> None:
         super().__init__(temperature)
         if not 0 < eps < 1:

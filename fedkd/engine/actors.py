@@ -8,16 +8,17 @@ live on in another one (see `recovery`).
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence, Set
+from itertools import groupby
 from typing import Any, TypeVar
 
 import ray
 from flwr.app import Message, RecordDict
 
 from ..flower import identity, stamp
-from .base import FIRST_NODE_ID, AppFactory, BlockPool, Engine, LocalGrid, Main, round_of
+from .base import FIRST_NODE_ID, AppFactory, BlockPool, Engine, LocalGrid, Main, cohort_of, round_of
 from .cluster import actor_count, actor_resources, shared_ray
 from .host import Host, keep_freed_memory, single_thread
-from .placement import place
+from .placement import cohort_size, place_cohorts
 from .pool import Pool
 from .recovery import DEATHS, Home, fetch
 
@@ -34,10 +35,12 @@ PULL_SECONDS = 0.2
 class Actor:
     """What runs in each Ray worker process; `rewind` is the first call to it."""
 
-    def __init__(self, factory: AppFactory, clients: list[int], total: int) -> None:
+    def __init__(
+        self, factory: AppFactory, clients: list[int], total: int, together: bool = False
+    ) -> None:
         single_thread()
         keep_freed_memory()
-        self.made_of = factory, clients, total
+        self.made_of, self.together = (factory, clients, total), together
 
     def rewind(self, snapshot: dict[int, RecordDict] | None) -> list[Message]:
         """Host the clients as a snapshot says, or as they were before the first round."""
@@ -46,8 +49,8 @@ class Actor:
         return []
 
     def handle(self, messages: list[Message], wanted: Set[str] | None = None) -> list[Message]:
-        """Answer messages one after the other; return all replies, or those to `wanted` ids."""
-        replies = [self.host.handle(message) for message in messages]
+        """Answer messages; return all replies, or those to `wanted` ids."""
+        replies = self.host.handle_all(messages, self.together)
         return [
             reply
             for reply in replies
@@ -74,11 +77,11 @@ class Actor:
 
 
 class RayGrid(LocalGrid):
-    """Sends each message to the actor where its client lives."""
+    """Sends each message to the actor where its client lives; a cohort's as one chunk."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, cohort: int = 1) -> None:
         super().__init__(sum(len(home.clients) for home in pool.homes))
-        self.pool = pool
+        self.pool, self.cohort = pool, cohort
         self.home_of = {
             FIRST_NODE_ID + client: (home, rank)
             for home in pool.homes
@@ -111,6 +114,9 @@ class RayGrid(LocalGrid):
 
     def _chunks(self, queue: list[Message]) -> Iterable[list[Message]]:
         queue.sort(key=lambda message: self.home_of[message.metadata.dst_node_id][1])
+        if self.cohort > 1:
+            cohorts = groupby(queue, lambda message: cohort_of(message, self.cohort))
+            return (list(cohort) for _, cohort in cohorts)
         size = min(max(1, -(-len(queue) // CHUNKS)), LARGEST_CHUNK)
         return (queue[start : start + size] for start in range(0, len(queue), size))
 
@@ -164,16 +170,18 @@ class RayEngine(Engine):
     def run(self, main: Main) -> None:
         """Call ``main(grid, blocks)`` with actors up, and end them after it."""
         with shared_ray(self.config), identity():
-            placed = place(self.sizes, actor_count(self.config))
+            total, actors = len(self.sizes), actor_count(self.config)
+            cohort = cohort_size(self.config.cohort, total, actors)
+            placed = place_cohorts(self.sizes, actors, cohort)
             remote: Any = ray.remote(Actor).options(**actor_resources(self.config))
-            factory, total = ray.put(self.factory), len(self.sizes)
+            factory = ray.put(self.factory)
             pool = Pool(
-                lambda clients: remote.remote(factory, clients, total),
+                lambda clients: remote.remote(factory, clients, total, cohort > 1),
                 placed,
                 self.config.max_restarts,
             )
             try:
-                main(RayGrid(pool), ActorBlocks(pool))
+                main(RayGrid(pool, cohort), ActorBlocks(pool))
             finally:
                 self.restarts = pool.restarts
                 pool.end()

@@ -120,3 +120,8 @@ def round_of(message: Message) -> int:
     """Return the round a message belongs to (Flower's strategies put it into their config)."""
     config = message.content.config_records.get("config", ConfigRecord())
     return int(message.metadata.group_id or config.get("server-round", 0))  # type: ignore[arg-type]
+
+
+def cohort_of(message: Message, size: int) -> int:
+    """Return which cohort of `size` clients a message's client belongs to, in our own grids."""
+    return (message.metadata.dst_node_id - FIRST_NODE_ID) // size

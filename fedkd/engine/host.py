@@ -3,8 +3,9 @@
 import ctypes
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 import torch
 from flwr.app import Context, Message, RecordDict, UserConfig
@@ -12,6 +13,7 @@ from flwr.app import Context, Message, RecordDict, UserConfig
 from ..errors import RunError
 from ..flower import RUN_ID, error_reply, identity, stamp
 from .base import FIRST_NODE_ID, AppFactory
+from .gathering import gathered
 
 
 class Host:
@@ -46,6 +48,20 @@ class Host:
             reply = error_reply(message, reason)
         stamp(reply)
         return reply
+
+    def handle_all(self, messages: Sequence[Message], together: bool) -> list[Message]:
+        """Return the replies to messages, in their order.
+
+        Parameters
+        ----------
+        messages : sequence of Message
+            At most one for each node.
+        together : bool
+            Whether the clients' training loop may see those that train at once.
+        """
+        if not together or not all(m.metadata.message_type.startswith("train") for m in messages):
+            return [self.handle(message) for message in messages]
+        return gathered([partial(self.handle, message) for message in messages])
 
     def snapshot(self) -> dict[int, RecordDict]:
         """Return, by node, all that the clients remember.

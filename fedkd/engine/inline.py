@@ -1,21 +1,31 @@
 """The inline engine: everything in this process, one message after the other, no Ray."""
 
 from collections.abc import Iterable
+from itertools import groupby
 
 import torch
 from flwr.app import Message
 
 from ..flower import identity, stamp
-from .base import Engine, InlineBlocks, LocalGrid, Main
+from .base import Engine, InlineBlocks, LocalGrid, Main, cohort_of
 from .host import Host, single_thread
+from .placement import cohort_size
 
 
 class InlineGrid(LocalGrid):
-    """Answers one pending message per pull, so that a caller sees progress."""
+    """Answers one pending message per pull, so that a caller sees progress, or those of a cohort.
 
-    def __init__(self, host: Host) -> None:
+    Parameters
+    ----------
+    host : Host
+        All clients.
+    cohort : int
+        Clients that are handed out together.
+    """
+
+    def __init__(self, host: Host, cohort: int = 1) -> None:
         super().__init__(len(host.contexts))
-        self.host = host
+        self.host, self.cohort = host, cohort
         self.pending: dict[str, Message] = {}
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
@@ -25,9 +35,17 @@ class InlineGrid(LocalGrid):
         return list(pushed)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Run the next of these messages and return its reply."""
-        due = next((key for key in message_ids if key in self.pending), None)
-        return [] if due is None else [self.host.handle(self.pending.pop(due))]
+        """Run the next of these messages, with its cohort's; return the replies."""
+        if self.cohort == 1:
+            due = next((key for key in message_ids if key in self.pending), None)
+            return [] if due is None else [self.host.handle(self.pending.pop(due))]
+        asked = set(message_ids)
+        waiting = [message for key, message in self.pending.items() if key in asked]
+        waiting.sort(key=lambda message: message.metadata.dst_node_id)
+        for _, group in groupby(waiting, lambda message: cohort_of(message, self.cohort)):
+            messages = [self.pending.pop(message.metadata.message_id) for message in group]
+            return self.host.handle_all(messages, together=True)
+        return []
 
 
 class InlineEngine(Engine):
@@ -40,6 +58,8 @@ class InlineEngine(Engine):
         try:
             with identity():
                 clients = len(self.sizes)
-                main(InlineGrid(Host(self.factory, range(clients), clients)), InlineBlocks())
+                host = Host(self.factory, range(clients), clients)
+                cohort = cohort_size(self.config.cohort, clients, 1)
+                main(InlineGrid(host, cohort), InlineBlocks())
         finally:
             torch.set_num_threads(threads)

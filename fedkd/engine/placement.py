@@ -3,6 +3,9 @@
 import heapq
 from collections.abc import Sequence
 
+GATHERED = 256
+"""Most clients that ``engine.cohort=auto`` hands to an actor's training loop at once."""
+
 
 def place(sizes: Sequence[int], actors: int) -> list[list[int]]:
     """Deal clients to actors so that every actor has about the same number of samples.
@@ -33,3 +36,39 @@ def place(sizes: Sequence[int], actors: int) -> list[list[int]]:
         placed[actor].append(client)
         heapq.heappush(heap, (load + sizes[client], actor))
     return placed
+
+
+def cohort_size(cohort: str, clients: int, actors: int) -> int:
+    """Return how many clients of consecutive index are handed out together, at least 1.
+
+    Parameters
+    ----------
+    cohort : str
+        ``engine.cohort``: ``"off"``, ``"auto"`` or a number.
+    clients, actors : int
+        Of the run.
+
+    Examples
+    --------
+    >>> [cohort_size(cohort, 100, 3) for cohort in ("off", "auto", "8")]
+    [1, 34, 8]
+    """
+    if cohort == "off":
+        return 1
+    return min(GATHERED, -(-clients // actors)) if cohort == "auto" else int(cohort)
+
+
+def place_cohorts(sizes: Sequence[int], actors: int, size: int) -> list[list[int]]:
+    """Deal clients to actors like `place`, but cohort by cohort.
+
+    Who is together is a function of the clients' order, not of the actors: clients 0 to `size` - 1,
+    the next `size`, and so on.
+
+    Examples
+    --------
+    >>> place_cohorts([5, 1, 1, 1, 2], 2, 2)
+    [[0, 1], [2, 3, 4]]
+    """
+    cohorts = [range(first, len(sizes))[:size] for first in range(0, len(sizes), size)]
+    placed = place([sum(sizes[k] for k in cohort) for cohort in cohorts], actors)
+    return [[client for rank in ranks for client in cohorts[rank]] for ranks in placed]

@@ -53,7 +53,7 @@ class LiveState(ClientState):
 
     def __init__(self) -> None:
         self.memories: dict[int, Memory] = {}
-        self._before: tuple[dict[str, Tensor], dict[str, Tensor]] | None = None
+        self._before: dict[int, tuple[dict[str, Tensor], dict[str, Tensor]]] = {}
 
     def load(self, context: Context, build: Build) -> Memory:
         """Return the memory, made on first use."""
@@ -61,21 +61,21 @@ class LiveState(ClientState):
         if node not in self.memories:
             self.memories[node] = Memory(build())
         memory = self.memories[node]
-        self._before = _clones(memory.model.state_dict()), _clones(memory.tensors)
+        self._before[node] = _clones(memory.model.state_dict()), _clones(memory.tensors)
         return memory
 
     def commit(self, context: Context, memory: Memory) -> None:
         """Keep the memory as it is."""
         self.memories[context.node_id] = memory
-        self._before = None  # the next message may fail before anything is loaded
+        # the client's next message may fail before anything is loaded
+        self._before.pop(context.node_id, None)
 
     def rollback(self, context: Context) -> None:
         """Put back the copy taken when the memory was loaded, if the message came that far."""
-        if self._before is not None:
-            model, tensors = self._before
-            self.memories[context.node_id].model.load_state_dict(model)
-            self.memories[context.node_id].tensors = tensors
-            self._before = None
+        before = self._before.pop(context.node_id, None)
+        if before is not None:
+            self.memories[context.node_id].model.load_state_dict(before[0])
+            self.memories[context.node_id].tensors = before[1]
 
 
 def _clones(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
