@@ -1,6 +1,7 @@
 """KAFAL: cycles, pools, queries, averaging; on parameters and on soft labels."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -13,9 +14,11 @@ import pytest
 import torch
 from fedkd.clients.pools import LABELS
 from fedkd.clients.samplers import Sampler
-from fedkd.strategies.cycles import Cycles
+from fedkd.strategies.cycles import Cycles, imbalance
 from fedkd.strategies.kafal import KAFAL
 from fedkd.strategies.kafal_soft import KAFALSoft, by_class
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -25,6 +28,8 @@ from fedkd.cli import app
 from fedkd.digest import digest
 from fedkd.knowledge import KnowledgeStack, to_tensor
 from fedkd.plugins import available
+from fedkd.report import Run
+from fedkd.report.cycles import by_cycle
 
 SIZE = 40
 SMALL: dict[str, Any] = {
@@ -330,12 +335,52 @@ def test_actors_make_the_same_picks(strategy: dict[str, Any], actors: int) -> No
 
 @pytest.mark.parametrize(("rule", "wanted"), [("proportional", [2, 3, 4]), ("equal", [3, 3, 3])])
 def test_budgets(rule: Any, wanted: list[int]) -> None:
-    class Server:
-        clients = 3
+    assert Cycles(budget=0.1, rule=rule).parts([11, 21, 31]) == wanted
 
-        class federation:
-            @staticmethod
-            def indices(client: int) -> range:
-                return range([11, 21, 31][client])
 
-    assert Cycles(budget=0.1, rule=rule).parts(Server()) == wanted  # type: ignore[arg-type]
+# -- how even the labels are ---------------------------------------------------------------------
+
+
+@given(counts=st.lists(st.integers(1, 500), min_size=1, max_size=20), scale=st.integers(1, 9))
+def test_the_imbalance_ratio(counts: list[int], scale: int) -> None:
+    ratio = imbalance(torch.tensor(counts))
+    assert ratio == max(counts) / min(counts) >= 1
+    assert imbalance(torch.tensor(counts) * scale) == pytest.approx(ratio)
+    assert imbalance(torch.tensor([*counts, 0])) == math.inf
+
+
+def test_the_imbalance_of_the_labelled_pools_is_a_column(tmp_path: Path) -> None:
+    """It is that of the pools as the clients have them, from the first round of a cycle on."""
+    result = run(rounds=5, run_dir=str(tmp_path / "run"), **{"data.alpha": 1.0})
+    counts = torch.stack([torch.bincount(own[own >= 0], minlength=10) for own in pools(result.run_dir)])
+    ratios, absent = column(result, "imbalance"), column(result, "absent")
+    assert [ratio is None for ratio in ratios] == [False, True, False, True, False]
+    assert ratios[-1] == imbalance(counts.sum(dim=0))
+    assert absent[-1] == (counts == 0).sum(dim=1).double().mean().item()
+    assert absent[0] >= absent[2] >= absent[4]  # labels only become more
+    assert [second is None for second in column(result, "seconds_query")] == [
+        ratio is None for ratio in ratios
+    ]
+
+
+def test_a_class_that_nobody_has_a_label_of_makes_the_ratio_infinite() -> None:
+    one = {"data.partitioner": {"name": "pathological", "num_classes_per_partition": 1}}
+    result = run(**one | {"data.samples_per_client": None, "rounds": 1})  # 4 clients: 4 classes
+    assert column(result, "imbalance") == [math.inf]
+    assert column(result, "absent") == [9.0]
+
+
+def test_what_a_cycle_cost_and_brought() -> None:
+    result = run()
+    rows = by_cycle(Run.load(result.run_dir))
+    assert [row["cycle"] for row in rows] == [1, 2, 3]
+    assert [row["labels"] for row in rows] == [16, 32, 48]
+    assert math.isnan(rows[0]["annotated"])
+    assert [row["annotated"] for row in rows[1:]] == [16, 16]
+    for name in ("bytes_up", "bytes_down", "seconds"):
+        assert sum(row[name] for row in rows) == pytest.approx(sum(column(result, name)))
+    accuracies = column(result, "alma_global")
+    assert [row["accuracy"] for row in rows] == accuracies[1::2]
+    page = (result.run_dir / "report.html").read_text()
+    assert "<h2>Cycles</h2>" in page
+    assert "most frequent class / rarest" in page
