@@ -8,9 +8,9 @@ arXiv 2211.13579. Confidence: certain (official code and its Algorithm 1). The l
     L_kd = mean_b( omega_b / C * KL(softmax(zt(u~_b)) || softmax(z(u~_b))) )
     omega_b = lam * Gamma[c_b] + (1 - lam) * Gamma[c_partner(b)],   c = argmax zt(u~)
 
-zt is the global model, frozen; unlabelled images are augmented as labelled ones are. Where the official code strays from its intent, this does what is
-meant: every sample has a partner of its own, the unlabelled stream is today's pool, the frozen
-teacher is in evaluation mode.
+zt is the global model, frozen; unlabelled images are augmented as labelled ones are. Where the
+official code strays from its intent, this does what is meant: every sample has a partner of its
+own, the unlabelled stream is today's pool, the frozen teacher is in evaluation mode.
 """
 
 import copy

@@ -20,8 +20,7 @@ from .flat import size
 from .knowledge import ON_SAMPLES
 from .models import deal, model_name
 from .preparing import Objects, Prepared, prepare_run
-from .protocol import Workload
-from .timing import Cost, measure
+from .timing import Cost, Workload, measure
 
 MESSAGE = 0.003
 """Seconds that one message to a client costs beside its training (as measured on two cores)."""

@@ -13,6 +13,7 @@ from .engine import BlockPool, Fleet, Reply
 from .errors import RunError
 from .knowledge import KnowledgeStack
 from .server import Server
+from .timing import Workload
 
 Metrics = dict[int, dict[str, float]]
 
@@ -114,18 +115,6 @@ class Outcome:
             raise RunError(f"every client failed in {phase}; the first: {cause}")
         self.skipped = len(found) < least
         return not self.skipped
-
-
-@dataclass(frozen=True)
-class Workload:
-    """What a client's fit costs in one round, for the estimate of a run."""
-
-    samples: int
-    """private samples of an epoch"""
-    steps: float = 1.0
-    """training steps a batch, those of what the method adds to the loss included"""
-    passes: float = 0.0
-    """forward passes a batch beside them"""
 
 
 class Strategy(ABC):

@@ -4,7 +4,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
-from ..protocol import Outcome, RoundPlan, Workload
+from ..protocol import Outcome, RoundPlan
+from ..timing import Workload
 from .base import FusionStrategy
 from .cycles import LABELLED, Cycles, Rule
 

@@ -130,10 +130,11 @@ class FusionStrategy(Strategy):
         """Let the cohort fit and upload its knowledge; admit what it sends."""
         started = time.perf_counter()
         kind = plan.expect(plan.cohort[0], ids).kind
-        temperature = self.temperature or plan.temperature
-        own = self.fit_options(plan)
-        sent = self.lesson_kind or kind
-        options = plan.options(upload=True, kind=sent, temperature=temperature, **own)
+        about = {
+            "kind": self.lesson_kind or kind,
+            "temperature": self.temperature or plan.temperature,
+        }
+        options = plan.options(upload=True, **about, **self.fit_options(plan))
         shared = {"config": options, **_transfer(plan, ids, kind)}
         contents = dict.fromkeys(plan.cohort, RecordDict(shared)) | {
             client: RecordDict({**shared, **records})

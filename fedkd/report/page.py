@@ -102,7 +102,9 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         "learned": _learned(runs, groups),
         "partition": _partition(runs),
         "clients": _distribution(runs),
-        "cycles": [cycles.HEADINGS, *cycles.cells(single)] if single and uses_labels(single) else [],
+        "cycles": [cycles.HEADINGS, *cycles.cells(single)]
+        if single and uses_labels(single)
+        else [],
         "cost_pictures": _cost_pictures(runs, single),
         "cost_rows": costs(single) if single else [],
         "configuration": configuration(groups),

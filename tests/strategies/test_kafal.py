@@ -27,6 +27,8 @@ from fedkd.checkpoint import newest
 from fedkd.cli import app
 from fedkd.digest import digest
 from fedkd.knowledge import KnowledgeStack, to_tensor
+from fedkd.overrides import compose, merge
+from fedkd.plan import plan
 from fedkd.plugins import available
 from fedkd.report import Run
 from fedkd.report.cycles import by_cycle
@@ -352,7 +354,9 @@ def test_the_imbalance_ratio(counts: list[int], scale: int) -> None:
 def test_the_imbalance_of_the_labelled_pools_is_a_column(tmp_path: Path) -> None:
     """It is that of the pools as the clients have them, from the first round of a cycle on."""
     result = run(rounds=5, run_dir=str(tmp_path / "run"), **{"data.alpha": 1.0})
-    counts = torch.stack([torch.bincount(own[own >= 0], minlength=10) for own in pools(result.run_dir)])
+    counts = torch.stack(
+        [torch.bincount(own[own >= 0], minlength=10) for own in pools(result.run_dir)]
+    )
     ratios, absent = column(result, "imbalance"), column(result, "absent")
     assert [ratio is None for ratio in ratios] == [False, True, False, True, False]
     assert ratios[-1] == imbalance(counts.sum(dim=0))
@@ -384,3 +388,72 @@ def test_what_a_cycle_cost_and_brought() -> None:
     page = (result.run_dir / "report.html").read_text()
     assert "<h2>Cycles</h2>" in page
     assert "most frequent class / rarest" in page
+
+
+# -- what a dry run says -------------------------------------------------------------------------
+
+
+def test_a_dry_run_counts_the_labels_of_each_cycle() -> None:
+    strategy = KAFAL(rounds_per_cycle=2, initial=0.1, budget=0.25)
+    samples = [[load.samples for load in strategy.workloads(r, [40, 8])] for r in (1, 2, 3, 5, 9)]
+    assert samples == [[4, 1], [4, 1], [14, 3], [24, 5], [40, 8]]
+
+
+def test_a_dry_run_counts_the_compensation() -> None:
+    """A step on as many unlabelled samples, and the teacher's forward pass, but not at first."""
+
+    def costs(number: int, **parameters: Any) -> tuple[float, float]:
+        (load,) = KAFAL(**CYCLE, **parameters).workloads(number, [40])
+        return load.steps, load.passes
+
+    assert costs(1) == costs(3) == (1, 0)
+    assert costs(2) == costs(4) == (2, 1)
+    assert costs(2, kd_weight=0.0) == (1, 0)
+    assert costs(2, initial=1.0) == (1, 0)  # nothing is left to compensate with
+
+
+@pytest.mark.parametrize("strategy", ["kafal", "kafal_soft"])
+def test_what_a_dry_run_says_is_what_the_run_does(strategy: str) -> None:
+    node = {"name": strategy, **CYCLE}
+    result = run(node, rounds=5, fraction=0.5)
+    whole = compose([f"strategy={strategy}", "strategy.rounds_per_cycle=2", "strategy.budget=0.1"])
+    expected = plan(merge(whole, **SMALL | {"rounds": 5, "fraction": 0.5}))
+    assert expected.participations == sum(column(result, "participants"))
+    assert expected.trained == (column(result, "labels")[0], column(result, "labels")[-1])
+    headers = sum(column(result, "bytes_up")) - expected.participations * expected.bytes_up
+    assert 0 <= headers < 1000 * expected.participations
+
+
+def test_the_preset_is_the_papers_protocol() -> None:
+    """Reference: Cao et al., the official configuration."""
+    config = compose(["experiment=kafal_cifar10"])
+    node = config.strategy
+    assert (node["name"], node["rounds_per_cycle"], node["milestone"]) == ("kafal", 50, 260)
+    assert (node["initial"], node["budget"], config.rounds) == (0.1, 0.05, 6 * 50)
+    assert (config.clients, config.fraction, config.data.alpha) == (10, 0.8, 0.1)
+    assert (config.fit.epochs, config.fit.batch_size, config.fit.lr) == (40, 128, 0.1)
+    assert (config.fit.momentum, config.fit.weight_decay, config.fit.augment) == (0.9, 5e-4, True)
+    assert (config.model, config.sampler["name"]) == ("resnet8", "ksas")
+    strategy = KAFAL(**{key: value for key, value in node.items() if key != "name"})
+    assert strategy.reset
+    assert strategy.learner["persist"]
+    assert strategy.learner["balanced"]
+    assert (strategy.learner["kd_weight"], strategy.learner["beta"]) == (1.0, 2.0)
+    labels = [sum(strategy.cycles.labelled([5000] * 10, 50 * c)) for c in range(1, 7)]
+    assert labels == [5000, 7500, 10000, 12500, 15000, 17500]
+
+
+def test_a_sweep_over_samplers_and_its_comparison(tmp_path: Path) -> None:
+    """Flags may come after the overrides."""
+    sizes = ["rounds=10", "clients=4", "data.samples_per_client=60", "engine=inline"]
+    words = ["experiment=kafal_digits", "sampler=random,ksas", "seed=0,1", *sizes]
+    done = CliRunner().invoke(app, ["run", *words, f"run_dir={tmp_path}/sweep", "-m"])
+    assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(app, ["compare", f"{tmp_path}/sweep"])
+    assert done.exit_code == 0, done.output
+    titles = next(line for line in done.output.splitlines() if "area %" in line)
+    assert "labels" in titles
+    assert "imbalance" in titles
+    assert "paired over 2 seeds" in " ".join(done.output.split())
+    page = (tmp_path / "sweep" / "report.html").read_text()
+    assert "labels used, all clients" in page
