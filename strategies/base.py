@@ -130,11 +130,9 @@ class FusionStrategy(Strategy):
         """Let the cohort fit and upload its knowledge; admit what it sends."""
         started = time.perf_counter()
         kind = plan.expect(plan.cohort[0], ids).kind
-        about = {
-            "kind": self.lesson_kind or kind,
-            "temperature": self.temperature or plan.temperature,
-        }
-        options = plan.options(upload=True, **about, **self.fit_options(plan))
+        temperature = self.temperature or plan.temperature
+        own = {"kind": self.lesson_kind or kind, **self.fit_options(plan)}
+        options = plan.options(upload=True, temperature=temperature, **own)
         shared = {"config": options, **_transfer(plan, ids, kind)}
         contents = dict.fromkeys(plan.cohort, RecordDict(shared)) | {
             client: RecordDict({**shared, **records})

@@ -123,8 +123,12 @@ def imbalance_figure(runs: Runs) -> Figure:
     A point is missing where a class has no label in one of the runs.
     """
     figure = _against_labels(runs, imbalance_curve, "most frequent class / rarest", 1)
-    figure.axes[0].set_yscale("log")
-    figure.axes[0].yaxis.set_major_formatter("{x:g}")
+    axes = figure.axes[0]
+    if any(np.isfinite(line.get_ydata()).any() for line in axes.lines):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+    else:
+        axes.text(0.5, 0.5, "infinite throughout", ha="center", transform=axes.transAxes)
     return figure
 
 

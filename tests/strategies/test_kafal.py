@@ -32,6 +32,7 @@ from fedkd.plan import plan
 from fedkd.plugins import available
 from fedkd.report import Run
 from fedkd.report.cycles import by_cycle
+from fedkd.report.labels import imbalance_figure, last_imbalance
 
 SIZE = 40
 SMALL: dict[str, Any] = {
@@ -372,6 +373,10 @@ def test_a_class_that_nobody_has_a_label_of_makes_the_ratio_infinite() -> None:
     result = run(**one | {"data.samples_per_client": None, "rounds": 1})  # 4 clients: 4 classes
     assert column(result, "imbalance") == [math.inf]
     assert column(result, "absent") == [9.0]
+    read = Run.load(result.run_dir)
+    assert last_imbalance([read]) == math.inf
+    texts = [text.get_text() for text in imbalance_figure(read).axes[0].texts]
+    assert texts == ["infinite throughout"]
 
 
 def test_what_a_cycle_cost_and_brought() -> None:
