@@ -1,9 +1,9 @@
 """KAFAL with soft labels going up and a model coming down: an extension of ours.
 
-As in ``kafal_soft`` clients share soft labels on the transfer set, but the server has a model of
-its own, Omega, learn their consensus and sends it to the clients, whose part is that of ``kafal``:
-they start from it, it compensates them, and samplers compare it with their own. Confidence: a
-construction, not a published method::
+Between ``kafal`` and ``kafal_soft``. Clients share soft labels on the transfer set, but the server
+has a model of its own, Omega, learn their consensus and sends that. At the clients all is as in
+``kafal``: they start from Omega, it compensates them, and samplers compare it with their own.
+Confidence: a construction, not a published method::
 
     p(x)  = sum_k v_k p_k(x)                                v as in kafal_soft: samples or classes
     Omega <- argmin T^2 * KL( p(x) || softmax(Omega(x) / T) )      on the round's transfer samples
