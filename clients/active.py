@@ -8,9 +8,9 @@ arXiv 2211.13579. Confidence: certain (official code and its Algorithm 1). The l
     L_kd = mean_b( omega_b / C * KL(softmax(zt(u~_b)) || softmax(z(u~_b))) )
     omega_b = lam * Gamma[c_b] + (1 - lam) * Gamma[c_partner(b)],   c = argmax zt(u~)
 
-zt is the global model, frozen. Where the official code strays from its intent, this does what is
-meant: every sample has a partner of its own, the unlabelled stream is today's pool, the frozen
-teacher is in evaluation mode.
+zt is the global model, frozen; unlabelled images are augmented as labelled ones are. Where the
+official code strays from its intent, this does what is meant: every sample has a partner of its
+own, the unlabelled stream is today's pool, the frozen teacher is in evaluation mode.
 """
 
 import copy
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from ..compensation import class_weights, compensation, log_prior, mixed_weights
 from ..flat import flatten, unflatten
+from .augment import flip_crop
 from .pools import LABELS, Pools, initial_labels
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class ActiveLearner:
         counts = pools.counts(phase.classes)
         client.x, client.y = pools.x[rows], pools.labels[rows]
         if self.balanced:
-            client.log_prior = log_prior(counts)
+            client.log_prior = log_prior(counts).to(phase.loop.device)
         if teacher is not None and self.kd_weight and len(pools.unlabelled):
             client.extra_loss = self._compensating(phase, pools, teacher, counts)
         if self.persist:
@@ -117,15 +118,18 @@ class ActiveLearner:
     def _compensating(
         self, phase: "Phase", pools: Pools, teacher: nn.Module, counts: Tensor
     ) -> Callable[[Tensor, Tensor], Tensor]:
-        client, gamma = phase.client, class_weights(counts, self.absent)
+        client, device = phase.client, phase.loop.device
+        gamma = class_weights(counts, self.absent).to(device)
+        augment = flip_crop if phase.loop.fit_config.get("augment") else None
         stream = _endless(pools.unlabelled, client.generator)
         chance = np.random.default_rng(phase.bench.seed_of(phase.index, phase.round, "mixing"))
 
         def loss(logits: Tensor, labels: Tensor) -> Tensor:
             del logits
-            u = pools.x[torch.stack([next(stream) for _ in range(len(labels))])]
-            partner = torch.randperm(len(u), generator=client.generator)
-            share = torch.from_numpy(chance.beta(self.beta, self.beta, len(u))).float()
+            u = pools.x[torch.stack([next(stream) for _ in range(len(labels))])].to(device)
+            u = augment(u, client.generator) if augment else u
+            partner = torch.randperm(len(u), generator=client.generator).to(device)
+            share = torch.from_numpy(chance.beta(self.beta, self.beta, len(u))).float().to(device)
             lam = share.view(-1, *[1] * (u.dim() - 1))
             mixed = lam * u + (1 - lam) * u[partner]
             with torch.no_grad():

@@ -8,6 +8,7 @@
 ``query.evaluate``     accuracy of the client's model, or of the arrays in the message
 ``query.score``        picks samples to be labelled (active learning)
 ``query.annotate``     has them labelled
+``query.tally``        how many labels of each class it has
 ``query.snapshot``     all that the client remembers
 ``query.restore``      makes it remember a snapshot
 =====================  ============================================================================
@@ -44,7 +45,7 @@ from .compression import compressing
 from .faults import crashing
 from .parts import Parts
 from .phase import Phase, Tools
-from .queries import annotate, score
+from .queries import annotate, score, tally
 from .workbench import workbench
 
 CONTEXT = "context."
@@ -156,7 +157,7 @@ def client_app(
     app = ClientApp()
     app.query("hello")(hello)
     app.query("evaluate", mods=[compress])(_handler(evaluate, tools))
-    for answer in (score, annotate, snapshot, restore):
+    for answer in (score, annotate, tally, snapshot, restore):
         app.query(answer.__name__)(_handler(answer, tools))
     wrappers = [crashing, compress, attack, *mods]
     for answer in (fit, distil):

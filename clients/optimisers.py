@@ -83,7 +83,7 @@ def make_optimizer(
         if path.startswith(PREFIX):
             index, name = path.removeprefix(PREFIX).split(".", 1)
             parameter = optimizer.param_groups[0]["params"][int(index)]
-            optimizer.state[parameter][name] = value.clone()
+            optimizer.state[parameter][name] = value.to(parameter.device, copy=True)
     return optimizer
 
 

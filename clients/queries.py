@@ -1,6 +1,7 @@
 """A client picks samples to be labelled (``query.score``) and has them labelled (``annotate``).
 
-What was picked, the scores and the labels stay at the client; the server hears numbers.
+What was picked, the scores and the labels stay at the client; the server hears numbers. Those of
+each class (``tally``) are the simulation's measurements, like accuracies: no method sees them.
 """
 
 import copy
@@ -47,8 +48,18 @@ def annotate(phase: Phase) -> Message:
     queried = torch.bincount(labels[answered], minlength=phase.classes).tolist()
     numbers = {"annotated": int(answered.sum()), "cost": oracle.cost * len(picks)}
     numbers |= {f"queried_{label}": count for label, count in enumerate(queried)}
+    numbers |= _tally(_pools(phase), phase.classes)
     digest = hashlib.sha256(str(picks.tolist()).encode()).hexdigest()
     return phase.reply({"metrics": numbers, "about": ConfigRecord({"picks": digest})})
+
+
+def tally(phase: Phase) -> Message:
+    """Reply how many labels of each class the client has."""
+    return phase.reply({"metrics": _tally(_pools(phase), phase.classes)})
+
+
+def _tally(pools: Pools, classes: int) -> dict[str, int]:
+    return {f"labelled_{label}": n for label, n in enumerate(pools.counts(classes).tolist())}
 
 
 def _pools(phase: Phase) -> Pools:
@@ -76,7 +87,7 @@ def _view(phase: Phase, pools: Pools) -> Pool:
         labelled_y=pools.labels[pools.labelled],
         counts=pools.counts(phase.classes),
         predict=predict,
-        embed=lambda which, x: features_of(model(which), x),
+        embed=lambda which, x: features_of(model(which), x.to(phase.loop.device)),
         generator=phase.client.generator,
     )
 

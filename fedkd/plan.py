@@ -1,5 +1,6 @@
 """What a run would cost, for ``fedkd run --dry-run``: bytes, memory and a rough time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 from pathlib import Path
@@ -11,13 +12,15 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from .codecs import Codec
 from .config import RunConfig
 from .encoding import nbytes
 from .engine.cluster import cores
+from .flat import size
 from .knowledge import ON_SAMPLES
 from .models import deal, model_name
 from .preparing import Objects, Prepared, prepare_run
-from .timing import Cost, measure
+from .timing import Cost, Workload, measure
 
 MESSAGE = 0.003
 """Seconds that one message to a client costs beside its training (as measured on two cores)."""
@@ -29,15 +32,19 @@ class Plan:
 
     config: RunConfig
     cohort: int
-    """clients of each round"""
+    """clients of a round as a rule"""
+    participations: int
+    """fits of clients, in all rounds"""
     sizes: list[int]
     """training samples of each client"""
+    trained: tuple[int, int]
+    """samples of all clients that a fit is on, in the first and in the last round"""
     transfer: int
     """transfer samples of each round"""
     bytes_up: int
-    """per round"""
+    """per client and round"""
     bytes_down: int
-    """per round"""
+    """per client and round"""
     bytes_models: int
     bytes_data: int
     bytes_knowledge: int
@@ -51,13 +58,16 @@ class Plan:
         """Print the plan."""
         config, sizes = self.config, self.sizes
         table = Table.grid(padding=(0, 2))
-        up, down, both = self.bytes_up, self.bytes_down, self.bytes_up + self.bytes_down
+        up, down = self.cohort * self.bytes_up, self.cohort * self.bytes_down
+        both = self.participations * (self.bytes_up + self.bytes_down)
         table.add_row("clients", f"{self.cohort} of {config.clients} a round")
         table.add_row("samples", f"{min(sizes)} to {max(sizes)} a client, {self.transfer} transfer")
+        if (first := self.trained[0]) < sum(sizes):
+            table.add_row("trained on", f"{first:,} of them at first, {self.trained[1]:,} at last")
         for name, cost in self.architectures.items():
             table.add_row("model", f"{name}: {cost.parameters:,} parameters")
         table.add_row("a round", f"{decimal(up)} up, {decimal(down)} down")
-        table.add_row(f"{config.rounds} rounds", f"{decimal(both * config.rounds)} up and down")
+        table.add_row(f"{config.rounds} rounds", f"{decimal(both)} up and down")
         table.add_row(
             "memory",
             f"{decimal(self.bytes_models)} models, {decimal(self.bytes_data)} data, "
@@ -86,58 +96,93 @@ def plan(config: RunConfig) -> Plan:
 
 
 def _estimate(ready: Prepared) -> Plan:
-    config, federation = ready.config, ready.federation
+    config, federation, strategy = ready.config, ready.federation, ready.strategy
     specs = deal(config.model, config.clients)
     names = [model_name(spec) for spec in specs]
     kinds = dict(zip(names, specs, strict=True))
     about = federation.shape, federation.classes, config.fit.batch_size
     costs = {name: measure(spec, *about) for name, spec in kinds.items()}
-    sizes = [len(federation.indices(client)) for client in range(config.clients)]
-    tested = (config.evaluate.samples or len(federation.corpus.y_test)) / config.evaluate.every
     transfer = config.transfer.per_round or federation.transfer_size
-    models = sum(4 * costs[name].parameters for name in names)
-    plain, payload = _payload(ready, transfer)
-    cohort = config.cohort
-    exchanges = ready.strategy.exchange is not None
-    labelled = transfer if exchanges and ready.parts.exchange.kind in ON_SAMPLES else 0
-    work = mean(
-        _work(config, costs[name], size, labelled) + costs[name].predict * tested
-        for name, size in zip(names, sizes, strict=True)
-    )
+    up, down, plain = _payload(ready, transfer)
+    numbers, drawn = range(1, config.rounds + 1), list(range(config.cohort))
+    cohorts = [len(strategy.cohort(number, drawn, config.clients)) for number in numbers]
+    loads = [strategy.workloads(number, ready.server.sizes) for number in numbers]
     workers = 1 if config.engine.name == "inline" else config.engine.actors or cores()
+    each = [costs[name] for name in names]
     return Plan(
         config=config,
-        cohort=cohort,
-        sizes=sizes,
+        cohort=config.cohort,
+        participations=sum(cohorts),
+        sizes=ready.server.sizes,
+        trained=(_samples(loads[0]), _samples(loads[-1])),
         transfer=transfer,
-        bytes_up=cohort * (payload if ready.parts.codec.up else plain),
-        bytes_down=cohort * (payload if ready.parts.codec.down else plain),
-        bytes_models=models,
+        bytes_up=up,
+        bytes_down=down,
+        bytes_models=sum(4 * cost.parameters for cost in each),
         bytes_data=int(federation.corpus.x_train.nbytes + federation.corpus.x_test.nbytes),
-        bytes_knowledge=2 * cohort * plain,
-        seconds=work * cohort * config.rounds / min(workers, cores(), cohort),
+        bytes_knowledge=2 * config.cohort * plain,
+        seconds=sum(
+            _seconds(ready, each, load, transfer) * cohort / min(workers, cores(), cohort)
+            for load, cohort in zip(loads, cohorts, strict=True)
+        ),
         workers=workers,
         architectures=costs,
     )
 
 
-def _payload(ready: Prepared, transfer: int) -> tuple[int, int]:
-    """Return the bytes that one client uploads, and gets back, in a round: float32, encoded."""
+def _samples(loads: list[Workload]) -> int:
+    return sum(load.samples for load in loads)
+
+
+def _payload(ready: Prepared, transfer: int) -> tuple[int, int, int]:
+    """Return the mean bytes that a client uploads and gets back in a round, and uploads as float32.
+
+    The first two are as they travel, encoded where the codec says so.
+    """
     if ready.strategy.exchange is None:
-        return 0, 0
-    ids, codec, kind = torch.arange(transfer), ready.parts.codec, ready.parts.exchange.kind
-    shapes = [ready.expect(client, 1, ids).shape for client in range(ready.config.clients)]
-    sizes = {shape: nbytes(codec, kind, shape) for shape in set(shapes)}
-    plain, small = 4 * sum(map(prod, shapes)), sum(sizes[shape] for shape in shapes)
-    return plain // len(shapes), small // len(shapes)
+        return 0, 0, 0
+    ids, kind = torch.arange(transfer), ready.parts.exchange.kind
+    ups = [ready.expect(client, 1, ids).shape for client in range(ready.config.clients)]
+    sent, downs = ready.strategy.lesson_kind or kind, ups
+    if sent == "parameters" != kind:
+        downs = [(size(model),) for model in ready.server.instances]
+    plain, codec = _mean_bytes(None, kind, ups), ready.parts.codec
+    return (
+        _mean_bytes(codec if codec.up else None, kind, ups),
+        _mean_bytes(codec if codec.down else None, sent, downs),
+        plain,
+    )
 
 
-def _work(config: RunConfig, cost: Cost, samples: int, transfer: int) -> float:
+def _mean_bytes(codec: Codec | None, kind: str, shapes: Sequence[tuple[int, ...]]) -> int:
+    """Return the mean payload of arrays of these shapes; without a codec as float32."""
+    sizes = {
+        shape: 4 * prod(shape) if codec is None else nbytes(codec, kind, shape)
+        for shape in set(shapes)
+    }
+    return sum(sizes[shape] for shape in shapes) // len(shapes)
+
+
+def _seconds(ready: Prepared, costs: list[Cost], loads: list[Workload], transfer: int) -> float:
+    """Return the seconds of one client's round, mean over clients."""
+    config, test = ready.config, len(ready.federation.corpus.y_test)
+    tested = (config.evaluate.samples or test) / config.evaluate.every
+    exchanges = ready.strategy.exchange is not None
+    labelled = transfer if exchanges and ready.parts.exchange.kind in ON_SAMPLES else 0
+    return mean(
+        _work(config, cost, load, labelled) + cost.predict * tested
+        for cost, load in zip(costs, loads, strict=True)
+    )
+
+
+def _work(config: RunConfig, cost: Cost, load: Workload, transfer: int) -> float:
     """Return the seconds of one client's round: fit, label the transfer samples, distil."""
-    fit = config.fit.epochs * ceil(samples / config.fit.batch_size)
-    distil = config.distil.epochs * transfer / config.fit.batch_size
+    batch = config.fit.batch_size
+    step = load.steps * cost.step + load.passes * batch * cost.predict
+    fit = config.fit.epochs * ceil(load.samples / batch) * step
+    distil = config.distil.epochs * transfer / batch * cost.step
     phases = 1 if transfer == 0 else 2
-    return (fit + distil) * cost.step + transfer * cost.predict + phases * MESSAGE
+    return fit + distil + transfer * cost.predict + phases * MESSAGE
 
 
 def _duration(seconds: float) -> str:

@@ -13,6 +13,7 @@ from .engine import BlockPool, Fleet, Reply
 from .errors import RunError
 from .knowledge import KnowledgeStack
 from .server import Server
+from .timing import Workload
 
 Metrics = dict[int, dict[str, float]]
 
@@ -128,9 +129,12 @@ class Strategy(ABC):
         The distillation loss that ``objective=auto`` stands for.
     state : dict of str to Tensor
         What the method remembers from round to round, by client index where it is per client.
+    lesson_kind : str or None
+        Kind of what clients are sent, where that is not the kind of what they upload.
     """
 
     exchange: str | None = None
+    lesson_kind: ClassVar[str | None] = None
     objective: str = "kl"
     needs_labels: ClassVar[bool] = False
     homogeneous: ClassVar[bool] = False
@@ -162,6 +166,11 @@ class Strategy(ABC):
         """Return who takes part in a round, ascending; by default those that were drawn."""
         del number, clients
         return drawn
+
+    def workloads(self, number: int, sizes: Sequence[int]) -> list[Workload]:
+        """Return what clients with so many private samples would fit in a round; by default all."""
+        del number
+        return [Workload(size) for size in sizes]
 
     @abstractmethod
     def round(self, plan: RoundPlan) -> Outcome:

@@ -40,6 +40,11 @@ class Server:
         return len(self.models)
 
     @property
+    def sizes(self) -> list[int]:
+        """Training samples of each client."""
+        return [len(self.federation.indices(client)) for client in range(self.clients)]
+
+    @property
     def classes(self) -> int:
         """Number of classes."""
         return self.federation.classes

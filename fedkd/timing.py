@@ -25,6 +25,18 @@ class Cost:
     """seconds per predicted sample"""
 
 
+@dataclass(frozen=True)
+class Workload:
+    """What a client's fit costs in one round, for the estimate of a run."""
+
+    samples: int
+    """private samples of an epoch"""
+    steps: float = 1.0
+    """training steps a batch, those of what the method adds to the loss included"""
+    passes: float = 0.0
+    """forward passes a batch beside them"""
+
+
 def measure(spec: Any, shape: tuple[int, ...], classes: int, batch_size: int) -> Cost:
     """Time an architecture on random samples of the right shape.
 

@@ -1,8 +1,11 @@
-"""The round of federated active learning: base of ``kafal`` and ``kafal_soft``."""
+"""The round of federated active learning: base of ``kafal`` and its kin."""
 
+import time
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from ..protocol import Outcome, RoundPlan
+from ..timing import Workload
 from .base import FusionStrategy
 from .cycles import LABELLED, Cycles, Rule
 
@@ -71,14 +74,25 @@ class ActiveLearning(FusionStrategy):
         begins = self.cycles.begins(plan.number)
         return {"new-cycle": begins, "compensate": not begins}
 
+    def workloads(self, number: int, sizes: Sequence[int]) -> list[Workload]:
+        """Return the labelled pools; compensation trains on as many unlabelled samples beside."""
+        compensates = self.learner["kd_weight"] > 0 and not self.cycles.begins(number)
+        labelled = self.cycles.labelled(sizes, number)
+        mixed = [compensates and n < size for n, size in zip(labelled, sizes, strict=True)]
+        return [Workload(n, 1 + more, more) for n, more in zip(labelled, mixed, strict=True)]
+
     def round(self, plan: RoundPlan) -> Outcome:
         """Ask for labels if a cycle begins; then run the method's round."""
         columns: dict[str, Any] = {}
+        started = time.perf_counter()
         if LABELLED not in self.state:
-            self.state[LABELLED] = self.cycles.at_first(plan.server)
+            self.state[LABELLED], columns = self.cycles.first(plan)
         elif self.cycles.begins(plan.number):
             self.state[LABELLED], columns = self.cycles.query(plan, self.state[LABELLED])
+        seconds = time.perf_counter() - started
         outcome = super().round(plan)
+        if columns:
+            outcome.seconds["query"] = seconds
         labels = int(self.state[LABELLED].sum())
         cycle = self.cycles.number(plan.number)
         outcome.scalars |= {"cycle": cycle, "labels": labels, **columns}

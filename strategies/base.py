@@ -87,7 +87,7 @@ class FusionStrategy(Strategy):
         return {}
 
     def before_fit(self, plan: RoundPlan) -> Mapping[int, Records]:
-        """Return what clients need before they fit, of the exchange's kind; it receives it."""
+        """Return what clients need before they fit, a lesson for the exchange to receive."""
         del plan
         return {}
 
@@ -131,8 +131,8 @@ class FusionStrategy(Strategy):
         started = time.perf_counter()
         kind = plan.expect(plan.cohort[0], ids).kind
         temperature = self.temperature or plan.temperature
-        own = self.fit_options(plan)
-        options = plan.options(upload=True, kind=kind, temperature=temperature, **own)
+        own = {"kind": self.lesson_kind or kind, **self.fit_options(plan)}
+        options = plan.options(upload=True, temperature=temperature, **own)
         shared = {"config": options, **_transfer(plan, ids, kind)}
         contents = dict.fromkeys(plan.cohort, RecordDict(shared)) | {
             client: RecordDict({**shared, **records})

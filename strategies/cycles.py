@@ -7,7 +7,7 @@ and their labels stay at the client; the server hears how many there are.
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +16,6 @@ from flwr.app import RecordDict
 from torch import Tensor
 
 from ..protocol import RoundPlan
-from ..server import Server
 
 LABELLED = "labelled"
 """Name of the state ``[clients]`` int64: how many labelled samples each client has."""
@@ -71,19 +70,33 @@ class Cycles:
         """Say whether a round is its cycle's last."""
         return round_ % self.rounds == 0
 
-    def at_first(self, server: Server) -> Tensor:
-        """Return how many labelled samples each client starts with ``[clients]``."""
-        return torch.tensor([math.ceil(self.initial * size) for size in self._sizes(server)])
+    def at_first(self, sizes: Sequence[int]) -> list[int]:
+        """Return how many labelled samples clients of such sizes start with."""
+        return [math.ceil(self.initial * size) for size in sizes]
 
-    def parts(self, server: Server) -> list[int]:
-        """Return how many labels each client may ask for in a cycle."""
-        sizes = self._sizes(server)
+    def parts(self, sizes: Sequence[int]) -> list[int]:
+        """Return how many labels clients of such sizes may ask for in a cycle."""
         if self.rule == "equal":
-            sizes = [sum(sizes) / len(sizes)] * len(sizes)
+            return [math.ceil(self.budget * sum(sizes) / len(sizes))] * len(sizes)
         return [math.ceil(self.budget * size) for size in sizes]
 
-    def _sizes(self, server: Server) -> list[float]:
-        return [len(server.federation.indices(client)) for client in range(server.clients)]
+    def labelled(self, sizes: Sequence[int], number: int) -> list[int]:
+        """Return how many labels clients of such sizes have in a round, if all is answered.
+
+        Examples
+        --------
+        >>> [Cycles(rounds=5, budget=0.5).labelled([100, 40], number) for number in (5, 6, 11)]
+        [[10, 4], [60, 24], [100, 40]]
+        """
+        cycles = self.number(number) - 1
+        known = zip(sizes, self.at_first(sizes), self.parts(sizes), strict=True)
+        return [min(size, first + cycles * part) for size, first, part in known]
+
+    def first(self, plan: RoundPlan) -> tuple[Tensor, dict[str, Any]]:
+        """Return what `query` does, of the labels that clients have from the start."""
+        answers = self._ask(plan, "query.tally", dict.fromkeys(range(plan.server.clients), 0))
+        counts = _counts(answers, plan.classes)
+        return counts.sum(dim=1), _balance(counts)
 
     def query(self, plan: RoundPlan, labelled: Tensor) -> tuple[Tensor, dict[str, Any]]:
         """Have every client pick samples and get them labelled.
@@ -101,9 +114,9 @@ class Cycles:
             ``[clients]`` labelled samples now.
         columns : dict
             ``annotated`` and ``cost`` over all clients, ``queried_C`` of each class, ``picks``: a
-            digest of what was picked.
+            digest of what was picked; ``imbalance`` and ``absent`` of the labels there are now.
         """
-        asked = dict(enumerate(self.parts(plan.server)))
+        asked = dict(enumerate(self.parts(plan.server.sizes)))
         scored = self._ask(plan, "query.score", asked)
         granted = {client: int(numbers["requested"]) for client, numbers in scored.items()}
         answers = self._ask(plan, "query.annotate", granted)
@@ -112,7 +125,8 @@ class Cycles:
             labelled[client] += int(numbers["annotated"])
         names = ["annotated", "cost", *(f"queried_{c}" for c in range(plan.classes))]
         sums = {name: sum(numbers[name] for numbers in answers.values()) for name in names}
-        return labelled, sums | {"picks": _digest(n["picks"] for n in answers.values())}
+        columns = sums | {"picks": _digest(n["picks"] for n in answers.values())}
+        return labelled, columns | _balance(_counts(answers, plan.classes))
 
     def _ask(
         self, plan: RoundPlan, action: str, numbers: dict[int, int]
@@ -133,3 +147,32 @@ class Cycles:
 
 def _digest(parts: Iterable[str]) -> str:
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+
+
+def _counts(answers: dict[int, dict[str, Any]], classes: int) -> Tensor:
+    """Return ``[clients, classes]`` labels of each class."""
+    rows = [[int(numbers[f"labelled_{c}"]) for c in range(classes)] for numbers in answers.values()]
+    return torch.tensor(rows)
+
+
+def _balance(counts: Tensor) -> dict[str, float]:
+    """Return the columns that say how evenly labels ``[clients, classes]`` are spread."""
+    absent = (counts == 0).sum(dim=1).double().mean().item()
+    return {"imbalance": imbalance(counts.sum(dim=0)), "absent": absent}
+
+
+def imbalance(counts: Tensor) -> float:
+    """Return the imbalance ratio ``max_y n_y / min_y n_y``, at least 1.
+
+    Parameters
+    ----------
+    counts : Tensor
+        ``[classes]`` labels of each class, >= 0. A class without any makes the ratio infinite.
+
+    Examples
+    --------
+    >>> imbalance(torch.tensor([30, 10, 20])), imbalance(torch.tensor([5, 0]))
+    (3.0, inf)
+    """
+    most, least = int(counts.max()), int(counts.min())
+    return most / least if least else math.inf

@@ -11,6 +11,8 @@ method::
     classes    v_ky = n_ky / sum_j n_jy for each class y, rows normalised afterwards
     knfu       v_mk = KnFu's weights, one mixture per client m
 
+(``strategy=kafal_student`` instead has a model at the server learn the consensus, and sends that.)
+
 Counting by class matters because balanced softmax gives a class without labels no gradient: what a
 client says about it means nothing. It makes clients share their label histograms.
 """
@@ -67,11 +69,14 @@ class KAFALSoft(ActiveLearning):
         """Return the consensus ``[samples, classes]``, or one per client with KnFu's weights."""
         if self.aggregation == "knfu":
             return mix(KnFu().weights(knowledge), knowledge.soft_labels)
-        samples = knowledge.extras["samples"]
-        mean = (samples / samples.sum()).unsqueeze(-1) * knowledge.soft_labels
-        if self.aggregation == "samples":
-            return mean.sum(dim=0)
-        return by_class(knowledge.soft_labels, knowledge.counts, mean.sum(dim=0))
+        return consensus(knowledge, by_classes=self.aggregation == "classes")
+
+
+def consensus(knowledge: KnowledgeStack, by_classes: bool) -> Tensor:
+    """Return the mean soft labels ``[samples, classes]``, by labelled samples or class by class."""
+    samples = knowledge.extras["samples"]
+    mean = ((samples / samples.sum()).unsqueeze(-1) * knowledge.soft_labels).sum(dim=0)
+    return by_class(knowledge.soft_labels, knowledge.counts, mean) if by_classes else mean
 
 
 def by_class(soft_labels: Tensor, counts: Tensor, fallback: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from .cells import Row, fill, missing, saved
 ALPHAS = (0.1, 1.0)
 METRICS = ("alma_local", "alma_global")
 
-OTHERWISE = ("kafal", "kafal_soft")
+OTHERWISE = ("kafal", "kafal_soft", "kafal_student")
 """Strategies that learn from a part of the labels only: not the same conditions."""
 
 

@@ -1,7 +1,7 @@
 """Active learning: accuracy against the number of labels used."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -26,6 +26,38 @@ def label_curve(run: Run) -> tuple[np.ndarray, np.ndarray]:
     known = np.flatnonzero(np.isfinite(accuracy))
     last = [known[cycle[known] == number][-1] for number in np.unique(cycle[known])]
     return labels[last], accuracy[last]
+
+
+def imbalance_curve(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``(labels, imbalance ratio)``, a point a cycle; infinite where a class has no label.
+
+    The ratio is that of the most frequent class among all clients' labels to the rarest.
+    """
+    labels, ratio = run.column("labels"), run.column("imbalance")
+    known = ~np.isnan(ratio)
+    return labels[known], ratio[known]
+
+
+def last_imbalance(runs: Sequence[Run]) -> float:
+    """Return the ratio after the last query, mean over runs; NaN where nothing was recorded.
+
+    It is infinite where it is in one run: to leave that out would make it look better.
+    """
+    last = [ratio[-1] if len(ratio) else math.nan for _, ratio in map(imbalance_curve, runs)]
+    return float(np.mean(last))
+
+
+def shown(value: float, digits: int = 1) -> str:
+    """Return a number as people write it.
+
+    Examples
+    --------
+    >>> shown(3.14), shown(float("nan")), shown(float("inf"))
+    ('3.1', '-', '∞')
+    """
+    if math.isnan(value):
+        return "-"
+    return "∞" if math.isinf(value) else f"{value:.{digits}f}"
 
 
 def label_area(run: Run) -> float | None:
@@ -81,13 +113,36 @@ def differences(groups: Sequence[Group]) -> list[str]:
 @styled
 def label_curves(runs: Runs) -> Figure:
     """Draw accuracy against labels; the band is one standard deviation over seeds."""
+    return _against_labels(runs, label_curve, "ALMA global (%)", 100)
+
+
+@styled
+def imbalance_figure(runs: Runs) -> Figure:
+    """Draw the imbalance ratio of the labelled pools against labels, on a logarithmic axis.
+
+    A point is missing where a class has no label in one of the runs.
+    """
+    figure = _against_labels(runs, imbalance_curve, "most frequent class / rarest", 1)
+    axes = figure.axes[0]
+    if any(np.isfinite(line.get_ydata()).any() for line in axes.lines):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+    else:
+        axes.text(0.5, 0.5, "infinite throughout", ha="center", transform=axes.transAxes)
+    return figure
+
+
+def _against_labels(
+    runs: Runs, curve: Callable[[Run], tuple[np.ndarray, np.ndarray]], title: str, scale: float
+) -> Figure:
     groups = as_groups(runs)
     figure, (axes,) = canvas(WIDTH, 3.4)
     for index, group in enumerate(groups):
-        curves = [label_curve(run) for run in group.runs]
+        curves = [curve(run) for run in group.runs]
         length = min(len(labels) for labels, _ in curves)
         labels = np.mean([labels[:length] for labels, _ in curves], axis=0)
-        values = 100 * np.array([accuracy[:length] for _, accuracy in curves])
+        values = scale * np.array([found[:length] for _, found in curves])
+        values = np.where(np.isfinite(values).all(axis=0), values, np.nan)
         mean = values.mean(axis=0)
         colour, line = look(index)
         axes.plot(labels, mean, label=group.label, marker="o", ms=3, lw=1.6, color=colour, ls=line)
@@ -96,7 +151,7 @@ def label_curves(runs: Runs) -> Figure:
             axes.fill_between(
                 labels, mean - spread, mean + spread, color=colour, alpha=0.13, linewidth=0
             )
-    axes.set(xlabel="labels used, all clients", ylabel="ALMA global (%)")
+    axes.set(xlabel="labels used, all clients", ylabel=title)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if len(groups) > 1:
         legend_below(figure, axes)

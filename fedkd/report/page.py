@@ -13,9 +13,17 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ..errors import ConfigError
-from . import figures
+from . import cycles, figures
 from .command import command
-from .labels import differences, label_curves, queried, queried_figure, uses_labels
+from .labels import (
+    differences,
+    imbalance_curve,
+    imbalance_figure,
+    label_curves,
+    queried,
+    queried_figure,
+    uses_labels,
+)
 from .reader import Run, load_runs
 from .statistics import Group, group_runs
 from .style import to_svg
@@ -94,6 +102,9 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         "learned": _learned(runs, groups),
         "partition": _partition(runs),
         "clients": _distribution(runs),
+        "cycles": [cycles.HEADINGS, *cycles.cells(single)]
+        if single and uses_labels(single)
+        else [],
         "cost_pictures": _cost_pictures(runs, single),
         "cost_rows": costs(single) if single else [],
         "configuration": configuration(groups),
@@ -136,6 +147,9 @@ def _labels(runs: list[Run]) -> list[Picture]:
         return []
     band = " Band: ± one std over seeds." if len({run.config["seed"] for run in runs}) > 1 else ""
     pictures = [_picture(label_curves(runs), f"Accuracy against labels, a point a cycle.{band}")]
+    if all(len(imbalance_curve(run)[0]) for run in runs):
+        caption = f"How uneven the labels are, all clients together, a point a cycle.{band}"
+        pictures.append(_picture(imbalance_figure(runs), caption))
     if any(queried(run).any() for run in runs):
         caption = "Classes of the samples that clients had labelled, all clients and cycles."
         pictures.append(_picture(queried_figure(runs), caption))

@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from .labels import differences, label_area, uses_labels
+from .labels import differences, label_area, last_imbalance, shown, uses_labels
 from .statistics import Group
 
 AREA = "area %"
@@ -38,7 +38,7 @@ class Cell:
 def columns(groups: Sequence[Group], wide: bool = False) -> list[str]:
     """Return the column titles; one seed everywhere is not worth a column."""
     seeds = ["seeds"] if any(len(group.runs) > 1 for group in groups) else []
-    active = ["labels", AREA] if _active(groups) else []
+    active = ["labels", AREA, *(["imbalance"] * wide)] if _active(groups) else []
     more = WIDE if wide and _measured(groups) else ()
     titles = [*seeds, *ALMA.values(), *more, *active, "up", "down", "seconds"]
     return ["strategy", *setting_keys(groups), *titles]
@@ -61,7 +61,7 @@ def rows(groups: Sequence[Group], wide: bool = False) -> list[list[Cell]]:
         row += [Cell(str(len(group.runs)))] if seeds else []
         row += [_alma(group, name, top[name]) for name in ALMA]
         row += _details(group) if wide and _measured(groups) else []
-        row += _labelled(group) if _active(groups) else []
+        row += _labelled(group, wide) if _active(groups) else []
         for name in ("bytes_up", "bytes_down"):
             mean = group.over_seeds(lambda run, name=name: run.summary[name]).mean  # type: ignore[misc]
             row.append(Cell(decimal(round(mean))))
@@ -90,12 +90,13 @@ def _active(groups: Sequence[Group]) -> bool:
     return all(uses_labels(run) for group in groups for run in group.runs)
 
 
-def _labelled(group: Group) -> list[Cell]:
-    """Return the labels used, and the area under the curve of accuracy against them."""
+def _labelled(group: Group, wide: bool) -> list[Cell]:
+    """Return the labels used, the area under the curve of accuracy, and how even they are."""
     labels = group.over_seeds(lambda run: float(run.column("labels")[-1])).mean
     area = group.over_seeds(label_area)
     plus_minus = f" ± {percent(area.std)}" if math.isfinite(area.std) else ""
-    return [Cell(f"{labels:.0f}"), Cell(percent(area.mean) + plus_minus)]
+    cells = [Cell(f"{labels:.0f}"), Cell(percent(area.mean) + plus_minus)]
+    return [*cells, Cell(shown(last_imbalance(group.runs)))] if wide else cells
 
 
 def meaning(groups: Sequence[Group], wide: bool = False) -> list[str]:
@@ -113,9 +114,14 @@ def meaning(groups: Sequence[Group], wide: bool = False) -> list[str]:
         "Up and down: payload of the whole run" + (", mean over seeds." if True in counts else "."),
         *([_WIDE] * (wide and _measured(groups))),
         *(["Area: mean height of the curve of ALMA global against labels."] * _active(groups)),
+        *([_IMBALANCE] * (wide and _active(groups))),
     ]
 
 
+_IMBALANCE = (
+    "Imbalance: labels of the most frequent class to those of the rarest, all clients together, "
+    "after the last query; ∞ where a class has none."
+)
 _WIDE = (
     "Worst: mean accuracy of the worst tenth of the clients, local / global. ECE: how far the "
     "models' confidence is from their accuracy, mean over clients, 0 is best."

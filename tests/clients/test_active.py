@@ -1,13 +1,16 @@
 """Clients of active learning: pools, augmentation, carried optimisers, the local update."""
 
 import math
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
+from fedkd.clients.active import ActiveLearner
 from fedkd.clients.augment import PAD, flip_crop
 from fedkd.clients.base import Client
-from fedkd.clients.optimisers import PREFIX
+from fedkd.clients.optimisers import PREFIX, make_optimizer
+from fedkd.clients.phase import Phase
 from fedkd.clients.pools import Pools, initial_labels
 from fedkd.clients.standard import Standard
 from hypothesis import given
@@ -126,3 +129,49 @@ def test_augmentation_is_a_function_of_its_generator() -> None:
     one, two = (flip_crop(x, torch.Generator().manual_seed(3)) for _ in range(2))
     assert torch.equal(one, two)
     assert not torch.equal(one, flip_crop(x, torch.Generator().manual_seed(4)))
+
+
+def compensation_of(x: torch.Tensor, device: str = "cpu", **fit: Any) -> list[torch.Tensor]:
+    """Return the value of a compensating loss, and what the teacher saw for it."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(x[0].numel(), 3)).to(device)
+    seen: list[torch.Tensor] = []
+
+    def teacher(batch: torch.Tensor) -> torch.Tensor:
+        seen.append(batch)
+        return model(batch).flip(-1)
+
+    phase = SimpleNamespace(
+        client=SimpleNamespace(model=model, generator=torch.Generator().manual_seed(0)),
+        loop=Standard(fit=FIT | fit, distil={"lr": None}, device=device),
+        bench=SimpleNamespace(seed_of=lambda *stream: 0),
+        index=0,
+        round=2,
+    )
+    labels = torch.tensor([0, 1] + [-1] * (len(x) - 2))
+    pools = Pools(x, labels)
+    loss = ActiveLearner()._compensating(
+        cast(Phase, phase), pools, cast(nn.Module, teacher), pools.counts(3)
+    )
+    return [loss(torch.zeros(4, 3, device=device), torch.zeros(4, device=device)), *seen]
+
+
+def test_unlabelled_images_are_augmented_like_labelled_ones() -> None:
+    """As published: the same stream of flips and crops for both."""
+    x = torch.ones(30, 1, 8, 8)
+    plain, cropped = (compensation_of(x, augment=augment)[1] for augment in (False, True))
+    torch.testing.assert_close(plain, torch.ones_like(plain))  # mixtures of ones
+    assert cropped.shape == plain.shape
+    assert (cropped < 0.99).any()  # the padding is in view
+
+
+def test_the_compensation_computes_where_the_model_is() -> None:
+    """The meta device stands for a GPU: it refuses tensors of another device all the same."""
+    value, seen = compensation_of(torch.ones(30, 1, 8, 8), device="meta", augment=True)
+    assert value.device.type == seen.device.type == "meta"
+
+
+def test_a_carried_state_moves_to_where_the_model_is() -> None:
+    model = nn.Linear(2, 1).to("meta")
+    optimizer = make_optimizer(model, FIT, {f"{PREFIX}0.momentum_buffer": torch.ones(1, 2)})
+    buffer = optimizer.state[model.weight]["momentum_buffer"]
+    assert buffer.device.type == "meta"

@@ -23,6 +23,13 @@ PLUG_INS = {
     "nearest": {"strategy": {"name": "fedkd.experiments.plugins.nearest:Nearest", "beta": 5}},
     "loop": {"client": {"name": f"{EXAMPLES}/label_smoothing.py:Smoothed", "smoothing": 0.2}},
 }
+LABELS = {"rounds_per_cycle": 1, "initial": 0.2, "budget": 0.1}
+ACTIVE = {
+    "kafal-cycles": {"strategy": {"name": "kafal", **LABELS}, "sampler": "badge", "rounds": 3},
+    "kafal_soft-cycles": {"strategy": {"name": "kafal_soft", **LABELS}, "rounds": 3},
+    "kafal_student-cycles": {"strategy": {"name": "kafal_student", **LABELS}, "fraction": 0.5},
+}
+"""Active learning with queries: the strategies' defaults have none in so few rounds."""
 CASES = {
     "fedmd-kl": {"strategy": {"name": "fedmd", "exchange": "soft_labels"}},
     "knfu-mixed": {"strategy": "knfu", **MIXED},
@@ -33,12 +40,13 @@ CASES = {
     "fedadam-half": {"strategy": "fedadam", "fraction": 0.5, "rounds": 3},
     "krum": {"strategy": "flwr.serverapp.strategy:Krum"},
     **PLUG_INS,
+    **ACTIVE,
     **{
         name: {"strategy": name, "transfer.labelled": method.needs_labels}
         for name, method in available("strategies", Strategy).items()
     },
 }
-FLOWER = ("knfu", "knfu-mixed", "fedmd", "fedavg", "median", "loop")
+FLOWER = ("knfu", "knfu-mixed", "fedmd", "fedavg", "median", "loop", *ACTIVE)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,6 +1,7 @@
 """KAFAL: cycles, pools, queries, averaging; on parameters and on soft labels."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -13,9 +14,11 @@ import pytest
 import torch
 from fedkd.clients.pools import LABELS
 from fedkd.clients.samplers import Sampler
-from fedkd.strategies.cycles import Cycles
+from fedkd.strategies.cycles import Cycles, imbalance
 from fedkd.strategies.kafal import KAFAL
 from fedkd.strategies.kafal_soft import KAFALSoft, by_class
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -24,7 +27,12 @@ from fedkd.checkpoint import newest
 from fedkd.cli import app
 from fedkd.digest import digest
 from fedkd.knowledge import KnowledgeStack, to_tensor
+from fedkd.overrides import compose, merge
+from fedkd.plan import plan
 from fedkd.plugins import available
+from fedkd.report import Run
+from fedkd.report.cycles import by_cycle
+from fedkd.report.labels import imbalance_figure, last_imbalance
 
 SIZE = 40
 SMALL: dict[str, Any] = {
@@ -330,12 +338,127 @@ def test_actors_make_the_same_picks(strategy: dict[str, Any], actors: int) -> No
 
 @pytest.mark.parametrize(("rule", "wanted"), [("proportional", [2, 3, 4]), ("equal", [3, 3, 3])])
 def test_budgets(rule: Any, wanted: list[int]) -> None:
-    class Server:
-        clients = 3
+    assert Cycles(budget=0.1, rule=rule).parts([11, 21, 31]) == wanted
 
-        class federation:
-            @staticmethod
-            def indices(client: int) -> range:
-                return range([11, 21, 31][client])
 
-    assert Cycles(budget=0.1, rule=rule).parts(Server()) == wanted  # type: ignore[arg-type]
+# -- how even the labels are ---------------------------------------------------------------------
+
+
+@given(counts=st.lists(st.integers(1, 500), min_size=1, max_size=20), scale=st.integers(1, 9))
+def test_the_imbalance_ratio(counts: list[int], scale: int) -> None:
+    ratio = imbalance(torch.tensor(counts))
+    assert ratio == max(counts) / min(counts) >= 1
+    assert imbalance(torch.tensor(counts) * scale) == pytest.approx(ratio)
+    assert imbalance(torch.tensor([*counts, 0])) == math.inf
+
+
+def test_the_imbalance_of_the_labelled_pools_is_a_column(tmp_path: Path) -> None:
+    """It is that of the pools as the clients have them, from the first round of a cycle on."""
+    result = run(rounds=5, run_dir=str(tmp_path / "run"), **{"data.alpha": 1.0})
+    counts = torch.stack(
+        [torch.bincount(own[own >= 0], minlength=10) for own in pools(result.run_dir)]
+    )
+    ratios, absent = column(result, "imbalance"), column(result, "absent")
+    assert [ratio is None for ratio in ratios] == [False, True, False, True, False]
+    assert ratios[-1] == imbalance(counts.sum(dim=0))
+    assert absent[-1] == (counts == 0).sum(dim=1).double().mean().item()
+    assert absent[0] >= absent[2] >= absent[4]  # labels only become more
+    assert [second is None for second in column(result, "seconds_query")] == [
+        ratio is None for ratio in ratios
+    ]
+
+
+def test_a_class_that_nobody_has_a_label_of_makes_the_ratio_infinite() -> None:
+    one = {"data.partitioner": {"name": "pathological", "num_classes_per_partition": 1}}
+    result = run(**one | {"data.samples_per_client": None, "rounds": 1})  # 4 clients: 4 classes
+    assert column(result, "imbalance") == [math.inf]
+    assert column(result, "absent") == [9.0]
+    read = Run.load(result.run_dir)
+    assert last_imbalance([read]) == math.inf
+    texts = [text.get_text() for text in imbalance_figure(read).axes[0].texts]
+    assert texts == ["infinite throughout"]
+
+
+def test_what_a_cycle_cost_and_brought() -> None:
+    result = run()
+    rows = by_cycle(Run.load(result.run_dir))
+    assert [row["cycle"] for row in rows] == [1, 2, 3]
+    assert [row["labels"] for row in rows] == [16, 32, 48]
+    assert math.isnan(rows[0]["annotated"])
+    assert [row["annotated"] for row in rows[1:]] == [16, 16]
+    for name in ("bytes_up", "bytes_down", "seconds"):
+        assert sum(row[name] for row in rows) == pytest.approx(sum(column(result, name)))
+    accuracies = column(result, "alma_global")
+    assert [row["accuracy"] for row in rows] == accuracies[1::2]
+    page = (result.run_dir / "report.html").read_text()
+    assert "<h2>Cycles</h2>" in page
+    assert "most frequent class / rarest" in page
+
+
+# -- what a dry run says -------------------------------------------------------------------------
+
+
+def test_a_dry_run_counts_the_labels_of_each_cycle() -> None:
+    strategy = KAFAL(rounds_per_cycle=2, initial=0.1, budget=0.25)
+    samples = [[load.samples for load in strategy.workloads(r, [40, 8])] for r in (1, 2, 3, 5, 9)]
+    assert samples == [[4, 1], [4, 1], [14, 3], [24, 5], [40, 8]]
+
+
+def test_a_dry_run_counts_the_compensation() -> None:
+    """A step on as many unlabelled samples, and the teacher's forward pass, but not at first."""
+
+    def costs(number: int, **parameters: Any) -> tuple[float, float]:
+        (load,) = KAFAL(**CYCLE, **parameters).workloads(number, [40])
+        return load.steps, load.passes
+
+    assert costs(1) == costs(3) == (1, 0)
+    assert costs(2) == costs(4) == (2, 1)
+    assert costs(2, kd_weight=0.0) == (1, 0)
+    assert costs(2, initial=1.0) == (1, 0)  # nothing is left to compensate with
+
+
+@pytest.mark.parametrize("strategy", ["kafal", "kafal_soft"])
+def test_what_a_dry_run_says_is_what_the_run_does(strategy: str) -> None:
+    node = {"name": strategy, **CYCLE}
+    result = run(node, rounds=5, fraction=0.5)
+    whole = compose([f"strategy={strategy}", "strategy.rounds_per_cycle=2", "strategy.budget=0.1"])
+    expected = plan(merge(whole, **SMALL | {"rounds": 5, "fraction": 0.5}))
+    assert expected.participations == sum(column(result, "participants"))
+    assert expected.trained == (column(result, "labels")[0], column(result, "labels")[-1])
+    headers = sum(column(result, "bytes_up")) - expected.participations * expected.bytes_up
+    assert 0 <= headers < 1000 * expected.participations
+
+
+def test_the_preset_is_the_papers_protocol() -> None:
+    """Reference: Cao et al., the official configuration."""
+    config = compose(["experiment=kafal_cifar10"])
+    node = config.strategy
+    assert (node["name"], node["rounds_per_cycle"], node["milestone"]) == ("kafal", 50, 260)
+    assert (node["initial"], node["budget"], config.rounds) == (0.1, 0.05, 6 * 50)
+    assert (config.clients, config.fraction, config.data.alpha) == (10, 0.8, 0.1)
+    assert (config.fit.epochs, config.fit.batch_size, config.fit.lr) == (40, 128, 0.1)
+    assert (config.fit.momentum, config.fit.weight_decay, config.fit.augment) == (0.9, 5e-4, True)
+    assert (config.model, config.sampler["name"]) == ("resnet8", "ksas")
+    strategy = KAFAL(**{key: value for key, value in node.items() if key != "name"})
+    assert strategy.reset
+    assert strategy.learner["persist"]
+    assert strategy.learner["balanced"]
+    assert (strategy.learner["kd_weight"], strategy.learner["beta"]) == (1.0, 2.0)
+    labels = [sum(strategy.cycles.labelled([5000] * 10, 50 * c)) for c in range(1, 7)]
+    assert labels == [5000, 7500, 10000, 12500, 15000, 17500]
+
+
+def test_a_sweep_over_samplers_and_its_comparison(tmp_path: Path) -> None:
+    """Flags may come after the overrides."""
+    sizes = ["rounds=10", "clients=4", "data.samples_per_client=60", "engine=inline"]
+    words = ["experiment=kafal_digits", "sampler=random,ksas", "seed=0,1", *sizes]
+    done = CliRunner().invoke(app, ["run", *words, f"run_dir={tmp_path}/sweep", "-m"])
+    assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(app, ["compare", f"{tmp_path}/sweep"])
+    assert done.exit_code == 0, done.output
+    titles = next(line for line in done.output.splitlines() if "area %" in line)
+    assert "labels" in titles
+    assert "imbalance" in titles
+    assert "paired over 2 seeds" in " ".join(done.output.split())
+    page = (tmp_path / "sweep" / "report.html").read_text()
+    assert "labels used, all clients" in page

@@ -1,0 +1,35 @@
+"""Soft labels up, the server's model down (our extension of KAFAL): KCFU starts from that model."""
+
+from typing import TYPE_CHECKING
+
+from ...flat import unflatten
+from ...knowledge import Lesson
+from ..active import frozen
+from .kcfu_labels import KCFULabels
+
+if TYPE_CHECKING:
+    from ..phase import Phase
+
+
+class KCFUStudent(KCFULabels):
+    """Uploads soft labels after a fit on the labelled pool; takes over the server's model.
+
+    Parameters
+    ----------
+    **labels
+        See `KCFULabels`.
+    """
+
+    def fit(self, phase: "Phase") -> dict[str, float]:
+        """Fit on the labelled pool; what the client starts from is the compensation's teacher."""
+        teacher = frozen(phase) if phase.options.get("compensate") else None
+        return self.update(phase, teacher)
+
+    def receive(self, phase: "Phase", lesson: Lesson) -> None:
+        """Start from the server's model."""
+        unflatten(phase.client.model, lesson.values)
+
+    def learn(self, phase: "Phase", lesson: Lesson) -> dict[str, float]:
+        """Take over the server's model."""
+        self.receive(phase, lesson)
+        return {}
