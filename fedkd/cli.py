@@ -194,7 +194,7 @@ def list_(
 ) -> None:
     """List what can be chosen, with parameters and defaults.
 
-    WHAT: strategies, objectives, models, data, clients, attacks, codecs, engines, partitioners,
+    WHAT: strategies, objectives, models, data, clients, attacks, codecs, privacy, engines, partitioners,
     experiments or keys.
     """
     from .listing import show
