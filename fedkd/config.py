@@ -1,8 +1,9 @@
 """The configuration of a run: typed, with defaults that work, and checked before anything starts.
 
 Nodes that choose a thing by name and pass it parameters (``strategy``, ``objective``, ``client``,
-``attack``, ``compress``, ``privacy``, ``sampler``, ``oracle``, ``data.partitioner``) are plain dicts
-``{"name": ..., parameter: value, ...}``; the allowed parameters are those of the chosen class's signature.
+``attack``, ``compress``, ``privacy``, ``sampler``, ``oracle``, ``data.partitioner``) are plain
+dicts ``{"name": ..., parameter: value, ...}``; the allowed parameters are those of the chosen
+class's signature.
 """
 
 import math

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from .clients.privacy.planning import participants
 from .config import RunConfig
 from .encoding import nbytes
 from .engine.cluster import cores
@@ -46,6 +47,8 @@ class Plan:
     """all rounds, without start-up"""
     workers: int
     architectures: dict[str, Cost]
+    epsilon: float | None = None
+    """what the client who spends most will have spent, by mechanisms with a formal guarantee"""
 
     def show(self, console: Console) -> None:
         """Print the plan."""
@@ -63,6 +66,8 @@ class Plan:
             f"{decimal(self.bytes_models)} models, {decimal(self.bytes_data)} data, "
             f"{decimal(self.bytes_knowledge)} knowledge",
         )
+        if self.epsilon is not None:
+            table.add_row("privacy", f"epsilon {self.epsilon:.3g} for who spends most")
         threads = "1 worker" if self.workers == 1 else f"{self.workers} workers"
         table.add_row("time", f"about {_duration(self.seconds)} on {threads}")
         console.print(f"[bold]{config.strategy['name']} on {config.data.name}[/]: dry run")
@@ -118,6 +123,7 @@ def _estimate(ready: Prepared) -> Plan:
         seconds=work * cohort * config.rounds / min(workers, cores(), cohort),
         workers=workers,
         architectures=costs,
+        epsilon=_spent(ready),
     )
 
 
@@ -130,6 +136,16 @@ def _payload(ready: Prepared, transfer: int) -> tuple[int, int]:
     sizes = {shape: nbytes(codec, kind, shape) for shape in set(shapes)}
     plain, small = 4 * sum(map(prod, shapes)), sum(sizes[shape] for shape in shapes)
     return plain // len(shapes), small // len(shapes)
+
+
+def _spent(ready: Prepared) -> float | None:
+    """Return the largest epsilon of the whole run, if there is a formal guarantee."""
+    if ready.ledger is None:
+        return None
+    planned = ready.ledger.copy()
+    for clients in participants(ready.config, ready.strategy):
+        planned.charge(clients)
+    return planned.worst()[0]
 
 
 def _work(config: RunConfig, cost: Cost, samples: int, transfer: int) -> float:

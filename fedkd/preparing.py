@@ -19,12 +19,12 @@ from .config import RunConfig
 from .data import build_federation, prepare
 from .data.federation import Federation
 from .errors import ConfigError
-from .flat import layout
 from .loading import load_object
 from .models import check_model, model_name
 from .plugins import create
 from .privacy.ledger import Ledger
 from .protocol import Strategy
+from .refusals import check_attack, check_codec, check_models, check_privacy
 from .server import Server
 from .strategies.flower_adapter import adapt
 
@@ -99,11 +99,12 @@ def prepare_run(
     federation = _federation(config, run_dir, objects.data)
     config = _resolved(config, federation, strategy)
     parts = _parts(config, federation, strategy, objects.model)
-    _check_attack(config, parts, strategy)
-    _check_codec(config, parts, strategy)
+    check_attack(config, parts, strategy)
+    check_codec(config, parts, strategy)
     instances = _instances(parts, federation)
-    _check_models(config, strategy, parts, instances)
-    guard = _guard(config, parts, strategy, federation, instances, resumed)
+    check_models(config, strategy, parts, instances)
+    check_privacy(config, strategy, parts, instances)
+    guard = _guard(config, parts, strategy, federation, resumed)
     config, parts = guard.config, _parts(guard.config, federation, strategy, objects.model)
     server = Server(federation, parts.models, instances, config.seed)
     if (reason := strategy.refusal(server)) is not None:
@@ -165,25 +166,18 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
 
 def _spec(config: RunConfig, federation: Federation, strategy: Strategy) -> dict[str, Any]:
     whole = config.to_dict() | {"exchange": strategy.exchange_node() or {"name": "soft_labels"}}
-    nodes = ("objective", "client", "attack", "compress", "exchange", "privacy", "sampler", "oracle")
+    nodes = (
+        "objective",
+        "client",
+        "attack",
+        "compress",
+        "exchange",
+        "privacy",
+        "sampler",
+        "oracle",
+    )
     names = ("seed", "clients", "model", "fit", "distil", *nodes, "device")
     return {name: whole[name] for name in names} | {"data": federation.locator}
-
-
-def _check_attack(config: RunConfig, parts: Parts, strategy: Strategy) -> None:
-    """Refuse an attack that cannot poison what the strategy exchanges (nothing is fine)."""
-    kinds, exchanged = parts.attack.kinds, parts.exchange.kind
-    if kinds is not None and strategy.exchange is not None and exchanged not in kinds:
-        problem = f"poisons {' or '.join(kinds)}, and {config.strategy['name']} has {exchanged}"
-        raise ConfigError("attack", config.attack["name"], problem)
-
-
-def _check_codec(config: RunConfig, parts: Parts, strategy: Strategy) -> None:
-    """Refuse a codec that makes no sense for what the strategy exchanges (nothing is fine)."""
-    kinds, exchanged = parts.codec.kinds, parts.exchange.kind
-    if kinds is not None and strategy.exchange is not None and exchanged not in kinds:
-        problem = f"is for {' or '.join(kinds)}, and {config.strategy['name']} has {exchanged}"
-        raise ConfigError("compress", config.compress["name"], problem)
 
 
 def _guard(
@@ -191,15 +185,9 @@ def _guard(
     parts: Parts,
     strategy: Strategy,
     federation: Federation,
-    instances: list[nn.Module],
     resumed: Checkpoint | None,
 ) -> Guard:
-    """Refuse mechanisms that cannot protect this run; settle the noise and the rounds."""
-    exchange = None if strategy.exchange is None else parts.exchange
-    found = parts.privacy.refusal(exchange, _named(parts, instances))
-    if found is not None:
-        problem = f"{found[1]} (strategy {config.strategy['name']})"
-        raise ConfigError("privacy", found[0], problem)
+    """Settle the noise, and the rounds that the budget allows."""
     sizes = [len(federation.indices(client)) for client in range(config.clients)]
     return guarded(config, parts.privacy, strategy, sizes, resumed)
 
@@ -211,7 +199,9 @@ def _private_strategy(config: RunConfig, strategy: Strategy, parts: Parts) -> St
             if not strategy.sums_only:
                 problem = f"takes the place of a mean, and {config.strategy['name']} needs more"
                 raise ConfigError("privacy", name, problem)
-            strategy = load_object(mechanism.fusion)(mechanism, budget(config.privacy).delta, strategy)
+            strategy = load_object(mechanism.fusion)(
+                mechanism, budget(config.privacy).delta, strategy
+            )
     return strategy
 
 
@@ -221,21 +211,3 @@ def _instances(parts: Parts, federation: Federation) -> list[nn.Module]:
     kinds = {id(model): model for model in parts.models}
     built = {key: check_model(model, shape, classes) for key, model in kinds.items()}
     return [built[id(model)] for model in parts.models]
-
-
-def _check_models(
-    config: RunConfig, strategy: Strategy, parts: Parts, instances: list[nn.Module]
-) -> None:
-    """Refuse architectures that the method cannot work with."""
-    named = _named(parts, instances)
-    problem = parts.exchange.refusal(named)
-    if strategy.homogeneous and len({layout(model) for model in instances}) > 1:
-        problem = "shares one model, so all clients need the same one"
-    if problem is not None:
-        whole = f"{config.strategy['name']} {problem}"
-        raise ConfigError("model", f"[{','.join(named)}]", whole)
-
-
-def _named(parts: Parts, instances: list[nn.Module]) -> dict[str, nn.Module]:
-    """Return one instance of each architecture, by name."""
-    return {model_name(kind): model for kind, model in zip(parts.models, instances, strict=True)}

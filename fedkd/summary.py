@@ -69,9 +69,7 @@ def derive(config: dict[str, Any], rounds: pa.Table, restarts: int = 0) -> dict[
     }
 
 
-def _privacy(
-    config: dict[str, Any], epsilon: float | None, delta: float | None
-) -> dict[str, Any]:
+def _privacy(config: dict[str, Any], epsilon: float | None, delta: float | None) -> dict[str, Any]:
     """Return what was spent by whoever spent most; null without a formal guarantee."""
     node = config.get("privacy") or {"name": "none"}
     names = node["name"] if isinstance(node["name"], list) else [node["name"]]

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from ..knowledge import KnowledgeStack, Teacher
-from ..privacy.accounting import guarantee_of_curve, orders
+from ..privacy.curves import epsilon_of, orders
 from ..privacy.pate import confident_gnmax, votes_cost
 from ..protocol import Outcome, RoundPlan, Strategy
 from ..rng import torch_generator
@@ -61,7 +61,7 @@ class NoisyVotes(FusionStrategy):
         self.state[CURVE] = self.state.get(CURVE, torch.zeros(len(cost))) + torch.from_numpy(cost)
         outcome.knowledge = knowledge
         outcome.scalars["answered"] = int(answered.sum())
-        spent = guarantee_of_curve(self.state[CURVE].numpy(), self.delta)
+        spent = epsilon_of(self.state[CURVE].numpy(), self.delta)
         outcome.scalars["epsilon_data_dependent"] = spent
         labels = F.one_hot(winners, counts.shape[-1]).float() * answered.unsqueeze(-1)
         return Teacher("soft_labels", labels, knowledge.clients, answered)

@@ -136,4 +136,8 @@ def only_values(exchange: Exchange) -> str | None:
         "numbers of its own": type(exchange).extras is not Exchange.extras,
     }
     found = [what for what, sent in more.items() if sent]
-    return f"covers class probabilities or logits only, and there is also {found[0]}" if found else None
+    return (
+        f"covers class probabilities or logits only, and there is also {found[0]}"
+        if found
+        else None
+    )

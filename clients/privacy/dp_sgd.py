@@ -2,13 +2,13 @@
 
 Abadi et al., "Deep Learning with Differential Privacy", CCS 2016, arXiv 1607.00133; by Opacus
 (Yousefpour et al. 2021, arXiv 2109.12298). Confidence: certain. With n private samples and batches
-of about B, every epoch has ``s = ceil(n / B)`` steps; each sample is in each batch with chance 1/s::
+of about B, an epoch has ``s = ceil(n / B)`` steps; each sample is in each batch with chance 1/s::
 
     g = ( sum_i g_i * min(1, clip / |g_i|) + N(0, (noise_multiplier * clip)^2) ) / (n / s)
 
-The guarantee is for **one record, added or removed** (with n taken as public), and for the model and
-all that is computed from it alone: soft labels, logits, parameters. Learning from a teacher on the
-public transfer set costs nothing. Each round's fit costs ``epochs * s`` sampled Gaussian releases.
+The guarantee is for **one record, added or removed** (with n taken as public), and for the model
+and all that is computed from it alone: soft labels, logits, parameters. Learning from a teacher on
+the public transfer set costs nothing. A round's fit costs ``epochs * s`` sampled Gaussian releases.
 """
 
 import copy
@@ -26,7 +26,7 @@ from ..exchange import Exchange
 from .base import RECORD, Facts, Noisy, positive
 
 if TYPE_CHECKING:
-    from ..standard import Standard
+    pass
 
 
 class DPSGD(Noisy):
@@ -68,7 +68,9 @@ class DPSGD(Noisy):
         from .private_fit import PrivateFit
 
         own = vars(Standard)
-        changed = [name for name in ("fit", "_fit", "_train") if _lookup(loop, name) is not own[name]]
+        changed = [
+            name for name in ("fit", "_fit", "_train") if _lookup(loop, name) is not own[name]
+        ]
         if not isinstance(loop, Standard) or changed:
             problem = "fits in its own way, which dp_sgd cannot make private"
             raise ConfigError("client", type(loop).__name__, problem)

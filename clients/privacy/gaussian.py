@@ -6,9 +6,10 @@ rows F of C classes, c the clip, z the noise multiplier (`fedkd.privacy.mechanis
     soft labels   P( F + N(0, (z s)^2) ),    s = sqrt(2 U), or 2 c sqrt(U) where that is less
     logits        F' + N(0, (z s)^2),        s = 2 c sqrt(U), F' = F with rows scaled to norm <= c
 
-P projects onto the simplex. Each release is (epsilon, delta) private for **any change of all that a
-client holds**. That is much to ask: at epsilon 8 over ten rounds and U = 200 the noise has a standard
-deviation of 40 on each probability. Few samples a round (``transfer.per_round``) have less each.
+P projects onto the simplex. Each release is (epsilon, delta) private for **any change of all that
+a client holds**. That is much to ask: at epsilon 8 over ten rounds and U = 200 the noise has a
+standard deviation of 40 on each probability. Few samples a round have less each:
+``transfer.per_round``.
 """
 
 from collections.abc import Mapping
@@ -40,7 +41,8 @@ class Gaussian(Noisy):
     --------
     >>> import torch
     >>> rows = torch.tensor([[0.7, 0.3]])
-    >>> Gaussian(noise_multiplier=0.1).release(rows, "soft_labels", torch.Generator().manual_seed(1))
+    >>> source = torch.Generator().manual_seed(1)
+    >>> Gaussian(noise_multiplier=0.1).release(rows, "soft_labels", source)
     tensor([[0.5926, 0.4074]])
     """
 

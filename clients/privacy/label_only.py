@@ -1,7 +1,7 @@
 """Label only: the likeliest class, without its probability.
 
-Confidence: certain (the usual baseline). Formula: ``onehot(argmax_c F_c)``, of equal ones the first.
-**No formal guarantee**: labels on well-chosen samples still tell members from others.
+Confidence: certain (the usual baseline). Formula: ``onehot(argmax_c F_c)``; of equal ones the
+first. **No formal guarantee**: labels on well-chosen samples still tell members from others.
 """
 
 import torch

@@ -4,7 +4,7 @@ Papernot et al., "Scalable Private Learning with PATE", ICLR 2018, arXiv 1802.08
 `fedkd.privacy.pate`. The clients' half: one-hot soft labels. The server's half takes the place of a
 method's mean: `fedkd.strategies.votes`.
 
-**Who is protected from whom**: one client's data, however it changes, from all who see the teachers.
+**Who is protected from whom**: one client's data, however it changes, from all who see teachers.
 Not from the server, which sees every vote and adds the noise. Few clients have few votes to hide
 among: with ten of them, a small epsilon leaves nothing but noise.
 """

@@ -69,7 +69,9 @@ def guarded(
         config = replace(config, engine=replace(config.engine, max_restarts=0))
     if not protection.protects:
         if protection.mechanisms and config.privacy.get("epsilon") is not None:
-            problem = f"{' and '.join(protection.mechanisms)} has no formal guarantee, so no epsilon"
+            problem = (
+                f"{' and '.join(protection.mechanisms)} has no formal guarantee, so no epsilon"
+            )
             raise ConfigError("privacy.epsilon", config.privacy["epsilon"], problem)
         return Guard(config)
     allowed = budget(config.privacy)

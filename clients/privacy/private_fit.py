@@ -74,9 +74,7 @@ class PrivateFit(ClientLoop):
             carry(optimizer.original_optimizer, client.carried)
         return sum(losses) / max(len(losses), 1)
 
-    def _step(
-        self, client: Client, module: nn.Module, optimizer: Any, rows: Tensor
-    ) -> list[float]:
+    def _step(self, client: Client, module: nn.Module, optimizer: Any, rows: Tensor) -> list[float]:
         """Take a step on these rows, perhaps none: then on noise alone."""
         optimizer.zero_grad()
         if not len(rows):

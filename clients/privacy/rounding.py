@@ -1,6 +1,6 @@
 """Rounding: knowledge with few decimals.
 
-AIJack (``round_decimal`` of its FedMD); confidence: certain. Logits are rounded entry by entry. Soft
+AIJack (``round_decimal`` of its FedMD); confidence: certain. Logits are rounded one by one. Soft
 labels become the nearest row of whole multiples of ``10^-decimals`` that sums to 1. **No formal
 guarantee**: it is AIJack's only defence, and attacks that need little detail do not mind it. For
 bits in place of decimals there is ``compress=quantised``.

@@ -1,6 +1,6 @@
 """Top-k: the probabilities of the k likeliest classes, the others as if they were equal.
 
-Confidence: certain (a usual baseline). Formula: the k largest stay, all others become their mean, so
+Confidence: certain (a usual baseline). Formula: the k largest stay, all others become their mean:
 a row keeps its sum. **No formal guarantee.**
 """
 

@@ -3,20 +3,16 @@
 A client's history is how often it has made which `Release`. Releases of one client compose, over
 rounds and over mechanisms: adaptively, in any order. Where the neighbouring relations differ, as
 for DP-SGD (one record) and noise on knowledge (everything a client holds), the sum holds for the
-weaker of them. It is then an upper bound, and not the smallest: what is computed from a DP-SGD model
-alone would need no noise of its own.
+weaker of them. It is then an upper bound, and not the smallest: what is computed from a DP-SGD
+model alone would need no noise of its own.
 """
 
-import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-import numpy as np
-
-from ..errors import ConfigError
+from .curves import curve, epsilon_of, event, library
 
 AccountantName = Literal["rdp", "pld"]
 
@@ -86,6 +82,8 @@ def guarantee(
     if not noise:
         return float(own), min(1.0, float(total))
     spent = _epsilon(tuple(sorted(_merged(noise).items())), delta, accountant)
+    if all(cost.noise == "laplace" for cost in noise):  # pure: the sum is a bound as well
+        spent = min(spent, sum(n / cost.multiplier for cost, n in noise.items()))
     return spent + own, min(1.0, delta + total)
 
 
@@ -179,80 +177,14 @@ def _epsilon(
 ) -> float:
     dp = library()
     if accountant == "rdp":
-        return guarantee_of_curve(sum(n * _curve(cost) for cost, n in noise), delta)
+        return epsilon_of(sum(n * curve(*_plain(cost)) for cost, n in noise), delta)
     if len(noise) == 1 and noise[0][0].noise == "gaussian" and noise[0][0].rate == 1:
         return float(dp.get_epsilon_gaussian(noise[0][0].multiplier, delta))
     spent = dp.pld.PLDAccountant(value_discretization_interval=STEP)
     for cost, times in noise:
-        spent.compose(_event(cost), times)
+        spent.compose(event(*_plain(cost)), times)
     return float(spent.get_epsilon(delta))
 
 
-def guarantee_of_curve(curve: Any, delta: float) -> float:
-    """Return the epsilon of Renyi divergences at `orders`."""
-    return float(library().rdp.compute_epsilon(orders(), curve, delta)[0])
-
-
-@lru_cache(maxsize=1024)
-def _curve(cost: Release) -> np.ndarray:
-    """Return the Renyi divergences of one release, at `orders`."""
-    dp = library()
-
-    class Curve(dp.rdp.RdpAccountant):  # type: ignore[misc]
-        @property
-        def curve(self) -> np.ndarray:
-            return np.array(self._rdp)
-
-    spent = Curve()
-    with _quiet():
-        spent.compose(_event(cost))
-    return spent.curve
-
-
-@lru_cache(maxsize=1)
-def orders() -> np.ndarray:
-    """Return the Renyi orders of ``dp-accounting``."""
-    return np.array(library().rdp.rdp_privacy_accountant.DEFAULT_RDP_ORDERS, np.float64)
-
-
-def _event(cost: Release) -> Any:
-    """Return a release as ``dp-accounting`` has it."""
-    dp = library()
-    if cost.noise == "laplace":
-        return dp.LaplaceDpEvent(cost.multiplier)
-    event = dp.GaussianDpEvent(cost.multiplier)
-    return event if cost.rate == 1 else dp.PoissonSampledDpEvent(cost.rate, event)
-
-
-def library() -> Any:
-    """Return ``dp_accounting``.
-
-    Raises
-    ------
-    ConfigError
-        If it is not installed.
-    """
-    try:
-        import dp_accounting
-        import dp_accounting.pld
-        import dp_accounting.rdp
-    except ImportError as error:
-        problem = "needs dp-accounting; pip install fedkd[privacy]"
-        raise ConfigError("privacy", "epsilon", problem) from error
-    return dp_accounting
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep quiet about Renyi orders that do not converge: they are left out, which is safe."""
-    logger = logging.getLogger("absl")
-    logger.addFilter(_never)
-    try:
-        yield
-    finally:
-        logger.removeFilter(_never)
-
-
-def _never(record: logging.LogRecord) -> bool:
-    return record.levelno > logging.WARNING
-
+def _plain(cost: Release) -> tuple[str, float, float]:
+    return cost.noise, cost.multiplier, cost.rate

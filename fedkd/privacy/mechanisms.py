@@ -66,7 +66,7 @@ def sensitivity(kind: str, rows: int, clip: float | None, norm: Norm = 2) -> flo
     return each * (rows if norm == 1 else rows**0.5)
 
 
-def noisy(  # noqa: PLR0917
+def noisy(
     values: Tensor,
     kind: str,
     multiplier: float,

@@ -7,8 +7,8 @@ drawn, once for the whole run, and all that follows is computed from them::
     with replacement      epsilon = k ln((n + 1) / n)            delta = 1 - ((n - 1) / n)^k
     without               epsilon = ln((n + 1) / (n + 1 - k))    delta = k / n
 
-**Trap**: delta is about ``k / n``, the chance that a record is drawn at all, and each record that is
-drawn has no protection whatsoever. That is a weak guarantee: delta is commonly asked to be far
+**Trap**: delta is about ``k / n``, the chance that a record is drawn at all, and each record that
+is drawn has no protection whatsoever. That is a weak guarantee: delta is commonly asked to be far
 below ``1 / n``.
 """
 

@@ -22,7 +22,6 @@ It depends on the votes, so the number itself is private: look at it, do not pub
 import math
 
 import numpy as np
-import torch
 from scipy.special import erfc
 from torch import Tensor
 
