@@ -4,9 +4,6 @@ import copy
 
 import pytest
 import torch
-from scipy import stats
-from torch import nn
-
 from fedkd.clients.base import Client
 from fedkd.clients.exchange import Exchange, SoftLabels
 from fedkd.clients.exchange.class_logits import ClassLogits
@@ -17,6 +14,9 @@ from fedkd.clients.exchange.selected_labels import SelectedLabels
 from fedkd.clients.privacy.base import Facts
 from fedkd.clients.privacy.dp_sgd import DPSGD
 from fedkd.clients.standard import Standard
+from scipy import stats
+from torch import nn
+
 from fedkd.errors import ConfigError
 from fedkd.models.lenet5 import LeNet5
 from fedkd.models.resnet8 import ResNet8
@@ -60,7 +60,7 @@ def test_every_sample_is_clipped_by_itself():
         nn.functional.cross_entropy(before(x[None]), y[None]).backward()
         norm = torch.cat([p.grad.flatten() for p in before.parameters()]).norm()
         for sum_, p in zip(total, before.parameters(), strict=True):
-            sum_ += p.grad * min(1.0, clip / (norm + 1e-6))
+            sum_.add_(p.grad * min(1.0, clip / (norm.item() + 1e-6)))
     loop(clip=clip, noise_multiplier=1e-12).fit([own])
     for sum_, p, now in zip(total, before.parameters(), own.model.parameters(), strict=True):
         assert torch.allclose(p - 0.5 * sum_ / len(own.y), now, atol=1e-6)

@@ -66,7 +66,7 @@ def test_dp_sgd_against_opacus_and_dp_accounting(multiplier, rate, steps):
     reference.history = [(multiplier, rate, steps)]
     wanted = reference.get_epsilon(DELTA, alphas=list(orders()))
     found = guarantee(history, DELTA)[0]
-    assert found == pytest.approx(wanted, rel=1e-3)
+    assert wanted <= found <= 1.005 * wanted  # it leaves out orders that do not converge
     event = dp_accounting.PoissonSampledDpEvent(rate, dp_accounting.GaussianDpEvent(multiplier))
     own = dp_accounting.rdp.RdpAccountant()
     own.compose(event, steps)
