@@ -97,13 +97,13 @@ def prepare_run(
         problem = f"{config.strategy['name']} needs the transfer set's labels; set it to true"
         raise ConfigError("transfer.labelled", False, problem)
     federation = _federation(config, run_dir, objects.data)
-    config = _resolved(config, federation, strategy)
+    config, resumes = _resolved(config, federation, strategy), config.resume is not None
     parts = _parts(config, federation, strategy, objects.model)
     check_attack(config, parts, strategy)
     check_codec(config, parts, strategy)
     instances = _instances(parts, federation)
     check_models(config, strategy, parts, instances)
-    check_privacy(config, strategy, parts, instances)
+    check_privacy(config, strategy, parts, instances, resumes)
     guard = _guard(config, parts, strategy, federation, resumed)
     config, parts = guard.config, _parts(guard.config, federation, strategy, objects.model)
     server = Server(federation, parts.models, instances, config.seed)

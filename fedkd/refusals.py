@@ -40,9 +40,20 @@ def check_models(
 
 
 def check_privacy(
-    config: RunConfig, strategy: Strategy, parts: Parts, instances: list[nn.Module]
+    config: RunConfig,
+    strategy: Strategy,
+    parts: Parts,
+    instances: list[nn.Module],
+    resumes: bool,
 ) -> None:
-    """Refuse mechanisms that cannot protect what the strategy exchanges, or these models."""
+    """Refuse mechanisms that cannot protect what the strategy exchanges, or these models.
+
+    Noise that does not repeat cannot protect a run that goes on after a stop, either: rounds since
+    the last checkpoint would be released a second time, with other noise.
+    """
+    if parts.privacy.secure and resumes:
+        problem = "a resumed run would release its last rounds again, with other noise"
+        raise ConfigError("privacy.secure_rng", True, problem)
     exchange = None if strategy.exchange is None else parts.exchange
     found = parts.privacy.refusal(exchange, _named(parts, instances))
     if found is not None:

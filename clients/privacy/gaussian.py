@@ -43,7 +43,7 @@ class Gaussian(Noisy):
     >>> rows = torch.tensor([[0.7, 0.3]])
     >>> source = torch.Generator().manual_seed(1)
     >>> Gaussian(noise_multiplier=0.1).release(rows, "soft_labels", source)
-    tensor([[0.5926, 0.4074]])
+    tensor([[0.7279, 0.2721]])
     """
 
     protects = CLIENT

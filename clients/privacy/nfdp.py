@@ -6,14 +6,18 @@ far above 1/n, so by usual standards this is a weak guarantee; summaries report 
 subset is drawn once (our reading): all rounds follow from it, so the guarantee does not grow.
 """
 
+from collections.abc import Mapping
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...privacy.accounting import Fixed, History
 from ...privacy.nfdp import affordable, guaranteed
 from ...privacy.noise import uniform
 from ...rng import torch_generator
+from ..active import ActiveLearner
 from ..base import Client
+from ..exchange import Exchange
 from .base import Facts, Mechanism
 
 
@@ -54,6 +58,12 @@ class NFDP(Mechanism):
         if k is not None and k < 1:
             raise ValueError(f"k={k} must be at least 1")
         self.k, self.replacement, self.epsilon = k, replacement, epsilon
+
+    def refusal(self, exchange: Exchange, models: Mapping[str, nn.Module]) -> str | None:
+        """Refuse active learning, which chooses its records itself."""
+        if isinstance(exchange, ActiveLearner):
+            return "draws the records to train on, and active learning chooses them"
+        return super().refusal(exchange, models)
 
     def kept(self, samples: int) -> int:
         """Return how many records are drawn from so many."""

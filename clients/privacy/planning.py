@@ -62,9 +62,6 @@ def guarded(
     ConfigError
         If the budget is none, or the run cannot keep to it.
     """
-    if protection.secure and resumed is not None:
-        problem = "a resumed run would release its last rounds again, with other noise"
-        raise ConfigError("privacy.secure_rng", True, problem)
     if protection.secure:  # a replaced actor would do the same
         config = replace(config, engine=replace(config.engine, max_restarts=0))
     if not protection.protects:

@@ -55,7 +55,7 @@ def curve(noise: str, multiplier: float, rate: float = 1.0) -> np.ndarray:
     """
     dp = library()
 
-    class Curve(dp.rdp.RdpAccountant):  # type: ignore[misc]
+    class Curve(dp.rdp.RdpAccountant):  # type: ignore[name-defined]
         @property
         def divergences(self) -> np.ndarray:
             return np.array(self._rdp)

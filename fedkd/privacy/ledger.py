@@ -29,7 +29,7 @@ class Ledger:
     >>> ledger = Ledger(lambda client: {Release("gaussian", 4.0): 1}, 1e-5, "pld")
     >>> ledger.charge([0, 2])
     >>> sorted(ledger.histories), ledger.guarantee(1), round(ledger.guarantee(2)[0], 3)
-    ([0, 2], (0.0, 0.0), 0.91)
+    ([0, 2], (0.0, 0.0), 0.926)
     """
 
     def __init__(self, costs: Costs, delta: float, accountant: AccountantName = "rdp") -> None:

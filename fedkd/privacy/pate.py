@@ -53,6 +53,7 @@ def confident_gnmax(
 
     Examples
     --------
+    >>> import torch
     >>> votes = torch.tensor([[9, 1], [5, 5]])
     >>> confident_gnmax(votes, 7.0, 0.01, 0.01, torch.Generator().manual_seed(0))[1]
     tensor([ True, False])

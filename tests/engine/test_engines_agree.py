@@ -23,7 +23,19 @@ PLUG_INS = {
     "nearest": {"strategy": {"name": "fedkd.experiments.plugins.nearest:Nearest", "beta": 5}},
     "loop": {"client": {"name": f"{EXAMPLES}/label_smoothing.py:Smoothed", "smoothing": 0.2}},
 }
+VOTES = {"name": "fedmd", "exchange": "soft_labels"}
+PRIVATE = {
+    "private-noise": {"privacy": {"name": "gaussian", "epsilon": 1000.0}, **MIXED},
+    "private-fit": {
+        "privacy": {"name": ["nfdp", "dp_sgd", "laplace"], "k": 15, "noise_multiplier": 1.0},
+        "model": ["mlp", "lenet5"],
+        "fraction": 0.5,
+    },
+    "private-fedavg": {"strategy": "fedavg", "privacy": {"name": "dp_sgd", "epsilon": 9.0}},
+    "private-votes": {"strategy": VOTES, "privacy": {"name": "pate", "noise_multiplier": 0.3}},
+}
 CASES = {
+    **PRIVATE,
     "fedmd-kl": {"strategy": {"name": "fedmd", "exchange": "soft_labels"}},
     "knfu-mixed": {"strategy": "knfu", **MIXED},
     "knfu-subsets": {"strategy": "knfu", **SUBSETS},
@@ -38,7 +50,7 @@ CASES = {
         for name, method in available("strategies", Strategy).items()
     },
 }
-FLOWER = ("knfu", "knfu-mixed", "fedmd", "fedavg", "median", "loop")
+FLOWER = ("private-fit", "knfu", "knfu-mixed", "fedmd", "fedavg", "median", "loop")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -111,7 +111,9 @@ def test_more_noise_and_fewer_rounds_cost_less(multiplier, times, factor):
 
 def test_an_epsilon_that_no_noise_reaches_is_refused():
     with pytest.raises(ConfigError, match="no amount of noise"):
-        Budget(epsilon=1e-6).noise(lambda client, z: {Release("gaussian", z): 1}, [[0]])
+        Budget(epsilon=0.4).noise(
+            lambda client, z: {Release("gaussian", z): 1, Fixed(0.5, 0.1): 1}, [[0]]
+        )
 
 
 def test_a_history_survives_json():

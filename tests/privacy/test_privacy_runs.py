@@ -1,6 +1,7 @@
 """Privacy in whole runs: what is spent, what is refused, what composes, what resumes."""
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -117,12 +118,13 @@ def test_noise_knows_who_will_be_away():
 
 def test_nfdp_spends_once_and_reports_its_delta():
     result = run({"name": "nfdp", "k": 5})
-    assert set(epsilons(result).values()) == {pytest.approx(np.log(21 / 16))}
+    assert set(epsilons(result).values()) == {result.summary["privacy"]["epsilon"]}
+    assert result.summary["privacy"]["epsilon"] == pytest.approx(np.log(21 / 16))
     assert result.summary["privacy"]["delta"] == pytest.approx(5 / 20)
 
 
 def test_pate_answers_where_clients_agree():
-    node = {"name": "pate", "noise_multiplier": 0.05, "threshold": 0.6}
+    node = {"name": "pate", "noise_multiplier": 0.05, "threshold": 0.4}
     strategy = {"name": "fedmd", "exchange": "soft_labels"}
     result = run(node, strategy, **{"fit.epochs": 5})
     rounds = result.rounds.to_pylist()
@@ -153,6 +155,7 @@ def test_either_accountant(accountant):
         ("label_only", "fedmd", r"privacy=label_only: is for soft_labels, and there is logits"),
         ({"name": "dp_sgd", "epsilon": 1.0}, "fd", r"privacy=dp_sgd: protects the model and what"),
         ({"name": "nfdp", "epsilon": 1e-4}, "knfu", r"does not allow a single record"),
+        ({"name": "nfdp", "k": 5}, "kafal_soft", r"active learning chooses them"),
         ({"name": "pate", "epsilon": 1.0}, "knfu", r"takes the place of a mean, and knfu needs"),
         ("gausian", "knfu", r"privacy=gausian: no such .*did you mean 'gaussian'"),
         (GAUSSIAN | {"clop": 1}, "knfu", r"privacy.clop=1: unknown key.*did you mean 'privacy.cl"),
@@ -227,6 +230,10 @@ def test_noise_from_the_operating_system_does_not_repeat_and_does_not_resume(tmp
     assert first.summary["digest"] != run(node).summary["digest"]
     with pytest.raises(ConfigError, match=r"privacy.secure_rng=True: a resumed run would release"):
         resume(tmp_path / "run")
+    for checkpoint in (tmp_path / "run" / "checkpoint").iterdir():
+        shutil.rmtree(checkpoint)
+    with pytest.raises(ConfigError, match="with other noise"):  # not even from the start
+        resume(tmp_path / "run")
 
 
 def test_protection_composes_with_compression_attacks_and_other_methods():
@@ -281,6 +288,7 @@ def test_the_command_line_lists_runs_and_refuses(tmp_path):
     folder = tmp_path / "run"
     done = fedkd("run", "privacy=gaussian", "privacy.epsilon=50", f"run_dir={folder}", *small)
     assert done.exit_code == 0, done.output
+    assert "(gaussian, rdp)" in done.output
     assert "epsilon" in pq.read_table(folder / "rounds.parquet").column_names
     wrong = fedkd("run", "privacy=gaussian", "privacy.epsilon=-1", *small)
     assert wrong.exit_code == 2
