@@ -126,7 +126,7 @@ def test_nfdp_spends_once_and_reports_its_delta():
 def test_pate_answers_where_clients_agree():
     node = {"name": "pate", "noise_multiplier": 0.05, "threshold": 0.4}
     strategy = {"name": "fedmd", "exchange": "soft_labels"}
-    result = run(node, strategy, **{"fit.epochs": 5})
+    result = run(node, strategy, **{"fit.epochs": 5, "data.alpha": None})
     rounds = result.rounds.to_pylist()
     assert all(0 < row["answered"] <= 40 for row in rounds)
     assert rounds[-1]["epsilon_data_dependent"] < rounds[-1]["epsilon"]
