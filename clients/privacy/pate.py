@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from ...privacy.accounting import History, Release
+from ...privacy.accounting import Cost, History, Release
 from ..exchange import Exchange, SoftLabels
 from .base import Facts, Noisy, positive
 from .label_only import LabelOnly
@@ -60,7 +60,7 @@ class PATE(Noisy, LabelOnly):
     def cost(self, facts: Facts, multiplier: float | None) -> History:
         """Return a comparison and an answer for each transfer sample, as if all were answered."""
         z = self.noise(multiplier)
-        answers = {Release("gaussian", z): facts.transfer}
+        answers: dict[Cost, int] = {Release("gaussian", z): facts.transfer}
         compared = Release("gaussian", self.check * z)
         answers[compared] = answers.get(compared, 0) + facts.transfer
         return answers
