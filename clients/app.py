@@ -151,6 +151,9 @@ def client_app(
     def attack(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         return tools(context).parts.attack(message, context, call_next)
 
+    def protect(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        return tools(context).parts.privacy(message, context, call_next)
+
     def compress(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         return compressing(tools(context).parts.codec, message, context, call_next)
 
@@ -159,7 +162,9 @@ def client_app(
     app.query("evaluate", mods=[compress])(_handler(evaluate, tools))
     for answer in (score, annotate, tally, snapshot, restore):
         app.query(answer.__name__)(_handler(answer, tools))
-    wrappers = [crashing, compress, attack, *mods]
+    # From the outside in: whoever attacks does not keep to a protection, and what either of them
+    # makes of the knowledge is encoded like any other.
+    wrappers = [crashing, compress, attack, protect, *mods]
     for answer in (fit, distil):
         app.train(answer.__name__, mods=wrappers)(_handler(answer, tools))
     app.train("kcfu", mods=wrappers)(_handler(fit, tools))

@@ -14,6 +14,7 @@ from .attacks.none import NONE
 from .base import ClientLoop
 from .exchange import Exchange, SoftLabels
 from .oracles.base import Oracle
+from .privacy import Protection
 from .samplers.base import Sampler
 from .samplers.ksas import KSAS
 
@@ -39,6 +40,8 @@ class Parts:
         What is uploaded, and what is done with a teacher.
     codec : Codec
         What makes that smaller on its way; nothing does by default.
+    privacy : Protection
+        What protects private data; nothing does by default.
     sampler, oracle : Sampler, Oracle
         Which samples to label, and who labels them, in active learning.
     """
@@ -49,6 +52,7 @@ class Parts:
     attack: Attack = field(default_factory=NONE)
     exchange: Exchange = field(default_factory=SoftLabels)
     codec: Codec = field(default_factory=FLOAT32)
+    privacy: Protection = field(default_factory=Protection)
     sampler: Sampler = field(default_factory=KSAS)
     oracle: Oracle = field(default_factory=Oracle)
 
@@ -63,13 +67,16 @@ class Parts:
         """
         shared = {key: spec[key] for key in ("fit", "distil", "device")}
         run = {key: spec[key] for key in ("seed", "clients")}
+        privacy = Protection.from_node(spec["privacy"], spec["seed"])
+        loop = create(spec["client"] | shared, "clients", ClientLoop, "client")
         return cls(
             models=[factory(one) for one in deal(models or spec["model"], spec["clients"])],
-            loop=create(spec["client"] | shared, "clients", ClientLoop, "client"),
+            loop=privacy.loop(loop),
             objective=create(spec["objective"], "distillation", Objective, "objective"),
             attack=create(spec["attack"] | run, "clients.attacks", Attack, "attack"),
             sampler=create(spec["sampler"], "clients.samplers", Sampler, "sampler"),
             oracle=create(spec["oracle"], "clients.oracles", Oracle, "oracle"),
             exchange=create(spec["exchange"], "clients.exchange", Exchange, "exchange"),
             codec=create(spec["compress"], "codecs", Codec, "compress"),
+            privacy=privacy,
         )

@@ -65,6 +65,7 @@ class Phase:
             self.index, self.round, self.name, self.memory.model, self.options
         )
         client.tensors = self.memory.tensors
+        self.tools.parts.privacy.select(client)
         if self.options.get("flip-labels"):  # a hostile client's: see attacks/label_flip.py
             client.y = self.classes - 1 - client.y
         return client

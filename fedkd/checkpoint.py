@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,8 @@ class Checkpoint:
         The strategy's tensors (`Strategy.save`).
     measured : dict
         The clients' last accuracies, and whose are out of date.
+    spent : dict
+        What clients have spent of their privacy (`fedkd.privacy.ledger.Ledger.save`).
     folder : Path or None
         Where the tables so far are.
     """
@@ -55,6 +57,7 @@ class Checkpoint:
     clients: dict[int, RecordDict]
     server: dict[str, Tensor]
     measured: dict[str, Any]
+    spent: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
 
 
@@ -101,6 +104,7 @@ def save(run_dir: Path, checkpoint: Checkpoint, tables: Tables) -> None:
     state = {
         "round": checkpoint.round,
         "measured": checkpoint.measured,
+        "spent": checkpoint.spent,
         "server": list(checkpoint.server),  # safetensors does not keep the order
         "clients": plain,
     }
@@ -161,7 +165,8 @@ def _load(folder: Path) -> Checkpoint:
     server = load_file(folder / "server.safetensors")
     clients = _unpack(load_file(folder / "clients.safetensors"), state["clients"])
     ordered = {name: server[name] for name in state["server"]}
-    return Checkpoint(state["round"], clients, ordered, state["measured"], folder)
+    spent = state.get("spent", {})  # older ones have none
+    return Checkpoint(state["round"], clients, ordered, state["measured"], spent, folder)
 
 
 def _pack(clients: Mapping[int, RecordDict]) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -194,8 +194,8 @@ def list_(
 ) -> None:
     """List what can be chosen, with parameters and defaults.
 
-    WHAT: strategies, objectives, models, data, clients, attacks, codecs, engines, partitioners,
-    experiments or keys.
+    WHAT: strategies, objectives, models, data, clients, attacks, codecs, privacy, engines,
+    partitioners, experiments or keys.
     """
     from .listing import show
 

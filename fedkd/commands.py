@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import typer
@@ -101,6 +101,7 @@ def print_summary(result: RunResult, console: Console) -> None:
         "ALMA local": _alma(summary["alma_local"]),
         "ALMA global": _alma(summary["alma_global"]),
         "worst tenth": _worst(summary["worst_decile"], summary["ece"]),
+        **_spent(summary["privacy"]),
         "exchanged": f"{decimal(summary['bytes_up'])} up, {decimal(summary['bytes_down'])} down, "
         f"{summary['rejected']} replies rejected",
         "time": f"{summary['seconds']['total']:.1f} s",
@@ -109,6 +110,18 @@ def print_summary(result: RunResult, console: Console) -> None:
     }
     report = result.run_dir / "report.html"
     print_facts(facts | ({"report": report} if report.exists() else {}), console)
+
+
+def _spent(privacy: dict[str, Any]) -> dict[str, object]:
+    """Return what the client who spent most has spent, and why the run ended, if it stopped."""
+    if privacy["mechanism"] == "none":
+        return {}
+    text = f"{privacy['mechanism']}: no formal guarantee"
+    if privacy["epsilon"] is not None:
+        text = f"epsilon {privacy['epsilon']:.3g} at delta {privacy['delta']:.2g}"
+        text += f" ({privacy['mechanism']}, {privacy['accountant']})"
+    ended = privacy.get("exhausted")
+    return {"privacy": f"{text}; {ended}" if ended else text}
 
 
 def print_facts(facts: dict[str, object], console: Console) -> None:

@@ -1,8 +1,9 @@
 """The configuration of a run: typed, with defaults that work, and checked before anything starts.
 
 Nodes that choose a thing by name and pass it parameters (``strategy``, ``objective``, ``client``,
-``attack``, ``compress``, ``sampler``, ``oracle``, ``data.partitioner``) are plain dicts ``{"name":
-..., parameter: value, ...}``; the allowed parameters are those of the chosen class's signature.
+``attack``, ``compress``, ``privacy``, ``sampler``, ``oracle``, ``data.partitioner``) are plain
+dicts ``{"name": ..., parameter: value, ...}``; the allowed parameters are those of the chosen
+class's signature.
 """
 
 import math
@@ -157,6 +158,8 @@ class RunConfig:
     """what hostile clients do: a name, FILE:Class or module:Class, and its parameters"""
     compress: dict[str, Any] = field(default_factory=lambda: {"name": "none"})
     """how messages are made smaller: a name, FILE:Class or module:Class, and its parameters"""
+    privacy: dict[str, Any] = field(default_factory=lambda: {"name": "none"})
+    """what protects private data: a name, FILE:Class or module:Class, or a list of them"""
     sampler: dict[str, Any] = field(default_factory=lambda: {"name": "ksas"})
     """active learning: which samples to label; a name, FILE:Class or module:Class"""
     oracle: dict[str, Any] = field(default_factory=lambda: {"name": "exact"})

@@ -49,6 +49,11 @@ class Fault:
         """Whether the client is not even contacted."""
         return self.kind == "dropped_out"
 
+    @property
+    def idle(self) -> bool:
+        """Whether the client does nothing at all in the round."""
+        return self.kind != "late"
+
     def mark(self, message: Message) -> None:
         """Tell the ClientApp to raise, if it is to crash."""
         if self.kind == "crashed":

@@ -95,6 +95,15 @@ def _codecs() -> Iterator[Row]:
     return _room("codecs", Codec)
 
 
+def _privacy() -> Iterator[Row]:
+    from .clients.privacy import Mechanism
+    from .privacy.budget import Budget
+
+    yield from _room("clients.privacy", Mechanism)
+    name, _, keys = _described("(all)", Budget)
+    yield name, "Keys of the run, whatever the mechanisms.", keys
+
+
 def _samplers() -> Iterator[Row]:
     from .clients.samplers import Sampler
 
@@ -187,6 +196,7 @@ KINDS: dict[str, Callable[[], Iterator[Row]]] = {
     "clients": _clients,
     "attacks": _attacks,
     "codecs": _codecs,
+    "privacy": _privacy,
     "samplers": _samplers,
     "oracles": _oracles,
     "engines": _engines,
@@ -203,6 +213,7 @@ _PLUG_IN = {
     "clients": "client=FILE.py:Class or client=package.module:Class",
     "attacks": "attack=FILE.py:Class or attack=package.module:Class",
     "codecs": "compress=FILE.py:Class or compress=package.module:Class",
+    "privacy": "privacy=FILE.py:Class or privacy=package.module:Class, or a list of mechanisms",
     "samplers": "sampler=FILE.py:Class or sampler=package.module:Class",
     "oracles": "oracle=FILE.py:Class or oracle=package.module:Class",
     "partitioners": "data.partitioner._target_=package.module.Class",

@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from flwr.app import ConfigRecord, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
@@ -16,10 +14,12 @@ from .callbacks import Callback, RoundRecord
 from .checkpoint import Checkpoint, Keeper
 from .compression import Compression
 from .config import RunConfig
+from .drawing import draw, drawn_cohort
 from .engine import BlockPool, Fleet
 from .engine.state import tensors_of
 from .faults import Faults
 from .measuring import Measurements, phase_seconds
+from .privacy.ledger import Ledger
 from .protocol import Outcome, RoundPlan, Strategy
 from .rng import SERVER, stream
 from .server import Server
@@ -51,6 +51,8 @@ class Loop:
         Where to go on.
     compression : Compression or None
         What messages are made smaller with.
+    ledger : Ledger or None
+        What clients spend, where a mechanism has a formal guarantee.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Loop:
         self.keeper: Keeper | None = None
         self.resumed: Checkpoint | None = None
         self.compression: Compression | None = None
+        self.ledger: Ledger | None = None
         self.fleet: Fleet | None = None
         self.faults = Faults(config.faults, config.seed)
         self.number = 0  # the round under way
@@ -87,7 +90,8 @@ class Loop:
                 clients = self._snapshots(number, self.fleet)
             if keeper:
                 server, measured = self.strategy.save(), self.measured.save()
-                keeper.keep(Checkpoint(number, clients, server, measured))
+                spent = self.ledger.save() if self.ledger else {}
+                keeper.keep(Checkpoint(number, clients, server, measured, spent))
         self.final_states = [_model(clients[client]) for client in sorted(clients)]
 
     def _begin(self, fleet: Fleet) -> int:
@@ -123,6 +127,7 @@ class Loop:
             whole = number == self.config.rounds and self.config.evaluate.samples is not None
             model = self.strategy.broadcast()
             seconds["evaluate"] += self.measured.update(plan, outcome, model, whole)
+        spent = self._charge(plan, outcome)
         scalars: dict[str, Any] = {
             "round": number,
             "participants": len(plan.cohort),
@@ -131,11 +136,23 @@ class Loop:
             "skipped": int(outcome.skipped),
             "bytes_up": fleet.bytes_up - up,
             "bytes_down": fleet.bytes_down - down,
+            **spent,
             **{f"seconds_{phase}": value for phase, value in seconds.items()},
             "seconds": time.perf_counter() - began,
             **outcome.scalars,
         }
         self._report(number, scalars, outcome)
+
+    def _charge(self, plan: RoundPlan, outcome: Outcome) -> dict[str, float]:
+        """Note what clients spent, whatever became of their replies; return the columns."""
+        if self.ledger is None:
+            return {}
+        self.ledger.charge(sorted(outcome.changed & set(plan.cohort)))
+        for client in range(self.config.clients):
+            numbers = outcome.metrics.setdefault(client, {})
+            numbers["epsilon"] = self.ledger.guarantee(client)[0]
+        epsilon, delta = self.ledger.worst()
+        return {"epsilon": epsilon, "delta": delta}
 
     def _plan(self, number: int, fleet: Fleet, blocks: BlockPool) -> RoundPlan:
         """Draw the round's cohort and transfer samples."""
@@ -144,13 +161,11 @@ class Loop:
         last = number == config.rounds
         evaluates = last or number % config.evaluate.every == 0
         some = config.transfer.per_round
-        ids = _draw(size, some or size, stream(config.seed, SERVER, number, "transfer"))
+        ids = draw(size, some or size, stream(config.seed, SERVER, number, "transfer"))
         labels = federation.transfer_labels()[ids] if config.transfer.labelled else None
-        seed = stream(config.seed, SERVER, number, "cohort")
-        drawn = _draw(config.clients, config.cohort, seed).tolist()
         return RoundPlan(
             number=number,
-            cohort=self.strategy.cohort(number, drawn, config.clients),
+            cohort=self.strategy.cohort(number, drawn_cohort(config, number), config.clients),
             fleet=fleet,
             blocks=blocks,
             classes=federation.classes,
@@ -200,11 +215,3 @@ class Loop:
 def _model(snapshot: RecordDict) -> dict[str, Tensor]:
     """Return the client's model in what it remembers."""
     return tensors_of(snapshot.array_records["arrays"])
-
-
-def _draw(total: int, some: int, seed: int) -> Tensor:
-    """Return `some` of ``range(total)``, ascending; all of them without drawing."""
-    if some >= total:
-        return torch.arange(total)
-    chosen = np.random.default_rng(seed).choice(total, size=some, replace=False)
-    return torch.from_numpy(np.sort(chosen).astype(np.int64))

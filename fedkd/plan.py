@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from .clients.privacy.planning import participants
 from .codecs import Codec
 from .config import RunConfig
 from .encoding import nbytes
@@ -53,6 +54,8 @@ class Plan:
     """all rounds, without start-up"""
     workers: int
     architectures: dict[str, Cost]
+    epsilon: float | None = None
+    """what the client who spends most will have spent, by mechanisms with a formal guarantee"""
 
     def show(self, console: Console) -> None:
         """Print the plan."""
@@ -73,6 +76,8 @@ class Plan:
             f"{decimal(self.bytes_models)} models, {decimal(self.bytes_data)} data, "
             f"{decimal(self.bytes_knowledge)} knowledge",
         )
+        if self.epsilon is not None:
+            table.add_row("privacy", f"epsilon {self.epsilon:.3g} for who spends most")
         threads = "1 worker" if self.workers == 1 else f"{self.workers} workers"
         table.add_row("time", f"about {_duration(self.seconds)} on {threads}")
         console.print(f"[bold]{config.strategy['name']} on {config.data.name}[/]: dry run")
@@ -127,6 +132,7 @@ def _estimate(ready: Prepared) -> Plan:
         ),
         workers=workers,
         architectures=costs,
+        epsilon=_spent(ready),
     )
 
 
@@ -152,6 +158,16 @@ def _payload(ready: Prepared, transfer: int) -> tuple[int, int, int]:
         _mean_bytes(codec if codec.down else None, sent, downs),
         plain,
     )
+
+
+def _spent(ready: Prepared) -> float | None:
+    """Return the largest epsilon of the whole run, if there is a formal guarantee."""
+    if ready.ledger is None:
+        return None
+    planned = ready.ledger.copy()
+    for clients in participants(ready.config, ready.strategy):
+        planned.charge(clients)
+    return planned.worst()[0]
 
 
 def _mean_bytes(codec: Codec | None, kind: str, shapes: Sequence[tuple[int, ...]]) -> int:

@@ -1,7 +1,8 @@
 """From a configuration to a run that can start: all that the user gave is checked here."""
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,20 @@ import yaml
 from torch import Tensor, nn
 
 from .admission import Expected
+from .checkpoint import Checkpoint
 from .clients import Parts
+from .clients.privacy.planning import Guard, guarded
+from .clients.privacy.protection import budget
 from .config import RunConfig
 from .data import build_federation, prepare
 from .data.federation import Federation
 from .errors import ConfigError
-from .flat import layout
+from .loading import load_object
 from .models import check_model, model_name
 from .plugins import create
+from .privacy.ledger import Ledger
 from .protocol import Strategy
+from .refusals import check_attack, check_codec, check_models, check_privacy
 from .server import Server
 from .strategies.flower_adapter import adapt
 
@@ -47,6 +53,10 @@ class Prepared:
     """trainable parameters of each architecture"""
     server: Server
     """the server's own means"""
+    ledger: Ledger | None = None
+    """what clients spend of their privacy"""
+    privacy: Mapping[str, Any] = field(default_factory=dict)
+    """what the summary says of it beside that"""
 
     def expect(self, client: int, round_: int, ids: Tensor) -> Expected:
         """Return what to accept from a client, as the exchange says."""
@@ -58,8 +68,21 @@ class Prepared:
         return self.expect(client, 0, torch.arange(self.federation.transfer_size)).nbytes
 
 
-def prepare_run(config: RunConfig, run_dir: Path, objects: Objects) -> Prepared:
+def prepare_run(
+    config: RunConfig, run_dir: Path, objects: Objects, resumed: Checkpoint | None = None
+) -> Prepared:
     """Build and check a run's pieces, and write ``config.yaml`` and ``spec.json``.
+
+    Parameters
+    ----------
+    config : RunConfig
+        What to run.
+    run_dir : Path
+        Where to write.
+    objects : Objects
+        Python objects in place of names.
+    resumed : Checkpoint, optional
+        Where the run goes on: what it has spent of its privacy is spent.
 
     Raises
     ------
@@ -74,37 +97,42 @@ def prepare_run(config: RunConfig, run_dir: Path, objects: Objects) -> Prepared:
         problem = f"{config.strategy['name']} needs the transfer set's labels; set it to true"
         raise ConfigError("transfer.labelled", False, problem)
     federation = _federation(config, run_dir, objects.data)
-    config = _resolved(config, federation, strategy)
-    spec = _spec(config, federation, strategy)
-    parts = _parts(spec, objects.model, config.strategy["name"])
-    parts.exchange.input_shape = tuple(federation.shape)
-    _check_attack(config, parts, strategy)
-    _check_codec(config, parts, strategy)
+    config, resumes = _resolved(config, federation, strategy), config.resume is not None
+    parts = _parts(config, federation, strategy, objects.model)
+    check_attack(config, parts, strategy)
+    check_codec(config, parts, strategy)
     instances = _instances(parts, federation)
-    _check_models(config, strategy, parts, instances)
+    check_models(config, strategy, parts, instances)
+    check_privacy(config, strategy, parts, instances, resumes)
+    guard = _guard(config, parts, strategy, federation, resumed)
+    config, parts = guard.config, _parts(guard.config, federation, strategy, objects.model)
     server = Server(federation, parts.models, instances, config.seed)
     if (reason := strategy.refusal(server)) is not None:
         raise ConfigError("strategy", config.strategy["name"], reason)
+    strategy = _private_strategy(config, strategy, parts)
     parameters = {
         model_name(kind): sum(p.numel() for p in model.parameters())
         for kind, model in zip(parts.models, instances, strict=True)
     }
-    text = json.dumps(spec)
+    text = json.dumps(_spec(config, federation, strategy))
     (run_dir / "spec.json").write_text(text)
     (run_dir / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
-    return Prepared(config, run_dir, federation, strategy, parts, text, parameters, server)
+    pieces = (federation, strategy, parts, text, parameters, server)
+    return Prepared(config, run_dir, *pieces, guard.ledger, guard.summary)
 
 
-def _parts(spec: dict[str, Any], models: Any, strategy: str) -> Parts:
+def _parts(config: RunConfig, federation: Federation, strategy: Strategy, models: Any) -> Parts:
     """Make the clients' parts; the exchange is the strategy's, and so are its parameters."""
     try:
-        return Parts.from_spec(spec, models)
+        parts = Parts.from_spec(_spec(config, federation, strategy), models)
     except ConfigError as error:
         if not error.key.startswith("exchange"):
             raise
         raise ConfigError(
-            error.key.replace("exchange", "strategy"), strategy, error.problem
+            error.key.replace("exchange", "strategy"), config.strategy["name"], error.problem
         ) from error
+    parts.exchange.input_shape = tuple(federation.shape)
+    return parts
 
 
 def _federation(config: RunConfig, run_dir: Path, data: Any) -> Federation:
@@ -142,25 +170,43 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
 
 def _spec(config: RunConfig, federation: Federation, strategy: Strategy) -> dict[str, Any]:
     whole = config.to_dict() | {"exchange": strategy.exchange_node() or {"name": "soft_labels"}}
-    nodes = ("objective", "client", "attack", "compress", "exchange", "sampler", "oracle")
+    nodes = (
+        "objective",
+        "client",
+        "attack",
+        "compress",
+        "exchange",
+        "privacy",
+        "sampler",
+        "oracle",
+    )
     names = ("seed", "clients", "model", "fit", "distil", *nodes, "device")
     return {name: whole[name] for name in names} | {"data": federation.locator}
 
 
-def _check_attack(config: RunConfig, parts: Parts, strategy: Strategy) -> None:
-    """Refuse an attack that cannot poison what the strategy exchanges (nothing is fine)."""
-    kinds, exchanged = parts.attack.kinds, parts.exchange.kind
-    if kinds is not None and strategy.exchange is not None and exchanged not in kinds:
-        problem = f"poisons {' or '.join(kinds)}, and {config.strategy['name']} has {exchanged}"
-        raise ConfigError("attack", config.attack["name"], problem)
+def _guard(
+    config: RunConfig,
+    parts: Parts,
+    strategy: Strategy,
+    federation: Federation,
+    resumed: Checkpoint | None,
+) -> Guard:
+    """Settle the noise, and the rounds that the budget allows."""
+    sizes = [len(federation.indices(client)) for client in range(config.clients)]
+    return guarded(config, parts.privacy, strategy, sizes, resumed)
 
 
-def _check_codec(config: RunConfig, parts: Parts, strategy: Strategy) -> None:
-    """Refuse a codec that makes no sense for what the strategy exchanges (nothing is fine)."""
-    kinds, exchanged = parts.codec.kinds, parts.exchange.kind
-    if kinds is not None and strategy.exchange is not None and exchanged not in kinds:
-        problem = f"is for {' or '.join(kinds)}, and {config.strategy['name']} has {exchanged}"
-        raise ConfigError("compress", config.compress["name"], problem)
+def _private_strategy(config: RunConfig, strategy: Strategy, parts: Parts) -> Strategy:
+    """Return the strategy, or the mechanism's that takes its place."""
+    for name, mechanism in parts.privacy.mechanisms.items():
+        if mechanism.fusion is not None:
+            if not strategy.sums_only:
+                problem = f"takes the place of a mean, and {config.strategy['name']} needs more"
+                raise ConfigError("privacy", name, problem)
+            strategy = load_object(mechanism.fusion)(
+                mechanism, budget(config.privacy).delta, strategy
+            )
+    return strategy
 
 
 def _instances(parts: Parts, federation: Federation) -> list[nn.Module]:
@@ -169,16 +215,3 @@ def _instances(parts: Parts, federation: Federation) -> list[nn.Module]:
     kinds = {id(model): model for model in parts.models}
     built = {key: check_model(model, shape, classes) for key, model in kinds.items()}
     return [built[id(model)] for model in parts.models]
-
-
-def _check_models(
-    config: RunConfig, strategy: Strategy, parts: Parts, instances: list[nn.Module]
-) -> None:
-    """Refuse architectures that the method cannot work with."""
-    named = {model_name(kind): model for kind, model in zip(parts.models, instances, strict=True)}
-    problem = parts.exchange.refusal(named)
-    if strategy.homogeneous and len({layout(model) for model in instances}) > 1:
-        problem = "shares one model, so all clients need the same one"
-    if problem is not None:
-        whole = f"{config.strategy['name']} {problem}"
-        raise ConfigError("model", f"[{','.join(named)}]", whole)

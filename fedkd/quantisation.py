@@ -35,9 +35,18 @@ def quantised(p: Tensor, bits: int) -> Tensor:
     """
     if bits not in BITS:
         raise ValueError(f"bits={bits} must be one of 1 to 16, or 32")
-    if bits == 32:
-        return p
-    steps = 2**bits - 1
+    return p if bits == 32 else stepped(p, 2**bits - 1)
+
+
+def stepped(p: Tensor, steps: int) -> Tensor:
+    """Return the nearest rows whose entries are ``k / steps`` and which sum to 1; see `quantised`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> stepped(torch.tensor([0.44, 0.41, 0.15]), 10)
+    tensor([0.4000, 0.4000, 0.2000])
+    """
     scaled = p.double() * steps
     whole = scaled.floor()
     missing = (steps - whole.sum(dim=-1, keepdim=True)).round()

@@ -31,7 +31,6 @@ def find_checkpoint(config: RunConfig) -> Checkpoint | None:
     if checkpoint is not None and checkpoint.round > config.rounds:
         problem = f"the run has already done {checkpoint.round}; give at least as many"
         raise ConfigError("rounds", config.rounds, problem)
-    (run_dir / "summary.json").unlink(missing_ok=True)  # it is not finished any more
     return checkpoint
 
 

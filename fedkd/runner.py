@@ -164,7 +164,9 @@ def run(
     with run_directory(where, config.resume is not None) as (run_dir, keep), log_file(run_dir):
         checkpoint = find_checkpoint(config) if config.resume else None
         with same_split(run_dir, config):
-            prepared = prepare_run(config, run_dir, objects or Objects())
+            prepared = prepare_run(config, run_dir, objects or Objects(), checkpoint)
+        (run_dir / "summary.json").unlink(missing_ok=True)  # it is not finished any more
+        config = prepared.config
         tables = Tables(run_dir)
         if checkpoint is not None and checkpoint.folder is not None:
             tables.read_from(checkpoint.folder)
@@ -175,6 +177,7 @@ def run(
         keeper = Keeper(run_dir, every, config.rounds, tables) if every else None
         loop = Loop(prepared.config, prepared.strategy, prepared.server, prepared.expect, watchers)
         loop.keeper, loop.resumed = keeper, checkpoint
+        loop.ledger = prepared.ledger
         loop.compression = Compression(prepared.parts.codec, prepared.bytes_of)
         summary = _watched(prepared, loop, tables, began)
         if report:
@@ -229,6 +232,7 @@ def _execute(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
     derived = derive(config.to_dict(), tables.rounds, engine.restarts)
     seconds = time.perf_counter() - began
     hashed = digest(states, server)
+    derived["privacy"] |= prepared.privacy
     summary = complete(derived, seconds=seconds, startup=startup, digest=hashed)
     (prepared.run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     return summary

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 PHASES = ("fit", "fuse", "distil", "evaluate")
-ADDED = ("worst_decile", "ece")
+ADDED = ("worst_decile", "ece", "privacy")
 """Keys that summaries of earlier versions lack."""
 
 PACKAGES = ("fedkd", "flwr", "ray", "torch", "numpy")
@@ -61,10 +61,24 @@ def derive(config: dict[str, Any], rounds: pa.Table, restarts: int = 0) -> dict[
         **{key: alma(key) for key in ("alma_local", "alma_global")},
         "worst_decile": {key: last(f"alma_{key}_worst") for key in ("local", "global")},
         "ece": last("alma_ece"),
+        "privacy": _privacy(config, last("epsilon"), last("delta")),
         "rejected": int(total("rejected")),
         "restarts": restarts,
         **{key: int(total(key)) for key in ("bytes_up", "bytes_down")},
         "seconds": {"total": total("seconds")} | {key: total(f"seconds_{key}") for key in PHASES},
+    }
+
+
+def _privacy(config: dict[str, Any], epsilon: float | None, delta: float | None) -> dict[str, Any]:
+    """Return what was spent by whoever spent most; null without a formal guarantee."""
+    node = config.get("privacy") or {"name": "none"}
+    names = node["name"] if isinstance(node["name"], list) else [node["name"]]
+    accountant = None if epsilon is None else node.get("accountant", "rdp")
+    return {
+        "epsilon": epsilon,
+        "delta": delta,
+        "mechanism": "+".join(map(str, names)),
+        "accountant": accountant,
     }
 
 

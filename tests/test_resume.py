@@ -28,6 +28,10 @@ CASES = {
         "strategy": {"name": "flwr.serverapp.strategy:FedAvgM", "server_momentum": 0.9},
     },
     "local": {"strategy": "local", "evaluate.every": 3},
+    "private": {
+        "privacy": {"name": ["dp_sgd", "gaussian"], "noise_multiplier": 0.1},
+        "fraction": 0.5,
+    },
     "subsets": {"strategy": "fedmd", "transfer.per_round": 50, "data.validation": 0.2},
 }
 KILL = """

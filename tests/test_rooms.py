@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COMPOSITION = {"runner", "preparing", "cli", "commands", "checking", "listing", "plan"}
+COMPOSITION = {
+    *("runner", "preparing", "refusals"),
+    *("cli", "commands", "checking", "listing", "plan"),
+}
 """The composition root and the command line may import every room."""
 
 

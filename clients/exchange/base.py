@@ -7,7 +7,7 @@ sides what travels: the server asks it what to expect, the client has it make th
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -35,14 +35,31 @@ class Exchange:
         Whether a client may leave out rows (`Knowledge.mask`).
     scored : bool
         Whether it sends a score for each sample.
+    from_model : bool
+        Whether private data reach the client's memory and its uploads through ``phase.loop.fit``
+        alone, as DP-SGD needs. A class that overrides one of `TOUCHES` must say so again.
     input_shape : tuple of int
         Shape of one sample of the run's data, set before the run starts.
     """
+
+    TOUCHES: ClassVar[frozenset[str]] = frozenset(
+        ("fit", "fitting", "upload", "receive", "learn", "scores", "vector", "samples")
+    )
 
     input_shape: tuple[int, ...] = ()
     kind: ClassVar[str] = "soft_labels"
     masked: ClassVar[bool] = False
     scored: ClassVar[bool] = False
+    from_model: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "from_model" in vars(cls):
+            return
+        bases = [base for base in cls.__bases__ if issubclass(base, Exchange)]
+        known = {name: [getattr(base, name, None) for base in bases] for name in cls.TOUCHES}
+        same = all(getattr(cls, name, None) in found for name, found in known.items())
+        cls.from_model = same and all(base.from_model for base in bases)
 
     def shape(self, model: nn.Module, samples: int, classes: int) -> tuple[int, ...]:
         """Return the shape of the values that a client with such a model uploads."""

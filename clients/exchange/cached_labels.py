@@ -18,6 +18,8 @@ class CachedLabels(SoftLabels):
     ``[transfer set, classes]``; rows that it never had are 0.
     """
 
+    from_model = True
+
     def upload(self, phase: "Phase") -> Knowledge:
         """Return soft labels of the samples that the server asks for, perhaps none."""
         x, ids = phase.transfer()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class Head(Parameters):
     """Uploads the weight and bias of the last linear layer ``[size]``; a teacher replaces them."""
 
+    from_model = True
+
     def shape(self, model: nn.Module, samples: int, classes: int) -> tuple[int, ...]:
         """Return ``(size,)`` of the head."""
         del samples, classes

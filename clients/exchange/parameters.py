@@ -20,6 +20,7 @@ class Parameters(Exchange):
     """Uploads the model as one vector ``[size]``; a teacher of that shape becomes the model."""
 
     kind = "parameters"
+    from_model = True  # but for the number of samples, which counts as public
 
     def shape(self, model: nn.Module, samples: int, classes: int) -> tuple[int, ...]:
         """Return ``(size,)``."""

@@ -20,6 +20,8 @@ class TemperedLabels(SoftLabels):
         T of the objective, > 0; the strategy asks for soft labels of the same.
     """
 
+    from_model = True
+
     def __init__(self, temperature: float = 10.0) -> None:
         if not temperature > 0:
             raise ValueError(f"temperature={temperature} must be greater than 0")

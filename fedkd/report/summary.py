@@ -67,6 +67,8 @@ def headline(groups: Sequence[Group]) -> list[Fact]:
     seconds = sum(run.summary["seconds"]["total"] for run in runs)
     count = f"{len(runs)} runs" if len(runs) > 1 else f"{runs[0].rounds.num_rows} rounds"
     facts.append(("Time", f"{seconds:.1f} s", count))
+    if len(groups) == 1:
+        facts += _privacy(groups[0].runs)
     rejected = sum(int(run.summary.get("rejected") or 0) for run in runs)
     if rejected:
         facts.append(("Rejected replies", str(rejected), "not admitted, named in log.txt"))
@@ -123,6 +125,18 @@ def _worst(group: Group) -> Fact | None:
     error = group.over_seeds(lambda run: run.summary["ece"]).mean
     more = f"; calibration error {error:.3f}" if math.isfinite(error) else ""
     return "Worst tenth", f"{percent(local)} %", f"local; {percent(overall)} global{more}"
+
+
+def _privacy(runs: Sequence[Run]) -> list[Fact]:
+    """Return the largest epsilon of the runs, where there is a formal guarantee."""
+    known = [
+        run.summary["privacy"] for run in runs if run.summary["privacy"]["epsilon"] is not None
+    ]
+    if not known:
+        return []
+    most = max(known, key=lambda privacy: privacy["epsilon"])
+    remark = f"{most['mechanism']}, delta {most['delta']:.2g}, whoever spent most"
+    return [("Epsilon", f"{most['epsilon']:.3g}", remark)]
 
 
 def _common(groups: Sequence[Group], value: Any) -> list[str]:

@@ -30,7 +30,19 @@ ACTIVE = {
     "kafal_student-cycles": {"strategy": {"name": "kafal_student", **LABELS}, "fraction": 0.5},
 }
 """Active learning with queries: the strategies' defaults have none in so few rounds."""
+VOTES = {"name": "fedmd", "exchange": "soft_labels"}
+PRIVATE = {
+    "private-noise": {"privacy": {"name": "gaussian", "epsilon": 1000.0}, **MIXED},
+    "private-fit": {
+        "privacy": {"name": ["nfdp", "dp_sgd", "laplace"], "k": 15, "noise_multiplier": 1.0},
+        "model": ["mlp", "lenet5"],
+        "fraction": 0.5,
+    },
+    "private-fedavg": {"strategy": "fedavg", "privacy": {"name": "dp_sgd", "epsilon": 9.0}},
+    "private-votes": {"strategy": VOTES, "privacy": {"name": "pate", "noise_multiplier": 0.3}},
+}
 CASES = {
+    **PRIVATE,
     "fedmd-kl": {"strategy": {"name": "fedmd", "exchange": "soft_labels"}},
     "knfu-mixed": {"strategy": "knfu", **MIXED},
     "knfu-subsets": {"strategy": "knfu", **SUBSETS},
@@ -46,7 +58,7 @@ CASES = {
         for name, method in available("strategies", Strategy).items()
     },
 }
-FLOWER = ("knfu", "knfu-mixed", "fedmd", "fedavg", "median", "loop", *ACTIVE)
+FLOWER = ("private-fit", "knfu", "knfu-mixed", "fedmd", "fedavg", "median", "loop", *ACTIVE)
 
 
 @pytest.fixture(scope="module", autouse=True)

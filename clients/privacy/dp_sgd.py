@@ -1,0 +1,118 @@
+"""DP-SGD: private training with clipped per-sample gradients and Gaussian noise.
+
+Abadi et al., "Deep Learning with Differential Privacy", CCS 2016, arXiv 1607.00133; by Opacus
+(Yousefpour et al. 2021, arXiv 2109.12298). Confidence: certain. With n private samples and batches
+of about B, an epoch has ``s = ceil(n / B)`` steps; each sample is in each batch with chance 1/s::
+
+    g = ( sum_i g_i * min(1, clip / |g_i|) + N(0, (noise_multiplier * clip)^2) ) / (n / s)
+
+The guarantee is for **one record, added or removed** (with n taken as public), and for the model
+and all that is computed from it alone: soft labels, logits, parameters. Learning from a teacher on
+the public transfer set costs nothing. A round's fit costs ``epochs * s`` sampled Gaussian releases.
+"""
+
+import copy
+import warnings
+from collections.abc import Mapping
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from ...errors import ConfigError
+from ...privacy.accounting import History, Release
+from ..base import ClientLoop
+from ..exchange import Exchange
+from .base import RECORD, Facts, Noisy, positive
+
+if TYPE_CHECKING:
+    pass
+
+
+class DPSGD(Noisy):
+    """Fits with DP-SGD (Opacus); for models without BatchNorm and the like.
+
+    Parameters
+    ----------
+    clip : float
+        Bound on the norm of each sample's gradient, > 0.
+    **noise
+        See `Noisy`.
+    """
+
+    kinds = None
+    protects = RECORD
+
+    def __init__(self, clip: float = 1.0, **noise: float | bool | None) -> None:
+        super().__init__(**noise)  # type: ignore[arg-type]
+        positive("clip", clip)
+        self.clip = clip
+
+    def refusal(self, exchange: Exchange, models: Mapping[str, nn.Module]) -> str | None:
+        """Refuse uploads that say more than the model, and models that Opacus cannot handle."""
+        if not exchange.from_model:
+            return (
+                "protects the model and what is computed from it alone, and the method trains in "
+                "its own way or uploads more about private data"
+            )
+        validator = library().validators.ModuleValidator
+        for name, model in models.items():
+            errors = validator.validate(copy.deepcopy(model).train(), strict=False)
+            if errors:
+                return f"cannot train {name}: {' '.join(str(errors[0]).split())}"
+        return None
+
+    def loop(self, loop: ClientLoop) -> ClientLoop:
+        """Return a loop that fits with DP-SGD, and is `loop` otherwise."""
+        from ..standard import Standard
+        from .private_fit import PrivateFit
+
+        own = vars(Standard)
+        changed = [
+            name for name in ("fit", "_fit", "_train") if _lookup(loop, name) is not own[name]
+        ]
+        if not isinstance(loop, Standard) or changed:
+            problem = "fits in its own way, which dp_sgd cannot make private"
+            raise ConfigError("client", type(loop).__name__, problem)
+        return PrivateFit(loop, self)
+
+    def cost(self, facts: Facts, multiplier: float | None) -> History:
+        """Return the steps of one fit."""
+        steps = steps_of(facts.trained, int(facts.fit["batch_size"]))
+        times = int(facts.fit["epochs"]) * steps
+        return {Release("gaussian", self.noise(multiplier), 1 / steps): times} if times else {}
+
+
+def steps_of(samples: int, batch_size: int) -> int:
+    """Return the steps of an epoch, at least 1.
+
+    Examples
+    --------
+    >>> steps_of(100, 32), steps_of(5, 32)
+    (4, 1)
+    """
+    return max(1, ceil(samples / batch_size))
+
+
+def library() -> Any:
+    """Return ``opacus``.
+
+    Raises
+    ------
+    ConfigError
+        If it is not installed.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import opacus
+            import opacus.optimizers
+            import opacus.validators
+    except ImportError as error:
+        problem = "needs opacus; pip install fedkd[privacy]"
+        raise ConfigError("privacy", "dp_sgd", problem) from error
+    return opacus
+
+
+def _lookup(loop: ClientLoop, name: str) -> Any:
+    return getattr(type(loop), name, None)

@@ -1,0 +1,170 @@
+"""All mechanisms of a run together, as the clients apply them."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from flwr.app import Array, Context, Message
+from flwr.clientapp.typing import ClientAppCallable
+from torch import nn
+
+from ...errors import ConfigError
+from ...knowledge import to_tensor
+from ...plugins import available, create, parameters, resolve
+from ...privacy.accounting import History
+from ...privacy.budget import Budget
+from ...rng import stream, torch_generator
+from ..base import Client, ClientLoop
+from ..exchange import Exchange
+from .base import Facts, Mechanism, Noisy
+
+ROOM, SUBSET = "clients.privacy", "privacy.subset"
+
+
+class Protection:
+    """Mechanisms, applied in the order given.
+
+    Parameters
+    ----------
+    mechanisms : mapping
+        Mechanisms by name.
+    seed : int
+        The run's seed.
+    """
+
+    def __init__(self, mechanisms: Mapping[str, Mechanism] | None = None, seed: int = 0) -> None:
+        self.mechanisms, self.seed = dict(mechanisms or {}), seed
+
+    @classmethod
+    def from_node(cls, node: Mapping[str, Any], seed: int = 0) -> "Protection":
+        """Make the mechanisms that a configuration names.
+
+        ``privacy.name`` is a name or a list of names. ``privacy.KEY`` goes to every mechanism that
+        has this parameter, ``privacy.NAME.KEY`` to one, and wins. Those of `Budget` are the run's.
+
+        Raises
+        ------
+        ConfigError
+            For an unknown name or parameter.
+
+        Examples
+        --------
+        >>> node = {"name": ["dp_sgd", "gaussian"], "clip": 2.0, "gaussian": {"clip": 0.5}}
+        >>> made = Protection.from_node(node).mechanisms
+        >>> made["dp_sgd"].clip, made["gaussian"].clip
+        (2.0, 0.5)
+        """
+        nodes = _nodes(node)
+        made = {name: create(one, ROOM, Mechanism, "privacy") for name, one in nodes.items()}
+        return cls({k: one for k, one in made.items() if k != "none"}, seed)
+
+    @property
+    def secure(self) -> bool:
+        """Whether some noise comes from the operating system."""
+        return any(one.secure_rng for one in self.mechanisms.values())
+
+    @property
+    def uncalibrated(self) -> bool:
+        """Whether some mechanism has no noise multiplier yet."""
+        noisy = [one for one in self.mechanisms.values() if isinstance(one, Noisy)]
+        return any(one.noise_multiplier is None for one in noisy)
+
+    @property
+    def protects(self) -> list[str]:
+        """The neighbouring relations, each once."""
+        found = (one.protects for one in self.mechanisms.values() if one.protects)
+        return list(dict.fromkeys(found))
+
+    def refusal(
+        self, exchange: Exchange | None, models: Mapping[str, nn.Module]
+    ) -> tuple[str, str] | None:
+        """Return a mechanism that cannot be used, and why; None if all can."""
+        for name, mechanism in self.mechanisms.items():
+            if exchange is None and mechanism.kinds is not None:
+                continue  # nothing is uploaded, so there is nothing to protect
+            if problem := mechanism.refusal(exchange or Exchange(), models):
+                return name, problem
+        return None
+
+    def cost(self, facts: Facts, multiplier: float | None = None) -> History:
+        """Return what a client spends in a round that it takes part in."""
+        total: Counter[Any] = Counter()
+        trained = facts.samples
+        for mechanism in self.mechanisms.values():
+            trained = mechanism.kept(trained)
+        for mechanism in self.mechanisms.values():
+            if mechanism.kinds is None or facts.uploads:
+                total.update(mechanism.cost(replace(facts, trained=trained), multiplier))
+        return dict(total)
+
+    def select(self, client: Client) -> None:
+        """Choose what a client trains on."""
+        for mechanism in self.mechanisms.values():
+            mechanism.select(client, stream(self.seed, client.index, 0, SUBSET))
+
+    def loop(self, loop: ClientLoop) -> ClientLoop:
+        """Return the loop that clients train with."""
+        for mechanism in self.mechanisms.values():
+            loop = mechanism.loop(loop)
+        return loop
+
+    def __call__(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        """Protect the knowledge in a reply.
+
+        A Flower mod, inside of attacks: a hostile client does not keep to it, and replaces what an
+        honest one would have sent. Noise belongs to (client, round), so a replayed round releases
+        the same numbers again, which costs nothing.
+        """
+        reply = call_next(message, context)
+        content = reply.content
+        if not self.mechanisms or "knowledge" not in content:
+            return reply
+        about, arrays = content.config_records["about"], content.array_records["knowledge"]
+        kind, values = str(about["kind"]), to_tensor(arrays["values"])
+        seed = stream(self.seed, int(about["client"]), int(about["round"]), "privacy")  # type: ignore[arg-type]
+        seeded = torch_generator(seed)
+        for mechanism in self.mechanisms.values():
+            if values.numel() and mechanism.kinds is not None and kind in mechanism.kinds:
+                values = mechanism.release(values, kind, None if mechanism.secure_rng else seeded)
+        arrays["values"] = Array(values.float().contiguous().numpy())
+        return reply
+
+
+def budget(node: Mapping[str, Any]) -> Budget:
+    """Return the run-wide keys of a configuration."""
+    keys = {key: value for key, value in node.items() if key in parameters(Budget)}
+    made: Budget = create({"name": "fedkd.privacy.budget:Budget", **keys}, ROOM, Budget, "privacy")
+    return made
+
+
+def names_of(node: Mapping[str, Any]) -> list[str]:
+    """Return the names of the mechanisms that a configuration has."""
+    given = node.get("name")
+    names = [str(name) for name in given] if isinstance(given, list | tuple) else [str(given)]
+    if len(set(names)) < len(names) or not names:
+        raise ConfigError("privacy", names, "must name mechanisms, each once")
+    return names
+
+
+def _nodes(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return each mechanism's own node."""
+    names = names_of(node)
+    accepted = {
+        name: parameters(resolve(name, ROOM, Mechanism, "privacy")).keys() for name in names
+    }
+    rest = {k: v for k, v in node.items() if k != "name" and k not in names}
+    taken = {key for keys in accepted.values() for key in keys}
+    if names == ["none"]:  # a sweep over mechanisms may include it
+        taken = {key for cls in available(ROOM, Mechanism).values() for key in parameters(cls)}
+    for key, value in rest.items():
+        if key not in taken | parameters(Budget).keys():
+            allowed = [f"privacy.{one}" for one in taken | parameters(Budget).keys()]
+            problem = f"unknown key, {' and '.join(names)} has no such parameter"
+            raise ConfigError(f"privacy.{key}", value, problem, allowed)
+    return {
+        name: {"name": name}
+        | {k: v for k, v in rest.items() if k in accepted[name]}
+        | dict(node.get(name) or {})
+        for name in names
+    }

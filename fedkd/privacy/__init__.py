@@ -1,0 +1,1 @@
+"""Pure maths of privacy: mechanisms, accountants; no messages, no files."""
