@@ -8,6 +8,7 @@
 ``query.evaluate``     accuracy of the client's model, or of the arrays in the message
 ``query.score``        picks samples to be labelled (active learning)
 ``query.annotate``     has them labelled
+``query.advertise``    keys of secure aggregation (then ``share`` and ``unmask``: see `secure`)
 ``query.snapshot``     all that the client remembers
 ``query.restore``      makes it remember a snapshot
 =====================  ============================================================================
@@ -37,6 +38,7 @@ from .faults import crashing
 from .parts import Parts
 from .phase import Phase, Tools
 from .queries import annotate, score
+from .secure import RECORD, explained
 from .workbench import workbench
 
 CONTEXT = "context."
@@ -95,7 +97,8 @@ def snapshot(phase: Phase) -> Message:
         "arrays": state_record(phase.memory.model),
         "tensors": ArrayRecord(dict(phase.memory.tensors)),
     }
-    kept = {k: v for k, v in phase.context.state.items() if k not in OWN_KEYS}
+    passing = (*OWN_KEYS, RECORD)  # a round's secrets are not for keeping
+    kept = {k: v for k, v in phase.context.state.items() if k not in passing}
     return phase.reply(records | {f"{CONTEXT}{name}": record for name, record in kept.items()})
 
 
@@ -145,12 +148,20 @@ def client_app(
     def compress(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         return compressing(tools(context).parts.codec, message, context, call_next)
 
+    def mask(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        return tools(context).parts.masking.mask(message, context, call_next)
+
+    def masking(stage: str) -> Callable[[Message, Context], Message]:
+        return lambda message, context: getattr(tools(context).parts.masking, stage)(message, context)
+
     app = ClientApp()
     app.query("hello")(hello)
     app.query("evaluate", mods=[compress])(_handler(evaluate, tools))
     for answer in (score, annotate, snapshot, restore):
         app.query(answer.__name__)(_handler(answer, tools))
-    wrappers = [crashing, compress, attack, *mods]
+    for stage in ("advertise", "share", "unmask"):
+        app.query(stage)(explained(masking(stage)))
+    wrappers = [crashing, compress, mask, attack, *mods]
     for answer in (fit, distil):
         app.train(answer.__name__, mods=wrappers)(_handler(answer, tools))
     app.train("kcfu", mods=wrappers)(_handler(fit, tools))

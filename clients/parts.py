@@ -6,6 +6,7 @@ from typing import Any
 
 from ..codecs import Codec
 from ..codecs.none import NONE as FLOAT32
+from ..config import SecureConfig
 from ..distillation.base import Objective
 from ..models import deal, factory
 from ..plugins import create
@@ -16,6 +17,7 @@ from .exchange import Exchange, SoftLabels
 from .oracles.base import Oracle
 from .samplers.base import Sampler
 from .samplers.ksas import KSAS
+from .secure import Masking
 
 
 @dataclass
@@ -41,6 +43,10 @@ class Parts:
         What makes that smaller on its way; nothing does by default.
     sampler, oracle : Sampler, Oracle
         Which samples to label, and who labels them, in active learning.
+    secure : SecureConfig
+        How what is uploaded is hidden, where the run has secure aggregation.
+    seed : int
+        The run's.
     """
 
     models: Sequence[Any]
@@ -51,6 +57,13 @@ class Parts:
     codec: Codec = field(default_factory=FLOAT32)
     sampler: Sampler = field(default_factory=KSAS)
     oracle: Oracle = field(default_factory=Oracle)
+    secure: SecureConfig = field(default_factory=SecureConfig)
+    seed: int = 0
+
+    @property
+    def masking(self) -> Masking:
+        """The client's end of secure aggregation."""
+        return Masking(self.secure, self.seed, self.exchange)
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any], models: Any = None) -> "Parts":
@@ -72,4 +85,6 @@ class Parts:
             oracle=create(spec["oracle"], "clients.oracles", Oracle, "oracle"),
             exchange=create(spec["exchange"], "clients.exchange", Exchange, "exchange"),
             codec=create(spec["compress"], "codecs", Codec, "compress"),
+            secure=SecureConfig(**spec["secure"]),
+            seed=spec["seed"],
         )

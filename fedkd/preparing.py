@@ -19,6 +19,7 @@ from .flat import layout
 from .models import check_model, model_name
 from .plugins import create
 from .protocol import Strategy
+from .securing import check_secure
 from .server import Server
 from .strategies.flower_adapter import adapt
 
@@ -83,6 +84,8 @@ def prepare_run(config: RunConfig, run_dir: Path, objects: Objects) -> Prepared:
     instances = _instances(parts, federation)
     _check_models(config, strategy, parts, instances)
     server = Server(federation, parts.models, instances, config.seed)
+    if config.secure.aggregation:
+        check_secure(config, strategy, parts, instances, federation.classes)
     if (reason := strategy.refusal(server)) is not None:
         raise ConfigError("strategy", config.strategy["name"], reason)
     parameters = {
@@ -120,7 +123,8 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
     if objective["name"] == "auto":
         objective["name"] = strategy.objective
     objective.setdefault("temperature", config.distil.temperature)
-    own = strategy.compress_node() if config.compress["name"] == "none" else None
+    packs = config.compress["name"] == "none" and not config.secure.aggregation
+    own = strategy.compress_node() if packs else None
     cuda = torch.cuda.is_available()
     if config.device == "cuda" and not cuda:
         raise ConfigError("device", "cuda", "torch sees no CUDA device; use cpu or auto")
@@ -138,7 +142,7 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
 
 def _spec(config: RunConfig, federation: Federation, strategy: Strategy) -> dict[str, Any]:
     whole = config.to_dict() | {"exchange": strategy.exchange_node() or {"name": "soft_labels"}}
-    nodes = ("objective", "client", "attack", "compress", "exchange", "sampler", "oracle")
+    nodes = ("objective", "client", "attack", "compress", "exchange", "sampler", "oracle", "secure")
     names = ("seed", "clients", "model", "fit", "distil", *nodes, "device")
     return {name: whole[name] for name in names} | {"data": federation.locator}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COMPOSITION = {"runner", "preparing", "cli", "commands", "checking", "listing", "plan"}
+COMPOSITION = {"runner", "preparing", "securing", "cli", "commands", "checking", "listing", "plan"}
 """The composition root and the command line may import every room."""
 
 

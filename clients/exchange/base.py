@@ -35,6 +35,10 @@ class Exchange:
         Whether a client may leave out rows (`Knowledge.mask`).
     scored : bool
         Whether it sends a score for each sample.
+    heaviest : float
+        The largest weight that a client may have in a mean over clients.
+    power : float
+        What scores are raised to for that weight.
     input_shape : tuple of int
         Shape of one sample of the run's data, set before the run starts.
     """
@@ -43,6 +47,8 @@ class Exchange:
     kind: ClassVar[str] = "soft_labels"
     masked: ClassVar[bool] = False
     scored: ClassVar[bool] = False
+    heaviest: float = 1.0
+    power: float = 1.0
 
     def shape(self, model: nn.Module, samples: int, classes: int) -> tuple[int, ...]:
         """Return the shape of the values that a client with such a model uploads."""
@@ -53,6 +59,16 @@ class Exchange:
         """Return names and shapes of what else is uploaded: float32, finite, at least 0."""
         del model, classes
         return {}
+
+    def weights_of(self, knowledge: Knowledge) -> Tensor | None:
+        """Return what a client's rows weigh in the mean over clients, where that is not the same.
+
+        With secure aggregation the client itself multiplies by it: ``[rows]``, or ``[1]`` for
+        parameters, at least 0. By default scores, raised to `power`, or the mask.
+        """
+        if knowledge.scores is not None:
+            return knowledge.scores.double() ** self.power
+        return knowledge.mask
 
     def refusal(self, models: Mapping[str, nn.Module]) -> str | None:
         """Say why this cannot work with these models (name -> an instance); None if it can."""
@@ -113,4 +129,5 @@ class Exchange:
             masked=self.masked,
             scored=self.scored,
             extras=self.extras(model, classes),
+            heaviest=self.heaviest,
         )
