@@ -8,7 +8,7 @@
 ``query.evaluate``     accuracy of the client's model, or of the arrays in the message
 ``query.score``        picks samples to be labelled (active learning)
 ``query.annotate``     has them labelled
-``query.advertise``    keys of secure aggregation (then ``share`` and ``unmask``: see `secure`)
+``query.advertise``    secure aggregation (and ``share``, ``unmask``): see `secure`
 ``query.snapshot``     all that the client remembers
 ``query.restore``      makes it remember a snapshot
 =====================  ============================================================================
@@ -21,13 +21,13 @@ run config: `deployed` is ready to be named in a Flower project, with
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.clientapp.typing import ClientAppCallable, Mod
+from flwr.clientapp.typing import Mod
 
 from ..engine.base import round_of
 from ..engine.state import OWN_KEYS, ClientState, ContextState, load_record, state_record
@@ -35,10 +35,11 @@ from ..knowledge import to_record
 from ..rng import scoped
 from .compression import compressing
 from .faults import crashing
+from .memory import RECORD
 from .parts import Parts
 from .phase import Phase, Tools
 from .queries import annotate, score
-from .secure import RECORD, explained
+from .secure import register
 from .workbench import workbench
 
 CONTEXT = "context."
@@ -142,25 +143,17 @@ def client_app(
     def tools(context: Context) -> Tools:
         return given or _from_run_config(str(context.run_config[SPEC_KEY]))
 
-    def attack(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-        return tools(context).parts.attack(message, context, call_next)
+    def mod(of: Callable[[Parts], Mod]) -> Mod:
+        return lambda message, context, then: of(tools(context).parts)(message, context, then)
 
-    def compress(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-        return compressing(tools(context).parts.codec, message, context, call_next)
-
-    def mask(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-        return tools(context).parts.masking.mask(message, context, call_next)
-
-    def masking(stage: str) -> Callable[[Message, Context], Message]:
-        return lambda message, context: getattr(tools(context).parts.masking, stage)(message, context)
-
+    attack, mask = mod(lambda parts: parts.attack), mod(lambda parts: parts.masking)
+    compress = mod(lambda parts: partial(compressing, parts.codec))
     app = ClientApp()
     app.query("hello")(hello)
     app.query("evaluate", mods=[compress])(_handler(evaluate, tools))
     for answer in (score, annotate, snapshot, restore):
         app.query(answer.__name__)(_handler(answer, tools))
-    for stage in ("advertise", "share", "unmask"):
-        app.query(stage)(explained(masking(stage)))
+    register(app, lambda context: tools(context).parts.masking)
     wrappers = [crashing, compress, mask, attack, *mods]
     for answer in (fit, distil):
         app.train(answer.__name__, mods=wrappers)(_handler(answer, tools))

@@ -35,10 +35,9 @@ def integers(
     tensors = {k: to_tensor(array) for k, array in content.array_records["arrays"].items()}
     if bad := [name for name, value in tensors.items() if not value.isfinite().all()]:
         raise Rejected(f"finite: {bad[0]} contains NaN or infinity")
-    layout = arrays_layout(tensors, config, parties)
-    weight = float(content.metric_records["metrics"]["num-examples"])  # type: ignore[arg-type]
+    samples = float(content.metric_records["metrics"]["num-examples"])  # type: ignore[arg-type]
     numbers = {name: value.numpy() for name, value in tensors.items()}
-    return layout.encode(weighed_arrays(numbers, weight))
+    return arrays_layout(tensors, config, parties).encode(weighed_arrays(numbers, samples))
 
 
 def _expected(content: RecordDict, exchange: Exchange) -> Expected:

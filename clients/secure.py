@@ -16,54 +16,23 @@ one client.
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
 from ..admission import Rejected
 from ..config import SecureConfig
 from ..engine.base import round_of
-from ..masking import Advert, Secrets, needed
+from ..masking import Secrets, needed
 from ..rng import stream
 from .exchange import Exchange
 from .integers import integers
-
-RECORD = "secure"
-"""The record of messages, and of ``Context.state``, that belongs to secure aggregation."""
-
-
-class Refused(Exception):
-    """The client does not go on with the protocol; the text is the reason."""
-
-
-class Round:
-    """What a client knows of the round under way."""
-
-    def __init__(self, memory: ArrayRecord) -> None:
-        self.memory = memory
-
-    def __getitem__(self, name: str) -> Any:
-        """Return an array, or refuse if the protocol has not come that far."""
-        if name not in self.memory:
-            raise Refused("out of order")
-        return self.memory[name].numpy()
-
-    def __setitem__(self, name: str, value: np.ndarray[Any, Any]) -> None:
-        self.memory[name] = Array(np.ascontiguousarray(value))
-
-    @property
-    def secrets(self) -> Secrets:
-        """The client's own secrets."""
-        return Secrets(self["seed"].tobytes())
-
-    @property
-    def adverts(self) -> dict[int, Advert]:
-        """What everybody has published, by client."""
-        rows = zip(self["clients"].tolist(), self["adverts"], strict=True)
-        return {client: Advert(row.tobytes()) for client, row in rows}
+from .memory import RECORD, Refused, Round, remembered
 
 
 class Masking:
@@ -97,7 +66,7 @@ class Masking:
 
     def share(self, message: Message, context: Context) -> Message:
         """Share the secrets among those who published keys."""
-        memory, me, given = _memory(message, context), _who(context), _given(message)
+        memory, me, given = remembered(message, context), _who(context), _given(message)
         if "adverts" in memory.memory:
             raise Refused("asked twice for shares in one round")
         memory["clients"], memory["adverts"] = given["clients"].numpy(), given["adverts"].numpy()
@@ -110,32 +79,42 @@ class Masking:
         shares = secrets.shares(me, adverts, needed(self.config.threshold, len(adverts)))
         return _reply(message, "sealed", _matrix(shares))
 
-    def mask(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    def __call__(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         """Mask what a reply uploads, if the message asks for it: a Flower mod."""
         if RECORD not in message.content.array_records:
             return call_next(message, context)
-        memory, me, given = _memory(message, context), _who(context), _given(message)
+        with _explained(message, context):
+            memory = self._joined(message, context)
+        reply = call_next(message, context)
+        with _explained(message, context):
+            reply.content = self._masked(reply.content, _who(context), memory)
+        return reply
+
+    def _joined(self, message: Message, context: Context) -> Round:
+        """Note who else uploads, if it is enough of those with keys."""
+        memory, given = remembered(message, context), _given(message)
         if "sharers" in memory.memory:
             raise Refused("asked twice to upload in one round")
         memory["sharers"], memory["sealed"] = given["sharers"].numpy(), given["sealed"].numpy()
-        sharers, adverts = memory["sharers"].tolist(), memory.adverts
-        self._enough(me, sharers, list(adverts))
-        reply = call_next(message, context)
+        self._enough(_who(context), memory["sharers"].tolist(), memory["clients"].tolist())
+        return memory
+
+    def _masked(self, content: RecordDict, me: int, memory: Round) -> RecordDict:
+        """Return a reply's content with masked integers in place of what is uploaded."""
+        adverts, metrics = memory.adverts, content.metric_records["metrics"]
         try:
-            vector, clipped = integers(reply.content, self.exchange, self.config, len(adverts))
+            vector, clipped = integers(content, self.exchange, self.config, len(adverts))
         except Rejected as reason:
             raise Refused(f"not fit to be summed: {reason}") from reason
-        others = [client for client in sharers if client != me]
+        others = [client for client in memory["sharers"].tolist() if client != me]
         masked = memory.secrets.masked(me, adverts, others, vector)
-        metrics = reply.content.metric_records["metrics"]
         metrics["clipped"] = clipped / max(1, len(vector))
-        records = {n: r for n, r in reply.content.items() if n not in ("knowledge", "arrays")}
-        reply.content = RecordDict({**records, RECORD: ArrayRecord({"vector": Array(masked)})})
-        return reply
+        kept = {n: record for n, record in content.items() if n not in ("knowledge", "arrays")}
+        return RecordDict({**kept, RECORD: ArrayRecord({"vector": Array(masked)})})
 
     def unmask(self, message: Message, context: Context) -> Message:
         """Give away shares: of its b for each who uploaded, of its mask key for each other."""
-        memory, me = _memory(message, context), _who(context)
+        memory, me = remembered(message, context), _who(context)
         sharers, adverts, sealed = memory["sharers"].tolist(), memory.adverts, memory["sealed"]
         survivors = _given(message)["survivors"].numpy().tolist()
         self._enough(me, survivors, sharers, len(adverts))
@@ -153,19 +132,30 @@ class Masking:
             raise Refused(f"{len(some)} clients are left, itself among them: not as it must be")
 
 
-def explained(
-    answer: Callable[[Message, Context], Message],
-) -> Callable[[Message, Context], Message]:
-    """Let a handler say where an exception came from."""
+def register(app: ClientApp, masking: Callable[[Context], Masking]) -> None:
+    """Have an app answer the three messages that are not training."""
+    for stage in (Masking.advertise, Masking.share, Masking.unmask):
+        app.query(stage.__name__)(_handler(stage, masking))
 
+
+def _handler(
+    stage: Callable[[Masking, Message, Context], Message], masking: Callable[[Context], Masking]
+) -> Callable[[Message, Context], Message]:
     def handle(message: Message, context: Context) -> Message:
-        try:
-            return answer(message, context)
-        except (Refused, ValueError) as error:
-            where = f"client {_who(context)}, round {round_of(message)}"
-            raise RuntimeError(f"{where}, {message.metadata.message_type}: {error}") from error
+        with _explained(message, context):
+            return stage(masking(context), message, context)
 
     return handle
+
+
+@contextmanager
+def _explained(message: Message, context: Context) -> Iterator[None]:
+    """Say which client does not go on, where, and why."""
+    try:
+        yield
+    except (Refused, ValueError) as error:
+        where = f"client {_who(context)}, round {round_of(message)}"
+        raise RuntimeError(f"{where}, {message.metadata.message_type}: {error}") from error
 
 
 def _who(context: Context) -> int:
@@ -174,14 +164,6 @@ def _who(context: Context) -> int:
 
 def _given(message: Message) -> ArrayRecord:
     return message.content.array_records[RECORD]
-
-
-def _memory(message: Message, context: Context) -> Round:
-    """Return what the client remembers of this round."""
-    memory = Round(context.state.array_records.get(RECORD, ArrayRecord()))
-    if memory["round"].tolist() != [round_of(message)]:
-        raise Refused("its secrets are of another round")
-    return memory
 
 
 def _matrix(rows: list[bytes]) -> np.ndarray[Any, Any]:

@@ -4,7 +4,7 @@
   write the id of each pushed message into its metadata: `identity`, `stamp`.
 - Flower's simulation backend shuts down Ray when it ends, also a Ray that it did not start:
   `run_in_flower` keeps it up.
-- Its primitives of secure aggregation are internal to its own workflow: `agree`, `sealed`, `opened`.
+- Its key agreement and encryption are part of its own secure aggregation: `agree`, `sealed`.
 """
 
 import logging
@@ -158,7 +158,7 @@ def _ray_stays_up() -> Iterator[None]:
 
 
 def private_key(secret: bytes) -> PrivateKey:
-    """Return the private key of P-256 that a secret (32 bytes, not 0, below the order) stands for."""
+    """Return the private key of P-256 that 32 bytes are (not 0, and below the curve's order)."""
     return ec.derive_private_key(int.from_bytes(secret), ec.SECP256R1())
 
 

@@ -198,9 +198,7 @@ def stack(admitted: Sequence[Knowledge], labels: Tensor | None = None) -> Knowle
         mask=torch.stack(masks) if masks else None,
         scores=torch.stack(scores) if scores else None,
         labels=labels,
-        extras={
-            name: torch.stack([item.extras[name] for item in rows]) for name in first.extras
-        },
+        extras={name: torch.stack([item.extras[name] for item in rows]) for name in first.extras},
     )
 
 

@@ -145,8 +145,8 @@ class Secrets:
             rows = stream.reshape(-1, 9)  # 576 bits: reduced, they are as good as uniform
             parts.append(split(secret, [int.from_bytes(r.tobytes()) % PRIME for r in rows], points))
         return [
-            sealed(agree(self.cipher_key, advert.cipher), me, client, b"".join(pair))
-            for (client, advert), pair in zip(adverts.items(), zip(*parts, strict=True), strict=True)
+            sealed(agree(self.cipher_key, advert.cipher), me, client, own + mask)
+            for (client, advert), own, mask in zip(adverts.items(), *parts, strict=True)
         ]
 
     def opened(self, me: int, sender: int, advert: Advert, data: bytes) -> tuple[bytes, bytes]:

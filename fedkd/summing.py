@@ -1,8 +1,8 @@
 """What a client puts into a secure sum, and what the server makes of the sum: one file, two ends.
 
 A method whose server needs only sums takes means, plain or weighted. So a client uploads ``w v``
-and, where it is not 1, its weight w; the server divides one sum by the other. The weight is what
-the exchange says (`fedkd.clients.exchange.Exchange.weights_of`): a mask, scores, numbers of samples.
+and, where it is not 1, its weight w; the server divides one sum by the other. What the weight is
+(a mask, scores, a number of samples), the exchange says: `fedkd.clients.exchange.Exchange`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -14,12 +14,11 @@ import torch
 from flwr.app import Array, ArrayRecord, RecordDict
 from torch import Tensor
 
-from ..admission import Rejected, admit
 from ..fusion import effective_neighbours
 from ..knowledge import ON_SAMPLES, Knowledge, KnowledgeStack, Teacher, stack
 from ..protocol import Outcome, RoundPlan, Strategy
+from .collecting import collect
 from .fusing import fuse_in_blocks
-from .summed import summed_knowledge
 
 Records = dict[str, ArrayRecord]
 
@@ -139,23 +138,8 @@ class FusionStrategy(Strategy):
             client: RecordDict({**shared, **records})
             for client, records in self.before_fit(plan).items()
         }
-        if plan.secure is None:
-            admitted = self._admitted(plan, contents, ids, outcome)
-        else:
-            admitted = summed_knowledge(plan, self.fit_action, contents, ids, outcome)
+        admitted = collect(plan, self.fit_action, contents, ids, outcome)
         outcome.seconds["fit"] = time.perf_counter() - started
-        return admitted
-
-    def _admitted(
-        self, plan: RoundPlan, contents: Mapping[int, RecordDict], ids: Tensor, outcome: Outcome
-    ) -> list[Knowledge]:
-        """Ask clients for their knowledge; note why some of it is not admitted."""
-        admitted: list[Knowledge] = []
-        for reply in outcome.take(plan.fleet.call(self.fit_action, contents, plan.number)):
-            try:
-                admitted.append(admit(reply.ok, plan.expect(reply.client, ids)))
-            except Rejected as reason:
-                outcome.rejected[reply.client] = str(reason)
         return admitted
 
     def fused(self, plan: RoundPlan, knowledge: KnowledgeStack, outcome: Outcome) -> Teacher:

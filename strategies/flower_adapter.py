@@ -25,8 +25,8 @@ from ..knowledge import to_tensor
 from ..payload import oversize
 from ..protocol import Outcome, RoundPlan, Strategy
 from ..rng import scoped
+from .collecting import summed_arrays
 from .flower_state import load_attributes, save_attributes
-from .summed import summed_arrays
 
 SIZES = ("min_train_nodes", "min_evaluate_nodes", "min_available_nodes")
 

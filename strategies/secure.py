@@ -103,10 +103,11 @@ class Sum:
     def _restored(self, shares: Mapping[int, np.ndarray[Any, Any]]) -> dict[int, bytes]:
         """Return the secret of each client that has shared its own."""
         weights = lagrange([helper + 1 for helper in shares])
-        return {
-            client: combine({h + 1: r[row].tobytes() for h, r in shares.items()}, KEY_BYTES, weights)
-            for row, client in enumerate(self.sealed)
-        }
+        found = {}
+        for row, client in enumerate(self.sealed):
+            own = {helper + 1: rows[row].tobytes() for helper, rows in shares.items()}
+            found[client] = combine(own, KEY_BYTES, weights)
+        return found
 
     def _ask(
         self,

@@ -1,7 +1,7 @@
-"""What takes the place of collecting each client's upload where the run has secure aggregation.
+"""Asking clients for what they upload: each one's own, or with secure aggregation only the mean.
 
-What goes on to the method is the mean over the clients that uploaded. If too few are left to unmask
-a sum, or it cannot be one of admissible knowledge, the round is skipped.
+If too few clients are left to unmask a sum, or it cannot be one of admissible knowledge, the round
+is skipped.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ import torch
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from torch import Tensor
 
-from ..admission import Rejected
+from ..admission import Rejected, admit
 from ..config import SecureConfig
 from ..engine import Reply
 from ..fixedpoint import Layout
@@ -26,7 +26,36 @@ Train = Callable[[Mapping[int, ArrayRecord]], list[Reply]]
 """Has clients train and upload; takes the record that goes with each one's message."""
 
 
-def summed_knowledge(
+def collect(
+    plan: RoundPlan, action: str, contents: Mapping[int, RecordDict], ids: Tensor, outcome: Outcome
+) -> list[Knowledge]:
+    """Let clients fit and upload knowledge about some samples; return what is admitted of it.
+
+    Parameters
+    ----------
+    plan : RoundPlan
+        The round.
+    action : str
+        Type of the messages.
+    contents : mapping
+        ``{client: content}`` of the messages.
+    ids : Tensor
+        ``[samples]`` int64.
+    outcome : Outcome
+        Where to note whose is not admitted, and why.
+    """
+    if plan.secure is not None:
+        return _summed_knowledge(plan, action, contents, ids, outcome)
+    admitted: list[Knowledge] = []
+    for reply in outcome.take(plan.fleet.call(action, contents, plan.number)):
+        try:
+            admitted.append(admit(reply.ok, plan.expect(reply.client, ids)))
+        except Rejected as reason:
+            outcome.rejected[reply.client] = str(reason)
+    return admitted
+
+
+def _summed_knowledge(
     plan: RoundPlan, action: str, contents: Mapping[int, RecordDict], ids: Tensor, outcome: Outcome
 ) -> list[Knowledge]:
     """Let the cohort fit and upload masked knowledge; return the mean, for each client in it."""
