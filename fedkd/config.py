@@ -238,6 +238,8 @@ class RunConfig:
         if not 0.5 < self.secure.threshold <= 1:
             problem = "must be above 0.5 (two halves could unmask behind each other's back), to 1"
             raise ConfigError("secure.threshold", self.secure.threshold, problem)
+        if self.secure.bits not in (None, 32, 64):
+            raise ConfigError("secure.bits", self.secure.bits, "must be 32, 64 or null")
         if self.secure.aggregation and self.cohort < 2:
             problem = "the sum over a round's only client is what it uploads; have at least 2"
             raise ConfigError("secure.aggregation", True, problem)
@@ -266,8 +268,7 @@ _AT_LEAST: dict[str, float] = {
     "engine.gpus_per_actor": 0,
 }
 _POSITIVE = ("data.alpha", "fit.lr", "distil.lr", "distil.temperature", "secure.clip")
-_ONE_OF: dict[str, tuple[Any, ...]] = {
-    "secure.bits": (None, 32, 64),
+_ONE_OF = {
     "secure.rng": ("seeded", "os"),
     "engine.name": ("inline", "ray", "flower"),
     "fit.optimizer": ("sgd", "adam"),

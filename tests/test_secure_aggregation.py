@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from fedkd import ConfigError, simulate
 from fedkd.cli import app
-from fedkd.engine import Fleet
+from fedkd.config import EngineConfig
+from fedkd.engine import Fleet, shared_ray
 from fedkd.plugins import available
 from fedkd.protocol import Strategy
 from fedkd.shamir import SHARE_BYTES
@@ -57,7 +58,7 @@ def test_the_refusal_is_one_line_and_exit_code_2():
     [
         ({"secure.threshold": 0.5}, "secure.threshold=0.5: must be above 0.5"),
         ({"secure.threshold": 1.1}, "secure.threshold=1.1"),
-        ({"secure.bits": 16}, "secure.bits=16: not available"),
+        ({"secure.bits": 16}, "secure.bits=16: must be 32, 64"),
         ({"secure.clip": 0.0}, "secure.clip=0.0: must be greater than 0"),
         ({"secure.rng": "dice"}, "secure.rng=dice: not available"),
         ({"fraction": 0.25}, "only client"),
@@ -219,7 +220,14 @@ def test_a_run_resumes(tmp_path):
     assert resume(tmp_path / "run", rounds=4).summary["digest"] == whole.summary["digest"]
 
 
+@pytest.fixture(scope="module")
+def ray_is_up():
+    with shared_ray(EngineConfig()):
+        yield
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("ray_is_up")
 @pytest.mark.parametrize("engine", [("ray", 1), ("ray", 2), ("flower", 2)])
 @pytest.mark.parametrize("name", ["fedmd", "uwa", "fedavg"])
 def test_engines_agree(engine, name):
