@@ -147,6 +147,17 @@ class SecureConfig:
     rng: str = "seeded"
     """keys from the run's seed (for simulation only: whoever knows it can unmask), or from os"""
 
+    def check(self, cohort: int) -> None:
+        """Raise `ConfigError` for what cannot be used with so many clients in a round."""
+        if not 0.5 < self.threshold <= 1:
+            problem = "must be above 0.5 (two halves could unmask behind each other's back), to 1"
+            raise ConfigError("secure.threshold", self.threshold, problem)
+        if self.bits not in (None, 32, 64):
+            raise ConfigError("secure.bits", self.bits, "must be 32, 64 or null")
+        if self.aggregation and cohort < 2:
+            problem = "the sum over a round's only client is what it uploads; have at least 2"
+            raise ConfigError("secure.aggregation", True, problem)
+
 
 @dataclass
 class RunConfig:
@@ -235,14 +246,7 @@ class RunConfig:
         for key in ("data.validation", "faults.dropout", "faults.straggler", "faults.crash"):
             if not 0 <= flat[key] < 1:
                 raise ConfigError(key, flat[key], "must be in [0, 1)")
-        if not 0.5 < self.secure.threshold <= 1:
-            problem = "must be above 0.5 (two halves could unmask behind each other's back), to 1"
-            raise ConfigError("secure.threshold", self.secure.threshold, problem)
-        if self.secure.bits not in (None, 32, 64):
-            raise ConfigError("secure.bits", self.secure.bits, "must be 32, 64 or null")
-        if self.secure.aggregation and self.cohort < 2:
-            problem = "the sum over a round's only client is what it uploads; have at least 2"
-            raise ConfigError("secure.aggregation", True, problem)
+        self.secure.check(self.cohort)
 
 
 _AT_LEAST: dict[str, float] = {

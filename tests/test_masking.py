@@ -19,9 +19,7 @@ def test_any_threshold_of_shares_restore_a_secret_and_fewer_do_not(secret, least
     coefficients = data.draw(
         st.lists(st.integers(1, PRIME - 1), min_size=least - 1, max_size=least - 1)
     )
-    points = data.draw(
-        st.lists(st.integers(1, 1000), min_size=least, max_size=9, unique=True)
-    )
+    points = data.draw(st.lists(st.integers(1, 1000), min_size=least, max_size=9, unique=True))
     shares = dict(zip(points, split(secret, coefficients, points), strict=True))
     some = data.draw(st.permutations(points))[:least]
     assert combine({k: shares[k] for k in some}, 32) == secret
@@ -33,8 +31,6 @@ def test_fewer_shares_are_compatible_with_every_secret():
     """With one share too few there is, for each secret, a polynomial through what is known."""
     known = {1: split(b"a", [5, 7], [1, 2, 3])[0], 2: split(b"a", [5, 7], [1, 2, 3])[1]}
     for secret in (b"a", b"b", b"z"):
-        weights = lagrange([0, 1, 2])  # value at 3 of the parabola through 0, 1, 2, shifted below
-        del weights
         points, values = [0, 1, 2], [int.from_bytes(secret), *map(int.from_bytes, known.values())]
         third = 0
         for i, own in enumerate(points):
@@ -47,9 +43,7 @@ def test_fewer_shares_are_compatible_with_every_secret():
 
 
 @given(
-    st.lists(
-        st.lists(st.floats(-4, 4, width=32), min_size=3, max_size=3), min_size=1, max_size=20
-    ),
+    st.lists(st.lists(st.floats(-4, 4, width=32), min_size=3, max_size=3), min_size=1, max_size=20),
     st.sampled_from([32, 64]),
 )
 @settings(deadline=None)
@@ -126,11 +120,10 @@ def test_a_mask_of_its_own_hides_even_what_has_lost_all_pairwise_masks():
     """Who is late must not be laid open by those who gave away its mask key."""
     secrets, adverts, plain, masked = group([0, 1, 2])
     bare = masked[0].copy()
-    for other, plus in ((1, True), (2, True)):
+    for other in (1, 2):
         pair = secrets[0].masked(0, adverts, [other], plain[0]) - secrets[0].masked(
             0, adverts, [], plain[0]
         )
-        assert plus
         bare -= pair
     assert not np.isin(bare, plain[0]).any()
     assert (bare - keystream(secrets[0].own, len(bare), bare.dtype) == plain[0]).all()
@@ -139,7 +132,8 @@ def test_a_mask_of_its_own_hides_even_what_has_lost_all_pairwise_masks():
 def test_streams_differ_by_key_and_cover_the_whole_type():
     one, two = (keystream(bytes([k]) * 32, 50_000, np.dtype("u4")) for k in (1, 2))
     assert not (one == two).sum() > 3
-    assert one.max() > 2**32 - 2**19 and one.min() < 2**19
+    assert one.max() > 2**32 - 2**19
+    assert one.min() < 2**19
     assert (keystream(bytes([1]) * 32, 10, np.dtype("u4")) == one[:10]).all()
 
 
