@@ -9,6 +9,7 @@
 ``query.score``        picks samples to be labelled (active learning)
 ``query.annotate``     has them labelled
 ``query.tally``        how many labels of each class it has
+``query.advertise``    secure aggregation (and ``share``, ``unmask``): see `secure`
 ``query.snapshot``     all that the client remembers
 ``query.restore``      makes it remember a snapshot
 =====================  ============================================================================
@@ -21,13 +22,13 @@ run config: `deployed` is ready to be named in a Flower project, with
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.clientapp.typing import ClientAppCallable, Mod
+from flwr.clientapp.typing import Mod
 
 from ..arrays import to_arrays
 from ..engine.base import round_of
@@ -46,6 +47,8 @@ from .faults import crashing
 from .parts import Parts
 from .phase import Phase, Tools
 from .queries import annotate, score, tally
+from .secrets import RECORD
+from .secure import register
 from .workbench import workbench
 
 CONTEXT = "context."
@@ -104,7 +107,8 @@ def snapshot(phase: Phase) -> Message:
         "arrays": state_record(phase.memory.model),
         "tensors": to_arrays(phase.memory.tensors),
     }
-    kept = {k: v for k, v in phase.context.state.items() if k not in OWN_KEYS}
+    passing = (*OWN_KEYS, RECORD)  # a round's secrets are not for keeping
+    kept = {k: v for k, v in phase.context.state.items() if k not in passing}
     return phase.reply(records | {f"{CONTEXT}{name}": record for name, record in kept.items()})
 
 
@@ -148,23 +152,21 @@ def client_app(
     def tools(context: Context) -> Tools:
         return given or _from_run_config(str(context.run_config[SPEC_KEY]))
 
-    def attack(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-        return tools(context).parts.attack(message, context, call_next)
+    def mod(of: Callable[[Parts], Mod]) -> Mod:
+        return lambda message, context, then: of(tools(context).parts)(message, context, then)
 
-    def protect(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-        return tools(context).parts.privacy(message, context, call_next)
-
-    def compress(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-        return compressing(tools(context).parts.codec, message, context, call_next)
-
+    attack, mask = mod(lambda parts: parts.attack), mod(lambda parts: parts.masking)
+    protect = mod(lambda parts: parts.privacy)
+    compress = mod(lambda parts: partial(compressing, parts.codec))
     app = ClientApp()
     app.query("hello")(hello)
     app.query("evaluate", mods=[compress])(_handler(evaluate, tools))
     for answer in (score, annotate, tally, snapshot, restore):
         app.query(answer.__name__)(_handler(answer, tools))
+    register(app, lambda context: tools(context).parts.masking)
     # From the outside in: whoever attacks does not keep to a protection, and what either of them
-    # makes of the knowledge is encoded like any other.
-    wrappers = [crashing, compress, attack, protect, *mods]
+    # makes of the knowledge is encoded, or masked, like any other.
+    wrappers = [crashing, compress, mask, attack, protect, *mods]
     for answer in (fit, distil):
         app.train(answer.__name__, mods=wrappers)(_handler(answer, tools))
     app.train("kcfu", mods=wrappers)(_handler(fit, tools))

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..codecs import Codec
 from ..codecs.none import NONE as FLOAT32
+from ..config import SecureConfig
 from ..distillation.base import Objective
 from ..models import deal, factory
 from ..plugins import create
@@ -17,6 +18,7 @@ from .oracles.base import Oracle
 from .privacy import Protection
 from .samplers.base import Sampler
 from .samplers.ksas import KSAS
+from .secure import Masking
 
 
 @dataclass
@@ -44,6 +46,10 @@ class Parts:
         What protects private data; nothing does by default.
     sampler, oracle : Sampler, Oracle
         Which samples to label, and who labels them, in active learning.
+    secure : SecureConfig
+        How what is uploaded is hidden, where the run has secure aggregation.
+    seed : int
+        The run's.
     """
 
     models: Sequence[Any]
@@ -55,6 +61,13 @@ class Parts:
     privacy: Protection = field(default_factory=Protection)
     sampler: Sampler = field(default_factory=KSAS)
     oracle: Oracle = field(default_factory=Oracle)
+    secure: SecureConfig = field(default_factory=SecureConfig)
+    seed: int = 0
+
+    @property
+    def masking(self) -> Masking:
+        """The client's end of secure aggregation."""
+        return Masking(self.secure, self.seed, self.exchange)
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any], models: Any = None) -> "Parts":
@@ -79,4 +92,6 @@ class Parts:
             exchange=create(spec["exchange"], "clients.exchange", Exchange, "exchange"),
             codec=create(spec["compress"], "codecs", Codec, "compress"),
             privacy=privacy,
+            secure=SecureConfig(**spec["secure"]),
+            seed=spec["seed"],
         )

@@ -45,6 +45,8 @@ class Expected:
         Whether it sends a score for each sample.
     extras : dict
         Shapes of what else it sends (float32, finite, at least 0).
+    heaviest : float
+        The largest weight that it may have in a mean over clients.
     """
 
     client: int
@@ -55,6 +57,12 @@ class Expected:
     masked: bool = False
     scored: bool = False
     extras: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    heaviest: float = 1.0
+
+    @property
+    def weighted(self) -> bool:
+        """Whether clients do not all weigh the same in a mean."""
+        return self.masked or self.scored or self.heaviest > 1
 
     @property
     def names(self) -> list[str]:

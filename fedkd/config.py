@@ -145,6 +145,33 @@ class RecordConfig:
 
 
 @dataclass
+class SecureConfig:
+    """Secure aggregation: the server sees the sum of what clients upload, and nothing else."""
+
+    aggregation: bool = False
+    """mask what clients upload; for methods whose server needs only sums"""
+    threshold: float = 0.6
+    """share of a round's clients that it takes to unmask a sum, above 0.5"""
+    bits: int | None = None
+    """size of the masked integers, 32 or 64; null = 64 where clients weigh differently, else 32"""
+    clip: float | None = None
+    """largest magnitude of logits, class knowledge and parameters; null = 128"""
+    rng: str = "seeded"
+    """keys from the run's seed (for simulation only: whoever knows it can unmask), or from os"""
+
+    def check(self, cohort: int) -> None:
+        """Raise `ConfigError` for what cannot be used with so many clients in a round."""
+        if not 0.5 < self.threshold <= 1:
+            problem = "must be above 0.5 (two halves could unmask behind each other's back), to 1"
+            raise ConfigError("secure.threshold", self.threshold, problem)
+        if self.bits not in (None, 32, 64):
+            raise ConfigError("secure.bits", self.bits, "must be 32, 64 or null")
+        if self.aggregation and cohort < 2:
+            problem = "the sum over a round's only client is what it uploads; have at least 2"
+            raise ConfigError("secure.aggregation", True, problem)
+
+
+@dataclass
 class RunConfig:
     """Everything that decides the outcome of a run, and where it is written."""
 
@@ -175,6 +202,7 @@ class RunConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     faults: FaultsConfig = field(default_factory=FaultsConfig)
     record: RecordConfig = field(default_factory=RecordConfig)
+    secure: SecureConfig = field(default_factory=SecureConfig)
     clients: int = 100
     """number of clients"""
     rounds: int = 10
@@ -233,6 +261,7 @@ class RunConfig:
         for key in ("data.validation", "faults.dropout", "faults.straggler", "faults.crash"):
             if not 0 <= flat[key] < 1:
                 raise ConfigError(key, flat[key], "must be in [0, 1)")
+        self.secure.check(self.cohort)
 
 
 _AT_LEAST: dict[str, float] = {
@@ -257,8 +286,9 @@ _AT_LEAST: dict[str, float] = {
     "engine.actors": 1,
     "engine.gpus_per_actor": 0,
 }
-_POSITIVE = ("data.alpha", "fit.lr", "distil.lr", "distil.temperature")
+_POSITIVE = ("data.alpha", "fit.lr", "distil.lr", "distil.temperature", "secure.clip")
 _ONE_OF = {
+    "secure.rng": ("seeded", "os"),
     "engine.name": ("inline", "ray", "flower"),
     "fit.optimizer": ("sgd", "adam"),
     "device": ("auto", "cpu", "cuda"),

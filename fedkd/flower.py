@@ -4,6 +4,7 @@
   write the id of each pushed message into its metadata: `identity`, `stamp`.
 - Flower's simulation backend shuts down Ray when it ends, also a Ray that it did not start:
   `run_in_flower` keeps it up.
+- Its key agreement and encryption are part of its own secure aggregation: `agree`, `sealed`.
 """
 
 import logging
@@ -12,26 +13,46 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
+from cryptography.fernet import InvalidToken
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
+from flwr.common.secure_aggregation.crypto.symmetric_encryption import (
+    decrypt,
+    encrypt,
+    generate_shared_key,
+)
+from flwr.common.secure_aggregation.secaggplus_utils import (
+    share_keys_plaintext_concat,
+    share_keys_plaintext_separate,
+)
 from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 __all__ = [
     "RUN_ID",
+    "PrivateKey",
     "Run",
+    "agree",
     "error_reply",
     "identity",
     "lost",
     "new_run",
+    "opened",
+    "private_key",
+    "public_key",
     "quiet",
     "run_in_flower",
+    "sealed",
     "stamp",
 ]
 
 RUN_ID = 1
+
+PrivateKey = ec.EllipticCurvePrivateKey
 
 
 def new_run() -> Run:
@@ -134,3 +155,47 @@ def _ray_stays_up() -> Iterator[None]:
         yield
     finally:
         RayBackend.terminate = original  # type: ignore[method-assign]
+
+
+def private_key(secret: bytes) -> PrivateKey:
+    """Return the private key of P-256 that 32 bytes are (not 0, and below the curve's order)."""
+    return ec.derive_private_key(int.from_bytes(secret), ec.SECP256R1())
+
+
+def public_key(private: PrivateKey) -> bytes:
+    """Return the public key, 33 bytes."""
+    return private.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+
+
+def agree(private: PrivateKey, public: bytes) -> bytes:
+    """Return the key (32 bytes in base64) that two clients have in common.
+
+    Raises
+    ------
+    ValueError
+        If `public` is no point of the curve.
+    """
+    point = ec.EllipticCurvePublicKey.from_encoded_point(private.curve, public)
+    return generate_shared_key(private, point)
+
+
+def sealed(key: bytes, sender: int, receiver: int, secret: bytes) -> bytes:
+    """Encrypt a secret, with who sends it to whom."""
+    return encrypt(key, share_keys_plaintext_concat(sender, receiver, secret, b""))
+
+
+def opened(key: bytes, sender: int, receiver: int, data: bytes) -> bytes:
+    """Decrypt what `sealed` encrypted.
+
+    Raises
+    ------
+    ValueError
+        If it was tampered with, or is not from this sender for this receiver.
+    """
+    try:
+        *who, secret, _ = share_keys_plaintext_separate(decrypt(key, data))
+    except InvalidToken:
+        raise ValueError(f"a message of client {sender} was tampered with") from None
+    if who != [sender, receiver]:
+        raise ValueError(f"a message of client {who[0]} to {who[1]} came as one of {sender}")
+    return secret

@@ -45,6 +45,9 @@ class Knowledge:
         ``[samples]`` float32, how much it claims to know about each sample.
     extras : dict
         What else the exchange declares.
+    summed : bool
+        True where it is not the client's own: all that is known is the mean over clients, and it
+        is the same for each (see `fedkd.masking`).
     """
 
     client: int
@@ -54,11 +57,14 @@ class Knowledge:
     mask: Tensor | None = None
     scores: Tensor | None = None
     extras: Mapping[str, Tensor] = field(default_factory=dict)
+    summed: bool = False
 
 
 @dataclass(frozen=True)
 class KnowledgeStack:
     """The admitted knowledge of one round, stacked in client order.
+
+    With secure aggregation there is one row for all clients, their mean.
 
     Parameters
     ----------
@@ -160,24 +166,24 @@ def stack(admitted: Sequence[Knowledge], labels: Tensor | None = None) -> Knowle
     Parameters
     ----------
     admitted : sequence of Knowledge
-        At least one, all of one kind and for the same samples, sorted by client.
+        At least one, all of one kind and for the same samples, sorted by client. Of those that are
+        `Knowledge.summed`, only the first makes a row.
     labels : Tensor, optional
         ``[samples]`` labels of these samples.
     """
     first = admitted[0]
-    masks = [item.mask for item in admitted if item.mask is not None]
-    scores = [item.scores for item in admitted if item.scores is not None]
+    rows = admitted[:1] if first.summed else admitted
+    masks = [item.mask for item in rows if item.mask is not None]
+    scores = [item.scores for item in rows if item.scores is not None]
     return KnowledgeStack(
         kind=first.kind,
-        values=torch.stack([item.values for item in admitted]),
+        values=torch.stack([item.values for item in rows]),
         clients=[item.client for item in admitted],
         sample_ids=first.sample_ids,
         mask=torch.stack(masks) if masks else None,
         scores=torch.stack(scores) if scores else None,
         labels=labels,
-        extras={
-            name: torch.stack([item.extras[name] for item in admitted]) for name in first.extras
-        },
+        extras={name: torch.stack([item.extras[name] for item in rows]) for name in first.extras},
     )
 
 

@@ -178,6 +178,7 @@ class Loop:
             server=self.server,
             labels=labels,
             min_clients=config.min_clients,
+            secure=config.secure if config.secure.aggregation else None,
         )
 
     def _report(self, number: int, scalars: dict[str, Any], outcome: Outcome) -> None:

@@ -8,6 +8,21 @@ SLACK_FACTOR, SLACK_BYTES = 2, 2**16
 """A reply may be this much larger than expected: for headers, names and what else a kind needs."""
 
 
+STAGES = ("query.advertise", "query.share", "query.unmask")
+"""The messages of secure aggregation beside training."""
+
+
+def exchanges(message_type: str) -> bool:
+    """Tell whether messages of a type carry what a method exchanges, so that their bytes count.
+
+    Examples
+    --------
+    >>> [exchanges(kind) for kind in ("train.fit", "query.share", "query.snapshot")]
+    [True, True, False]
+    """
+    return message_type.startswith("train") or message_type in STAGES
+
+
 def payload_bytes(content: RecordDict) -> int:
     """Return the serialised size of a message's arrays, in bytes.
 

@@ -25,6 +25,7 @@ from .plugins import create
 from .privacy.ledger import Ledger
 from .protocol import Strategy
 from .refusals import check_attack, check_codec, check_models, check_privacy
+from .securing import check_secure
 from .server import Server
 from .strategies.flower_adapter import adapt
 
@@ -107,6 +108,8 @@ def prepare_run(
     guard = _guard(config, parts, strategy, federation, resumed)
     config, parts = guard.config, _parts(guard.config, federation, strategy, objects.model)
     server = Server(federation, parts.models, instances, config.seed)
+    if config.secure.aggregation:
+        check_secure(config, strategy, parts, instances, federation.classes)
     if (reason := strategy.refusal(server)) is not None:
         raise ConfigError("strategy", config.strategy["name"], reason)
     strategy = _private_strategy(config, strategy, parts)
@@ -148,7 +151,8 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
     if objective["name"] == "auto":
         objective["name"] = strategy.objective
     objective.setdefault("temperature", config.distil.temperature)
-    own = strategy.compress_node() if config.compress["name"] == "none" else None
+    packs = config.compress["name"] == "none" and not config.secure.aggregation
+    own = strategy.compress_node() if packs else None
     cuda = torch.cuda.is_available()
     if config.device == "cuda" and not cuda:
         raise ConfigError("device", "cuda", "torch sees no CUDA device; use cpu or auto")
@@ -177,6 +181,7 @@ def _spec(config: RunConfig, federation: Federation, strategy: Strategy) -> dict
         "compress",
         "exchange",
         "privacy",
+        "secure",
         "sampler",
         "oracle",
     )

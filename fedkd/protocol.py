@@ -9,6 +9,7 @@ from flwr.app import ArrayRecord, ConfigRecord
 from torch import Tensor
 
 from .admission import Expected
+from .config import SecureConfig
 from .engine import BlockPool, Fleet, Reply
 from .errors import RunError
 from .knowledge import KnowledgeStack
@@ -45,6 +46,8 @@ class RoundPlan:
     """``[samples]`` labels of the transfer samples, if methods may see them"""
     min_clients: int = 1
     """with fewer usable replies to the first phase, the rest of the round is skipped"""
+    secure: SecureConfig | None = None
+    """how to sum what clients upload, where nothing else of it may be seen"""
 
     def options(self, **more: Any) -> ConfigRecord:
         """Return a message's configuration."""
@@ -109,6 +112,8 @@ class Outcome:
         RunError
             If nobody is left and not only simulated faults are to blame: with the first real cause.
         """
+        if self.skipped:
+            return False
         real = [reason for k, reason in self.rejected.items() if k not in self.simulated]
         if not found and (real or not self.simulated):
             cause = next(iter(real), "no replies")
@@ -141,8 +146,9 @@ class Strategy(ABC):
     """True where all clients must have one architecture"""
     personalised: ClassVar[bool] = False
     """True where clients may learn from different teachers"""
-    sums_only: ClassVar[bool] = False
-    """True where sums over clients, of what each can compute by itself, are all the server needs"""
+    sums_only: bool = False
+    """True where sums over clients, of what each can compute by itself, are all the server needs:
+    `fuse` makes of one row, the mean, what it makes of all rows"""
     uses_transfer: ClassVar[bool] = False
     """True where the server itself works on transfer samples, whatever clients exchange"""
 

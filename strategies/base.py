@@ -14,10 +14,10 @@ import torch
 from flwr.app import Array, ArrayRecord, RecordDict
 from torch import Tensor
 
-from ..admission import Rejected, admit
 from ..fusion import effective_neighbours
 from ..knowledge import ON_SAMPLES, Knowledge, KnowledgeStack, Teacher, stack
 from ..protocol import Outcome, RoundPlan, Strategy
+from .collecting import collect
 from .fusing import fuse_in_blocks
 
 Records = dict[str, ArrayRecord]
@@ -138,13 +138,7 @@ class FusionStrategy(Strategy):
             client: RecordDict({**shared, **records})
             for client, records in self.before_fit(plan).items()
         }
-        replies = plan.fleet.call(self.fit_action, contents, plan.number)
-        admitted: list[Knowledge] = []
-        for reply in outcome.take(replies):
-            try:
-                admitted.append(admit(reply.ok, plan.expect(reply.client, ids)))
-            except Rejected as reason:
-                outcome.rejected[reply.client] = str(reason)
+        admitted = collect(plan, self.fit_action, contents, ids, outcome)
         outcome.seconds["fit"] = time.perf_counter() - started
         return admitted
 

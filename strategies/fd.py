@@ -52,6 +52,7 @@ class FD(FusionStrategy):
     ) -> None:
         super().__init__(**base)
         self.weight, self.include_self = weight, include_self
+        self.sums_only = include_self  # else each client has a teacher of its own
 
     def exchange_node(self) -> dict[str, Any]:
         """Return the exchange with its weight."""

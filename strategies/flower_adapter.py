@@ -25,6 +25,7 @@ from ..flower import quiet
 from ..payload import oversize
 from ..protocol import Outcome, RoundPlan, Strategy
 from ..rng import scoped
+from .collecting import summed_arrays
 from .flower_state import load_attributes, save_attributes
 
 SIZES = ("min_train_nodes", "min_evaluate_nodes", "min_available_nodes")
@@ -82,11 +83,15 @@ class FlowerStrategy(Strategy):
     def round(self, plan: RoundPlan) -> Outcome:
         """Let the cohort train the global model, and aggregate."""
         started, outcome = time.perf_counter(), Outcome()
-        replies = outcome.take(plan.fleet.send(self._messages(plan)))
-        admitted = [reply.message for reply in replies if self._admit(reply, outcome)]
+        messages, admitted = self._messages(plan), list[Message | None]()
+        if plan.secure is None:
+            replies = outcome.take(plan.fleet.send(messages))
+            admitted += [reply.message for reply in replies if self._admit(reply, outcome)]
+        else:
+            admitted += summed_arrays(plan, messages, self.first, outcome)
         outcome.seconds["fit"] = time.perf_counter() - started
         if outcome.goes_on(admitted, "train", plan.min_clients):
-            self._aggregate(plan, admitted, outcome)
+            self._aggregate(plan, admitted[:1] if plan.secure else admitted, outcome)
         return outcome
 
     def _aggregate(self, plan: RoundPlan, admitted: list[Message | None], outcome: Outcome) -> None:

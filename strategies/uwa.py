@@ -71,7 +71,8 @@ class UWA(FusionStrategy):
 
     def exchange_node(self) -> dict[str, Any]:
         """Return the exchange with the kind of density."""
-        return {"name": self.exchange, "density": self.density, "dim": self.dim}
+        own = {"density": self.density, "dim": self.dim, "power": 1 / self.tau}
+        return {"name": self.exchange, **own}
 
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the weighted mean ``[samples, classes]``."""

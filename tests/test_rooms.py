@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 COMPOSITION = {
-    *("runner", "preparing", "refusals"),
+    *("runner", "preparing", "refusals", "securing"),
     *("cli", "commands", "checking", "listing", "plan"),
 }
 """The composition root and the command line may import every room."""

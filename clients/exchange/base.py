@@ -38,6 +38,10 @@ class Exchange:
     from_model : bool
         Whether private data reach the client's memory and its uploads through ``phase.loop.fit``
         alone, as DP-SGD needs. A class that overrides one of `TOUCHES` must say so again.
+    heaviest : float
+        The largest weight that a client may have in a mean over clients.
+    power : float
+        What scores are raised to for that weight.
     input_shape : tuple of int
         Shape of one sample of the run's data, set before the run starts.
     """
@@ -51,6 +55,8 @@ class Exchange:
     masked: ClassVar[bool] = False
     scored: ClassVar[bool] = False
     from_model: ClassVar[bool] = True
+    heaviest: float = 1.0
+    power: float = 1.0
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -70,6 +76,16 @@ class Exchange:
         """Return names and shapes of what else is uploaded: float32, finite, at least 0."""
         del model, classes
         return {}
+
+    def weights_of(self, knowledge: Knowledge) -> Tensor | None:
+        """Return what a client's rows weigh in the mean over clients, where that is not the same.
+
+        With secure aggregation the client itself multiplies by it: ``[rows]``, or ``[1]`` for
+        parameters, at least 0. By default scores, raised to `power`, or the mask.
+        """
+        if knowledge.scores is not None:
+            return knowledge.scores.double() ** self.power
+        return knowledge.mask
 
     def refusal(self, models: Mapping[str, nn.Module]) -> str | None:
         """Say why this cannot work with these models (name -> an instance); None if it can."""
@@ -130,4 +146,5 @@ class Exchange:
             masked=self.masked,
             scored=self.scored,
             extras=self.extras(model, classes),
+            heaviest=self.heaviest,
         )

@@ -25,6 +25,8 @@ class DensityLabels(Scored, SoftLabels):
         density.
     dim : int
         Features, averaged down from what the model has, at least 1.
+    power : float
+        What the strategy raises scores to, for their weight.
     """
 
     lasting = False
@@ -33,10 +35,11 @@ class DensityLabels(Scored, SoftLabels):
         self,
         density: Literal["class_gaussian", "gaussian", "kernel"] = "class_gaussian",
         dim: int = 64,
+        power: float = 1.0,
     ) -> None:
         if dim < 1:
             raise ValueError(f"dim={dim} must be at least 1")
-        self.density, self.dim = density, dim
+        self.density, self.dim, self.power = density, dim, power
 
     def refusal(self, models: "Mapping[str, nn.Module]") -> str | None:
         """Refuse models without a linear layer."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ...flat import flatten, size, unflatten
 from ...knowledge import Knowledge, Lesson
+from ...summing import HEAVIEST
 from .base import Exchange
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ class Parameters(Exchange):
 
     kind = "parameters"
     from_model = True  # but for the number of samples, which counts as public
+    heaviest = HEAVIEST
 
     def shape(self, model: nn.Module, samples: int, classes: int) -> tuple[int, ...]:
         """Return ``(size,)``."""
@@ -37,6 +39,10 @@ class Parameters(Exchange):
         samples = torch.tensor([float(self.samples(phase))])
         vector = self.vector(phase)
         return Knowledge(phase.index, self.kind, vector, NO_SAMPLES, extras={"samples": samples})
+
+    def weights_of(self, knowledge: Knowledge) -> Tensor:
+        """Return the samples trained on, ``[1]``; who has none weighs a little all the same."""
+        return knowledge.extras["samples"].clamp_min(1)
 
     def samples(self, phase: "Phase") -> int:
         """Return how many samples the client has trained on."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ...features import pooled, tapped
 from ...knowledge import Knowledge, Lesson
+from ...summing import HEAVIEST
 from .base import Exchange
 from .class_logits import class_means
 from .parameters import NO_SAMPLES
@@ -47,6 +48,7 @@ class Prototypes(Exchange):
         if dim < 1:
             raise ValueError(f"dim={dim} must be at least 1")
         self.weight, self.dim, self.counts, self.nearest = weight, dim, counts, nearest
+        self.heaviest = HEAVIEST if counts else 1.0
 
     def shape(self, model: nn.Module, samples: int, classes: int) -> tuple[int, ...]:
         """Return ``(classes, dim)``."""
@@ -79,6 +81,10 @@ class Prototypes(Exchange):
 
             client.extra_loss = loss
             yield
+
+    def weights_of(self, knowledge: Knowledge) -> Tensor | None:
+        """Return the samples of each class, where they count, or which classes there are."""
+        return knowledge.extras.get("counts", knowledge.mask)
 
     def upload(self, phase: "Phase") -> Knowledge:
         """Return the mean features of each class that the client has."""

@@ -14,7 +14,7 @@ class KnowledgeRecorder(Callback):
 
     The tensors are ``values [n, samples, classes]`` (or per kind), ``clients [n]`` and
     ``sample_ids [samples]``; the file's metadata names the ``kind``. Rounds without knowledge
-    leave no file.
+    leave no file. With secure aggregation there is one row for all clients, their mean.
 
     Parameters
     ----------

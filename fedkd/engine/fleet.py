@@ -15,7 +15,7 @@ from flwr.serverapp import Grid
 from ..compression import Compression
 from ..errors import RunError
 from ..faults import Fault
-from ..payload import payload_bytes
+from ..payload import exchanges, payload_bytes
 from .cohort import CohortGrid
 from .replies import Reply, cause, read
 
@@ -101,17 +101,18 @@ class Fleet:
         A simulated fault meets a client in its first training message of a round; after that the
         client is absent from training until the next round.
         """
-        training = bool(messages) and messages[0].metadata.message_type.startswith("train")
+        message_type = messages[0].metadata.message_type if messages else ""
+        training, counted = message_type.startswith("train"), exchanges(message_type)
         client_of = {node: client for client, node in self.node_of.items()}
         due, replies = self._strike(messages, client_of) if training else (messages, [])
         if self.compression is not None:
             self.compression.outgoing(due)
-        if training:  # before a client in this very process may unpack what it was sent
+        if counted:  # before a client in this very process may unpack what it was sent
             self.bytes_down += sum(payload_bytes(message.content) for message in due)
         answers: dict[int, list[Message]] = {}
         for answer in self._exchange(due):
             answers.setdefault(client_of[answer.metadata.src_node_id], []).append(answer)
-            if training and answer.has_content():
+            if counted and answer.has_content():
                 self.bytes_up += payload_bytes(answer.content)
         for client, own in answers.items():
             replies.append(self._read(client, own, self.faults.get(client) if training else None))
