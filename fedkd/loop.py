@@ -162,6 +162,7 @@ class Loop:
             expect=lambda client, ids: self.expect(client, number, ids),
             server=self.server,
             labels=labels,
+            record=config.record.knowledge,
             min_clients=config.min_clients,
         )
 
@@ -183,6 +184,7 @@ class Loop:
             weights=outcome.weights,
             rejected=outcome.rejected,
             knowledge=outcome.knowledge,
+            exchanged=outcome.exchanged,
         )
         for callback in self.callbacks:
             callback.on_round(record)

@@ -21,7 +21,7 @@ from ..engine import Fleet, Reply
 from ..engine.state import cast
 from ..errors import RunError
 from ..flower import quiet
-from ..knowledge import to_tensor
+from ..knowledge import KnowledgeStack, to_arrays, to_tensor
 from ..payload import oversize
 from ..protocol import Outcome, RoundPlan, Strategy
 from ..rng import scoped
@@ -83,8 +83,11 @@ class FlowerStrategy(Strategy):
         """Let the cohort train the global model, and aggregate."""
         started, outcome = time.perf_counter(), Outcome()
         replies = outcome.take(plan.fleet.send(self._messages(plan)))
-        admitted = [reply.message for reply in replies if self._admit(reply, outcome)]
+        accepted = [reply for reply in replies if self._admit(reply, outcome)]
+        admitted = [reply.message for reply in accepted]
         outcome.seconds["fit"] = time.perf_counter() - started
+        if plan.record:
+            self._note(plan, accepted, outcome)
         if outcome.goes_on(admitted, "train", plan.min_clients):
             self._aggregate(plan, admitted, outcome)
         return outcome
@@ -98,6 +101,16 @@ class FlowerStrategy(Strategy):
             raise RunError(f"{type(self.inner).__name__} aggregated nothing in round {plan.number}")
         self.current = like_first(arrays, self.first)
         outcome.seconds["fuse"] = time.perf_counter() - started
+
+    def _note(self, plan: RoundPlan, accepted: list[Reply], outcome: Outcome) -> None:
+        """Note the model that was sent, and the replies, for whoever records them."""
+        sent = to_arrays({"values": as_vector(self.broadcast())})
+        outcome.exchanged.starts = dict.fromkeys(plan.cohort, sent)
+        if accepted:
+            values = [as_vector(reply.ok.array_records["arrays"]) for reply in accepted]
+            clients = [reply.client for reply in accepted]
+            nothing = torch.zeros(0, dtype=torch.int64)
+            outcome.knowledge = KnowledgeStack("parameters", torch.stack(values), clients, nothing)
 
     def _messages(self, plan: RoundPlan) -> list[Message]:
         """Have Flower's strategy build its messages for exactly this cohort."""
@@ -122,6 +135,12 @@ class FlowerStrategy(Strategy):
             outcome.rejected[reply.client] = str(reason)
             return False
         return True
+
+
+def as_vector(arrays: ArrayRecord) -> Tensor:
+    """Return a state dict's floating-point numbers as `fedkd.flat.flatten` orders them."""
+    values = [to_tensor(array) for array in arrays.values()]
+    return torch.cat([value.flatten().float() for value in values if value.is_floating_point()])
 
 
 def check_size(content: RecordDict, like: Mapping[str, Tensor]) -> None:
