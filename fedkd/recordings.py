@@ -51,7 +51,7 @@ class Recorded:
 
     @property
     def mask(self) -> Tensor:
-        """bool ``[n, samples]``, which rows each client sent."""
+        """Which rows each client sent, bool ``[n, samples]``."""
         every = torch.ones(self.values.shape[:2], dtype=torch.bool)
         return self.tensors.get("mask", every).bool()
 

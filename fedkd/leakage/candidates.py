@@ -47,6 +47,8 @@ class Pools:
         The run.
     ratio : int
         Non-members per member, at most: many make low false positive rates measurable.
+    test : bool
+        Whether samples of the test split may be among them.
 
     Attributes
     ----------
@@ -54,21 +56,21 @@ class Pools:
         How many of these samples are from the test split.
     """
 
-    def __init__(self, subject: Subject, ratio: int) -> None:
+    def __init__(self, subject: Subject, ratio: int, test: bool = True) -> None:
         self.subject, self.ratio = subject, ratio
         corpus = subject.federation.corpus
         self.train = len(corpus.y_train)
         self.labels = np.r_[corpus.y_train, corpus.y_test]
         unused = _unused(subject)
-        test = np.arange(self.train, len(self.labels))
+        reserve = np.arange(self.train, len(self.labels))
         largest = subject.federation.histograms.max(axis=0)
         self.candidates: list[Rows] = []
         self.shadow: list[Rows] = []
         self.from_test = 0
         for y in range(corpus.classes):
             pool = subject.numpy("pool", y).permutation(unused[self.labels[unused] == y])
-            if len(pool) < 2 * (ratio + 1) * largest[y]:
-                more = subject.numpy("pool.test", y).permutation(test[self.labels[test] == y])
+            if test and len(pool) < 2 * (ratio + 1) * largest[y]:
+                more = subject.numpy("pool.test", y).permutation(reserve[self.labels[reserve] == y])
                 pool = np.r_[pool, more]
                 self.from_test += len(more)
             self.candidates.append(pool[: (len(pool) + 1) // 2])

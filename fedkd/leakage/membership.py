@@ -109,7 +109,7 @@ class Membership(PrivacyAttack):
         others = np.concatenate([other for _, other in scored])
         each = [auc(*pair).value for pair in scored]
         finding.results[variant] = summary(members, others) | metrics(
-            auc_std=np.std(each, ddof=1) if len(each) > 1 else None
+            auc_std=float(np.std(each, ddof=1)) if len(each) > 1 else None
         )
         if len(scored) == len(targets):
             rows = zip(targets, each, strict=True)

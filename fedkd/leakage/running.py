@@ -54,8 +54,7 @@ def attack(
     >>> sorted(fedkd.attack(run, "label_distribution").results)
     ['debiased', 'mean soft label', 'prior: population', 'prior: uniform']
     """
-    node = {**parameters, "name": name}
-    made: PrivacyAttack = create(node, "leakage", PrivacyAttack, "attack")
+    made = make(name, parameters)
     subject = Subject(run.run_dir if isinstance(run, RunResult) else run, model)
     kind = subject.recordings.kind
     if made.kinds is not None and kind not in made.kinds:
@@ -65,6 +64,12 @@ def attack(
         finding = made.run(subject)
     _write(subject, made, name, parameters, finding)
     return finding
+
+
+def make(name: str, parameters: dict[str, Any]) -> PrivacyAttack:
+    """Return an attack; `ConfigError` if there is no such, or it refuses a parameter."""
+    made: PrivacyAttack = create({**parameters, "name": name}, "leakage", PrivacyAttack, "attack")
+    return made
 
 
 def short_name(name: str) -> str:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ..errors import ConfigError
-from . import figures
+from . import figures, leakage
 from .command import command
 from .labels import differences, label_curves, queried, queried_figure, uses_labels
 from .reader import Run, load_runs
@@ -94,6 +94,7 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         "learned": _learned(runs, groups),
         "partition": _partition(runs),
         "clients": _distribution(runs),
+        "attacks": _attacks(groups, single),
         "cost_pictures": _cost_pictures(runs, single),
         "cost_rows": costs(single) if single else [],
         "configuration": configuration(groups),
@@ -166,6 +167,31 @@ def _partition(runs: list[Run]) -> list[Picture]:
     which = f" ({run.path.name})" if len(runs) > 1 else ""
     figure = figures.partition_figure(run.histogram, run.class_names)
     return [_picture(figure, f"Samples of each class{which}.")]
+
+
+def _attacks(groups: list[Group], single: Run | None) -> list[dict[str, Any]]:
+    """Return a section for every attack that some run was subjected to."""
+    sections = []
+    runs = [run for group in groups for run in group.runs]
+    for name in sorted({name for run in runs for name in leakage.names(run)}):
+        shown = leakage.rows(groups, name)
+        findings = [finding for run in runs if (finding := leakage.found(run, name))]
+        if not shown:
+            continue
+        curves = findings[0]["curves"] if single else {}
+        caption = "ROC curves on logarithmic axes; dotted: chance."
+        sections.append(
+            {
+                "name": name,
+                "access": findings[0]["access"],
+                "columns": list(dict.fromkeys(key for row in shown for key in row.cells)),
+                "rows": shown,
+                "notes": list(dict.fromkeys(note for one in findings for note in one["notes"])),
+                "curves": [_picture(leakage.roc_figure(curves), caption)] if curves else [],
+                "photograph": leakage.photograph(single, name) if single else None,
+            }
+        )
+    return sections
 
 
 def _distribution(runs: list[Run]) -> list[Picture]:
