@@ -1,8 +1,8 @@
 """A one-run audit: an empirical lower bound on epsilon from a run as it is.
 
 Steinke, Nasr and Jagielski, "Privacy Auditing with One (1) Training Run", NeurIPS 2023: canaries
-are in or out by independent fair coins, and an (epsilon, delta)-private run lets an auditor be right
-about its guesses only so often (`fedkd.privacy.audit.audit_lower_bound`).
+are in or out by independent fair coins, and an (epsilon, delta)-private run lets an auditor guess
+right only so often (`fedkd.privacy.audit.audit_lower_bound`).
 
 The coins here are the partition's: which of two samples of one class a client was dealt, and which
 nobody was, is a fair coin, independent from pair to pair, given what the pairs are and how many

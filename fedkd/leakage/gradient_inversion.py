@@ -130,8 +130,9 @@ class GradientInversion(PrivacyAttack):
         small = [k for k, n in sizes.items() if n <= self.samples]
         if not small:
             problem = (
-                f"its smallest client has {min(sizes.values())} samples and the attack takes "
-                f"{self.samples}: raise samples=, or run with data.samples_per_client={self.samples}"
+                f"its smallest client has {min(sizes.values())} samples, the attack takes "
+                f"{self.samples}; raise samples=, or make a run with fewer "
+                "(data.samples_per_client)"
             )
             raise subject.refuse("gradient_inversion", problem)
         found = {k: subject.recordings.update(number, k) for k in small}
@@ -236,7 +237,7 @@ def paired(
 def infer_labels(model: nn.Module, gradient: Sequence[Tensor], count: int, x: Tensor) -> Tensor:
     r"""Return the labels ``[count]``, ascending, that the last bias' gradient tells.
 
-    .. math:: g_c = \frac1B \sum_i (p_i[c] - [y_i = c]) \;\Rightarrow\; n_c \approx B (\bar p_c - g_c)
+    .. math:: g_c = \frac1B \sum_i (p_i[c] - [y_i = c]), \qquad n_c \approx B (\bar p_c - g_c)
 
     with :math:`\bar p` the model's mean prediction, here on samples `x` that the server has; the
     counts are rounded by largest remainders.

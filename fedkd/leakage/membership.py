@@ -1,4 +1,4 @@
-"""Membership inference: was this sample in that client's training data?
+"""Membership inference: who can tell whether a sample was in a client's training data.
 
 Scores (see `fedkd.privacy.scores`), a higher one says "member":
 

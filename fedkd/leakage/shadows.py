@@ -3,7 +3,6 @@
 import copy
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from ..clients.base import Client
@@ -71,8 +70,8 @@ def replay(subject: Subject, client: int, x: Tensor, y: Tensor, name: str) -> Sh
     """Train a shadow of a client on other samples, round by round as the client was trained.
 
     The shadow starts afresh, fits in every round in which the client took part, with the run's own
-    loop, and distils from the very teachers that the client received: whoever knows the teachers can
-    do that. Of methods that share parameters, it just goes on with its own: a shared model would
+    loop, and distils from the very teachers that the client received: whoever knows those can do
+    that. Of methods that share parameters, it just goes on with its own: a shared model would
     have seen the client's samples. What an exchange adds to the fit's loss is left out.
     """
     shadow = subject.client(subject.fresh(client, name), x, y, f"replay.{name}", client)

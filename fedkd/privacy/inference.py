@@ -6,7 +6,6 @@ formulas below are ours). KnFu's EPD is `mean_soft_label`.
 """
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..divergences import divergence
