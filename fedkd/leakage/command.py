@@ -13,7 +13,7 @@ from rich.table import Table
 from ..errors import ConfigError, FedkdError
 from ..grammar import read_value
 from ..report import render
-from ..report.leakage import Row, found, rows
+from ..report.findings import Row, found, rows
 from ..report.reader import find_runs, load_runs
 from ..report.statistics import group_runs
 from .running import attack, make, short_name

@@ -12,19 +12,17 @@ the gradient at theta, and the attack exact, if there was one step only. Momentu
 second step on and is not accounted for.
 """
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..flat import size, unflatten
 from ..privacy.similarity import Picture, ssim
 from ..rng import torch_generator
 from .base import Finding, PrivacyAttack, metrics
 from .candidates import Pools
+from .inversion import descend, infer_labels
 from .pictures import limits, needs_pictures, sheet, to_picture, to_pixels
 from .subject import Subject
 
@@ -155,43 +153,17 @@ class GradientInversion(PrivacyAttack):
         scale = float(subject.config["fit"]["lr"]) * _steps(subject, count)
         pairs = zip(model.parameters(), after.parameters(), strict=True)
         wanted = [(now - then).detach() / scale for now, then in pairs]
-        labels = infer_labels(model, wanted, count, subject.transfer[:256])
+        try:
+            labels = infer_labels(model, wanted, count, subject.transfer[:256])
+        except ValueError as error:
+            raise subject.refuse("gradient_inversion", str(error)) from error
         generator = torch_generator(subject.seed("inversion", client))
-        tries = [
-            self._descend(subject, model, wanted, labels, generator) for _ in range(self.starts)
-        ]
+        shape, ends = subject.federation.shape, limits(subject.federation.corpus)
+        tries = []
+        for _ in range(self.starts):
+            x = torch.randn(count, *shape, generator=generator)
+            tries.append(descend(model, wanted, labels, x, ends, self.steps, self.lr, self.tv))
         return min(tries, key=lambda one: one[0])[1]
-
-    def _descend(
-        self,
-        subject: Subject,
-        model: nn.Module,
-        wanted: Sequence[Tensor],
-        labels: Tensor,
-        generator: torch.Generator,
-    ) -> tuple[float, Tensor]:
-        """Return how far a start's best gradient is from the one wanted, and its samples."""
-        black, white = limits(subject.federation.corpus)
-        x = torch.randn(len(labels), *subject.federation.shape, generator=generator)
-        x.clamp_(black, white).requires_grad_()
-        optimizer = torch.optim.Adam([x], lr=self.lr)
-        milestones = [int(self.steps * part) for part in (3 / 8, 5 / 8, 7 / 8)]
-        schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.3)
-        distance = torch.tensor(0.0)
-        for _ in range(self.steps):
-            optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(model(x), labels)
-            parameters = list(model.parameters())
-            made = torch.autograd.grad(loss, parameters, create_graph=True)
-            distance = cosine_distance(made, wanted)
-            (distance + self.tv * _variation(x)).backward(inputs=[x])
-            assert x.grad is not None
-            x.grad.sign_()
-            optimizer.step()
-            schedule.step()
-            with torch.no_grad():
-                x.clamp_(black, white)
-        return distance.item(), x.detach()
 
     def _chance(
         self, subject: Subject, pools: Pools, client: int, guess: list[Picture]
@@ -232,43 +204,6 @@ def paired(
         (float(costs[i, j]), ssim(true[i], guess[j])) for i, j in zip(rows, columns, strict=True)
     ]
     return kept, matched, scores
-
-
-def infer_labels(model: nn.Module, gradient: Sequence[Tensor], count: int, x: Tensor) -> Tensor:
-    r"""Return the labels ``[count]``, ascending, that the last bias' gradient tells.
-
-    .. math:: g_c = \frac1B \sum_i (p_i[c] - [y_i = c]), \qquad n_c \approx B (\bar p_c - g_c)
-
-    with :math:`\bar p` the model's mean prediction, here on samples `x` that the server has; the
-    counts are rounded by largest remainders.
-    """
-    bias = gradient[-1]
-    with torch.no_grad():
-        mean = model(x).softmax(dim=-1).mean(dim=0)
-    if bias.shape != mean.shape:
-        raise ValueError("the model's last parameter is no bias of its logits")
-    shares = count * (mean - bias).clamp_min(0)
-    shares = shares * count / shares.sum().clamp_min(1e-9)
-    counts = shares.floor()
-    missing = int(count - counts.sum())
-    counts[(shares - counts).argsort(descending=True)[:missing]] += 1
-    return torch.repeat_interleave(torch.arange(len(counts)), counts.long())
-
-
-def cosine_distance(made: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    """Return one minus the cosine of the angle between two gradients.
-
-    Examples
-    --------
-    >>> cosine_distance([torch.tensor([2.0])], [torch.tensor([1.0])])
-    tensor(0.)
-    """
-    flat: Any = [torch.cat([part.flatten() for part in each]) for each in (made, wanted)]
-    return 1 - nn.functional.cosine_similarity(*flat, dim=0)
-
-
-def _variation(x: Tensor) -> Tensor:
-    return x.diff(dim=-1).abs().mean() + x.diff(dim=-2).abs().mean()
 
 
 def _steps(subject: Subject, count: int) -> int:

@@ -1,6 +1,6 @@
 """Membership inference: who can tell whether a sample was in a client's training data.
 
-Scores (see `fedkd.privacy.scores`), a higher one says "member":
+Scores (see `fedkd.privacy.membership`), a higher one says "member":
 
 - ``loss``: minus the cross-entropy (Yeom et al., CSF 2018).
 - ``lira``: offline LiRA against shadow models (Carlini et al., S&P 2022).

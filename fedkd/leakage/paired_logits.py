@@ -34,45 +34,11 @@ from torch import Tensor, nn
 
 from ..knowledge import ON_SAMPLES
 from ..privacy.similarity import Picture, ssim, total_variation
-from ..rng import scoped, torch_generator
 from ..server import Study, study
 from .base import Finding, PrivacyAttack, metrics
+from .painter import taught
 from .pictures import needs_pictures, sheet, to_picture, to_pixels
 from .subject import Subject
-
-Pairs = list[Tensor]
-"""Of each client ``[samples, width]``: what G draws from."""
-
-
-class Painter(nn.Sequential):
-    """Draws pictures in [0, 1] from soft labels.
-
-    Parameters
-    ----------
-    width : int
-        Numbers to draw from.
-    shape : tuple of int
-        ``(channels, height, width)`` of a picture.
-    """
-
-    def __init__(self, width: int, shape: tuple[int, ...]) -> None:
-        channels, high, wide = shape
-        rows, columns = -(-high // 4), -(-wide // 4)
-        self.size = high, wide
-        super().__init__(
-            nn.Linear(width, 32 * rows * columns),
-            nn.ReLU(),
-            nn.Unflatten(1, (32, rows, columns)),
-            nn.ConvTranspose2d(32, 16, 4, stride=2, padding=1),
-            nn.ReLU(),
-            nn.ConvTranspose2d(16, channels, 4, stride=2, padding=1),
-            nn.Sigmoid(),
-        )
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return ``[batch, *shape]``, cut to size."""
-        drawn: Tensor = super().forward(input)
-        return drawn[..., : self.size[0], : self.size[1]]
 
 
 class PairedLogits(PrivacyAttack):
@@ -130,39 +96,39 @@ class PairedLogits(PrivacyAttack):
         """Train the server's model and the networks; draw every target and compare."""
         self._check(subject)
         federation, finding = subject.federation, Finding()
-        classes = federation.classes
-        targets = list(range(classes)) if self.targets is None else list(self.targets)
+        targets = list(range(federation.classes)) if self.targets is None else list(self.targets)
         private, public = class_means(subject)
-        clients = subject.drawn(self.clients, subject.takers)
+        chosen = self._drawn(subject, targets)
+        chosen["public mean"] = [public[j] for j in targets]
+        for name, pictures in chosen.items():
+            self._judge(finding, name, targets, pictures, private, public)
+        finding.picture = sheet([[private[j] for j in targets], *chosen.values()])
+        finding.caption = (
+            f"Rows: the clients' mean picture of each target class (the secret), "
+            f"{', '.join(chosen)}. All but the first are what the server can make."
+        )
+        finding.note("Success: the target's private mean is the nearest of all classes' means.")
+        chance = 1 / (2 * federation.classes)
+        finding.note(f"Chance of a success by picking a private or public mean: {chance:.1%}.")
+        return finding
+
+    def _drawn(self, subject: Subject, targets: list[int]) -> dict[str, list[Picture]]:
+        """Return the drawings of the targets, by PLI and by its baseline."""
         server = self._soften(self._server(subject).softmax(dim=-1))
-        drawn = {"PLI": [], "TBI": []}
-        sure = torch.eye(classes)[targets]
-        asked = torch.cat([question(classes, self.a)[targets], sure], dim=1)
-        for k in clients:
+        drawn: dict[str, list[list[Picture]]] = {"PLI": [], "TBI": []}
+        sure = torch.eye(subject.federation.classes)[targets]
+        asked = torch.cat([question(subject.federation.classes, self.a)[targets], sure], dim=1)
+        for k in subject.drawn(self.clients, subject.takers):
             found = subject.recordings.uploaded(k)
             assert found is not None  # only such clients are drawn
             soft, ids = self._soften(found[0]), found[1]
             pair = torch.cat([server[ids], soft], dim=1)
             drawn["PLI"].append(self._draw(subject, k, pair, ids, asked, "pli"))
             drawn["TBI"].append(self._draw(subject, k, soft, ids, sure, "tbi"))
-        chosen = {
+        return {
             name: [self._best([each[i] for each in made]) for i in range(len(targets))]
             for name, made in drawn.items()
         }
-        chosen["public mean"] = [public[j] for j in targets]
-        for name, pictures in chosen.items():
-            self._judge(finding, name, targets, pictures, private, public)
-        rows = [[private[j] for j in targets], *(chosen[name] for name in chosen)]
-        finding.picture = sheet(rows)
-        finding.caption = (
-            f"Rows: the clients' mean picture of each target class (the secret), "
-            f"{', '.join(chosen)}. All but the first are what the server can make."
-        )
-        finding.note("Success: the target's private mean is the nearest of all classes' means.")
-        finding.note(
-            f"Chance of a success by picking one of {2 * classes} means: {1 / (2 * classes):.1%}."
-        )
-        return finding
 
     def _check(self, subject: Subject) -> None:
         """Refuse runs where the question makes no sense."""
@@ -215,18 +181,7 @@ class PairedLogits(PrivacyAttack):
             ]
         )
         seed = subject.seed(name, client)
-        with scoped(seed):
-            painter = Painter(given.shape[1], federation.shape)
-        optimizer = torch.optim.Adam(painter.parameters(), lr=self.lr)
-        generator = torch_generator(seed)
-        for _ in range(self.epochs):
-            for rows in torch.randperm(len(x), generator=generator).split(32):
-                optimizer.zero_grad()
-                made = painter(given[rows])
-                loss = nn.functional.mse_loss(made, x[rows])
-                prior = nn.functional.mse_loss(made, means[labels[rows]])
-                (loss + self.gamma * prior).backward()
-                optimizer.step()
+        painter = taught(given, x, means[labels], self.gamma, self.lr, self.epochs, seed)
         with torch.no_grad():
             return [to_picture(one) for one in painter(asked)]
 

@@ -12,6 +12,7 @@ from ..callbacks.atomic import replacing
 from ..errors import ConfigError
 from ..plugins import create
 from ..result import RunResult
+from ..rng import scoped
 from .base import Finding, PrivacyAttack
 from .subject import Subject
 
@@ -60,7 +61,7 @@ def attack(
     if made.kinds is not None and kind not in made.kinds:
         problem = f"its clients share {kind}, and the attack needs {' or '.join(made.kinds)}"
         raise subject.refuse(name, problem)
-    with one_thread():
+    with one_thread(), scoped(subject.seed(name)):  # models may draw, for their dropout
         finding = made.run(subject)
     _write(subject, made, name, parameters, finding)
     return finding

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..flat import size, unflatten
 from ..knowledge import ON_SAMPLES
-from ..privacy.scores import likelihood_ratio, logit_confidence, pairwise_ratio
+from ..privacy.membership import likelihood_ratio, logit_confidence, pairwise_ratio
 from .base import Finding
 from .candidates import Candidates, Pools
 from .shadows import Shadow, log_probability, replay, surrogate

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..clients.base import Client
 from ..distillation.base import TeacherBatch
+from ..errors import RunError
 from ..knowledge import ON_SAMPLES
 from ..recordings import Recorded
 from ..server import Study, study
@@ -102,4 +103,6 @@ def _distil(subject: Subject, shadow: Client, record: Recorded) -> None:
 def log_probability(subject: Subject, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """Return float64 ``[samples]``: the log-probability of each sample's class."""
     logits = subject.logits(model, x).double()
+    if not logits.isfinite().all():
+        raise RunError(f"{subject.run.path.name}: a model diverged, its logits are no numbers")
     return logits.log_softmax(dim=-1).gather(1, y[:, None]).squeeze(1)

@@ -13,8 +13,9 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ..errors import ConfigError
-from . import figures, leakage
+from . import figures
 from .command import command
+from .findings import Section, roc_figure, sections
 from .labels import differences, label_curves, queried, queried_figure, uses_labels
 from .reader import Run, load_runs
 from .statistics import Group, group_runs
@@ -169,29 +170,13 @@ def _partition(runs: list[Run]) -> list[Picture]:
     return [_picture(figure, f"Samples of each class{which}.")]
 
 
-def _attacks(groups: list[Group], single: Run | None) -> list[dict[str, Any]]:
-    """Return a section for every attack that some run was subjected to."""
-    sections = []
-    runs = [run for group in groups for run in group.runs]
-    for name in sorted({name for run in runs for name in leakage.names(run)}):
-        shown = leakage.rows(groups, name)
-        findings = [finding for run in runs if (finding := leakage.found(run, name))]
-        if not shown:
-            continue
-        curves = findings[0]["curves"] if single else {}
-        caption = "ROC curves on logarithmic axes; dotted: chance."
-        sections.append(
-            {
-                "name": name,
-                "access": findings[0]["access"],
-                "columns": list(dict.fromkeys(key for row in shown for key in row.cells)),
-                "rows": shown,
-                "notes": list(dict.fromkeys(note for one in findings for note in one["notes"])),
-                "curves": [_picture(leakage.roc_figure(curves), caption)] if curves else [],
-                "photograph": leakage.photograph(single, name) if single else None,
-            }
-        )
-    return sections
+def _attacks(groups: list[Group], single: Run | None) -> list[tuple[Section, list[Picture]]]:
+    """Return a section for every attack that some run was subjected to, with its curves."""
+    caption = "ROC curves on logarithmic axes; dotted: chance."
+    return [
+        (each, [_picture(roc_figure(each.curves), caption)] if each.curves else [])
+        for each in sections(groups, single)
+    ]
 
 
 def _distribution(runs: list[Run]) -> list[Picture]:

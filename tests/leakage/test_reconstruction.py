@@ -9,8 +9,10 @@ from PIL import Image
 import fedkd
 from fedkd.data import prepare
 from fedkd.errors import ConfigError
-from fedkd.leakage.gradient_inversion import infer_labels, paired
-from fedkd.leakage.paired_logits import Painter, question
+from fedkd.leakage.gradient_inversion import paired
+from fedkd.leakage.inversion import infer_labels
+from fedkd.leakage.painter import Painter
+from fedkd.leakage.paired_logits import question
 from fedkd.models import build
 from fedkd.rng import scoped
 

@@ -36,6 +36,38 @@ class Photograph:
     caption: str
 
 
+@dataclass(frozen=True)
+class Section:
+    """What a report says of one attack."""
+
+    name: str
+    access: str
+    rows: list[Row]
+    notes: list[str]
+    curves: dict[str, dict[str, list[float]]]
+    photograph: Photograph | None
+
+    @property
+    def columns(self) -> list[str]:
+        """The metrics that some row has."""
+        return list(dict.fromkeys(key for row in self.rows for key in row.cells))
+
+
+def sections(groups: Sequence[Group], single: Run | None) -> list[Section]:
+    """Return a section for every attack; curves and pictures of a `single` run only."""
+    runs = [run for group in groups for run in group.runs]
+    made = []
+    for name in sorted({name for run in runs for name in names(run)}):
+        known = [finding for run in runs if (finding := found(run, name))]
+        if known:
+            notes = list(dict.fromkeys(note for one in known for note in one["notes"]))
+            curves = known[0]["curves"] if single else {}
+            picture = photograph(single, name) if single else None
+            shown = rows(groups, name)
+            made.append(Section(name, known[0]["access"], shown, notes, curves, picture))
+    return made
+
+
 def names(run: Run) -> list[str]:
     """Return the attacks that a run was subjected to."""
     return sorted(path.stem for path in (run.path / "attacks").glob("*.json"))
