@@ -229,7 +229,7 @@ class Bench:
             np.isin(z, np.concatenate([self.pools.shadows(k, s) for k in clients]))
             for s in range(self.count)
         ]
-        unseen = ~np.array(seen).reshape(self.count, len(z))
+        unseen = ~np.array(seen, bool).reshape(self.count, len(z))
         return Trial(len(candidates.members), x, y, *self.pools.gather(z), unseen)
 
     def _split(self, trial: Trial, scores: Array) -> tuple[Array, Array]:

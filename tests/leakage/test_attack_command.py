@@ -94,7 +94,7 @@ MISTAKES = {
     ("sweep/seed-0", "membership", "shadow=3"): "did you mean 'attack.shadows'?",
     ("sweep/seed-0", "membership", "shadows=few"): "attack.shadows=few: must be an integer",
     ("sweep/seed-0", "membership", "shadows=-1"): "shadows=-1 must be at least 0",
-    ("sweep/seed-0", "audit", "guesses=2"): "guesses=2 must be in (0, 1]",
+    ("sweep/seed-0", "audit", "guesses=2"): "guesses=2.0 must be in (0, 1]",
     ("sweep/seed-0", "gradient_inversion"): "its clients share logits",
     ("sweep/seed-0", "paired_logits"): "transfer.data=ANOTHER",
     ("unrecorded", "membership"): "make the run again with record.knowledge=true",
