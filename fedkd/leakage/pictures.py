@@ -24,9 +24,12 @@ def needs_pictures(subject: Subject, attack: str) -> None:
 
 
 def limits(corpus: Corpus) -> tuple[Tensor, Tensor]:
-    """Return the values of black and white as a model sees them, ``[channels, 1, 1]`` each."""
+    """Return the values of black and white as a model sees them, ``[channels, 1, 1]`` each.
+
+    White is the brightest pixel of the data set: that of scikit-learn's digits is 16 of 255.
+    """
     mean, std = torch.tensor(corpus.mean), torch.tensor(corpus.std)
-    black, white = -mean / std, (1 - mean) / std
+    black, white = -mean / std, (int(corpus.x_train.max()) / 255 - mean) / std
     return black.view(-1, 1, 1), white.view(-1, 1, 1)
 
 

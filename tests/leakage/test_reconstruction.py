@@ -32,7 +32,7 @@ def test_samples_come_back_from_a_single_step():
     found = fedkd.attack(result, "gradient_inversion", steps=250)
     mine, chance = found.results["reconstruction"], found.results["chance"]
     assert mine["mse"] < 0.2 * chance["mse"]
-    assert mine["ssim"] > chance["ssim"] + 0.2
+    assert mine["ssim"] > 0.9 > chance["ssim"] + 0.2
     assert len(found.details) == 3
     picture = Image.open(result.run_dir / "attacks" / "gradient_inversion.png")
     assert picture.size[0] > picture.size[1]
