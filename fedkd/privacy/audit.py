@@ -78,7 +78,7 @@ def audit_lower_bound(
     >>> audit_lower_bound(50, 100)
     0.0
     >>> round(audit_lower_bound(100, 100), 3)
-    3.494
+    3.493
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence={confidence} must be in (0, 1)")

@@ -16,6 +16,7 @@ def mean_soft_label(soft: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> mean_soft_label(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]))
     tensor([[0.5000, 0.5000]])
     """
@@ -42,6 +43,7 @@ def debiased(means: Tensor, prior: Tensor, strength: float = 1.0) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> debiased(torch.tensor([[0.9, 0.1], [0.6, 0.4]]), torch.tensor([0.5, 0.5]))
     tensor([[0.7500, 0.2500],
             [0.3333, 0.6667]])
@@ -62,6 +64,7 @@ def errors(inferred: Tensor, true: Tensor, floor: float = 1e-4) -> tuple[np.ndar
 
     Examples
     --------
+    >>> import torch
     >>> kl, l1 = errors(torch.tensor([[0.5, 0.5]]), torch.tensor([[1.0, 0.0]]))
     >>> l1
     array([1.])

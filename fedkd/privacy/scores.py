@@ -37,8 +37,9 @@ def clopper_pearson(hits: int, trials: int, confidence: float = 0.95) -> Interva
 
     Examples
     --------
-    >>> clopper_pearson(0, 10)
-    Interval(value=0.0, low=0.0, high=0.3084971078187608)
+    >>> found = clopper_pearson(0, 10)
+    >>> found.value, found.low, round(found.high, 4)
+    (0.0, 0.0, 0.3085)
     """
     if not 0 <= hits <= trials or trials < 1:
         raise ValueError(f"{hits} hits in {trials} trials")
