@@ -9,7 +9,8 @@ It is the contrast to knowledge fusion: where parameters are shared, pictures co
 attack gets out of soft labels. With ``theta`` what the client started from and ``theta'`` its reply
 after E epochs of SGD, the mean gradient of its steps is ``(theta - theta') / (lr * steps)``; it is
 the gradient at theta, and the attack exact, if there was one step only. Momentum matters from the
-second step on and is not accounted for.
+second step on and is not accounted for. An MLP gives its samples back almost exactly; of a LeNet-5
+with ReLU and max pooling, whose gradient says little about a pixel, far less comes back.
 """
 
 import numpy as np
