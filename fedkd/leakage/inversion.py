@@ -1,7 +1,6 @@
 """From a gradient back to a batch: labels from a bias, samples by descent."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -93,8 +92,8 @@ def cosine_distance(made: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
     >>> cosine_distance([torch.tensor([2.0])], [torch.tensor([1.0])])
     tensor(0.)
     """
-    flat: Any = [torch.cat([part.flatten() for part in each]) for each in (made, wanted)]
-    return 1 - nn.functional.cosine_similarity(*flat, dim=0)
+    first, second = (torch.cat([part.flatten() for part in each]) for each in (made, wanted))
+    return 1 - nn.functional.cosine_similarity(first, second, dim=0)
 
 
 def variation(x: Tensor) -> Tensor:
