@@ -16,6 +16,7 @@ _EXPORTS = {
     "KnowledgeStack": "fedkd.knowledge",
     "RunResult": "fedkd.result",
     "RunError": "fedkd.errors",
+    "attack": "fedkd.leakage",
     "resume": "fedkd.runner",
     "simulate": "fedkd.runner",
 }
@@ -26,6 +27,7 @@ __all__ = [
     "KnowledgeStack",
     "RunError",
     "RunResult",
+    "attack",
     "resume",
     "simulate",
 ]

@@ -141,7 +141,7 @@ class RecordConfig:
     """What a run keeps besides its tables."""
 
     knowledge: bool = False
-    """keep every round's admitted knowledge in RUN_DIR/knowledge"""
+    """keep what clients and server exchange, every round, in RUN_DIR/knowledge"""
 
 
 @dataclass

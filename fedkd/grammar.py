@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
@@ -40,6 +41,25 @@ def parse(text: str) -> Override:
     except HydraException as error:
         problem = "cannot be read; put quotes around special characters, as in KEY=\"'a, b'\""
         raise ConfigError(key or removed, value, problem) from error
+
+
+def read_value(key: str, text: str) -> Any:
+    """Return the value that `text` is, for a parameter that no configuration has.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> read_value("targets", "[0,3]"), read_value("access", "model"), read_value("lr", "0.1")
+    ([0, 3], 'model', 0.1)
+    """
+    try:
+        return _parse_rule(f"x={_readable(key, text)}").value()
+    except HydraException as error:
+        raise ConfigError(key, text, "cannot be read; see Hydra's override grammar") from error
 
 
 def sweep(overrides: Iterable[str]) -> list[list[str]]:

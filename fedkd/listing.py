@@ -89,6 +89,12 @@ def _attacks() -> Iterator[Row]:
     return _room("clients.attacks", Attack, hidden=("seed", "clients"))
 
 
+def _privacy_attacks() -> Iterator[Row]:
+    from .leakage import PrivacyAttack
+
+    return _room("leakage", PrivacyAttack)
+
+
 def _codecs() -> Iterator[Row]:
     from .codecs import Codec
 
@@ -195,6 +201,7 @@ KINDS: dict[str, Callable[[], Iterator[Row]]] = {
     "data": _data,
     "clients": _clients,
     "attacks": _attacks,
+    "privacy_attacks": _privacy_attacks,
     "codecs": _codecs,
     "privacy": _privacy,
     "samplers": _samplers,
@@ -212,6 +219,7 @@ _PLUG_IN = {
     "data": "data=FOLDER with Parquet files as on the Hugging Face hub",
     "clients": "client=FILE.py:Class or client=package.module:Class",
     "attacks": "attack=FILE.py:Class or attack=package.module:Class",
+    "privacy_attacks": "fedkd attack RUN_DIR --attack FILE.py:Class",
     "codecs": "compress=FILE.py:Class or compress=package.module:Class",
     "privacy": "privacy=FILE.py:Class or privacy=package.module:Class, or a list of mechanisms",
     "samplers": "sampler=FILE.py:Class or sampler=package.module:Class",

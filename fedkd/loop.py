@@ -177,6 +177,7 @@ class Loop:
             expect=lambda client, ids: self.expect(client, number, ids),
             server=self.server,
             labels=labels,
+            record=config.record.knowledge,
             min_clients=config.min_clients,
             secure=config.secure if config.secure.aggregation else None,
         )
@@ -199,6 +200,7 @@ class Loop:
             weights=outcome.weights,
             rejected=outcome.rejected,
             knowledge=outcome.knowledge,
+            exchanged=outcome.exchanged,
         )
         for callback in self.callbacks:
             callback.on_round(record)

@@ -44,6 +44,8 @@ class RoundPlan:
     """the server's own means"""
     labels: Tensor | None = None
     """``[samples]`` labels of the transfer samples, if methods may see them"""
+    record: bool = False
+    """whether somebody keeps what is exchanged, where noting it costs a copy"""
     min_clients: int = 1
     """with fewer usable replies to the first phase, the rest of the round is skipped"""
     secure: SecureConfig | None = None
@@ -56,6 +58,18 @@ class RoundPlan:
     def evaluation(self) -> dict[str, int]:
         """Return the option that asks a client to evaluate, if this round does."""
         return {} if self.evaluate is None else {"evaluate": self.evaluate}
+
+
+@dataclass
+class Exchanged:
+    """What the server sent in a round, for whoever records it; clients may share a record."""
+
+    starts: dict[int, ArrayRecord] = field(default_factory=dict)
+    """what a client was sent before its fit: ``values [size]``, of methods that share parameters"""
+    lessons: dict[int, ArrayRecord] = field(default_factory=dict)
+    """a client's teacher: ``values`` and, where it does not cover every row, ``mask``"""
+    sample_ids: Tensor | None = None
+    """``[samples]``, the transfer samples that the teachers are for"""
 
 
 @dataclass
@@ -79,6 +93,8 @@ class Outcome:
     weights: tuple[list[int], Tensor] | None = None
     """mixing weights, if the method has them"""
     knowledge: KnowledgeStack | None = None
+    exchanged: Exchanged = field(default_factory=Exchanged)
+    """what went to the clients"""
 
     def take(self, replies: Iterable[Reply]) -> list[Reply]:
         """Note every client's numbers and losses; return the replies that have content."""

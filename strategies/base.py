@@ -134,9 +134,10 @@ class FusionStrategy(Strategy):
         own = {"kind": self.lesson_kind or kind, **self.fit_options(plan)}
         options = plan.options(upload=True, temperature=temperature, **own)
         shared = {"config": options, **_transfer(plan, ids, kind)}
+        first = self.before_fit(plan)
+        outcome.exchanged.starts = _teachers(first)
         contents = dict.fromkeys(plan.cohort, RecordDict(shared)) | {
-            client: RecordDict({**shared, **records})
-            for client, records in self.before_fit(plan).items()
+            client: RecordDict({**shared, **records}) for client, records in first.items()
         }
         admitted = collect(plan, self.fit_action, contents, ids, outcome)
         outcome.seconds["fit"] = time.perf_counter() - started
@@ -161,6 +162,8 @@ class FusionStrategy(Strategy):
     ) -> None:
         """Send every client its teacher."""
         started = time.perf_counter()
+        outcome.exchanged.lessons = _teachers(lessons)
+        outcome.exchanged.sample_ids = plan.sample_ids
         uploaded = plan.expect(plan.cohort[0], plan.sample_ids).kind
         soft = uploaded == "soft_labels"  # then the teacher is as soft as what it was made of
         temperature = (self.temperature or plan.temperature) if soft else 1.0
@@ -172,6 +175,11 @@ class FusionStrategy(Strategy):
         replies = plan.fleet.call("train.distil", contents, plan.number)
         outcome.goes_on(outcome.take(replies), "train.distil")
         outcome.seconds["distil"] = time.perf_counter() - started
+
+
+def _teachers(records: Mapping[int, Records]) -> dict[int, ArrayRecord]:
+    """Return the teacher in what each client is sent."""
+    return {client: each["teacher"] for client, each in records.items() if "teacher" in each}
 
 
 def _transfer(plan: RoundPlan, ids: Tensor, kind: str) -> dict[str, Any]:

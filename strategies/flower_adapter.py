@@ -12,16 +12,18 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import Strategy as FlowerBase
 from torch import Tensor
 
 from ..admission import Rejected
-from ..arrays import to_arrays, values_of
+from ..arrays import to_arrays, to_tensor, values_of
 from ..engine import Fleet, Reply
 from ..engine.state import cast, tensors_of
 from ..errors import RunError
 from ..flower import quiet
+from ..knowledge import KnowledgeStack
 from ..payload import oversize
 from ..protocol import Outcome, RoundPlan, Strategy
 from ..rng import scoped
@@ -84,12 +86,16 @@ class FlowerStrategy(Strategy):
         """Let the cohort train the global model, and aggregate."""
         started, outcome = time.perf_counter(), Outcome()
         messages, admitted = self._messages(plan), list[Message | None]()
+        accepted: list[Reply] = []
         if plan.secure is None:
             replies = outcome.take(plan.fleet.send(messages))
-            admitted += [reply.message for reply in replies if self._admit(reply, outcome)]
+            accepted = [reply for reply in replies if self._admit(reply, outcome)]
+            admitted += [reply.message for reply in accepted]
         else:
             admitted += summed_arrays(plan, messages, self.first, outcome)
         outcome.seconds["fit"] = time.perf_counter() - started
+        if plan.record:
+            self._note(plan, accepted, outcome)
         if outcome.goes_on(admitted, "train", plan.min_clients):
             self._aggregate(plan, admitted[:1] if plan.secure else admitted, outcome)
         return outcome
@@ -103,6 +109,16 @@ class FlowerStrategy(Strategy):
             raise RunError(f"{type(self.inner).__name__} aggregated nothing in round {plan.number}")
         self.current = like_first(arrays, self.first)
         outcome.seconds["fuse"] = time.perf_counter() - started
+
+    def _note(self, plan: RoundPlan, accepted: list[Reply], outcome: Outcome) -> None:
+        """Note the model that was sent, and the replies, for whoever records them."""
+        sent = to_arrays({"values": as_vector(self.broadcast())})
+        outcome.exchanged.starts = dict.fromkeys(plan.cohort, sent)
+        if accepted:
+            values = [as_vector(reply.ok.array_records["arrays"]) for reply in accepted]
+            clients = [reply.client for reply in accepted]
+            nothing = torch.zeros(0, dtype=torch.int64)
+            outcome.knowledge = KnowledgeStack("parameters", torch.stack(values), clients, nothing)
 
     def _messages(self, plan: RoundPlan) -> list[Message]:
         """Have Flower's strategy build its messages for exactly this cohort."""
@@ -127,6 +143,12 @@ class FlowerStrategy(Strategy):
             outcome.rejected[reply.client] = str(reason)
             return False
         return True
+
+
+def as_vector(arrays: ArrayRecord) -> Tensor:
+    """Return a state dict's floating-point numbers as `fedkd.flat.flatten` orders them."""
+    values = [to_tensor(array) for array in arrays.values()]
+    return torch.cat([value.flatten().float() for value in values if value.is_floating_point()])
 
 
 def check_size(content: RecordDict, like: Mapping[str, Tensor]) -> None:

@@ -11,9 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 COMPOSITION = {
     *("runner", "preparing", "refusals", "securing"),
-    *("cli", "commands", "checking", "listing", "plan"),
+    *("cli", "commands", "checking", "listing", "plan", "leakage"),
 }
-"""The composition root and the command line may import every room."""
+"""The composition root, the command line and the attacks on runs may import every room."""
 
 
 def imports(path, package):
@@ -31,7 +31,8 @@ def imports(path, package):
 
 
 def core_modules():
-    return [p for p in (ROOT / "fedkd").rglob("*.py") if p.stem not in COMPOSITION]
+    modules = (ROOT / "fedkd").rglob("*.py")
+    return [p for p in modules if p.stem not in COMPOSITION and p.parent.name != "leakage"]
 
 
 @pytest.mark.parametrize("path", core_modules(), ids=lambda p: str(p.relative_to(ROOT)))
@@ -47,6 +48,12 @@ def test_rooms_do_not_import_the_composition_root(room):
         names = set(imports(path, f"fedkd.{room}"))
         assert not {f"fedkd.{name}" for name in COMPOSITION} & names, path
         assert not {name for name in names if name.startswith("fedkd.experiments")}, path
+
+
+@pytest.mark.parametrize("path", core_modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_core_knows_no_attack_on_runs(path):
+    package = ".".join(path.relative_to(ROOT).parent.parts)
+    assert not [name for name in imports(path, package) if name.startswith("fedkd.leakage")]
 
 
 def test_clients_know_no_strategy():

@@ -9,6 +9,7 @@ import torch
 if TYPE_CHECKING:
     from ..config import RunConfig
     from ..knowledge import KnowledgeStack
+    from ..protocol import Exchanged
 
 
 @dataclass
@@ -40,6 +41,8 @@ class RoundRecord:
     rejected: dict[int, str] = field(default_factory=dict)
     """clients whose reply was not admitted, and why"""
     knowledge: "KnowledgeStack | None" = None
+    exchanged: "Exchanged | None" = None
+    """what the server sent"""
 
 
 class Callback:

@@ -1,1 +1,1 @@
-"""Pure maths of privacy: mechanisms, accountants; no messages, no files."""
+"""Pure maths of privacy: what protects, what it costs, how well an attack does."""

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from ..errors import ConfigError
 from . import cycles, figures
 from .command import command
+from .findings import Section, roc_figure, sections
 from .labels import (
     differences,
     imbalance_curve,
@@ -105,6 +106,7 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         "cycles": [cycles.HEADINGS, *cycles.cells(single)]
         if single and uses_labels(single)
         else [],
+        "attacks": _attacks(groups, single),
         "cost_pictures": _cost_pictures(runs, single),
         "cost_rows": costs(single) if single else [],
         "configuration": configuration(groups),
@@ -180,6 +182,15 @@ def _partition(runs: list[Run]) -> list[Picture]:
     which = f" ({run.path.name})" if len(runs) > 1 else ""
     figure = figures.partition_figure(run.histogram, run.class_names)
     return [_picture(figure, f"Samples of each class{which}.")]
+
+
+def _attacks(groups: list[Group], single: Run | None) -> list[tuple[Section, list[Picture]]]:
+    """Return a section for every attack that some run was subjected to, with its curves."""
+    caption = "ROC curves on logarithmic axes; dotted: chance."
+    return [
+        (each, [_picture(roc_figure(each.curves), caption)] if each.curves else [])
+        for each in sections(groups, single)
+    ]
 
 
 def _distribution(runs: list[Run]) -> list[Picture]:

@@ -1,0 +1,155 @@
+"""A recorded run, as attacks see it: recordings, models, the truth to measure against."""
+
+import copy
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..clients import Parts
+from ..clients.base import Client
+from ..data import Federation
+from ..digest import load_model
+from ..errors import ConfigError
+from ..models import build
+from ..recordings import Recordings
+from ..report.reader import Run
+from ..rng import scoped, stream, torch_generator
+
+
+class Subject:
+    """The run under attack.
+
+    Parameters
+    ----------
+    run_dir : path
+        Its directory.
+    model : optional
+        The Python models of a run that was made with such, as for `fedkd.simulate`.
+
+    Attributes
+    ----------
+    run : Run
+        Its tables, configuration and summary.
+    takers : list of int
+        The clients whose knowledge was ever admitted.
+    recordings : Recordings
+        What clients and server exchanged.
+
+    Raises
+    ------
+    ConfigError
+        If it is no run, did not finish, or has no recordings.
+    """
+
+    def __init__(self, run_dir: str | Path, model: Any = None) -> None:
+        path = Path(run_dir)
+        self.run = Run.load(path)
+        if not self.run.finished:
+            raise ConfigError("run", path, "did not finish; resume it, or make it again")
+        self.recordings = Recordings(path)
+        if self.config["record"]["knowledge"] and not self.recordings.exist:
+            problem = f"{self.strategy} exchanges nothing that could be recorded"
+            raise ConfigError("run", path, problem)
+        self.takers = self.recordings.clients  # says how to record if nothing was
+        self.spec: dict[str, Any] = json.loads((path / "spec.json").read_text())
+        self._model = model
+
+    @cached_property
+    def parts(self) -> Parts:
+        """The clients' loop, models and objective, as the run had them."""
+        given = self._model
+        models = None if given is None else given if isinstance(given, list) else [given]
+        return Parts.from_spec(self.spec, models)
+
+    @cached_property
+    def federation(self) -> Federation:
+        """Who holds what. Attacks look at it to draw candidates and to measure success."""
+        locator = self.spec["data"] | {"split": str((self.run.path / "split.npz").resolve())}
+        try:
+            return Federation.open(locator)
+        except OSError as error:
+            problem = "its decoded data set is gone; `fedkd data data=NAME` makes it again"
+            raise ConfigError("run", self.run.path, problem) from error
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The run's configuration."""
+        return self.run.config
+
+    @property
+    def clients(self) -> int:
+        """Number of clients."""
+        return self.federation.clients
+
+    @property
+    def strategy(self) -> str:
+        """The strategy's name."""
+        return self.run.strategy
+
+    @cached_property
+    def distributions(self) -> Tensor:
+        """The clients' true label distributions ``[clients, classes]``."""
+        counts = torch.from_numpy(self.federation.histograms)
+        return counts / counts.sum(dim=1, keepdim=True)
+
+    def seed(self, name: str, client: int = 0) -> int:
+        """Return the seed of one of the attack's own streams."""
+        return stream(int(self.config["seed"]), client, 0, f"attack.{name}")
+
+    def numpy(self, name: str, client: int = 0) -> np.random.Generator:
+        """Return a numpy generator of such a stream."""
+        return np.random.default_rng(self.seed(name, client))
+
+    def drawn(self, count: int, among: Sequence[int]) -> list[int]:
+        """Return `count` clients out of some, ascending; all of them if they are no more."""
+        if count >= len(among):
+            return sorted(among)
+        return sorted(self.numpy("targets").choice(among, count, replace=False).tolist())
+
+    def fresh(self, client: int, name: str) -> nn.Module:
+        """Return an untrained model of a client's architecture."""
+        with scoped(self.seed(f"model.{name}", client)):
+            return build(self.parts.models[client], self.federation.shape, self.federation.classes)
+
+    def model(self, client: int) -> nn.Module:
+        """Return a client's final model."""
+        model = self.fresh(client, "shape")
+        model.load_state_dict(load_model(self.run.path / "models", client))
+        return model.eval()
+
+    def client(self, model: nn.Module, x: Tensor, y: Tensor, name: str, index: int) -> Client:
+        """Return a client for the run's training loop that has this model and these data."""
+        generator = torch_generator(self.seed(name, index))
+        return Client(index, model.to(self.spec["device"]), x, y, generator)
+
+    def logits(self, model: nn.Module, x: Tensor) -> Tensor:
+        """Return a model's logits ``[samples, classes]``."""
+        nobody = self.client(model, x[:0], torch.zeros(0, dtype=torch.int64), "predict", 0)
+        return self.parts.loop.predict([nobody], x)[0]
+
+    @property
+    def temperature(self) -> float:
+        """Softmax temperature of uploaded soft labels; 1 for other kinds."""
+        if self.recordings.kind != "soft_labels":
+            return 1.0
+        own = self.config["strategy"].get("temperature")
+        return float(own or self.config["distil"]["temperature"])
+
+    def objective(self) -> Any:
+        """Return a fresh distillation objective."""
+        return copy.deepcopy(self.parts.objective)
+
+    @cached_property
+    def transfer(self) -> Tensor:
+        """The transfer samples ``[U, *shape]``; the server has them."""
+        return self.federation.transfer()
+
+    def refuse(self, attack: str, problem: str) -> ConfigError:
+        """Return the error that says why an attack makes no sense here."""
+        return ConfigError("attack", attack, f"{self.run.path.name} ({self.strategy}): {problem}")
