@@ -8,6 +8,7 @@ model for everybody (`before_fit`).
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +18,9 @@ from torch import Tensor
 from ..admission import Rejected, admit
 from ..fusion import effective_neighbours
 from ..knowledge import ON_SAMPLES, Knowledge, KnowledgeStack, Teacher, stack
+from ..lazily import LazyMapping
 from ..protocol import Outcome, RoundPlan, Strategy
+from ..shelf import Shelf
 from .fusing import fuse_in_blocks
 
 Records = dict[str, ArrayRecord]
@@ -94,7 +97,8 @@ class FusionStrategy(Strategy):
     def lessons(self, plan: RoundPlan, teacher: Teacher) -> Mapping[int, Records]:
         """Return what each client is sent of the teacher: ``{client: {"teacher": record}}``."""
         del plan
-        return {client: {"teacher": record} for client, record in teacher.records().items()}
+        records = teacher.one_by_one()
+        return LazyMapping(records, lambda client: {"teacher": records[client]})
 
     def after_distil(self, plan: RoundPlan, outcome: Outcome) -> None:
         """Note what came of the round; clients that failed are in ``outcome.rejected``."""
@@ -138,13 +142,19 @@ class FusionStrategy(Strategy):
             client: RecordDict({**shared, **records})
             for client, records in self.before_fit(plan).items()
         }
-        replies = plan.fleet.call(self.fit_action, contents, plan.number)
+        expected = {client: plan.expect(client, ids) for client in contents}
+        shelf = Shelf(one.shape for one in expected.values())
+        replies = plan.fleet.stream(
+            self.fit_action, contents, plan.number, lambda client: expected[client].nbytes
+        )
         admitted: list[Knowledge] = []
-        for reply in outcome.take(replies):
+        for reply in outcome.taking(replies):
             try:
-                admitted.append(admit(reply.ok, plan.expect(reply.client, ids)))
+                found = admit(reply.ok, expected[reply.client])
             except Rejected as reason:
                 outcome.rejected[reply.client] = str(reason)
+            else:
+                admitted.append(replace(found, values=shelf.put(found.values)))
         outcome.seconds["fit"] = time.perf_counter() - started
         return admitted
 
@@ -157,9 +167,9 @@ class FusionStrategy(Strategy):
             outcome.weights = knowledge.clients, weights
             neighbours = effective_neighbours(weights)
             outcome.scalars["effective_neighbours"] = neighbours.mean().item()
-            _note(outcome, knowledge.clients, "effective_neighbours", neighbours)
+            outcome.note(knowledge.clients, "effective_neighbours", neighbours)
         for name, values in self.round_extras(knowledge).items():
-            _note(outcome, knowledge.clients, name, torch.as_tensor(values))
+            outcome.note(knowledge.clients, name, torch.as_tensor(values))
         return teacher
 
     def _distil(
@@ -172,10 +182,8 @@ class FusionStrategy(Strategy):
         temperature = (self.temperature or plan.temperature) if soft else 1.0
         options = plan.options(kind=kind, temperature=temperature, **plan.evaluation())
         shared = {"config": options, **_transfer(plan, plan.sample_ids, kind)}
-        contents = {
-            client: RecordDict({**shared, **records}) for client, records in lessons.items()
-        }
-        replies = plan.fleet.call("train.distil", contents, plan.number)
+        contents = LazyMapping(lessons, lambda client: RecordDict({**shared, **lessons[client]}))
+        replies = plan.fleet.stream("train.distil", contents, plan.number)
         outcome.goes_on(outcome.take(replies), "train.distil")
         outcome.seconds["distil"] = time.perf_counter() - started
 
@@ -185,16 +193,3 @@ def _transfer(plan: RoundPlan, ids: Tensor, kind: str) -> dict[str, Any]:
     if kind not in ON_SAMPLES or (plan.all_samples and ids is plan.sample_ids):
         return {}
     return {"transfer": ArrayRecord({"sample_ids": Array(ids.to(torch.int32).numpy())})}
-
-
-def _note(outcome: Outcome, clients: list[int], name: str, values: Tensor) -> None:
-    """Put a method's extra numbers where they belong: a column, or a metric per client."""
-    if values.dim() == 0:
-        outcome.scalars[name] = values.item()
-        return
-    for client, row in zip(clients, values, strict=True):
-        numbers = outcome.metrics.setdefault(client, {})
-        if row.dim() == 0:
-            numbers[name] = row.item()
-        else:
-            numbers |= {f"{name}_{i}": item for i, item in enumerate(row.tolist())}

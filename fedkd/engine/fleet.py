@@ -5,7 +5,8 @@ completion order. `Fleet` hides all three, for every engine.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..faults import Fault
 from ..payload import payload_bytes
 from .cohort import CohortGrid
 from .replies import Reply, cause, read
+from .waves import next_wave
 
 POLL_SECONDS = 0.02
 """Pause between pulls that brought nothing (a grid may also block in its pull)."""
@@ -85,18 +87,36 @@ class Fleet:
         round_ : int
             Round number; the messages' group id.
         """
-        messages = [
-            Message(contents[k], self.node_of[k], action, group_id=str(round_))
-            for k in sorted(contents)
-        ]
-        return self.send(messages)
+        return list(self.stream(action, contents, round_))
+
+    def stream(
+        self,
+        action: str,
+        contents: Mapping[int, RecordDict],
+        round_: int,
+        bytes_of: Callable[[int], int] = lambda client: 0,
+    ) -> Iterator[Reply]:
+        """Do as `call` does, one reply after the other, in waves; see `next_wave`.
+
+        A client's content is looked up when its wave is due.
+        """
+
+        def make(client: int) -> Message:
+            return Message(contents[client], self.node_of[client], action, group_id=str(round_))
+
+        waiting = deque(sorted(contents))
+        while waiting:
+            before = len(contents) - len(waiting)
+            yield from self.send(next_wave(waiting, make, bytes_of), before, len(contents))
 
     def begin(self, faults: Mapping[int, Fault]) -> None:
         """Begin a round in which these simulated faults happen."""
         self.faults, self.struck = faults, set()
 
-    def send(self, messages: Sequence[Message]) -> list[Reply]:
+    def send(self, messages: Sequence[Message], before: int = 0, total: int = 0) -> list[Reply]:
         """Exchange ready messages and return the replies, sorted by client.
+
+        They may be part of a `total`, of which so many were exchanged `before`.
 
         A simulated fault meets a client in its first training message of a round; after that the
         client is absent from training until the next round.
@@ -109,7 +129,7 @@ class Fleet:
         if training:  # before a client in this very process may unpack what it was sent
             self.bytes_down += sum(payload_bytes(message.content) for message in due)
         answers: dict[int, list[Message]] = {}
-        for answer in self._exchange(due):
+        for answer in self._exchange(due, before, total):
             answers.setdefault(client_of[answer.metadata.src_node_id], []).append(answer)
             if training and answer.has_content():
                 self.bytes_up += payload_bytes(answer.content)
@@ -148,7 +168,9 @@ class Fleet:
         """Return a grid that shows exactly these clients, for Flower's own strategies."""
         return CohortGrid(self, [self.node_of[k] for k in sorted(cohort)])
 
-    def _exchange(self, messages: Sequence[Message]) -> list[Message]:
+    def _exchange(
+        self, messages: Sequence[Message], before: int = 0, total: int = 0
+    ) -> list[Message]:
         if not messages:
             return []
         waiting = dict.fromkeys(self.grid.push_messages(messages))
@@ -161,7 +183,8 @@ class Fleet:
                 waiting.pop(reply.metadata.reply_to_message_id, None)
             replies += arrived
             phase = messages[0].metadata.message_type.rpartition(".")[2]
-            self.progress(phase, len(messages) - len(waiting), len(messages))
+            done = len(messages) - len(waiting)
+            self.progress(phase, before + done, max(total, len(messages)))
             if waiting and not arrived:
                 time.sleep(POLL_SECONDS)
         return replies
