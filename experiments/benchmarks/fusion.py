@@ -1,0 +1,211 @@
+"""Time and memory of fusion, against the number of clients: ``make bench-fusion``."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import psutil
+import typer
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from ...engine.base import BLOCK
+from ...engine.waves import BYTES, CLIENTS
+from ...errors import ConfigError, FedkdError
+from ...report.style import canvas, legend_below, look, styled
+from .facts import machine
+from .measure import observe
+from .works import FUSION, METHODS, Job
+
+SIZES = "100x2000x10,1000x2000x10,10000x2000x10,1000x10000x100"
+PAIRS = {"knfu": 12, "ktpfl": 36}
+"""Bytes for each pair of clients, of the methods that look at pairs."""
+PERSONAL = ("knfu", "ktpfl", "comet")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method at one size, and what it took.
+
+    Parameters
+    ----------
+    method : str
+        A key of `METHODS`.
+    clients, samples, classes : int
+        The size.
+    actors : int or None
+        Actors of the Ray engine; None = inline, one process.
+    seconds : dict or None
+        Of the phases; None if there are no numbers.
+    peak, before : int
+        Peak memory, and memory before the round, in bytes. Inline it is the process's resident set;
+        with actors the proportional set sizes of all processes, looked at every 0.2 s, and
+        `before` is 0.
+    error : str or None
+        Why there are no numbers.
+    """
+
+    method: str
+    clients: int
+    samples: int
+    classes: int
+    actors: int | None = None
+    seconds: dict[str, float] | None = None
+    peak: int = 0
+    before: int = 0
+    error: str | None = None
+
+    @property
+    def input(self) -> int:
+        """Bytes of the stack."""
+        return 4 * self.clients * self.samples * self.classes
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What it is, without what it took."""
+        return self.method, self.clients, self.samples, self.classes, self.actors
+
+
+def estimate(cell: Cell) -> int:
+    """Return about how many bytes a cell needs.
+
+    Stack and personalised teachers, two waves of messages, numbers for pairs of clients, and what a
+    method does with a block.
+
+    Examples
+    --------
+    >>> round(estimate(Cell("comet", 1000, 10_000, 100)) / 1e9)
+    11
+    """
+    one, block = cell.input // cell.clients, 4 * cell.clients * BLOCK * cell.classes
+    teachers = cell.input if cell.method in PERSONAL else 0
+    waves = 2 * max(BYTES, min(CLIENTS, cell.clients) * one)
+    pairs = PAIRS.get(cell.method, 0) * cell.clients**2
+    return cell.input + teachers + waves + pairs + 8 * block + 400_000_000
+
+
+def measured(cell: Cell, timeout: float) -> Cell:
+    """Run a cell in a fresh process, unless it cannot fit."""
+    need, free = estimate(cell), psutil.virtual_memory().available
+    if need > free:
+        error = f"not tried: needs about {need / 1e9:.1f} GB, {free / 1e9:.1f} GB are available"
+        return Cell(*cell.key, error=error)
+    size = {"clients": cell.clients, "samples": cell.samples, "classes": cell.classes}
+    job = Job(FUSION, cell.method, size, "", "", actors=cell.actors, memory=cell.actors is not None)
+    found = observe(job, timeout)
+    if found.told is None:
+        return Cell(*cell.key, error=found.error)
+    told = found.told
+    if job.memory:
+        told |= {"peak": found.peak(told["ends"][-1]), "before": 0}
+    return Cell(*cell.key, told["seconds"], told["peak"], told["before"])
+
+
+def table(cells: Sequence[Cell]) -> Table:
+    """Return the cells as a table."""
+    shown = Table(title="one round of knowledge fusion, without training")
+    for name in ("method", "clients x samples x classes", "engine"):
+        shown.add_column(name)
+    for name in ("collect s", "fuse s", "deliver s", "peak MB", "peak / stack"):
+        shown.add_column(name, justify="right")
+    for cell in cells:
+        size = f"{cell.clients:,} x {cell.samples:,} x {cell.classes}"
+        engine = "inline" if cell.actors is None else f"ray, {cell.actors} actors"
+        if cell.seconds is None:
+            shown.add_row(cell.method, size, engine, cell.error)
+            continue
+        times = [f"{cell.seconds[phase]:,.1f}" for phase in ("fit", "fuse", "distil")]
+        ratio = f"{(cell.peak - cell.before) / cell.input:.2f}"
+        shown.add_row(cell.method, size, engine, *times, f"{cell.peak / 1e6:,.0f}", ratio)
+    return shown
+
+
+@styled
+def figure(cells: Sequence[Cell]) -> Figure:
+    """Return fusion time and peak memory against clients, of the size most cells have."""
+    shapes = [(cell.samples, cell.classes) for cell in cells]
+    shape = max(shapes, key=shapes.count)
+    made, (left, right) = canvas(9.0, 3.6, columns=2)
+    chosen = [
+        c for c in cells if (c.samples, c.classes) == shape and c.actors is None and c.seconds
+    ]
+    for index, method in enumerate(dict.fromkeys(cell.method for cell in chosen)):
+        own = sorted((c.clients, c) for c in chosen if c.method == method)
+        colour, line = look(index)
+        clients = [n for n, _ in own]
+        style: Any = {"color": colour, "linestyle": line, "marker": "o", "label": method}
+        left.plot(clients, [cell.seconds["fuse"] for _, cell in own if cell.seconds], **style)
+        right.plot(clients, [cell.peak / 1e9 for _, cell in own], **style)
+    sizes = sorted({cell.clients for cell in chosen})
+    stack = [4e-9 * n * shape[0] * shape[1] for n in sizes]
+    right.plot(sizes, stack, color="#999999", linestyle=":", label="the stack itself")
+    for axes, name in ((left, "fusion, seconds"), (right, "peak memory, GB")):
+        axes.set(xscale="log", yscale="log", ylabel=name)
+        axes.set_xlabel(f"clients, each with {shape[0]:,} samples x {shape[1]} classes")
+    legend_below(made, right)
+    return made
+
+
+def parse(sizes: str) -> list[tuple[int, int, int]]:
+    """Return sizes as numbers.
+
+    Examples
+    --------
+    >>> parse("100x2000x10,7x5x3")
+    [(100, 2000, 10), (7, 5, 3)]
+    """
+    found = []
+    for text in sizes.split(","):
+        parts = text.strip().split("x")
+        if len(parts) != 3 or not all(part.isdigit() and int(part) for part in parts):
+            raise ConfigError("sizes", text, "must be CLIENTSxSAMPLESxCLASSES, as 100x2000x10")
+        found.append((int(parts[0]), int(parts[1]), int(parts[2])))
+    return found
+
+
+def command(
+    *,
+    sizes: str = SIZES,
+    methods: str = ",".join(METHODS),
+    actors: Annotated[int | None, typer.Option(min=1)] = None,
+    timeout: float = 900.0,
+    json_file: Annotated[Path | None, typer.Option("--json")] = None,
+    picture: Annotated[Path | None, typer.Option("--figure")] = None,
+) -> None:
+    """Measure a round of fusion, each method and size in a process of its own.
+
+    --actors runs the Ray engine with so many; otherwise everything is in one process. With an
+    existing --json file its other cells are kept. --timeout is per cell, in seconds.
+    """
+    console = Console(highlight=False)
+    try:
+        names = [name.strip() for name in methods.split(",")]
+        for name in names:
+            if name not in METHODS:
+                raise ConfigError("methods", name, "not available", METHODS)
+        todo = [Cell(name, *size, actors) for size in parse(sizes) for name in names]
+    except FedkdError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from error
+    path = json_file or Path("runs") / f"fusion-{time.strftime('%Y%m%d-%H%M%S')}.json"
+    old = json.loads(path.read_text())["cells"] if path.exists() else []
+    cells = {cell.key: cell for cell in (Cell(**one) for one in old)}
+    facts = machine()
+    for cell in todo:
+        cells[cell.key] = measured(cell, timeout)
+        console.print(table([cells[cell.key]]))
+    told = {"schema": 1, "machine": facts, "cells": [asdict(cell) for cell in cells.values()]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(told, indent=2) + "\n")
+    console.print(table(list(cells.values())))
+    if picture is not None:
+        figure(list(cells.values())).savefig(picture, dpi=150)
+    console.print(f"written to {path}", markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    typer.run(command)
