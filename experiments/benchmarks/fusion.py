@@ -108,20 +108,30 @@ def measured(cell: Cell, timeout: float) -> Cell:
 def table(cells: Sequence[Cell]) -> Table:
     """Return the cells as a table."""
     shown = Table(title="one round of knowledge fusion, without training")
-    for name in ("method", "clients x samples x classes", "engine"):
-        shown.add_column(name)
-    for name in ("collect s", "fuse s", "deliver s", "peak MB", "peak / stack"):
+    for name in ("size", "method", "engine"):
+        shown.add_column(name, no_wrap=True)
+    for name in ("collect\ns", "fuse\ns", "deliver\ns", "peak\nMB", "peak/\nstack"):
         shown.add_column(name, justify="right")
     for cell in cells:
-        size = f"{cell.clients:,} x {cell.samples:,} x {cell.classes}"
-        engine = "inline" if cell.actors is None else f"ray, {cell.actors} actors"
-        if cell.seconds is None:
-            shown.add_row(cell.method, size, engine, cell.error)
-            continue
-        times = [f"{cell.seconds[phase]:,.1f}" for phase in ("fit", "fuse", "distil")]
-        ratio = f"{(cell.peak - cell.before) / cell.input:.2f}"
-        shown.add_row(cell.method, size, engine, *times, f"{cell.peak / 1e6:,.0f}", ratio)
+        shown.add_row(*row(cell))
     return shown
+
+
+def row(cell: Cell) -> list[str]:
+    """Return a line of the table.
+
+    Examples
+    --------
+    >>> row(Cell("knfu", 100, 2000, 10, error="no result after 5 s"))
+    ['100x2000x10', 'knfu', 'inline', 'no result after 5 s']
+    """
+    names = [f"{cell.clients}x{cell.samples}x{cell.classes}", cell.method]
+    names.append("inline" if cell.actors is None else f"ray, {cell.actors}")
+    if cell.seconds is None:
+        return [*names, str(cell.error)]
+    times = [f"{cell.seconds[phase]:,.1f}" for phase in ("fit", "fuse", "distil")]
+    ratio = f"{(cell.peak - cell.before) / cell.input:.2f}"
+    return [*names, *times, f"{cell.peak / 1e6:,.0f}", ratio]
 
 
 @styled
@@ -130,9 +140,8 @@ def figure(cells: Sequence[Cell]) -> Figure:
     shapes = [(cell.samples, cell.classes) for cell in cells]
     shape = max(shapes, key=shapes.count)
     made, (left, right) = canvas(9.0, 3.6, columns=2)
-    chosen = [
-        c for c in cells if (c.samples, c.classes) == shape and c.actors is None and c.seconds
-    ]
+    alike = [cell for cell in cells if (cell.samples, cell.classes) == shape]
+    chosen = [cell for cell in alike if cell.seconds and cell.actors is None]
     for index, method in enumerate(dict.fromkeys(cell.method for cell in chosen)):
         own = sorted((c.clients, c) for c in chosen if c.method == method)
         colour, line = look(index)
@@ -197,7 +206,7 @@ def command(
     facts = machine()
     for cell in todo:
         cells[cell.key] = measured(cell, timeout)
-        console.print(table([cells[cell.key]]))
+        console.print("  ".join(row(cells[cell.key])), markup=False, soft_wrap=True)
     told = {"schema": 1, "machine": facts, "cells": [asdict(cell) for cell in cells.values()]}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(told, indent=2) + "\n")
