@@ -53,6 +53,7 @@ class Fleet:
         self.progress = progress or (lambda phase, done, total: None)
         self.node_of: dict[int, int] = {}
         self.bytes_down = self.bytes_up = 0
+        self._part = 0, 0  # messages in the waves before this one, and in all waves
         self.cancelled = False
         self.faults: Mapping[int, Fault] = {}  # of the round under way
         self.struck: set[int] = set()  # whom they have met in it
@@ -107,16 +108,22 @@ class Fleet:
         waiting = deque(sorted(contents))
         while waiting:
             before = len(contents) - len(waiting)
-            yield from self.send(next_wave(waiting, make, bytes_of), before, len(contents))
+            yield from self._send(next_wave(waiting, make, bytes_of), before, len(contents))
+
+    def _send(self, messages: Sequence[Message], before: int, total: int) -> list[Reply]:
+        """Exchange messages that come after others, and tell of progress among all of them."""
+        self._part = before, total
+        try:
+            return self.send(messages)
+        finally:
+            self._part = 0, 0
 
     def begin(self, faults: Mapping[int, Fault]) -> None:
         """Begin a round in which these simulated faults happen."""
         self.faults, self.struck = faults, set()
 
-    def send(self, messages: Sequence[Message], before: int = 0, total: int = 0) -> list[Reply]:
+    def send(self, messages: Sequence[Message]) -> list[Reply]:
         """Exchange ready messages and return the replies, sorted by client.
-
-        They may be part of a `total`, of which so many were exchanged `before`.
 
         A simulated fault meets a client in its first training message of a round; after that the
         client is absent from training until the next round.
@@ -129,7 +136,7 @@ class Fleet:
         if training:  # before a client in this very process may unpack what it was sent
             self.bytes_down += sum(payload_bytes(message.content) for message in due)
         answers: dict[int, list[Message]] = {}
-        for answer in self._exchange(due, before, total):
+        for answer in self._exchange(due):
             answers.setdefault(client_of[answer.metadata.src_node_id], []).append(answer)
             if training and answer.has_content():
                 self.bytes_up += payload_bytes(answer.content)
@@ -168,9 +175,7 @@ class Fleet:
         """Return a grid that shows exactly these clients, for Flower's own strategies."""
         return CohortGrid(self, [self.node_of[k] for k in sorted(cohort)])
 
-    def _exchange(
-        self, messages: Sequence[Message], before: int = 0, total: int = 0
-    ) -> list[Message]:
+    def _exchange(self, messages: Sequence[Message]) -> list[Message]:
         if not messages:
             return []
         waiting = dict.fromkeys(self.grid.push_messages(messages))
@@ -184,6 +189,7 @@ class Fleet:
             replies += arrived
             phase = messages[0].metadata.message_type.rpartition(".")[2]
             done = len(messages) - len(waiting)
+            before, total = self._part
             self.progress(phase, before + done, max(total, len(messages)))
             if waiting and not arrived:
                 time.sleep(POLL_SECONDS)
