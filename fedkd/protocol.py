@@ -81,7 +81,7 @@ class Outcome:
         return list(self.taking(replies))
 
     def taking(self, replies: Iterable[Reply]) -> Iterator[Reply]:
-        """Do as `take` does, one reply after the other."""
+        """Do as `take` does, reply by reply."""
         for reply in replies:
             if reply.message is not None and reply.message.has_content():
                 self.changed.add(reply.client)  # also where the reply came too late
