@@ -97,10 +97,7 @@ class Fleet:
         round_: int,
         bytes_of: Callable[[int], int] = lambda client: 0,
     ) -> Iterator[Reply]:
-        """Do as `call` does, one reply after the other, in waves; see `next_wave`.
-
-        A client's content is looked up when its wave is due.
-        """
+        """Do as `call` does, reply by reply; contents are looked up wave by wave (`next_wave`)."""
 
         def make(client: int) -> Message:
             return Message(contents[client], self.node_of[client], action, group_id=str(round_))
