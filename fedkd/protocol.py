@@ -104,12 +104,10 @@ class Outcome:
         if values.dim() == 0:
             self.scalars[name] = values.item()
             return
-        for client, row in zip(clients, values, strict=True):
-            numbers = self.metrics.setdefault(client, {})
-            if row.dim() == 0:
-                numbers[name] = row.item()
-            else:
-                numbers |= {f"{name}_{i}": item for i, item in enumerate(row.tolist())}
+        for client, row in zip(clients, values.tolist(), strict=True):
+            each = enumerate(row) if isinstance(row, list) else ()
+            numbers = {f"{name}_{i}": item for i, item in each} or {name: row}
+            self.metrics.setdefault(client, {}).update(numbers)
 
     def goes_on(self, found: Sequence[Any], phase: str, least: int = 1) -> bool:
         """Tell whether a phase left enough clients to go on with the round; note it if not.
