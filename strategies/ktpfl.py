@@ -93,7 +93,8 @@ class KTpFL(FusionStrategy):
     def _shares(self, present: list[int]) -> Tensor:
         """Return the rows and columns of the present clients, rows normalised, float64."""
         if "coefficients" not in self.state:
-            return torch.full((len(present), len(present)), 1 / len(present)).double()
+            n = len(present)
+            return torch.tensor(1 / n).double().expand(n, n)
         own = self.state["coefficients"][present][:, present].double()
         return own.div_(own.sum(dim=1, keepdim=True))
 

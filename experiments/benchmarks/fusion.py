@@ -110,7 +110,7 @@ def table(cells: Sequence[Cell]) -> Table:
     shown = Table(title="one round of knowledge fusion, without training")
     for name in ("size", "method", "engine"):
         shown.add_column(name, no_wrap=True)
-    for name in ("collect\ns", "fuse\ns", "deliver\ns", "peak\nMB", "peak/\nstack"):
+    for name in ("collect\ns", "fuse\ns", "fuse\nCPU s", "deliver\ns", "peak\nMB", "peak/\nstack"):
         shown.add_column(name, justify="right")
     for cell in cells:
         shown.add_row(*row(cell))
@@ -129,7 +129,7 @@ def row(cell: Cell) -> list[str]:
     names.append("inline" if cell.actors is None else f"ray, {cell.actors}")
     if cell.seconds is None:
         return [*names, str(cell.error)]
-    times = [f"{cell.seconds[phase]:,.1f}" for phase in ("fit", "fuse", "distil")]
+    times = [f"{cell.seconds[phase]:,.1f}" for phase in ("fit", "fuse", "fuse_cpu", "distil")]
     ratio = f"{(cell.peak - cell.before) / cell.input:.2f}"
     return [*names, *times, f"{cell.peak / 1e6:,.0f}", ratio]
 
@@ -147,12 +147,12 @@ def figure(cells: Sequence[Cell]) -> Figure:
         colour, line = look(index)
         clients = [n for n, _ in own]
         style: Any = {"color": colour, "linestyle": line, "marker": "o", "label": method}
-        left.plot(clients, [cell.seconds["fuse"] for _, cell in own if cell.seconds], **style)
+        left.plot(clients, [cell.seconds["fuse_cpu"] for _, cell in own if cell.seconds], **style)
         right.plot(clients, [cell.peak / 1e9 for _, cell in own], **style)
     sizes = sorted({cell.clients for cell in chosen})
     stack = [4e-9 * n * shape[0] * shape[1] for n in sizes]
     right.plot(sizes, stack, color="#999999", linestyle=":", label="the stack itself")
-    for axes, name in ((left, "fusion, seconds"), (right, "peak memory, GB")):
+    for axes, name in ((left, "fusion, CPU seconds"), (right, "peak memory, GB")):
         axes.set(xscale="log", yscale="log", ylabel=name)
         axes.set_xlabel(f"clients, each with {shape[0]:,} samples x {shape[1]} classes")
     legend_below(made, right)
