@@ -204,12 +204,12 @@ def command(
     old = json.loads(path.read_text())["cells"] if path.exists() else []
     cells = {cell.key: cell for cell in (Cell(**one) for one in old)}
     facts = machine()
+    path.parent.mkdir(parents=True, exist_ok=True)
     for cell in todo:
         cells[cell.key] = measured(cell, timeout)
         console.print("  ".join(row(cells[cell.key])), markup=False, soft_wrap=True)
-    told = {"schema": 1, "machine": facts, "cells": [asdict(cell) for cell in cells.values()]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(told, indent=2) + "\n")
+        told = {"schema": 1, "machine": facts, "cells": [asdict(one) for one in cells.values()]}
+        path.write_text(json.dumps(told, indent=2) + "\n")
     console.print(table(list(cells.values())))
     if picture is not None:
         figure(list(cells.values())).savefig(picture, dpi=150)
