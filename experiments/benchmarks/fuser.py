@@ -66,7 +66,7 @@ def _timed(strategy: FusionStrategy) -> list[float]:
         used.append(time.process_time() - began)
         return found
 
-    strategy.teach = timed  # type: ignore[method-assign]
+    strategy.teach = timed  # type: ignore[assignment, method-assign]
     return used
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -24,16 +24,16 @@ def measured(cell: Cell, timeout: float) -> Cell:
     need, free = estimate(cell), psutil.virtual_memory().available
     if need > free:
         error = f"not tried: needs about {need / 1e9:.1f} GB, {free / 1e9:.1f} GB are available"
-        return Cell(*cell.key, error=error)
+        return replace(cell, error=error)
     size = {"clients": cell.clients, "samples": cell.samples, "classes": cell.classes}
     job = Job(FUSION, cell.method, size, "", "", actors=cell.actors, memory=cell.actors is not None)
     found = observe(job, timeout)
     if found.told is None:
-        return Cell(*cell.key, error=found.error)
+        return replace(cell, error=found.error)
     told = found.told
     if job.memory:
         told |= {"peak": found.peak(told["ends"][-1]), "before": 0}
-    return Cell(*cell.key, told["seconds"], told["peak"], told["before"])
+    return replace(cell, seconds=told["seconds"], peak=told["peak"], before=told["before"])
 
 
 def parse(sizes: str) -> list[tuple[int, int, int]]:
