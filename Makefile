@@ -1,4 +1,4 @@
-.PHONY: help venv demo test lint types bench chaos endurance golden docs clean
+.PHONY: help venv demo test lint types bench bench-fusion chaos endurance golden docs clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -35,6 +35,9 @@ types: venv  ## check types
 
 bench: venv  ## seconds per round of ours, Flower's engine and a plain loop, as ratios
 	$(BIN)/python -m fedkd.experiments.benchmarks.rounds
+
+bench-fusion: venv  ## time and memory of fusion for up to 10,000 clients
+	$(BIN)/python -m fedkd.experiments.benchmarks.fusion --json runs/fusion.json --figure runs/fusion.png
 
 chaos: venv  ## kill drivers and actors at 20 random moments; all must end the same
 	$(BIN)/python -m fedkd.experiments.benchmarks.chaos

@@ -55,8 +55,9 @@ def divergence(p: torch.Tensor, q: torch.Tensor | None = None, kind: str = "kl")
     function = DIVERGENCES[kind]
     left, right = p.double(), (p if q is None else q).double()
     block = max(1, _PAIRS // max(1, right.numel()))
-    rows = [function(part[:, None], right[None]) for part in left.split(block)]
-    distances = torch.cat(rows).clamp_min(0).to(p.dtype)
+    distances = torch.empty(len(left), len(right), dtype=p.dtype)
+    for part, into in zip(left.split(block), distances.split(block), strict=True):
+        into.copy_(function(part[:, None], right[None]).clamp_min(0))
     return distances.fill_diagonal_(0) if q is None else distances
 
 

@@ -14,6 +14,7 @@ from .errors import ConfigError
 
 __all__ = [
     "EPS",
+    "ROWS",
     "divergence",
     "effective_neighbours",
     "entropy",
@@ -23,6 +24,10 @@ __all__ = [
     "simplex_error",
     "top_k",
 ]
+
+ROWS = 64
+"""Clients looked at together where each is looked at on its own: bounds what is held beside the
+input, and is a constant, so that results depend on nothing else."""
 
 
 def mix(weights: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
@@ -93,7 +98,7 @@ def effective_neighbours(weights: torch.Tensor) -> torch.Tensor:
     >>> effective_neighbours(torch.tensor([[1.0, 0.0], [0.5, 0.5]]))
     tensor([1., 2.])
     """
-    return 1 / weights.square().sum(dim=-1)
+    return torch.cat([1 / part.square().sum(dim=-1) for part in weights.split(ROWS)])
 
 
 def top_k(weights: torch.Tensor, k: int) -> torch.Tensor:
@@ -118,9 +123,12 @@ def top_k(weights: torch.Tensor, k: int) -> torch.Tensor:
     """
     if k < 1:
         raise ConfigError("k", k, "must be at least 1")
-    order = weights.sort(dim=-1, descending=True, stable=True).indices[..., :k]
-    kept = torch.zeros_like(weights).scatter(-1, order, weights.gather(-1, order))
-    return kept / kept.sum(dim=-1, keepdim=True)
+    kept = torch.zeros_like(weights)
+    for part, into in zip(weights.split(ROWS), kept.split(ROWS), strict=True):
+        order = part.sort(dim=-1, descending=True, stable=True).indices[..., :k]
+        into.scatter_(-1, order, part.gather(-1, order))
+        into.div_(into.sum(dim=-1, keepdim=True))
+    return kept
 
 
 def sharpen_era(p: torch.Tensor, temperature: float = 0.1) -> torch.Tensor:
@@ -178,5 +186,10 @@ def simplex_error(p: torch.Tensor) -> float:
 
 _ESTIMATORS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "mean": lambda p: p.mean(dim=1),
-    "histogram": lambda p: F.one_hot(p.argmax(dim=-1), p.shape[-1]).to(p.dtype).mean(dim=1),
+    "histogram": lambda p: torch.cat(
+        [
+            F.one_hot(part.argmax(dim=-1), p.shape[-1]).to(p.dtype).mean(dim=1)
+            for part in p.split(ROWS)
+        ]
+    ),
 }

@@ -18,6 +18,8 @@ from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from torch import Tensor
 
 from .arrays import to_arrays, to_tensor
+from .lazily import LazyMapping
+from .shelf import side_by_side
 
 ON_SAMPLES = ("soft_labels", "logits")
 """The kinds of knowledge that are about the samples of the transfer set."""
@@ -125,16 +127,29 @@ class KnowledgeStack:
             raise AttributeError("this method's exchange does not declare counts")
         return self.extras["counts"]
 
-    def block(self, samples: slice) -> "KnowledgeStack":
-        """Return the part of the stack that concerns some of the samples."""
+    def view(self, samples: slice) -> "KnowledgeStack":
+        """Return the part of the stack that concerns some of the samples; it shares memory."""
         return replace(
             self,
-            values=self.values[:, samples].contiguous(),
+            values=self.values[:, samples],
             sample_ids=self.sample_ids[samples],
             mask=None if self.mask is None else self.mask[:, samples],
-            scores=None if self.scores is None else self.scores[:, samples].contiguous(),
+            scores=None if self.scores is None else self.scores[:, samples],
             labels=None if self.labels is None else self.labels[samples],
         )
+
+    def compact(self) -> "KnowledgeStack":
+        """Return the stack with its numbers in one piece: a view takes memory of its own."""
+        return replace(
+            self,
+            values=self.values.contiguous(),
+            mask=None if self.mask is None else self.mask.contiguous(),
+            scores=None if self.scores is None else self.scores.contiguous(),
+        )
+
+    def block(self, samples: slice) -> "KnowledgeStack":
+        """Return a copy of the part of the stack that concerns some of the samples."""
+        return self.view(samples).compact()
 
 
 def to_record(
@@ -163,6 +178,8 @@ def to_record(
 def stack(admitted: Sequence[Knowledge], labels: Tensor | None = None) -> KnowledgeStack:
     """Stack knowledge in client order.
 
+    Values that lie side by side, as on a `fedkd.shelf.Shelf`, are not copied.
+
     Parameters
     ----------
     admitted : sequence of Knowledge
@@ -177,7 +194,7 @@ def stack(admitted: Sequence[Knowledge], labels: Tensor | None = None) -> Knowle
     scores = [item.scores for item in rows if item.scores is not None]
     return KnowledgeStack(
         kind=first.kind,
-        values=torch.stack([item.values for item in rows]),
+        values=side_by_side([item.values for item in rows]),
         clients=[item.client for item in admitted],
         sample_ids=first.sample_ids,
         mask=torch.stack(masks) if masks else None,
@@ -201,12 +218,15 @@ class Teacher:
         Who is taught, in the order of that dimension.
     mask : Tensor, optional
         bool ``[rows]``, the samples or classes that there is a teacher for.
+    weights : Tensor, optional
+        ``[clients, clients]``, what it is a mixture by, of a method that has weights.
     """
 
     kind: str
     values: Tensor
     clients: list[int]
     mask: Tensor | None = None
+    weights: Tensor | None = None
 
     @property
     def shared(self) -> bool:
@@ -215,10 +235,14 @@ class Teacher:
 
     def records(self) -> dict[int, ArrayRecord]:
         """Return ``{client: its teacher}``; a shared teacher is packed once."""
+        return dict(self.one_by_one())
+
+    def one_by_one(self) -> Mapping[int, ArrayRecord]:
+        """Return what `records` does, with a teacher of its own packed when it is looked up."""
         if self.shared:
             return dict.fromkeys(self.clients, _lesson(self.values, self.mask))
-        rows = zip(self.clients, self.values, strict=True)
-        return {client: _lesson(values, self.mask) for client, values in rows}
+        rows = dict(zip(self.clients, self.values, strict=True))
+        return LazyMapping(rows, lambda client: _lesson(rows[client], self.mask))
 
 
 def _lesson(values: Tensor, mask: Tensor | None) -> ArrayRecord:

@@ -1,7 +1,7 @@
 """What a strategy is to the rest of fedkd: it is given a round's plan and reports an outcome."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -98,7 +98,10 @@ class Outcome:
 
     def take(self, replies: Iterable[Reply]) -> list[Reply]:
         """Note every client's numbers and losses; return the replies that have content."""
-        answered = []
+        return list(self.taking(replies))
+
+    def taking(self, replies: Iterable[Reply]) -> Iterator[Reply]:
+        """Do as `take` does, reply by reply."""
         for reply in replies:
             if reply.message is not None and reply.message.has_content():
                 self.changed.add(reply.client)  # also where the reply came too late
@@ -108,14 +111,23 @@ class Outcome:
             numbers: Any = reply.content.metric_records.get("metrics") or {}
             plain = {k: float(v) for k, v in numbers.items() if isinstance(v, int | float)}
             self.metrics.setdefault(reply.client, {}).update(plain)
-            answered.append(reply)
-        return answered
+            yield reply
 
     def _lose(self, reply: Reply) -> None:
         self.rejected[reply.client] = reply.error or "no reply"
         if reply.fault is not None:
             self.simulated.add(reply.client)
             self.metrics.setdefault(reply.client, {})[reply.fault] = 1.0
+
+    def note(self, clients: list[int], name: str, values: Tensor) -> None:
+        """Put a method's extra numbers where they belong: a column, or a metric per client."""
+        if values.dim() == 0:
+            self.scalars[name] = values.item()
+            return
+        for client, row in zip(clients, values.tolist(), strict=True):
+            each = enumerate(row) if isinstance(row, list) else ()
+            numbers = {f"{name}_{i}": item for i, item in each} or {name: row}
+            self.metrics.setdefault(client, {}).update(numbers)
 
     def goes_on(self, found: Sequence[Any], phase: str, least: int = 1) -> bool:
         """Tell whether a phase left enough clients to go on with the round; note it if not.

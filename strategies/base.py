@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..fusion import effective_neighbours
 from ..knowledge import ON_SAMPLES, Knowledge, KnowledgeStack, Teacher, stack
+from ..lazily import LazyMapping
 from ..protocol import Outcome, RoundPlan, Strategy
 from .collecting import collect
 from .fusing import fuse_in_blocks
@@ -94,7 +95,8 @@ class FusionStrategy(Strategy):
     def lessons(self, plan: RoundPlan, teacher: Teacher) -> Mapping[int, Records]:
         """Return what each client is sent of the teacher: ``{client: {"teacher": record}}``."""
         del plan
-        return {client: {"teacher": record} for client, record in teacher.records().items()}
+        records = teacher.one_by_one()
+        return LazyMapping(records, lambda client: {"teacher": records[client]})
 
     def after_distil(self, plan: RoundPlan, outcome: Outcome) -> None:
         """Note what came of the round; clients that failed are in ``outcome.rejected``."""
@@ -135,7 +137,8 @@ class FusionStrategy(Strategy):
         options = plan.options(upload=True, temperature=temperature, **own)
         shared = {"config": options, **_transfer(plan, ids, kind)}
         first = self.before_fit(plan)
-        outcome.exchanged.starts = _teachers(first)
+        if plan.record:
+            outcome.exchanged.starts = _teachers(first)
         contents = dict.fromkeys(plan.cohort, RecordDict(shared)) | {
             client: RecordDict({**shared, **records}) for client, records in first.items()
         }
@@ -152,9 +155,9 @@ class FusionStrategy(Strategy):
             outcome.weights = knowledge.clients, weights
             neighbours = effective_neighbours(weights)
             outcome.scalars["effective_neighbours"] = neighbours.mean().item()
-            _note(outcome, knowledge.clients, "effective_neighbours", neighbours)
+            outcome.note(knowledge.clients, "effective_neighbours", neighbours)
         for name, values in self.round_extras(knowledge).items():
-            _note(outcome, knowledge.clients, name, torch.as_tensor(values))
+            outcome.note(knowledge.clients, name, torch.as_tensor(values))
         return teacher
 
     def _distil(
@@ -162,17 +165,16 @@ class FusionStrategy(Strategy):
     ) -> None:
         """Send every client its teacher."""
         started = time.perf_counter()
-        outcome.exchanged.lessons = _teachers(lessons)
-        outcome.exchanged.sample_ids = plan.sample_ids
+        if plan.record:  # the lessons of all clients at once
+            outcome.exchanged.lessons = _teachers(lessons)
+            outcome.exchanged.sample_ids = plan.sample_ids
         uploaded = plan.expect(plan.cohort[0], plan.sample_ids).kind
         soft = uploaded == "soft_labels"  # then the teacher is as soft as what it was made of
         temperature = (self.temperature or plan.temperature) if soft else 1.0
         options = plan.options(kind=kind, temperature=temperature, **plan.evaluation())
         shared = {"config": options, **_transfer(plan, plan.sample_ids, kind)}
-        contents = {
-            client: RecordDict({**shared, **records}) for client, records in lessons.items()
-        }
-        replies = plan.fleet.call("train.distil", contents, plan.number)
+        contents = LazyMapping(lessons, lambda client: RecordDict({**shared, **lessons[client]}))
+        replies = plan.fleet.stream("train.distil", contents, plan.number)
         outcome.goes_on(outcome.take(replies), "train.distil")
         outcome.seconds["distil"] = time.perf_counter() - started
 
@@ -187,16 +189,3 @@ def _transfer(plan: RoundPlan, ids: Tensor, kind: str) -> dict[str, Any]:
     if kind not in ON_SAMPLES or (plan.all_samples and ids is plan.sample_ids):
         return {}
     return {"transfer": ArrayRecord({"sample_ids": Array(ids.to(torch.int32).numpy())})}
-
-
-def _note(outcome: Outcome, clients: list[int], name: str, values: Tensor) -> None:
-    """Put a method's extra numbers where they belong: a column, or a metric per client."""
-    if values.dim() == 0:
-        outcome.scalars[name] = values.item()
-        return
-    for client, row in zip(clients, values, strict=True):
-        numbers = outcome.metrics.setdefault(client, {})
-        if row.dim() == 0:
-            numbers[name] = row.item()
-        else:
-            numbers |= {f"{name}_{i}": item for i, item in enumerate(row.tolist())}

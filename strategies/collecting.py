@@ -5,6 +5,7 @@ is skipped.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -17,6 +18,7 @@ from ..engine import Reply
 from ..fixedpoint import Layout
 from ..knowledge import Knowledge
 from ..protocol import Outcome, RoundPlan
+from ..shelf import Shelf
 from ..summing import Sums, arrays_layout, averages, knowledge_layout, mean_arrays
 from .secure import RECORD, Sum
 
@@ -46,12 +48,19 @@ def collect(
     """
     if plan.secure is not None:
         return _summed_knowledge(plan, action, contents, ids, outcome)
+    expected = {client: plan.expect(client, ids) for client in contents}
+    shelf = Shelf(one.shape for one in expected.values())
+    replies = plan.fleet.stream(
+        action, contents, plan.number, lambda client: expected[client].nbytes
+    )
     admitted: list[Knowledge] = []
-    for reply in outcome.take(plan.fleet.call(action, contents, plan.number)):
+    for reply in outcome.taking(replies):
         try:
-            admitted.append(admit(reply.ok, plan.expect(reply.client, ids)))
+            found = admit(reply.ok, expected[reply.client])
         except Rejected as reason:
             outcome.rejected[reply.client] = str(reason)
+        else:
+            admitted.append(replace(found, values=shelf.put(found.values)))
     return admitted
 
 

@@ -1,6 +1,8 @@
 """Running a method's pure functions: in blocks, on the pool, and checked."""
 
+from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +14,7 @@ from ..engine import BlockPool
 from ..engine.base import BLOCK
 from ..errors import FedkdError, RunError
 from ..knowledge import ON_SAMPLES, KnowledgeStack, Teacher
+from ..lazily import LazySequence
 
 if TYPE_CHECKING:
     from .base import FusionStrategy
@@ -33,35 +36,46 @@ def fuse_in_blocks(
     """
     from .base import FusionStrategy
 
+    mixes = type(strategy).fuse is FusionStrategy.fuse
+    sharded = (strategy.per_sample or mixes) and knowledge.kind in ON_SAMPLES
+    slices = _parts(len(knowledge.sample_ids)) if sharded else []
+    views = [knowledge.view(part) for part in slices] or [knowledge]
     weights = None
-    sharded = strategy.per_sample or type(strategy).fuse is FusionStrategy.fuse
-    sharded &= knowledge.kind in ON_SAMPLES
-    ids = knowledge.sample_ids
-    parts = [knowledge.block(part) for part in _parts(len(ids))] if sharded else [knowledge]
+    fused: Iterator[Tensor]
     try:
-        if type(strategy).fuse is FusionStrategy.fuse:
+        if mixes:
             weights = _checked_weights(strategy, knowledge)
-            fused = blocks.map(partial(fusion.mix, weights), [part.values for part in parts])
+            numbers = LazySequence(views, lambda view: view.values.contiguous())
+            fused = blocks.map(partial(fusion.mix, weights), numbers)
         elif sharded:
-            fused = blocks.map(strategy.fuse, parts)
+            fused = blocks.map(strategy.fuse, LazySequence(views, KnowledgeStack.compact))
         else:
-            fused = [strategy.fuse(knowledge)]
+            fused = map(strategy.fuse, views)
+        checked = (_teacher(strategy, *pair) for pair in zip(views, fused, strict=True))
+        values, mask = _joined(checked, slices)
     except FedkdError:
         raise
     except Exception as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())
         raise RunError(f"strategy {type(strategy).__name__} raised {cause}") from error
-    checked = [_teacher(strategy, *pair) for pair in zip(parts, fused, strict=True)]
-    return _joined(knowledge, checked), weights
+    return Teacher(knowledge.kind, values, knowledge.clients, mask, weights), weights
 
 
-def _joined(knowledge: KnowledgeStack, parts: list[tuple[Tensor, Tensor | None]]) -> Teacher:
-    """Put the blocks of a teacher together."""
-    values = [value for value, _ in parts]
-    masks = [mask for _, mask in parts if mask is not None]
-    joined = torch.cat(values, dim=-2).contiguous() if len(values) > 1 else values[0].contiguous()
-    mask = torch.cat(masks, dim=-1) if masks else None
-    return Teacher(knowledge.kind, joined, knowledge.clients, mask)
+def _joined(
+    checked: Iterator[tuple[Tensor, Tensor | None]], slices: list[slice]
+) -> tuple[Tensor, Tensor | None]:
+    """Put the blocks of a teacher where they belong, each as it comes."""
+    values, mask = next(checked)
+    if len(slices) < 2:
+        return values.contiguous(), mask
+    whole = values.new_empty(*values.shape[:-2], slices[-1].stop, values.shape[-1])
+    masks = []
+    for part, (block, covered) in zip(slices, chain([(values, mask)], checked), strict=True):
+        if block.shape[:-2] != whole.shape[:-2]:
+            raise RunError("fuse() returned a teacher for all of some samples, one each of others")
+        whole[..., part, :] = block
+        masks += [] if covered is None else [covered]
+    return whole, torch.cat(masks) if masks else None
 
 
 def _parts(samples: int) -> list[slice]:
@@ -122,4 +136,5 @@ def _normalised(values: Tensor) -> Tensor:
     """
     sums = values.sum(dim=-1, keepdim=True)
     usable = (values >= 0).all(dim=-1, keepdim=True) & (sums > 0) & torch.isfinite(sums)
-    return torch.where(usable & ((sums - 1).abs() > ROUNDING), values / sums, values)
+    off = usable & ((sums - 1).abs() > ROUNDING)
+    return torch.where(off, values / sums, values) if off.any() else values

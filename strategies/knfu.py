@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from ..divergences import divergence
-from ..fusion import epd, top_k
+from ..fusion import ROWS, epd, top_k
 from ..knowledge import KnowledgeStack
 from .base import FusionStrategy
 
@@ -84,14 +84,15 @@ class KnFu(FusionStrategy):
     def weights(self, knowledge: KnowledgeStack) -> Tensor:
         """Return ``softmax(-beta * d)`` ``[clients, clients]``."""
         others = not self.include_self and len(knowledge.clients) > 1
-        distances = divergence(self.epd(knowledge), kind=self.distance).double()
+        weights = divergence(self.epd(knowledge), kind=self.distance)
         if others:
-            distances.fill_diagonal_(torch.inf)
-        # Counted from the nearest client, so that no beta drowns the whole row.
-        scores = -self.beta * (distances - distances.amin(dim=-1, keepdim=True))
-        if others:
-            scores.fill_diagonal_(-torch.inf)  # also where beta = 0
-        weights = scores.softmax(dim=-1).float()
+            weights.fill_diagonal_(torch.inf)  # and nothing else is infinite
+        for rows in weights.split(ROWS):
+            distances = rows.double()
+            # Counted from the nearest client, so that no beta drowns the whole row.
+            scores = -self.beta * (distances - distances.amin(dim=-1, keepdim=True))
+            scores[distances.isinf()] = -torch.inf  # also where beta = 0
+            rows.copy_(scores.softmax(dim=-1))
         return weights if self.top_k is None else top_k(weights, self.top_k)
 
     def round_extras(self, knowledge: KnowledgeStack) -> dict[str, Tensor]:

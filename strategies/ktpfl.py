@@ -24,12 +24,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..fusion import ROWS
 from ..knowledge import KnowledgeStack, Teacher
 from ..protocol import RoundPlan
 from .base import FusionStrategy
 
 SHARPNESS, STEP, FACTOR, CHANGES = 5.0, 0.01, 5.0, 5
 """Of the softmax; least mean step, and by what and how often the learning rate may change."""
+
+CHUNK = 256
+"""Rows of float64 soft labels held at a time."""
 
 
 class KTpFL(FusionStrategy):
@@ -76,21 +80,23 @@ class KTpFL(FusionStrategy):
     def refine(self, plan: RoundPlan, knowledge: KnowledgeStack, teacher: Teacher) -> Teacher:
         """Keep the new coefficients; those for absent clients stay as they are."""
         present, everybody = knowledge.clients, plan.server.clients
-        new = self.weights(knowledge)
+        new = self.weights(knowledge) if teacher.weights is None else teacher.weights
         if "coefficients" not in self.state:
             self.state["coefficients"] = torch.full((everybody, everybody), 1 / everybody)
         whole = self.state["coefficients"].clone()
-        block = torch.meshgrid(torch.tensor(present), torch.tensor(present), indexing="ij")
-        whole[block] = new * whole[block].sum(dim=1, keepdim=True)
+        columns = torch.tensor(present)
+        for client, row in zip(present, new, strict=True):
+            whole[client, columns] = row * whole[client, columns].sum()
         self.state["coefficients"] = whole
         return teacher
 
     def _shares(self, present: list[int]) -> Tensor:
         """Return the rows and columns of the present clients, rows normalised, float64."""
         if "coefficients" not in self.state:
-            return torch.full((len(present), len(present)), 1 / len(present)).double()
+            n = len(present)
+            return torch.tensor(1 / n).double().expand(n, n)
         own = self.state["coefficients"][present][:, present].double()
-        return own / own.sum(dim=1, keepdim=True)
+        return own.div_(own.sum(dim=1, keepdim=True))
 
 
 def stepped(shares: Tensor, soft_labels: Tensor, rho: float) -> Tensor:
@@ -105,18 +111,44 @@ def stepped(shares: Tensor, soft_labels: Tensor, rho: float) -> Tensor:
     rho : float
         See `KTpFL`.
     """
-    slope = gradient(shares, soft_labels, rho)
-    rates = [rate(row.abs().mean().item()) for row in slope]
-    moved = shares - torch.tensor(rates, dtype=shares.dtype).unsqueeze(1) * slope
-    return (SHARPNESS * moved).softmax(dim=-1)
+    moved = gradient(shares, soft_labels, rho)
+    for row, own in zip(moved, shares, strict=True):  # in place: it has a number for each pair
+        step = rate(row.abs().mean().item())
+        row.copy_((SHARPNESS * (own - step * row)).softmax(dim=-1))
+    return moved
 
 
 def gradient(shares: Tensor, soft_labels: Tensor, rho: float) -> Tensor:
     """Return ``dL_n/dc_nm`` ``[n, n]``: a matter of the inner products of the soft labels."""
-    rows = soft_labels.double().flatten(start_dim=1)
-    inner = rows @ rows.T
-    apart = 2 / rows.shape[1] * (shares @ inner - inner)
-    return apart + 2 * rho / len(shares) * (shares - 1 / len(shares))
+    products, n = inner(soft_labels.flatten(start_dim=1)), len(shares)
+    slope = torch.empty_like(products)
+    for start in range(0, n, ROWS):
+        part = slice(start, start + ROWS)
+        apart = 2 / soft_labels[0].numel() * (shares[part] @ products - products[part])
+        slope[part] = apart + 2 * rho / n * (shares[part] - 1 / n)
+    return slope
+
+
+def inner(rows: Tensor) -> Tensor:
+    """Return the inner products of all pairs of rows ``[n, n]``, float64.
+
+    Few rows at a time: float64 copies of all of them would take twice the memory that they take.
+
+    Examples
+    --------
+    >>> inner(torch.tensor([[1.0, 2.0], [0.0, 3.0]]))
+    tensor([[5., 6.],
+            [6., 9.]], dtype=torch.float64)
+    """
+    n = len(rows)
+    products = torch.empty(n, n, dtype=torch.float64)
+    for start in range(0, n, CHUNK):
+        left = rows[start : start + CHUNK].double()
+        for other in range(0, start + 1, CHUNK):
+            part = left @ rows[other : other + CHUNK].double().T
+            products[other : other + CHUNK, start : start + CHUNK] = part.T
+            products[start : start + CHUNK, other : other + CHUNK] = part
+    return products
 
 
 def rate(mean: float) -> float:

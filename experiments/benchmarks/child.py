@@ -5,13 +5,13 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from .works import SYSTEMS, Job
+from .works import MODULES, Job
 
 
 def main(job_json: str, result: str) -> None:
     """Run a job and write its result as JSON."""
     job = Job(**json.loads(job_json))
-    module = import_module(f".{SYSTEMS[job.system]}", __package__)
+    module = import_module(f".{MODULES[job.system]}", __package__)
     Path(result).write_text(json.dumps(module.run(job)))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -59,6 +60,37 @@ class Measurement:
         return median(self.seconds)
 
 
+@dataclass(frozen=True)
+class Observation:
+    """A job's process, seen from outside: what it told, or why it did not."""
+
+    launched: float
+    samples: list[tuple[float, int]]
+    told: dict[str, Any] | None = None
+    error: str | None = None
+
+    def peak(self, until: float) -> int:
+        """Return the largest memory seen up to then, in bytes."""
+        return max((size for at, size in self.samples if at <= until), default=0)
+
+
+def observe(job: Job, timeout: float, environment: dict[str, str] | None = None) -> Observation:
+    """Run a job alone in a fresh process and return what it says; see `measure`."""
+    with TemporaryDirectory(prefix="fedkd-bench-") as folder:
+        result, log = Path(folder) / "result.json", Path(folder) / "log.txt"
+        launched = time.monotonic()
+        with log.open("w") as file, _process(job, result, file, environment or {}) as process:
+            samples = _watch(process, launched + timeout, job.memory)
+            late = process.poll() is None
+        if late:
+            return Observation(launched, samples, error=f"no result after {timeout:g} s")
+        if process.returncode == -signal.SIGKILL:
+            return Observation(launched, samples, error="killed, as when memory runs out")
+        if process.returncode != 0:
+            return Observation(launched, samples, error=_last_line(log))
+        return Observation(launched, samples, json.loads(result.read_text()))
+
+
 def measure(job: Job, timeout: float, environment: dict[str, str] | None = None) -> Measurement:
     """Run a job alone in a fresh process.
 
@@ -76,31 +108,17 @@ def measure(job: Job, timeout: float, environment: dict[str, str] | None = None)
     Measurement
         With `Measurement.error` if the job failed or took too long.
     """
-    with TemporaryDirectory(prefix="fedkd-bench-") as folder:
-        result, log = Path(folder) / "result.json", Path(folder) / "log.txt"
-        launched = time.monotonic()
-        with log.open("w") as file, _process(job, result, file, environment or {}) as process:
-            samples = _watch(process, launched + timeout, job.memory)
-            late = process.poll() is None
-        if late or process.returncode != 0:
-            cause = f"no result after {timeout:g} s" if late else _last_line(log)
-            return Measurement(job.system, job.work, error=cause)
-        told = json.loads(result.read_text())
-    return _measurement(job, launched, told, samples)
-
-
-def _measurement(
-    job: Job, launched: float, told: dict[str, Any], samples: list[tuple[float, int]]
-) -> Measurement:
-    ends = told["ends"]
+    seen = observe(job, timeout, environment)
+    if seen.told is None:
+        return Measurement(job.system, job.work, error=seen.error)
+    told, ends = seen.told, seen.told["ends"]
     if job.memory:
-        peak = max((size for at, size in samples if at <= ends[-1]), default=0)
-        return Measurement(job.system, job.work, pss_mb=peak / 1e6)
+        return Measurement(job.system, job.work, pss_mb=seen.peak(ends[-1]) / 1e6)
     return Measurement(
         job.system,
         job.work,
         seconds=[after - before for before, after in pairwise(ends)],
-        startup=told["began"] - launched,
+        startup=told["began"] - seen.launched,
         first_round=ends[0] - told["began"],
         phases=told["phases"],
     )

@@ -37,6 +37,22 @@ LOOP = "loop"
 SYSTEMS = {LOOP: "floor", "ray": "ours", "flower": "ours", "inline": "ours"}
 """Every system, and the module here whose ``run(job)`` runs it."""
 
+FUSION = "fusion"
+"""The system that only fuses, with a key of `METHODS` as its work; see ``fusion.py``."""
+
+MODULES = {**SYSTEMS, FUSION: "fuser"}
+"""What a child process can run."""
+
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "mean": ("fedmd", {"exchange": "soft_labels"}),
+    "coordinate_median": ("coordinate_median", {}),
+    "geometric_median": ("geometric_median", {}),
+    "knfu": ("knfu", {}),
+    "ktpfl": ("ktpfl", {}),
+    "comet": ("comet", {}),
+}
+"""Fusion methods that are measured: strategy and parameters."""
+
 TITLES = {
     LOOP: "plain torch loop",
     "ray": "fedkd ray",

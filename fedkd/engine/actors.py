@@ -7,8 +7,9 @@ live on in another one (see `recovery`).
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence, Set
-from itertools import groupby
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from itertools import groupby, islice
 from typing import Any, TypeVar
 
 import ray
@@ -27,6 +28,9 @@ T = TypeVar("T")
 CHUNKS, LARGEST_CHUNK = 4, 128
 """Chunks per actor and phase, and messages in one: large enough to amortise a call (a large object
 costs Ray some milliseconds), small enough to show progress."""
+
+AHEAD = 2
+"""Fusion blocks per actor under way: the next one is there when the actor is done with one."""
 
 PULL_SECONDS = 0.2
 """Longest wait inside one pull."""
@@ -144,24 +148,29 @@ class ActorBlocks(BlockPool):
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
 
-    def map(self, function: Callable[[T], Any], blocks: Sequence[T]) -> list[Any]:
-        """Return ``[function(block) for block in blocks]``; a lost block is computed again."""
+    def map(self, function: Callable[[T], Any], blocks: Sequence[T]) -> Iterator[Any]:
+        """Yield ``function(block) for block in blocks``; a lost block is computed again."""
         shared, homes = ray.put(function), self.pool.homes
-        pending = []
-        for turn, block in enumerate(blocks):
-            home = homes[turn % len(homes)]
-            pending.append((home, home.actor, home.actor.block.remote(shared, block)))
-        return [
-            self._result(*call, shared, block) for call, block in zip(pending, blocks, strict=True)
-        ]
+        turns, pending = iter(range(len(blocks))), deque[tuple[int, Home, Any, Any]]()
+        while True:
+            for turn in islice(turns, AHEAD * len(homes) - len(pending)):
+                home = homes[turn % len(homes)]
+                pending.append(
+                    (turn, home, home.actor, home.actor.block.remote(shared, blocks[turn]))
+                )
+            if not pending:
+                return
+            yield self._result(*pending.popleft(), shared, blocks)
 
-    def _result(self, home: Home, actor: Any, call: Any, shared: Any, block: Any) -> Any:
+    def _result(
+        self, turn: int, home: Home, actor: Any, call: Any, shared: Any, blocks: Sequence[Any]
+    ) -> Any:
         while True:
             try:
                 return fetch(call)
             except DEATHS as error:
                 self.pool.recover(home, actor, error)
-                actor, call = home.actor, home.actor.block.remote(shared, block)
+                actor, call = home.actor, home.actor.block.remote(shared, blocks[turn])
 
 
 class RayEngine(Engine):

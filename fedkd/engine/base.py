@@ -1,7 +1,7 @@
 """What an engine is: a Flower ``Grid`` to talk to the clients, and a pool for fusion blocks."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -29,16 +29,20 @@ class BlockPool(ABC):
     """Applies a function to blocks, wherever the engine computes."""
 
     @abstractmethod
-    def map(self, function: Callable[[T], Any], blocks: Sequence[T]) -> list[Any]:
-        """Return ``[function(block) for block in blocks]``, in that order."""
+    def map(self, function: Callable[[T], Any], blocks: Sequence[T]) -> Iterator[Any]:
+        """Yield ``function(block) for block in blocks``, in that order.
+
+        Nothing is computed before somebody asks for it. Blocks may be lazy too: only a few of them,
+        and of what becomes of them, are held at a time.
+        """
 
 
 class InlineBlocks(BlockPool):
     """Computes blocks in this process."""
 
-    def map(self, function: Callable[[T], Any], blocks: Sequence[T]) -> list[Any]:
-        """Return ``[function(block) for block in blocks]``."""
-        return [function(block) for block in blocks]
+    def map(self, function: Callable[[T], Any], blocks: Sequence[T]) -> Iterator[Any]:
+        """Yield ``function(block) for block in blocks``."""
+        return map(function, blocks)
 
 
 Main = Callable[[Grid, BlockPool], None]

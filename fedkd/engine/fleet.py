@@ -5,7 +5,8 @@ completion order. `Fleet` hides all three, for every engine.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..faults import Fault
 from ..payload import exchanges, payload_bytes
 from .cohort import CohortGrid
 from .replies import Reply, cause, read
+from .waves import next_wave
 
 POLL_SECONDS = 0.02
 """Pause between pulls that brought nothing (a grid may also block in its pull)."""
@@ -51,6 +53,7 @@ class Fleet:
         self.progress = progress or (lambda phase, done, total: None)
         self.node_of: dict[int, int] = {}
         self.bytes_down = self.bytes_up = 0
+        self._part = 0, 0  # messages in the waves before this one, and in all waves
         self.cancelled = False
         self.faults: Mapping[int, Fault] = {}  # of the round under way
         self.struck: set[int] = set()  # whom they have met in it
@@ -85,11 +88,32 @@ class Fleet:
         round_ : int
             Round number; the messages' group id.
         """
-        messages = [
-            Message(contents[k], self.node_of[k], action, group_id=str(round_))
-            for k in sorted(contents)
-        ]
-        return self.send(messages)
+        return list(self.stream(action, contents, round_))
+
+    def stream(
+        self,
+        action: str,
+        contents: Mapping[int, RecordDict],
+        round_: int,
+        bytes_of: Callable[[int], int] = lambda client: 0,
+    ) -> Iterator[Reply]:
+        """Do as `call` does, reply by reply; contents are looked up wave by wave (`next_wave`)."""
+
+        def make(client: int) -> Message:
+            return Message(contents[client], self.node_of[client], action, group_id=str(round_))
+
+        waiting = deque(sorted(contents))
+        while waiting:
+            before = len(contents) - len(waiting)
+            yield from self._send(next_wave(waiting, make, bytes_of), before, len(contents))
+
+    def _send(self, messages: Sequence[Message], before: int, total: int) -> list[Reply]:
+        """Exchange messages that come after others, and tell of progress among all of them."""
+        self._part = before, total
+        try:
+            return self.send(messages)
+        finally:
+            self._part = 0, 0
 
     def begin(self, faults: Mapping[int, Fault]) -> None:
         """Begin a round in which these simulated faults happen."""
@@ -162,7 +186,9 @@ class Fleet:
                 waiting.pop(reply.metadata.reply_to_message_id, None)
             replies += arrived
             phase = messages[0].metadata.message_type.rpartition(".")[2]
-            self.progress(phase, len(messages) - len(waiting), len(messages))
+            done = len(messages) - len(waiting)
+            before, total = self._part
+            self.progress(phase, before + done, max(total, len(messages)))
             if waiting and not arrived:
                 time.sleep(POLL_SECONDS)
         return replies

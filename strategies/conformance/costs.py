@@ -46,19 +46,19 @@ def scales(subject: Subject) -> str:
 
 def _measured(work: Callable[[], object]) -> tuple[float, int]:
     """Return CPU seconds, and how much the memory in use went up at most, in bytes."""
-    started, before = time.process_time(), _reset_peak()
+    started, before = time.process_time(), reset_peak()
     work()
-    return time.process_time() - started, max(0, _peak() - before)
+    return time.process_time() - started, max(0, peak() - before)
 
 
-def _reset_peak() -> int:
+def reset_peak() -> int:
     """Let the peak count from now, where the system can do that; return it."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    return _peak()
+    return peak()
 
 
-def _peak() -> int:
+def peak() -> int:
     """Return the most memory that this process has had, in bytes."""
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
