@@ -28,10 +28,10 @@ def next_wave(
 
     Examples
     --------
+    >>> from types import SimpleNamespace as Stub  # a Message needs a run around it
     >>> from flwr.app import RecordDict
-    >>> waiting = deque(range(1000))
-    >>> make = lambda client: Message(RecordDict(), client, "query")
-    >>> len(next_wave(waiting, make, lambda client: 2**19)), len(waiting)
+    >>> waiting, message = deque(range(1000)), Stub(content=RecordDict())
+    >>> len(next_wave(waiting, lambda client: message, lambda client: 2**19)), len(waiting)
     (512, 488)
     """
     messages: list[Message] = []
