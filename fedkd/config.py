@@ -97,8 +97,8 @@ class EngineConfig:
     """inline (this process), ray (actors) or flower (Flower's own simulation backend)"""
     actors: int | None = None
     """worker processes; null = one per CPU core"""
-    gpus_per_actor: float = 0.0
-    """fraction of a GPU that each actor takes"""
+    gpus_per_actor: float | None = None
+    """fraction of a GPU that each actor takes; null = this machine's GPUs shared out evenly"""
     cohort: str = "auto"
     """clients trained side by side: off, a number, or auto = off on a CPU, else what fits"""
     address: str | None = None

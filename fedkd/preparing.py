@@ -18,6 +18,8 @@ from .clients.privacy.protection import budget
 from .config import RunConfig
 from .data import build_federation, prepare
 from .data.federation import Federation
+from .engine.cluster import cores
+from .engine.placement import gpu_share
 from .errors import ConfigError
 from .loading import load_object
 from .models import check_model, model_name
@@ -157,6 +159,7 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
     if config.device == "cuda" and not cuda:
         raise ConfigError("device", "cuda", "torch sees no CUDA device; use cpu or auto")
     device = ("cuda" if cuda else "cpu") if config.device == "auto" else config.device
+    gpus = gpu_share(config.engine, device, torch.cuda.device_count(), cores())
     alone = device == "cpu" or config.engine.name == "flower"
     cohort = "off" if config.engine.cohort == "auto" and alone else config.engine.cohort
     return replace(
@@ -166,7 +169,7 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
         data=replace(config.data, samples_per_client=federation.samples_per_client),
         transfer=replace(config.transfer, size=federation.transfer_size),
         device=device,
-        engine=replace(config.engine, cohort=cohort),
+        engine=replace(config.engine, cohort=cohort, gpus_per_actor=gpus),
         resume=None,
         force=False,
     )

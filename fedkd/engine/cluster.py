@@ -72,9 +72,9 @@ def actor_resources(config: EngineConfig) -> dict[str, float]:
     import ray
 
     total = ray.cluster_resources()
-    if config.gpus_per_actor > total.get("GPU", 0):
+    if (config.gpus_per_actor or 0) > total.get("GPU", 0):
         problem = f"Ray sees {total.get('GPU', 0):g} GPUs; set it to 0 to use CPUs"
         raise ConfigError("engine.gpus_per_actor", config.gpus_per_actor, problem)
     # Ray counts in ten-thousandths of a CPU; rounding down keeps the sum within the total.
     share = int(total.get("CPU", 1) / actor_count(config) * 1000) / 1000
-    return {"num_cpus": share, "num_gpus": config.gpus_per_actor}
+    return {"num_cpus": share, "num_gpus": config.gpus_per_actor or 0}

@@ -1,7 +1,10 @@
-"""Which client lives on which actor."""
+"""Which client lives on which actor, and what each actor has of the GPUs."""
 
 import heapq
 from collections.abc import Sequence
+
+from ..config import EngineConfig
+from ..errors import ConfigError
 
 GATHERED = 256
 """Most clients that ``engine.cohort=auto`` hands to an actor's training loop at once."""
@@ -72,3 +75,35 @@ def place_cohorts(sizes: Sequence[int], actors: int, size: int) -> list[list[int
     cohorts = [range(first, len(sizes))[:size] for first in range(0, len(sizes), size)]
     placed = place([sum(sizes[k] for k in cohort) for cohort in cohorts], actors)
     return [[client for rank in ranks for client in cohorts[rank]] for ranks in placed]
+
+
+def gpu_share(engine: EngineConfig, device: str, gpus: int, cores: int) -> float:
+    """Return the fraction of a GPU that each actor asks for.
+
+    Parameters
+    ----------
+    engine : EngineConfig
+        The run's.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    gpus, cores : int
+        What there is of them.
+
+    Raises
+    ------
+    ConfigError
+        If actors shall compute on a GPU and ask for none: Ray would hide it from them.
+
+    Examples
+    --------
+    >>> gpu_share(EngineConfig(actors=3), "cuda", 1, 16), gpu_share(EngineConfig(), "cpu", 1, 16)
+    (0.3333, 0.0)
+    """
+    if engine.name == "inline" or device == "cpu":
+        return engine.gpus_per_actor or 0.0
+    if engine.gpus_per_actor is None:
+        return int(gpus / (engine.actors or cores) * 10_000) / 10_000  # as Ray counts
+    if engine.gpus_per_actor == 0:
+        problem = "Ray hides GPUs from actors that ask for none; set a share, or device=cpu"
+        raise ConfigError("engine.gpus_per_actor", 0, problem)
+    return engine.gpus_per_actor

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fedkd.config import DataConfig, RunConfig, TransferConfig
+from fedkd.config import DataConfig, EngineConfig, RunConfig, TransferConfig
 from fedkd.engine.host import Host
-from fedkd.engine.placement import place
+from fedkd.engine.placement import gpu_share, place
 from fedkd.engine.state import (
     ClientState,
     ContextState,
@@ -26,6 +26,7 @@ from fedkd.engine.state import (
     load_record,
     state_record,
 )
+from fedkd.errors import ConfigError
 from fedkd.flower import identity
 from fedkd.models import ResNet8
 from fedkd.preparing import Objects, prepare_run
@@ -310,3 +311,12 @@ def test_identity_is_given_back(fails: bool) -> None:
         except KeyError:
             assert fails
         assert [getattr(TaskIdentity, name) for name in NAMES] == [11, 12, 13]
+
+
+def test_actors_on_a_gpu_get_a_share_of_it() -> None:
+    assert gpu_share(EngineConfig(), "cuda", 2, 8) == 0.25
+    assert gpu_share(EngineConfig(actors=3), "cuda", 1, 8) * 3 <= 1
+    assert gpu_share(EngineConfig(gpus_per_actor=0.5), "cuda", 1, 8) == 0.5
+    assert gpu_share(EngineConfig(name="inline"), "cuda", 1, 8) == 0
+    with pytest.raises(ConfigError, match=r"engine\.gpus_per_actor=0: Ray hides GPUs"):
+        gpu_share(EngineConfig(gpus_per_actor=0), "cuda", 1, 8)
