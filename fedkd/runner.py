@@ -22,7 +22,8 @@ from .compression import Compression
 from .config import RunConfig
 from .digest import digest, save_models
 from .engine import engine_class
-from .engine.state import ContextState, LiveState
+from .engine.spilling import spill_folder, state_factory
+from .engine.state import ClientState, ContextState
 from .errors import FedkdError, RunError
 from .loop import Loop
 from .models import build, model_name
@@ -219,7 +220,8 @@ def _execute(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
         watcher.on_run_start(info)
     engine = engine_class(config.engine.name)(_factory(prepared), sizes, config.engine)
     try:
-        engine.run(loop.run)
+        with spill_folder(prepared.run_dir):
+            engine.run(loop.run)
     except KeyboardInterrupt:
         loop.cancel()
         raise
@@ -234,14 +236,22 @@ def _execute(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
     return summary
 
 
-def _factory(prepared: Prepared) -> Callable[[], ClientApp]:
+def _factory(prepared: Prepared) -> Callable[[int], ClientApp]:
     """Return what builds the ClientApp in each process; it must not drag the run along."""
     spec, parts, engine = prepared.spec, prepared.parts, prepared.config.engine
-    state = ContextState if engine.name == "flower" else LiveState
+    state = _state(prepared)
     if engine.cohort not in ("off", "1"):
         share = (engine.gpus_per_actor or 1.0) if engine.cohort == "auto" else None
         parts = replace(parts, loop=side_by_side(parts.loop, share))
-    return lambda: client_app(spec, state=state(), parts=parts)
+    return lambda processes: client_app(spec, state=state(processes), parts=parts)
+
+
+def _state(prepared: Prepared) -> Callable[[int], ClientState]:
+    """Return what makes the client state of one of several processes."""
+    engine, folder = prepared.config.engine, prepared.run_dir / "state"
+    if engine.name == "flower":
+        return lambda processes: ContextState()
+    return state_factory(engine.state_bytes, folder)
 
 
 def _builder(prepared: Prepared) -> Callable[[int], nn.Module]:
