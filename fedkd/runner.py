@@ -24,6 +24,7 @@ from .digest import digest, save_models
 from .engine import engine_class
 from .engine.spilling import spill_folder, state_factory
 from .engine.state import ClientState, ContextState
+from .environment import join_as_told
 from .errors import FedkdError, RunError
 from .loop import Loop
 from .models import build, model_name
@@ -218,6 +219,8 @@ def _execute(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
     )
     for watcher in loop.callbacks:
         watcher.on_run_start(info)
+    if config.engine.address:
+        join_as_told()
     engine = engine_class(config.engine.name)(_factory(prepared), sizes, config.engine)
     try:
         with spill_folder(prepared.run_dir):

@@ -189,12 +189,13 @@ class RayEngine(Engine):
 
     def _spawner(self, actors: int, together: bool) -> Callable[[list[int], bool], Any]:
         """Return what starts an actor for some clients."""
-        remote: Any = ray.remote(Actor).options(scheduling_strategy="SPREAD")
+        remote: Any = ray.remote(Actor)
         first = actor_resources(self.config)
         factory, total = ray.put(partial(self.factory, actors)), len(self.sizes)
 
         def spawn(clients: list[int], again: bool) -> Any:
             asked = replacement_resources(first, actors) if again else first
-            return remote.options(**asked).remote(factory, clients, total, together)
+            options = remote.options(scheduling_strategy="SPREAD", **asked)
+            return options.remote(factory, clients, total, together)
 
         return spawn
