@@ -106,7 +106,7 @@ class EngineConfig:
     max_restarts: int = 3
     """actors that may die and be replaced before the run gives up"""
     state_memory: int | str | None = None
-    """memory for the models of all clients together, such as 4GB, the rest is on disk; null = all"""
+    """for all clients' models together, such as 4GB; what exceeds it is on disk; null = no limit"""
 
     def check(self) -> None:
         """Raise `ConfigError` for a cohort or a memory that no run could use."""

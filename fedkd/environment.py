@@ -7,7 +7,6 @@ import os
 import secrets
 import sys
 
-
 OURS = "fedkd"
 """What tokens made here begin with."""
 

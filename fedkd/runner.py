@@ -20,7 +20,7 @@ from .clients.cohorts import side_by_side
 from .clients.workbench import workbench
 from .compression import Compression
 from .config import RunConfig
-from .digest import digest, save_models
+from .digest import Models
 from .engine import engine_class
 from .engine.spilling import spill_folder, state_factory
 from .engine.state import ClientState, ContextState
@@ -222,18 +222,17 @@ def _execute(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
     if config.engine.address:
         join_as_told()
     engine = engine_class(config.engine.name)(_factory(prepared), sizes, config.engine)
+    loop.models = Models(prepared.run_dir / "models")
     try:
         with spill_folder(prepared.run_dir):
             engine.run(loop.run)
     except KeyboardInterrupt:
         loop.cancel()
         raise
-    states, server = loop.final_states, prepared.strategy.arrays()
-    save_models(prepared.run_dir / "models", states, server)
     startup = (loop.started or began) - began
     derived = derive(config.to_dict(), tables.rounds, engine.restarts)
     seconds = time.perf_counter() - began
-    hashed = digest(states, server)
+    hashed = loop.models.finish(prepared.strategy.arrays())
     summary = complete(derived, seconds=seconds, startup=startup, digest=hashed)
     (prepared.run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     return summary

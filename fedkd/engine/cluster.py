@@ -37,9 +37,8 @@ def shared_ray(config: EngineConfig) -> Iterator[None]:
         if config.address:
             ray.init(address=config.address, log_to_driver=False, **quiet)
         else:
-            ray.init(
-                num_cpus=max(cores(), 1), include_dashboard=False, log_to_driver=False, **quiet
-            )
+            quiet |= {"include_dashboard": False, "log_to_driver": False}
+            ray.init("local", num_cpus=cores(), **quiet)  # not one that happens to run here
     except (ConnectionError, ValueError) as error:
         problem = f"no Ray cluster to join there ({str(error).splitlines()[0]})"
         raise ConfigError("engine.address", config.address, problem) from error

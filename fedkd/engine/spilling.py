@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory
 
 from flwr.app import Context
 from safetensors.torch import load_file, save_file
@@ -33,7 +33,7 @@ class SpillingState(LiveState):
 
     Examples
     --------
-    >>> import torch
+    >>> from tempfile import gettempdir
     >>> from flwr.app import RecordDict
     >>> state = SpillingState(budget=20, folder=Path(gettempdir()))
     >>> for node in (1, 2):
