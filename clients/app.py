@@ -21,6 +21,7 @@ run config: `deployed` is ready to be named in a Flower project, with
 
 import hashlib
 import json
+import platform
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any
@@ -58,8 +59,20 @@ SPEC_KEY = "fedkd-spec"
 """Where a deployed app finds the spec in Flower's run config."""
 
 
-def hello(message: Message, context: Context) -> Message:
-    """Answer with the partition id."""
+def hello(own: Tools, message: Message, context: Context) -> Message:
+    """Answer with the partition id, once the data are there.
+
+    Raises
+    ------
+    RuntimeError
+        If they are not.
+    """
+    try:
+        _ = workbench(own.spec).federation.clients
+    except OSError as error:
+        where = f"{error.filename} cannot be opened on {platform.node()} ({error.strerror})"
+        remedy = "every machine needs the run directory and FEDKD_CACHE_DIR under the same paths"
+        raise RuntimeError(f"{where}; {remedy}") from error
     about = ConfigRecord({"client": int(context.node_config["partition-id"])})
     return Message(RecordDict({"about": about}), reply_to=message)
 
@@ -159,7 +172,7 @@ def client_app(
     protect = mod(lambda parts: parts.privacy)
     compress = mod(lambda parts: partial(compressing, parts.codec))
     app = ClientApp()
-    app.query("hello")(hello)
+    app.query("hello")(lambda message, context: hello(tools(context), message, context))
     app.query("evaluate", mods=[compress])(_handler(evaluate, tools))
     for answer in (score, annotate, tally, snapshot, restore):
         app.query(answer.__name__)(_handler(answer, tools))

@@ -106,6 +106,7 @@ class Standard(ClientLoop):
                 optimizer.step()
                 total += value.detach()
                 steps += 1
+        optimizer.zero_grad()  # gradients that stay would double what a client takes
         if carried is not None:
             carry(optimizer, carried)
         return total.item() / max(steps, 1)

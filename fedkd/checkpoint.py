@@ -1,9 +1,10 @@
 """Checkpoints: everything a run needs to go on as if it had never stopped.
 
-``RUN_DIR/checkpoint/round_00010/`` holds what every client remembers, the server's state and the
-tables so far. It is written beside, synced to disk and renamed, so it is there whole or not at all;
-checksums tell one that was damaged later, and the one before it is kept. Nothing is pickled. No
-random state is in it: every stream starts from the seed, the client, the round and the phase.
+``RUN_DIR/checkpoint/round_00010/`` holds what every client remembers (in shards: nobody ever holds
+all of it), the server's state and the tables so far. It is written beside, synced to disk and
+renamed, so it is there whole or not at all; checksums tell one that was damaged later, and the one
+before it is kept. Nothing is pickled. No random state is in it: every stream starts from the seed,
+the client, the round and the phase.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,9 @@ class Checkpoint:
     ----------
     round : int
         The last finished round.
-    clients : dict
-        What each client remembers, as ``query.snapshot`` answered.
+    clients : iterable of dict
+        What each client remembers, as ``query.snapshot`` answered: some clients at a time, in
+        order. Those of a checkpoint on disk are read as they are asked for.
     server : dict
         The strategy's tensors (`Strategy.save`).
     measured : dict
@@ -54,7 +56,7 @@ class Checkpoint:
     """
 
     round: int
-    clients: dict[int, RecordDict]
+    clients: Iterable[dict[int, RecordDict]]
     server: dict[str, Tensor]
     measured: dict[str, Any]
     spent: dict[str, Any] = field(default_factory=dict)
@@ -98,15 +100,16 @@ def save(run_dir: Path, checkpoint: Checkpoint, tables: Tables) -> None:
     staged = parent / f".{final.name}"
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)
-    tensors, plain = _pack(checkpoint.clients)
-    save_file(tensors, staged / "clients.safetensors")
+    for number, some in enumerate(checkpoint.clients):
+        tensors, plain = _pack(some)
+        save_file(tensors, staged / f"clients_{number:05d}.safetensors")
+        (staged / f"clients_{number:05d}.json").write_text(json.dumps(plain))
     save_file({k: v.clone() for k, v in checkpoint.server.items()}, staged / "server.safetensors")
     state = {
         "round": checkpoint.round,
         "measured": checkpoint.measured,
         "spent": checkpoint.spent,
         "server": list(checkpoint.server),  # safetensors does not keep the order
-        "clients": plain,
     }
     (staged / "state.json").write_text(json.dumps(state))
     tables.write_to(staged)
@@ -163,10 +166,21 @@ def _damage(folder: Path) -> str | None:
 def _load(folder: Path) -> Checkpoint:
     state = json.loads((folder / "state.json").read_text())
     server = load_file(folder / "server.safetensors")
-    clients = _unpack(load_file(folder / "clients.safetensors"), state["clients"])
     ordered = {name: server[name] for name in state["server"]}
     spent = state.get("spent", {})  # older ones have none
-    return Checkpoint(state["round"], clients, ordered, state["measured"], spent, folder)
+    return Checkpoint(state["round"], Shards(folder), ordered, state["measured"], spent, folder)
+
+
+@dataclass(frozen=True)
+class Shards:
+    """What clients remember, on disk: read shard by shard, as often as it is gone through."""
+
+    folder: Path
+
+    def __iter__(self) -> Iterator[dict[int, RecordDict]]:
+        """Yield one shard's clients after the other's."""
+        for file in sorted(self.folder.glob("clients_*.safetensors")):
+            yield _unpack(load_file(file), json.loads(file.with_suffix(".json").read_text()))
 
 
 def _pack(clients: Mapping[int, RecordDict]) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
 from .errors import ConfigError
+from .sizes import parse_size
 
 
 @dataclass
@@ -105,15 +106,30 @@ class EngineConfig:
     """address of a running Ray cluster to join, such as auto; null = start one"""
     max_restarts: int = 3
     """actors that may die and be replaced before the run gives up"""
+    state_memory: int | str | None = None
+    """for all clients' models together, such as 4GB; what exceeds it is on disk; null = no limit"""
 
     def check(self) -> None:
-        """Raise `ConfigError` for a cohort that no run could use."""
+        """Raise `ConfigError` for a cohort or a memory that no run could use."""
         size = str(self.cohort)
         if size not in ("auto", "off") and not (size.isdecimal() and int(size) >= 1):
             raise ConfigError("engine.cohort", size, "must be auto, off or a number of at least 1")
         if self.name == "flower" and size not in ("auto", "off", "1"):
             problem = "engine=flower hands out clients one by one; use engine=ray or inline"
             raise ConfigError("engine.cohort", size, problem)
+        if self.state_memory is not None and self.name == "flower":
+            problem = "is not used by engine=flower, whose clients live in messages; leave it out"
+            raise ConfigError("engine.state_memory", self.state_memory, problem)
+        _ = self.state_bytes
+
+    @property
+    def state_bytes(self) -> int | None:
+        """``state_memory`` in bytes."""
+        try:
+            return None if self.state_memory is None else parse_size(self.state_memory)
+        except ValueError as error:
+            problem = "must be a size, such as 4GB, 500MB or a number of bytes"
+            raise ConfigError("engine.state_memory", self.state_memory, problem) from error
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,21 +30,43 @@ def digest(clients: Iterable[State], server: State) -> str:
     """
     sha = hashlib.sha256()
     for state in (*clients, server):
-        for name in sorted(state):
-            array = np.asarray(state[name].detach().cpu().numpy(), order="C")
-            little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-            sha.update(f"{name}|{array.dtype.name}|{array.shape}|".encode())
-            sha.update(little.tobytes())
-        sha.update(b";")
+        _update(sha, state)
     return sha.hexdigest()
 
 
-def save_models(folder: Path, clients: Iterable[State], server: State) -> None:
-    """Write one safetensors file per client, and the server's arrays."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for client, state in enumerate(clients):
-        save_file(_plain(state), folder / f"client_{client:05d}.safetensors")
-    save_file(_plain(server), folder / "server.safetensors")
+def _update(sha: Any, state: State) -> None:
+    for name in sorted(state):
+        array = np.asarray(state[name].detach().cpu().numpy(), order="C")
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        sha.update(f"{name}|{array.dtype.name}|{array.shape}|".encode())
+        sha.update(little.tobytes())
+    sha.update(b";")
+
+
+class Models:
+    """Writes a run's final models one by one, and hashes them as they pass.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to write one safetensors file per client, and the server's arrays.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._clients, self._sha = folder, 0, hashlib.sha256()
+
+    def add(self, state: State) -> None:
+        """Take the next client's state dict."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_file(_plain(state), self.folder / f"client_{self._clients:05d}.safetensors")
+        _update(self._sha, state)
+        self._clients += 1
+
+    def finish(self, server: State) -> str:
+        """Take the server's arrays, and return the `digest` of all."""
+        save_file(_plain(server), self.folder / "server.safetensors")
+        _update(self._sha, server)
+        return self._sha.hexdigest()
 
 
 def load_model(folder: Path, client: int) -> dict[str, Tensor]:

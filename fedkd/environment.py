@@ -7,6 +7,9 @@ import os
 import secrets
 import sys
 
+OURS = "fedkd"
+"""What tokens made here begin with."""
+
 
 def set_defaults() -> None:
     """Switch telemetry off, Ray's token authentication and repeatable cuBLAS sums on.
@@ -23,4 +26,10 @@ def set_defaults() -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns about it
     if "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
         os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        os.environ.setdefault("RAY_AUTH_TOKEN", OURS + secrets.token_hex(32))
+
+
+def join_as_told() -> None:
+    """Leave Ray's authentication to the user, whose cluster is joined: take back our own token."""
+    if "ray" not in sys.modules and os.environ.get("RAY_AUTH_TOKEN", "").startswith(OURS):
+        del os.environ["RAY_AUTH_TOKEN"], os.environ["RAY_AUTH_MODE"]

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from flwr.app import ConfigRecord, RecordDict
@@ -14,6 +15,7 @@ from .callbacks import Callback, RoundRecord
 from .checkpoint import Checkpoint, Keeper
 from .compression import Compression
 from .config import RunConfig
+from .digest import Models
 from .drawing import draw, drawn_cohort
 from .engine import BlockPool, Fleet
 from .engine.state import tensors_of
@@ -25,6 +27,12 @@ from .rng import SERVER, stream
 from .server import Server
 
 log = logging.getLogger("fedkd")
+
+AT_ONCE = 256
+"""Clients whose whole state the server holds at a time."""
+
+Batches = Iterable[dict[int, RecordDict]]
+"""What clients remember, some at a time, in order."""
 
 
 class Loop:
@@ -53,6 +61,8 @@ class Loop:
         What messages are made smaller with.
     ledger : Ledger or None
         What clients spend, where a mechanism has a formal guarantee.
+    models : Models or None
+        Takes the final models.
     """
 
     def __init__(
@@ -69,11 +79,11 @@ class Loop:
         self.resumed: Checkpoint | None = None
         self.compression: Compression | None = None
         self.ledger: Ledger | None = None
+        self.models: Models | None = None
         self.fleet: Fleet | None = None
         self.faults = Faults(config.faults, config.seed)
         self.number = 0  # the round under way
         self.measured = Measurements(config.clients)
-        self.final_states: list[dict[str, Tensor]] = []
         self.started: float | None = None
 
     def run(self, grid: Grid, blocks: BlockPool) -> None:
@@ -82,17 +92,11 @@ class Loop:
         self.fleet.hello()
         done = self._begin(self.fleet)
         self.started = time.perf_counter()
-        clients = self.resumed.clients if self.resumed else {}
         for number in range(done + 1, self.config.rounds + 1):
             self._round(number, self.fleet, blocks)
-            keeper = self.keeper if self.keeper and self.keeper.due(number) else None
-            if keeper or number == self.config.rounds:
-                clients = self._snapshots(number, self.fleet)
-            if keeper:
-                server, measured = self.strategy.save(), self.measured.save()
-                spent = self.ledger.save() if self.ledger else {}
-                keeper.keep(Checkpoint(number, clients, server, measured, spent))
-        self.final_states = [_model(clients[client]) for client in sorted(clients)]
+            self._keep(number, self._snapshots(number, self.fleet))
+        if self.resumed and done == self.config.rounds:  # there was nothing left to do
+            deque(self._final(self.resumed.clients), maxlen=0)
 
     def _begin(self, fleet: Fleet) -> int:
         """Start the strategy, or put everything back as a checkpoint has it; return its round."""
@@ -100,8 +104,9 @@ class Loop:
             self.strategy.start(fleet)
             return 0
         checkpoint = self.resumed
-        for reply in fleet.call("query.restore", checkpoint.clients, checkpoint.round):
-            _ = reply.ok
+        for some in checkpoint.clients:
+            for reply in fleet.call("query.restore", some, checkpoint.round):
+                _ = reply.ok
         self.strategy.resume(fleet, checkpoint.server)
         self.measured.load(checkpoint.measured)
         return checkpoint.round
@@ -205,14 +210,35 @@ class Loop:
         for callback in self.callbacks:
             callback.on_round(record)
 
-    def _snapshots(self, number: int, fleet: Fleet) -> dict[int, RecordDict]:
-        """Return all that every client remembers."""
+    def _keep(self, number: int, clients: Batches) -> None:
+        """Write a checkpoint if one is due, and the models after the last round."""
+        keeper = self.keeper if self.keeper and self.keeper.due(number) else None
+        last = number == self.config.rounds
+        passing = self._final(clients) if last else clients
+        if keeper:
+            server, measured = self.strategy.save(), self.measured.save()
+            spent = self.ledger.save() if self.ledger else {}
+            keeper.keep(Checkpoint(number, passing, server, measured, spent))
+        elif last:
+            deque(passing, maxlen=0)
+
+    def _snapshots(self, number: int, fleet: Fleet) -> Batches:
+        """Yield all that every client remembers, some clients at a time."""
         empty = RecordDict({"config": ConfigRecord()})
-        asked = dict.fromkeys(range(fleet.clients), empty)
-        replies = {r.client: r.ok for r in fleet.call("query.snapshot", asked, number)}
-        for content in replies.values():
-            del content["metrics"]  # the time it took
-        return replies
+        for first in range(0, fleet.clients, AT_ONCE):
+            asked = dict.fromkeys(range(first, min(first + AT_ONCE, fleet.clients)), empty)
+            replies = {r.client: r.ok for r in fleet.call("query.snapshot", asked, number)}
+            for content in replies.values():
+                del content["metrics"]  # the time it took
+            yield replies
+
+    def _final(self, clients: Batches) -> Batches:
+        """Pass snapshots on, and write their models."""
+        for some in clients:
+            for _, content in sorted(some.items()):
+                if self.models is not None:
+                    self.models.add(_model(content))
+            yield some
 
 
 def _model(snapshot: RecordDict) -> dict[str, Tensor]:

@@ -20,9 +20,11 @@ from .clients.cohorts import side_by_side
 from .clients.workbench import workbench
 from .compression import Compression
 from .config import RunConfig
-from .digest import digest, save_models
+from .digest import Models
 from .engine import engine_class
-from .engine.state import ContextState, LiveState
+from .engine.spilling import spill_folder, state_factory
+from .engine.state import ClientState, ContextState
+from .environment import join_as_told
 from .errors import FedkdError, RunError
 from .loop import Loop
 from .models import build, model_name
@@ -220,32 +222,42 @@ def _execute(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
     )
     for watcher in loop.callbacks:
         watcher.on_run_start(info)
+    if config.engine.address:
+        join_as_told()
     engine = engine_class(config.engine.name)(_factory(prepared), sizes, config.engine)
+    loop.models = Models(prepared.run_dir / "models")
     try:
-        engine.run(loop.run)
+        with spill_folder(prepared.run_dir):
+            engine.run(loop.run)
     except KeyboardInterrupt:
         loop.cancel()
         raise
-    states, server = loop.final_states, prepared.strategy.arrays()
-    save_models(prepared.run_dir / "models", states, server)
     startup = (loop.started or began) - began
     derived = derive(config.to_dict(), tables.rounds, engine.restarts)
     seconds = time.perf_counter() - began
-    hashed = digest(states, server)
+    hashed = loop.models.finish(prepared.strategy.arrays())
     derived["privacy"] |= prepared.privacy
     summary = complete(derived, seconds=seconds, startup=startup, digest=hashed)
     (prepared.run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     return summary
 
 
-def _factory(prepared: Prepared) -> Callable[[], ClientApp]:
+def _factory(prepared: Prepared) -> Callable[[int], ClientApp]:
     """Return what builds the ClientApp in each process; it must not drag the run along."""
     spec, parts, engine = prepared.spec, prepared.parts, prepared.config.engine
-    state = ContextState if engine.name == "flower" else LiveState
+    state = _state(prepared)
     if engine.cohort not in ("off", "1"):
         share = (engine.gpus_per_actor or 1.0) if engine.cohort == "auto" else None
         parts = replace(parts, loop=side_by_side(parts.loop, share))
-    return lambda: client_app(spec, state=state(), parts=parts)
+    return lambda processes: client_app(spec, state=state(processes), parts=parts)
+
+
+def _state(prepared: Prepared) -> Callable[[int], ClientState]:
+    """Return what makes the client state of one of several processes."""
+    engine, folder = prepared.config.engine, prepared.run_dir / "state"
+    if engine.name == "flower":
+        return lambda processes: ContextState()
+    return state_factory(engine.state_bytes, folder)
 
 
 def _builder(prepared: Prepared) -> Callable[[int], nn.Module]:

@@ -13,7 +13,7 @@ from fedkd.clients.workbench import Workbench
 
 import fedkd
 from fedkd.data import Federation
-from fedkd.digest import digest, digest_of, load_model, save_models
+from fedkd.digest import Models, digest, digest_of, load_model
 from fedkd.result import RunResult
 
 
@@ -82,8 +82,10 @@ def test_models_on_disk_have_the_digest(tmp_path: Path) -> None:
     shared = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
     clients = [{"w": shared.T, "tied": shared, "n": torch.tensor(k)} for k in range(12)]
     server = {"m": torch.ones(2)}
-    save_models(tmp_path, clients, server)
-    assert digest_of(tmp_path) == digest(clients, server)
+    models = Models(tmp_path)
+    for client in clients:
+        models.add(client)
+    assert models.finish(server) == digest_of(tmp_path) == digest(clients, server)
     loaded = load_model(tmp_path, 11)
     assert loaded["n"].item() == 11
     assert torch.equal(loaded["w"], shared.T)

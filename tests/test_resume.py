@@ -140,7 +140,14 @@ def copy_of(run_dir, tmp_path):
 
 @pytest.mark.parametrize(
     "file",
-    ["clients.safetensors", "server.safetensors", "state.json", "rounds.parquet", "SHA256SUMS"],
+    [
+        "clients_00000.safetensors",
+        "clients_00000.json",
+        "server.safetensors",
+        "state.json",
+        "rounds.parquet",
+        "SHA256SUMS",
+    ],
 )
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(file, whole, tmp_path):
     run_dir = copy_of(whole("knfu"), tmp_path)
@@ -157,10 +164,10 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(file, whole, t
 def test_only_damaged_checkpoints_end_with_their_names(whole, tmp_path):
     run_dir = copy_of(whole("knfu"), tmp_path)
     for folder in (run_dir / "checkpoint").iterdir():
-        (folder / "clients.safetensors").unlink()
+        (folder / "clients_00000.safetensors").unlink()
     done = resume(run_dir)
     assert done.exit_code == 2
-    assert "round_00005: clients.safetensors is missing" in done.stderr
+    assert "round_00005: clients_00000.safetensors is missing" in done.stderr
     assert "round_00004" in done.stderr
 
 

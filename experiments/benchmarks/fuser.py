@@ -6,12 +6,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
-from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from ...admission import Expected
-from ...clients.app import hello
 from ...config import EngineConfig
 from ...engine import BlockPool, Fleet, engine_class
 from ...knowledge import Knowledge, Lesson, to_record
@@ -92,7 +91,11 @@ def _plan(job: Job, fleet: Fleet, blocks: BlockPool) -> RoundPlan:
 def app(samples: int, classes: int) -> ClientApp:
     """Return an app that makes soft labels up, and unpacks the teacher that it is sent."""
     made = ClientApp()
-    made.query("hello")(hello)
+
+    @made.query("hello")
+    def hello(message: Message, context: Context) -> Message:
+        about = ConfigRecord({"client": int(context.node_config["partition-id"])})
+        return Message(RecordDict({"about": about}), reply_to=message)
 
     @made.train("fit")
     def fit(message: Message, context: Context) -> Message:

@@ -9,6 +9,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from functools import partial
 from itertools import groupby, islice
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from flwr.app import Message, RecordDict
 
 from ..flower import identity, stamp
 from .base import FIRST_NODE_ID, AppFactory, BlockPool, Engine, LocalGrid, Main, cohort_of, round_of
-from .cluster import actor_count, actor_resources, shared_ray
+from .cluster import actor_count, actor_resources, replacement_resources, shared_ray
 from .host import Host, keep_freed_memory, single_thread
 from .placement import cohort_size, place_cohorts
 from .pool import Pool
@@ -37,7 +38,7 @@ PULL_SECONDS = 0.2
 
 
 class Actor:
-    """What runs in each Ray worker process; `rewind` is the first call to it."""
+    """What runs in each Ray worker process; `rewind` is the first call to it, then `restore`."""
 
     def __init__(
         self, factory: AppFactory, clients: list[int], total: int, together: bool = False
@@ -46,10 +47,14 @@ class Actor:
         keep_freed_memory()
         self.made_of, self.together = (factory, clients, total), together
 
-    def rewind(self, snapshot: dict[int, RecordDict] | None) -> list[Message]:
-        """Host the clients as a snapshot says, or as they were before the first round."""
+    def rewind(self) -> list[Message]:
+        """Host the clients as they were before the first round."""
         self.host = Host(*self.made_of)
-        self.host.restore(snapshot or {})
+        return []
+
+    def restore(self, part: dict[int, RecordDict]) -> list[Message]:
+        """Make some of the clients remember a part of a snapshot."""
+        self.host.restore(part)
         return []
 
     def handle(self, messages: list[Message], wanted: Set[str] | None = None) -> list[Message]:
@@ -61,15 +66,17 @@ class Actor:
             if wanted is None or reply.metadata.reply_to_message_id in wanted
         ]
 
-    @ray.method(num_returns=2)
-    def snapshot(self) -> tuple[float, dict[int, RecordDict]]:
-        """Return how many seconds it took, and a snapshot of all clients.
+    def snapshot(self, size: int) -> Iterator[dict[int, RecordDict] | float]:
+        """Yield a snapshot of all clients, so many at a time, then how many seconds it took.
 
-        The driver fetches only the first: it proves that the second exists.
+        Each part is in Ray's object store before the next one is made. The driver fetches only the
+        last result: it proves that the others exist.
         """
         began = time.perf_counter()
-        taken = self.host.snapshot()
-        return time.perf_counter() - began, taken
+        nodes = list(self.host.contexts)
+        for start in range(0, len(nodes), size):
+            yield self.host.snapshot(nodes[start : start + size])
+        yield time.perf_counter() - began
 
     def block(self, function: Callable[[T], Any], block: T) -> Any:
         """Compute one fusion block."""
@@ -179,18 +186,25 @@ class RayEngine(Engine):
     def run(self, main: Main) -> None:
         """Call ``main(grid, blocks)`` with actors up, and end them after it."""
         with shared_ray(self.config), identity():
-            total, actors = len(self.sizes), actor_count(self.config)
-            cohort = cohort_size(self.config.cohort, total, actors)
+            actors = actor_count(self.config)
+            cohort = cohort_size(self.config.cohort, len(self.sizes), actors)
             placed = place_cohorts(self.sizes, actors, cohort)
-            remote: Any = ray.remote(Actor).options(**actor_resources(self.config))
-            factory = ray.put(self.factory)
-            pool = Pool(
-                lambda clients: remote.remote(factory, clients, total, cohort > 1),
-                placed,
-                self.config.max_restarts,
-            )
+            pool = Pool(self._spawner(len(placed), cohort > 1), placed, self.config.max_restarts)
             try:
                 main(RayGrid(pool, cohort), ActorBlocks(pool))
             finally:
                 self.restarts = pool.restarts
                 pool.end()
+
+    def _spawner(self, actors: int, together: bool) -> Callable[[list[int], bool], Any]:
+        """Return what starts an actor for some clients."""
+        remote: Any = ray.remote(Actor)
+        first = actor_resources(self.config)
+        factory, total = ray.put(partial(self.factory, actors)), len(self.sizes)
+
+        def spawn(clients: list[int], again: bool) -> Any:
+            asked = replacement_resources(first, actors) if again else first
+            options = remote.options(scheduling_strategy="SPREAD", **asked)
+            return options.remote(factory, clients, total, together)
+
+        return spawn

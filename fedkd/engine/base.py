@@ -55,8 +55,8 @@ class Engine(ABC):
 
     Parameters
     ----------
-    factory : AppFactory
-        Builds the clients' app; called in each process that hosts clients.
+    factory : callable
+        Builds the clients' app, told how many processes do so; called in each that hosts clients.
     sizes : list of int
         Training samples of each client, for scheduling.
     config : EngineConfig
@@ -65,7 +65,7 @@ class Engine(ABC):
         Actors that died and were replaced.
     """
 
-    factory: AppFactory
+    factory: Callable[[int], ClientApp]
     sizes: list[int]
     config: EngineConfig
     restarts: int = 0

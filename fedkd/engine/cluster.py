@@ -3,13 +3,13 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from ..config import EngineConfig
 from ..environment import set_defaults
-from ..errors import ConfigError
+from ..errors import ConfigError, RunError
 
 
 def cores() -> int:
@@ -37,9 +37,8 @@ def shared_ray(config: EngineConfig) -> Iterator[None]:
         if config.address:
             ray.init(address=config.address, log_to_driver=False, **quiet)
         else:
-            ray.init(
-                num_cpus=max(cores(), 1), include_dashboard=False, log_to_driver=False, **quiet
-            )
+            quiet |= {"include_dashboard": False, "log_to_driver": False}
+            ray.init("local", num_cpus=cores(), **quiet)  # not one that happens to run here
     except (ConnectionError, ValueError) as error:
         problem = f"no Ray cluster to join there ({str(error).splitlines()[0]})"
         raise ConfigError("engine.address", config.address, problem) from error
@@ -66,15 +65,66 @@ def actor_count(config: EngineConfig) -> int:
 def actor_resources(config: EngineConfig) -> dict[str, float]:
     """Return what one actor asks Ray for.
 
-    The actors share all CPUs evenly, so that every one of them can start. GPUs are only asked for
+    The actors share the CPUs evenly, so that every one of them can start. GPUs are only asked for
     where ``engine.gpus_per_actor`` says so.
+    """
+    total = _total("GPU")
+    if (config.gpus_per_actor or 0) > total:
+        problem = f"Ray sees {total:g} GPUs; set it to 0 to use CPUs"
+        raise ConfigError("engine.gpus_per_actor", config.gpus_per_actor, problem)
+    cpus = [node["Resources"].get("CPU", 0.0) for node in nodes()]
+    share = even_share(cpus, actor_count(config))
+    return {"num_cpus": share, "num_gpus": config.gpus_per_actor or 0}
+
+
+def replacement_resources(wanted: dict[str, float], actors: int) -> dict[str, float]:
+    """Return what the replacement of a dead actor asks Ray for.
+
+    If its machine is gone, too, it squeezes in with the others: it must not wait for a place.
+
+    Raises
+    ------
+    RunError
+        If the GPUs that are left are too few.
     """
     import ray
 
-    total = ray.cluster_resources()
-    if (config.gpus_per_actor or 0) > total.get("GPU", 0):
-        problem = f"Ray sees {total.get('GPU', 0):g} GPUs; set it to 0 to use CPUs"
-        raise ConfigError("engine.gpus_per_actor", config.gpus_per_actor, problem)
+    if wanted["num_gpus"] * actors > _total("GPU"):
+        raise RunError(f"only {_total('GPU'):g} GPUs are left for {actors} actors; resume the run")
+    free = ray.available_resources().get("CPU", 0.0)
+    return wanted | {"num_cpus": wanted["num_cpus"] if free >= wanted["num_cpus"] else 0}
+
+
+def even_share(cpus: Sequence[float], actors: int) -> float:
+    """Return the most CPUs that each of some actors can have when none may straddle machines.
+
+    Parameters
+    ----------
+    cpus : sequence of float
+        CPUs of each machine.
+    actors : int
+        At least 1.
+
+    Examples
+    --------
+    >>> even_share([2.0], 3), even_share([2.0, 2.0], 3), even_share([0.0, 8.0, 3.0], 3)
+    (0.666, 1.0, 3.0)
+    """
     # Ray counts in ten-thousandths of a CPU; rounding down keeps the sum within the total.
-    share = int(total.get("CPU", 1) / actor_count(config) * 1000) / 1000
-    return {"num_cpus": share, "num_gpus": config.gpus_per_actor or 0}
+    parts = [round(1000 * own) for own in cpus]
+    shares = {own // count for own in parts for count in range(1, actors + 1)} - {0}
+    fits = (share for share in shares if sum(own // share for own in parts) >= actors)
+    return max(fits, default=0) / 1000
+
+
+def nodes() -> list[dict[str, Any]]:
+    """Return what Ray knows of the machines that are up."""
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _total(kind: str) -> float:
+    import ray
+
+    return float(ray.cluster_resources().get(kind, 0.0))

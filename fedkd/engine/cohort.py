@@ -48,4 +48,5 @@ class CohortGrid(Grid):
     ) -> Iterable[Message]:
         """Pass on to the grid below; replies are sorted by node, in client order."""
         replies = self.fleet.grid.send_and_receive(messages, timeout=timeout)
-        return sorted(replies, key=lambda reply: self.nodes.index(reply.metadata.src_node_id))
+        rank = {node: place for place, node in enumerate(self.nodes)}
+        return sorted(replies, key=lambda reply: rank[reply.metadata.src_node_id])

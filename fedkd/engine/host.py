@@ -63,15 +63,15 @@ class Host:
             return [self.handle(message) for message in messages]
         return gathered([partial(self.handle, message) for message in messages])
 
-    def snapshot(self) -> dict[int, RecordDict]:
-        """Return, by node, all that the clients remember.
+    def snapshot(self, nodes: Iterable[int]) -> dict[int, RecordDict]:
+        """Return, by node, all that some clients remember.
 
         Raises
         ------
         RunError
             If a client cannot tell.
         """
-        return self._ask("query.snapshot", {node: RecordDict() for node in self.contexts})
+        return self._ask("query.snapshot", {node: RecordDict() for node in nodes})
 
     def restore(self, snapshot: Mapping[int, RecordDict]) -> None:
         """Make the clients remember a snapshot."""

@@ -1,6 +1,7 @@
 """The inline engine: everything in this process, one message after the other, no Ray."""
 
 from collections.abc import Iterable
+from functools import partial
 from itertools import groupby
 
 import torch
@@ -58,7 +59,7 @@ class InlineEngine(Engine):
         try:
             with identity():
                 clients = len(self.sizes)
-                host = Host(self.factory, range(clients), clients)
+                host = Host(partial(self.factory, 1), range(clients), clients)
                 cohort = cohort_size(self.config.cohort, clients, 1)
                 main(InlineGrid(host, cohort), InlineBlocks())
         finally:

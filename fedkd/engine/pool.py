@@ -22,7 +22,7 @@ class Pool:
     Parameters
     ----------
     spawn : callable
-        Starts an actor for some clients.
+        Starts an actor for some clients; told whether it replaces a dead one.
     placed : sequence of list of int
         The clients of each home.
     max_restarts : int
@@ -31,12 +31,12 @@ class Pool:
 
     def __init__(
         self,
-        spawn: Callable[[list[int]], Any],
+        spawn: Callable[[list[int], bool], Any],
         placed: Iterable[list[int]],
         max_restarts: int,
     ) -> None:
         self.spawn, self.max_restarts, self.restarts = spawn, max_restarts, 0
-        self.homes: Sequence[Home] = [Home(clients, spawn(clients)) for clients in placed]
+        self.homes: Sequence[Home] = [Home(clients, spawn(clients, False)) for clients in placed]
 
     def recover(self, home: Home, actor: Any, error: Exception) -> None:
         """Bring a home's clients back after a call to its `actor` failed.
@@ -60,7 +60,7 @@ class Pool:
         self.restarts += 1
         log.warning("restart %d of %d: %s", self.restarts, self.max_restarts, cause)
         ray.kill(actor)  # one that is only out of reach must not come back
-        home.move(self.spawn(home.clients))
+        home.move(self.spawn(home.clients, True))
 
     def end(self) -> None:
         """End all actors."""

@@ -1,20 +1,32 @@
 """Actors die, the run does not: what brings clients back after their actor is gone.
 
-Between rounds each actor leaves a snapshot of its clients in Ray's object store, where it outlives
-the actor; the driver keeps the messages sent since. A replacement starts from the snapshot and
-handles those messages again. Random streams are drawn by client, round and phase, so it arrives at
-exactly the models that were lost.
+Between rounds each actor leaves a snapshot of its clients in Ray's object store, in parts, where it
+outlives the actor; the driver keeps the messages sent since, there too. A replacement starts from
+the snapshot and handles those messages again. Random streams are drawn by client, round and phase,
+so it arrives at exactly the models that were lost.
+
+What is in the object store is on one machine, and may be on disk where memory is short. Where there
+are several machines, the driver copies snapshots to its own.
 """
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 from flwr.app import Message
-from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayActorError, RayTaskError
+from ray.exceptions import (
+    GetTimeoutError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayTaskError,
+)
 
-DEATHS = (RayActorError, OutOfMemoryError)
-"""What Ray raises for a call whose actor is gone."""
+from .cluster import nodes
+
+DEATHS = (RayActorError, OutOfMemoryError, ObjectLostError)
+"""What Ray raises for a call whose actor, or machine, is gone."""
 
 PATIENCE_SECONDS = 30.0
 """How long an unreachable actor may stay so before it counts as dead."""
@@ -26,6 +38,9 @@ are so short that it would be felt, a replacement has some more rounds to catch 
 MAX_ROUNDS = 20
 """Rounds after which there is a snapshot whatever it costs: it bounds what the driver keeps."""
 
+PART = 64
+"""Clients in one part of a snapshot."""
+
 READS = ("query.hello", "query.snapshot")
 """Messages that change nothing at a client."""
 
@@ -36,6 +51,25 @@ def fetch(reference: Any, timeout: float | None = None) -> Any:
         return ray.get(reference, timeout=timeout)
     except RayTaskError as error:
         raise error.cause from error
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Messages that were sent at once.
+
+    Attributes
+    ----------
+    messages : ObjectRef
+        Where they are.
+    ids : frozenset of str
+        Their ids.
+    reads : bool
+        Whether they change nothing at a client.
+    """
+
+    messages: Any
+    ids: frozenset[str]
+    reads: bool
 
 
 class Home:
@@ -56,10 +90,10 @@ class Home:
 
     def __init__(self, clients: list[int], actor: Any) -> None:
         self.clients = clients
-        self._snapshot: Any = None  # reference; None = as before the first round
-        self._log: list[list[Message]] = []  # chunks since the snapshot
+        self._snapshot: list[Any] = []  # references to parts; none = as before the first round
+        self._log: list[Chunk] = []  # since the snapshot
         self._missing: set[str] = set()  # ids of the messages without a reply
-        self._asked: tuple[Any, Any, int] | None = None
+        self._asked: tuple[list[Any], Any, int] | None = None
         self._cost = 0.0  # seconds that the last snapshot took
         self._since = time.monotonic()
         self._rounds = 0
@@ -67,9 +101,11 @@ class Home:
 
     def send(self, chunk: list[Message]) -> None:
         """Let the actor answer messages."""
-        self._log.append(chunk)
-        self._missing.update(message.metadata.message_id for message in chunk)
-        self.running[self.actor.handle.remote(chunk)] = None
+        ids = frozenset(message.metadata.message_id for message in chunk)
+        reads = all(message.metadata.message_type in READS for message in chunk)
+        self._log.append(Chunk(ray.put(chunk), ids, reads))
+        self._missing |= ids
+        self.running[self.actor.handle.remote(self._log[-1].messages)] = None
 
     def receive(self, reference: Any) -> list[Message]:
         """Return the replies that a finished call brought, without those that are here already."""
@@ -85,11 +121,13 @@ class Home:
         self._settle()
         self._rounds += 1
         if self._asked is None and self._due():
-            self._asked = (*self.actor.snapshot.remote(), len(self._log))
+            count = -(-len(self.clients) // PART) + 1
+            *parts, done = self.actor.snapshot.options(num_returns=count).remote(PART)
+            self._asked = parts, done, len(self._log)
             self._since, self._rounds = time.monotonic(), 0
 
     def _due(self) -> bool:
-        changed = any(m.metadata.message_type not in READS for chunk in self._log for m in chunk)
+        changed = any(not chunk.reads for chunk in self._log)
         elapsed = time.monotonic() - self._since
         return changed and (elapsed * SHARE >= self._cost or self._rounds >= MAX_ROUNDS)
 
@@ -97,22 +135,24 @@ class Home:
         """Let a new snapshot take the old one's place, once it is certain to exist."""
         if self._asked is None:
             return
-        done, snapshot, logged = self._asked
+        parts, done, logged = self._asked
         try:
             self._cost = fetch(done, timeout)
+            if len(nodes()) > 1:
+                parts = [ray.put(fetch(part)) for part in parts]
         except GetTimeoutError:
             return
         except DEATHS:
             self._asked = None  # it died over it: the next call to it will say so
             return
-        self._snapshot, self._asked = snapshot, None
+        self._snapshot, self._asked = parts, None
         del self._log[:logged]
 
     def move(self, actor: Any) -> None:
         """Continue on an actor (also the same one, if nobody knows what it has handled)."""
         self._settle(PATIENCE_SECONDS)
         self._asked, self.actor = None, actor
-        self.running = {actor.rewind.remote(self._snapshot): None}
+        self.running = {actor.rewind.remote(): None}
+        self.running |= dict.fromkeys(actor.restore.remote(part) for part in self._snapshot)
         for chunk in self._log:
-            wanted = self._missing.intersection(m.metadata.message_id for m in chunk)
-            self.running[actor.handle.remote(chunk, wanted)] = None
+            self.running[actor.handle.remote(chunk.messages, self._missing & chunk.ids)] = None

@@ -33,7 +33,7 @@ class FlowerEngine(Engine):
 
         with shared_ray(self.config):
             backend = {"client_resources": actor_resources(self.config)}
-            run_in_flower(serve, self.factory(), len(self.sizes), backend)
+            run_in_flower(serve, self.factory(1), len(self.sizes), backend)
         if failure:
             raise failure[0]
 

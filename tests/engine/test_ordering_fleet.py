@@ -337,7 +337,7 @@ def test_a_shuffled_grid_does_not_change_a_run(
     straight, made = run(), []
 
     class Noted(ShuffledGrid):
-        def __init__(self, host: Host) -> None:
+        def __init__(self, host: Host, cohort: int = 1) -> None:
             super().__init__(host)
             made.append(self)
 
