@@ -19,6 +19,7 @@ import typer
 from ...callbacks import Callback, RoundRecord
 from ...runner import simulate
 from .facts import machine
+from .gauge import actor_processes
 
 SAMPLES, TRANSFER = 60, 200
 """Private samples of each client, and transfer samples."""
@@ -28,7 +29,7 @@ LOOK_SECONDS = 1.0
 
 
 class Work(Callback):
-    """Notes the CPU seconds of this process and all below it, and the time, after each round."""
+    """Notes the CPU seconds of this process and its actors, and the time, after each round."""
 
     def __init__(self) -> None:
         self.cpu: list[float] = []
@@ -36,8 +37,7 @@ class Work(Callback):
 
     def on_round(self, record: RoundRecord) -> None:
         """Note both."""
-        mine = psutil.Process()
-        times = [one.cpu_times() for one in (mine, *mine.children(recursive=True))]
+        times = [one.cpu_times() for one in (psutil.Process(), *actor_processes())]
         self.cpu.append(sum(one.user + one.system for one in times))
         self.wall.append(time.monotonic())
 
