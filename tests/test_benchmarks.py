@@ -12,7 +12,17 @@ import pytest
 import ray
 import torch
 import typer
-from fedkd.experiments.benchmarks import bare, corpora, floor, measure, ours, rounds, works
+from fedkd.experiments.benchmarks import (
+    bare,
+    corpora,
+    floor,
+    launching,
+    measure,
+    ours,
+    rounds,
+    training,
+    works,
+)
 from fedkd.experiments.benchmarks.results import lines, summarise
 from fedkd.experiments.benchmarks.stopwatch import Stopwatch
 from typer.testing import CliRunner
@@ -133,15 +143,15 @@ def test_bare_actors_run_on_ray(template):
     ],
 )
 def test_the_models_are_those_of_the_table(model, shapes):
-    mine, zoo = floor.NETWORKS[model](), build(model, (1, 28, 28), 10)
+    mine, zoo = training.NETWORKS[model](), build(model, (1, 28, 28), 10)
     assert [tuple(parameter.shape) for parameter in mine.parameters()] == shapes
     assert [str(layer) for layer in mine] == [str(layer) for layer in zoo]
 
 
 def test_the_steps_are_those_of_the_table():
     size = works.Size()
-    assert -(-size.samples // floor.BATCH) == 19
-    assert -(-size.transfer // floor.DISTIL_BATCH) == 32
+    assert -(-size.samples // training.BATCH) == 19
+    assert -(-size.transfer // training.DISTIL_BATCH) == 32
 
 
 def test_five_times_the_clients_have_as_many_samples_in_all(template):
@@ -179,7 +189,7 @@ def test_peers_do_what_they_can_express_and_say_when_they_are_missing(template, 
     found = list(rounds.jobs(["W1", "W3"], ["fluke", "ray"], template, repeats=2))
     assert {job.work for job in found if job.system == "fluke"} == {"W1"}
     assert sum(job.system == "ray" and not job.memory for job in found) == 4
-    monkeypatch.setattr(measure, "PEERS", "/nowhere")
+    monkeypatch.setattr(launching, "PEERS", "/nowhere")
     told = measure.measure(replace(template, system="fluke"), 60)
     assert told.error.startswith("/nowhere/fluke/bin/python is missing")
 

@@ -19,8 +19,8 @@ from safetensors import safe_open
 
 from ...engine.cluster import cores
 from ...environment import set_defaults
-from .floor import distil, first_model, fit, order, predict, private_loss
 from .stopwatch import Stopwatch
+from .training import distil, first_model, fit, order, predict, private_loss
 from .works import WORKS, Job
 
 Floats = npt.NDArray[np.float32]

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +15,8 @@ from typing import Any, TextIO
 
 import psutil
 
-from ...engine.cluster import cores
-from .works import PEERS, SYSTEMS, Job
+from .launching import launcher, python
+from .works import Job
 
 SAMPLE_SECONDS = 0.2
 """Pause between two looks at the memory."""
@@ -128,30 +127,14 @@ def _measurement(
     )
 
 
-def python(system: str) -> Path:
-    """Return the interpreter that runs a system."""
-    known = SYSTEMS.get(system)
-    return (
-        Path(PEERS, known.venv, "bin", "python") if known and known.venv else Path(sys.executable)
-    )
-
-
-def _launcher(job: Job) -> list[str]:
-    """Return the start of the command line."""
-    known, start = SYSTEMS.get(job.system), [str(python(job.system))]
-    if known and known.distributed:
-        start += ["-m", "torch.distributed.run", "--standalone"]
-        start += ["--nproc-per-node", str(job.actors or cores())]
-    return start
-
-
 @contextmanager
 def _process(
     job: Job, result: Path, log: TextIO, environment: dict[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start the job's process; nothing of it is left when the block ends."""
-    command = [*_launcher(job), "-m", f"{__package__}.child", json.dumps(asdict(job)), str(result)]
-    outer = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    command = [*launcher(job), "-m", f"{__package__}.child", json.dumps(asdict(job)), str(result)]
+    # Without an address, Ray joins a cluster that it finds on the machine.
+    outer = os.environ | {"RAY_ADDRESS": "local"}
     with subprocess.Popen(
         command, stdout=log, stderr=subprocess.STDOUT, env=outer | environment
     ) as process:

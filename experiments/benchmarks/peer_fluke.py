@@ -23,8 +23,8 @@ from fluke.evaluation import ClassificationEval
 from fluke.utils import FederationObserver
 from safetensors.torch import load_file
 
-from .floor import BATCH, LR, first_model, private_loss
 from .stopwatch import Stopwatch
+from .training import BATCH, LR, first_model, private_loss
 from .works import Job
 
 
@@ -43,19 +43,33 @@ class Clock(FederationObserver):
 def run(job: Job) -> dict[str, Any]:
     """Run one round and then the steady ones; see ``ours.run`` for what is returned."""
     torch.set_num_threads(1)
-    environment = FlukeENV()
-    environment.set_seed(0)
-    environment.set_device("cpu")
-    environment.set_inmemory(True)
-    environment.set_evaluator(ClassificationEval(eval_every=10**6, n_classes=10))
-    environment.set_eval_cfg(pre_fit=False, post_fit=False, locals=False, server=False)
+    _set_up()
     tensors, clients = load_file(job.tensors), range(job.sizes.clients)
     private = [(tensors[f"x{k}"].clone(), tensors[f"y{k}"].clone()) for k in clients]
     loaders = [
         FastDataLoader(x, y, num_labels=10, batch_size=BATCH, shuffle=True) for x, y in private
     ]
     data = DummyDataContainer(loaders, [None] * len(loaders), None, num_classes=10)
-    settings = {
+    algorithm = FedAVG(len(loaders), DataSplitter(data), DDict(_settings(job)))
+    watch = Stopwatch(job.sizes.rounds)
+    algorithm.set_callbacks([Clock(watch)])
+    watch.start()
+    algorithm.run(job.sizes.rounds + 1, 1.0)
+    return watch.told(loss=private_loss(algorithm.server.model, *private[0]))
+
+
+def _set_up() -> None:
+    """Keep everything in memory and evaluate nothing."""
+    environment = FlukeENV()
+    environment.set_seed(0)
+    environment.set_device("cpu")
+    environment.set_inmemory(True)
+    environment.set_evaluator(ClassificationEval(eval_every=10**6, n_classes=10))
+    environment.set_eval_cfg(pre_fit=False, post_fit=False, locals=False, server=False)
+
+
+def _settings(job: Job) -> dict[str, Any]:
+    return {
         "model": first_model(job.work, 0),
         "client": {
             "batch_size": BATCH,
@@ -66,9 +80,3 @@ def run(job: Job) -> dict[str, Any]:
         },
         "server": {"weighted": True},
     }
-    algorithm = FedAVG(len(loaders), DataSplitter(data), DDict(settings))
-    watch = Stopwatch(job.sizes.rounds)
-    algorithm.set_callbacks([Clock(watch)])
-    watch.start()
-    algorithm.run(job.sizes.rounds + 1, 1.0)
-    return watch.told(loss=private_loss(algorithm.server.model, *private[0]))

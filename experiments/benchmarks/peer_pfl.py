@@ -24,8 +24,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .floor import BATCH, LR, first_model, order, private_loss
 from .stopwatch import Stopwatch
+from .training import BATCH, LR, first_model, order, private_loss
 from .works import Job
 
 
@@ -72,9 +72,8 @@ def run(job: Job) -> dict[str, Any]:
     """Run one round and then the steady ones; see ``ours.run`` for what is returned."""
     torch.set_num_threads(1)
     np.random.seed(0)
-    clients, rounds = job.sizes.clients, job.sizes.rounds + 1
-    tensors = load_file(job.tensors)
-    private = [(tensors[f"x{k}"].clone(), tensors[f"y{k}"].clone()) for k in range(clients)]
+    tensors, clients = load_file(job.tensors), range(job.sizes.clients)
+    private = [(tensors[f"x{k}"].clone(), tensors[f"y{k}"].clone()) for k in clients]
     clock = Clock(Stopwatch(job.sizes.rounds))
 
     def user(client: int) -> Dataset:
@@ -82,22 +81,27 @@ def run(job: Job) -> dict[str, Any]:
         rows = order(client, clock.round, "train", len(x))
         return Dataset([x[rows], y[rows]], user_id=str(client))
 
-    users = FederatedDataset(user, get_user_sampler("minimize_reuse", list(range(clients))))
+    users = FederatedDataset(user, get_user_sampler("minimize_reuse", list(clients)))
     network = Network(first_model(job.work, 0))
-    model = PyTorchModel(network, torch.optim.SGD, torch.optim.SGD(network.parameters(), lr=1.0))
-    algorithm = FederatedAveraging()
+    average = torch.optim.SGD(network.parameters(), lr=1.0)
     clock.watch.start()
-    algorithm.run(
-        NNAlgorithmParams(
-            central_num_iterations=rounds,
-            evaluation_frequency=rounds + 1,
-            train_cohort_size=clients,
-            val_cohort_size=None,
-        ),
+    FederatedAveraging().run(
+        _rounds(job),
         SimulatedBackend(training_data=users, val_data=users),
-        model,
+        PyTorchModel(network, torch.optim.SGD, average),
         NNTrainHyperParams(local_batch_size=BATCH, local_num_epochs=1, local_learning_rate=LR),
         callbacks=[clock],
         send_metrics_to_platform=False,
     )
     return clock.watch.told(loss=private_loss(network, *private[0]))
+
+
+def _rounds(job: Job) -> NNAlgorithmParams:
+    """Everyone takes part in every round; iteration 0 is always evaluated, by `Network.metrics`."""
+    rounds = job.sizes.rounds + 1
+    return NNAlgorithmParams(
+        central_num_iterations=rounds,
+        evaluation_frequency=rounds + 1,
+        train_cohort_size=job.sizes.clients,
+        val_cohort_size=None,
+    )
