@@ -1,4 +1,4 @@
-.PHONY: help venv demo test lint types bench bench-fusion chaos endurance golden docs clean
+.PHONY: help venv demo test lint types bench bench-peers bench-fusion chaos endurance golden docs clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -33,8 +33,25 @@ types: venv  ## check types
 	@ln -s $(CURDIR)/fedkd/* $(addprefix $(CURDIR)/,strategies clients experiments) build/types/fedkd
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p fedkd
 
-bench: venv  ## seconds per round of ours, Flower's engine and a plain loop, as ratios
-	$(BIN)/python -m fedkd.experiments.benchmarks.rounds
+bench: venv  ## seconds per round of ours, bare Ray, Flower's engine and a plain loop, as ratios
+	$(BIN)/python -m fedkd.experiments.benchmarks.rounds $(BENCH)
+
+bench-peers: venv  ## the same and pfl-research and fluke, from PyPI in venvs of their own
+	@for peer in pfl fluke; do $(MAKE) --no-print-directory build/peers/$$peer/installed \
+		|| echo "error: $$peer could not be installed (see above); its column will say failed"; done
+	$(BIN)/python -m fedkd.experiments.benchmarks.rounds --systems bare,ray,flower,pfl,pfl1,fluke $(BENCH)
+
+# fedkd comes without its dependencies, for the works and the plain loop. torch is the one that
+# fedkd is measured with; unconstrained, the newest build for CUDA would come.
+PEER_pfl := pfl[pytorch]==0.6.*
+PEER_fluke := fluke-fl==0.8.*
+build/peers/%/installed: constraints.txt
+	@mkdir -p build/peers && grep '^torch==' constraints.txt > build/peers/constraints.txt
+	$(PYTHON) -m venv build/peers/$*
+	build/peers/$*/bin/pip install -q -c build/peers/constraints.txt \
+		'$(PEER_$*)' safetensors psutil 'setuptools>=77' wheel
+	build/peers/$*/bin/pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
 
 bench-fusion: venv  ## time and memory of fusion for up to 10,000 clients
 	$(BIN)/python -m fedkd.experiments.benchmarks.fusion --json runs/fusion.json --figure runs/fusion.png

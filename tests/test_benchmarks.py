@@ -3,17 +3,32 @@
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import ray
 import torch
 import typer
-from fedkd.experiments.benchmarks import corpora, floor, measure, ours, rounds, works
-from fedkd.experiments.benchmarks.results import summarise
+from fedkd.experiments.benchmarks import (
+    bare,
+    corpora,
+    floor,
+    launching,
+    measure,
+    ours,
+    rounds,
+    training,
+    works,
+)
+from fedkd.experiments.benchmarks.results import lines, summarise
+from fedkd.experiments.benchmarks.stopwatch import Stopwatch
 from typer.testing import CliRunner
 
 from fedkd.errors import ConfigError
+from fedkd.models import build
 
 SIZE = works.Size(clients=3, samples=40, transfer=70, rounds=1)
 COMMAND = [sys.executable, "-m", "fedkd.experiments.benchmarks.rounds"]
@@ -41,7 +56,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-@pytest.mark.parametrize("work", list(works.WORKS))
+@pytest.mark.parametrize("work", [work for work in works.WORKS if works.WORKS[work].crowd == 1])
 def test_loop_and_fedkd_do_the_same_work(work, template, steps, monkeypatch):
     kept = []
     simulate = ours.simulate
@@ -56,20 +71,127 @@ def test_loop_and_fedkd_do_the_same_work(work, template, steps, monkeypatch):
         loop.round(number)
 
     assert steps == fedkd_steps
-    assert loop.steps == len(steps)
+    assert bool(steps) is not works.WORKS[work].messages
     for client, model in enumerate(loop.models):
         theirs = kept[0].model(client).state_dict()
         for name, value in zip(theirs, model.state_dict().values(), strict=True):
             torch.testing.assert_close(value, theirs[name], rtol=1e-4, atol=1e-5)
+    if works.WORKS[work].messages:
+        assert told["phases"]["fit"] > 0
+        assert kept[0].rounds["bytes_up"][0].as_py() >= len(loop.models) * SIZE.transfer * 10 * 4
 
 
-def test_the_works_are_those_of_the_table():
-    per_round = {"W1": 100 * 19, "W3": 100 * (19 + 32)}  # 600 / 32 and 2,000 / 64, rounded up
+@pytest.mark.parametrize("work", ["W1", "W2", "W3"])
+def test_bare_actors_and_the_loop_do_the_same_work(work, template, monkeypatch):
+    job = replace(template, work=work)
+    loop = floor.LOOPS[work](job)
+    with without_ray(monkeypatch):
+        driver = bare.Driver(job, 2)
+        assert [list(share) for share in driver.shares] == [[0, 2], [1]]
+        for number in (1, 2):
+            driver.round(number)
+            loop.round(number)
+        for client, model in enumerate(loop.models):
+            for name, value in driver.state(client).items():
+                mine = model.state_dict()[name].numpy()
+                np.testing.assert_allclose(value, mine, rtol=1e-4, atol=1e-5)
+
+
+@contextmanager
+def without_ray(monkeypatch):
+    """Have bare Ray actors be objects of this process."""
+
+    class Remote:
+        def __init__(self, call):
+            self.remote = call
+
+    class Handle:
+        def __init__(self, worker):
+            self._worker = worker
+
+        def __getattr__(self, name):
+            return Remote(getattr(self._worker, name))
+
+    monkeypatch.setattr(ray, "remote", lambda **_: lambda cls: Remote(lambda *a: Handle(cls(*a))))
+    monkeypatch.setattr(ray, "get", lambda value: value)
+    monkeypatch.setattr(ray, "put", lambda value: value)
+    yield
+    monkeypatch.undo()
+
+
+@pytest.mark.slow
+def test_bare_actors_run_on_ray(template):
+    told = measure.measure(replace(template, system="bare"), 120)
+    assert told.error is None
+    assert len(told.seconds) == SIZE.rounds
+    assert told.cpu > 0
+    loop = measure.measure(template, 120)
+    assert told.loss == pytest.approx(loop.loss, rel=1e-4)  # after the same number of rounds
+
+
+@pytest.mark.parametrize(
+    ("model", "shapes"),
+    [
+        ("mlp", [(200, 784), (200,), (10, 200), (10,)]),
+        (
+            "lenet5",
+            [
+                *[(6, 1, 5, 5), (6,), (16, 6, 5, 5), (16,)],
+                *[(120, 256), (120,), (84, 120), (84,), (10, 84), (10,)],
+            ],
+        ),
+    ],
+)
+def test_the_models_are_those_of_the_table(model, shapes):
+    mine, zoo = training.NETWORKS[model](), build(model, (1, 28, 28), 10)
+    assert [tuple(parameter.shape) for parameter in mine.parameters()] == shapes
+    assert [str(layer) for layer in mine] == [str(layer) for layer in zoo]
+
+
+def test_the_steps_are_those_of_the_table():
     size = works.Size()
-    fits, digests = -(-size.samples // 32), -(-size.transfer // 64)
-    assert {"W1": 100 * fits, "W3": 100 * (fits + digests)} == per_round
-    network = floor.NETWORKS["mlp"]()
-    assert sum(p.numel() for p in network.parameters()) == 784 * 200 + 200 + 200 * 10 + 10
+    assert -(-size.samples // training.BATCH) == 19
+    assert -(-size.transfer // training.DISTIL_BATCH) == 32
+
+
+def test_five_times_the_clients_have_as_many_samples_in_all(template):
+    job = works.Job("ray", "W0x5", asdict(works.Size()), "mnist", "more")
+    assert (job.sizes.clients, job.sizes.samples) == (500, 120)
+    assert job.settings()["clients"] == 500
+    assert job.settings()["client"]["name"].endswith("noop:NoOp")
+
+
+def test_a_stopwatch_counts_processors_from_the_first_round_to_the_last_steady_one():
+    watch = Stopwatch(2)
+    for _ in range(4):
+        sum(range(10**6))
+        watch.lap()
+    told = watch.told()
+    assert len(told["ends"]) == 3  # the fourth round does not count
+    assert 0 < told["cpu"] < watch.ends[-1] - watch.began + 1
+    assert len(watch.seconds) == 2
+
+
+def test_start_up_and_memory_are_compared_with_bare_actors():
+    def one(system, startup, pss):
+        timed = measure.Measurement(system, "W1", [1.0], startup=startup)
+        return [timed, measure.Measurement(system, "W1", pss_mb=pss)]
+
+    found = summarise([*one("loop", 1, 1), *one("bare", 4, 1000), *one("ray", 5, 1500)])
+    assert [row["startup_ratio"] for row in found] == [0.25, 1, 1.25]
+    assert [row["pss_ratio"] for row in found] == [0.001, 1, 1.5]
+    shown = {title: cells for title, *cells in lines(found)}
+    assert shown["W1 start-up to bare"] == ["0.25", "1.00", "1.25"]
+    assert shown["W1 peak PSS MB"] == ["1", "1,000", "1,500"]
+
+
+def test_peers_do_what_they_can_express_and_say_when_they_are_missing(template, monkeypatch):
+    found = list(rounds.jobs(["W1", "W3"], ["fluke", "ray"], template, repeats=2))
+    assert {job.work for job in found if job.system == "fluke"} == {"W1"}
+    assert sum(job.system == "ray" and not job.memory for job in found) == 4
+    monkeypatch.setattr(launching, "PEERS", "/nowhere")
+    told = measure.measure(replace(template, system="fluke"), 60)
+    assert told.error.startswith("/nowhere/fluke/bin/python is missing")
 
 
 @pytest.mark.slow
@@ -77,15 +199,15 @@ def test_command_writes_json_and_a_table(tmp_path):
     path = tmp_path / "out" / "bench.json"
     given = "--synthetic --clients 3 --samples 40 --transfer 70 --rounds 1 --works W3"
     done = subprocess.run(
-        [*COMMAND, *given.split(), "--engines", "inline", "--json", str(path)],
+        [*COMMAND, *given.split(), "--systems", "inline", "--markdown", "--json", str(path)],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert "plain torch loop" in done.stdout
-    assert "fedkd inline" in done.stdout
+    assert "|  | plain torch loop | fedkd inline |" in done.stdout
+    assert "| W3 ratio | 1.00 |" in done.stdout
     told = json.loads(path.read_text())
-    assert told["schema"] == 1
+    assert told["schema"] == 2
     assert told["size"] == asdict(SIZE)
     assert told["machine"]["cores"] >= 1
     assert {"torch", "flwr", "ray"} <= told["machine"]["versions"].keys()
@@ -99,13 +221,14 @@ def test_command_writes_json_and_a_table(tmp_path):
         assert row["startup"] > 0
         assert row["first_round"] > 0
         assert row["pss_mb"] > 50
+        assert row["cpu_seconds"] > 0
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         (["--works", "W9"], "works=W9: not available"),
-        (["--engines", "rai"], "did you mean 'ray'"),
+        (["--systems", "rai"], "did you mean 'ray'"),
         ([], "FEDKD_DATA_DIR=/nowhere: has no mnist"),
     ],
 )

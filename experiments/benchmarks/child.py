@@ -1,6 +1,7 @@
 """The measured process: ``python -m fedkd.experiments.benchmarks.child JOB_JSON RESULT_FILE``."""
 
 import json
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -9,10 +10,12 @@ from .works import MODULES, Job
 
 
 def main(job_json: str, result: str) -> None:
-    """Run a job and write its result as JSON."""
+    """Run a job and write its result as JSON; of several processes, the first one writes."""
     job = Job(**json.loads(job_json))
     module = import_module(f".{MODULES[job.system]}", __package__)
-    Path(result).write_text(json.dumps(module.run(job)))
+    told = module.run(job)
+    if os.environ.get("RANK", "0") == "0":
+        Path(result).write_text(json.dumps(told))
 
 
 if __name__ == "__main__":

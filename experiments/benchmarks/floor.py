@@ -8,20 +8,18 @@ trained models number by number; there are no messages, no checks and no tables.
 import copy
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ...rng import scoped, stream, torch_generator
-from .works import WORKS, Job
+from .stopwatch import Stopwatch
+from .training import distil, first_model, fit, order, predict, private_loss
+from .works import Job
 
-NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    "mlp": lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 200), nn.ReLU(), nn.Linear(200, 10)),
-}
+State = dict[str, Tensor]
 
 
 class Loop(ABC):
@@ -35,33 +33,9 @@ class Loop(ABC):
 
     def __init__(self, job: Job) -> None:
         tensors = {name: tensor.clone() for name, tensor in load_file(job.tensors).items()}
-        self.clients = range(job.sizes.clients)
+        self.work, self.clients = job.work, range(job.sizes.clients)
         self.private = [(tensors[f"x{k}"], tensors[f"y{k}"]) for k in self.clients]
         self.transfer = tensors["transfer"]
-        self.steps = 0
-        self.network = NETWORKS[WORKS[job.work].model]
-
-    def first(self, client: int) -> nn.Module:
-        """Return a client's untrained model."""
-        with scoped(stream(0, client, 0, "model")):
-            return self.network()
-
-    def epoch(
-        self, model: nn.Module, x: Tensor, size: int, seed: int, loss: Callable[..., Tensor]
-    ) -> None:
-        """Train for one shuffled epoch; `loss` is called with logits and rows."""
-        model.train()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
-        for rows in torch.randperm(len(x), generator=torch_generator(seed)).split(size):
-            optimizer.zero_grad()
-            loss(model(x[rows]), rows).backward()
-            optimizer.step()
-            self.steps += 1
-
-    def fit(self, model: nn.Module, client: int, seed: int) -> None:
-        """Train on a client's private data."""
-        x, y = self.private[client]
-        self.epoch(model, x, 32, seed, lambda logits, rows: F.cross_entropy(logits, y[rows]))
 
     @abstractmethod
     def round(self, number: int) -> None:
@@ -78,15 +52,15 @@ class Averaging(Loop):
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
-        self.model = self.first(0)
-        self.mean = copy.deepcopy(self.model.state_dict())
+        self.model = first_model(job.work, 0)
+        self.mean: State = copy.deepcopy(self.model.state_dict())
 
     def round(self, number: int) -> None:
         """Train one client after the other and take the mean."""
         total = {name: torch.zeros_like(value) for name, value in self.mean.items()}
-        for client in self.clients:
+        for client, (x, y) in enumerate(self.private):
             self.model.load_state_dict(self.mean)
-            self.fit(self.model, client, stream(0, client, number, "train"))
+            fit(self.model, x, y, order(client, number, "train", len(x)))
             for name, value in self.model.state_dict().items():
                 total[name] += value / len(self.clients)
         self.mean = total
@@ -103,26 +77,19 @@ class Knowledge(Loop):
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
-        self._models = [self.first(client) for client in self.clients]
+        self._models = [first_model(job.work, client) for client in self.clients]
 
     def round(self, number: int) -> None:
         """Train and predict, take the mean, distil."""
         answers = []
         for client, model in enumerate(self._models):
-            self.fit(model, client, stream(0, client, number, "fit"))
-            answers.append(self.predict(model))
+            x, y = self.private[client]
+            fit(model, x, y, order(client, number, "fit", len(x)))
+            answers.append(predict(model, self.transfer))
         teacher = torch.stack(answers).mean(dim=0)
-
-        def loss(logits: Tensor, rows: Tensor) -> Tensor:
-            return F.kl_div(logits.log_softmax(dim=1), teacher[rows], reduction="batchmean")
-
         for client, model in enumerate(self._models):
-            self.epoch(model, self.transfer, 64, stream(0, client, number, "distil"), loss)
-
-    @torch.no_grad()
-    def predict(self, model: nn.Module) -> Tensor:
-        """Return a model's soft labels on the transfer set."""
-        return model.eval()(self.transfer).softmax(dim=1)
+            rows = order(client, number, "distil", len(self.transfer))
+            distil(model, self.transfer, teacher, rows)
 
     @property
     def models(self) -> list[nn.Module]:
@@ -130,15 +97,45 @@ class Knowledge(Loop):
         return self._models
 
 
-LOOPS: dict[str, type[Loop]] = {"W1": Averaging, "W3": Knowledge}
+class Nothing(Loop):
+    """Soft labels that are copied once, and their mean; models that nobody trains."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.seconds = job, 0.0
+        self.labels = torch.full((job.sizes.transfer, 10), 0.1)
+
+    def round(self, number: int) -> None:
+        """Copy what every client would send, and take the mean."""
+        started = time.monotonic()
+        answers = torch.stack([self.labels] * self.job.sizes.clients)
+        self.seconds = time.monotonic() - started
+        answers.mean(dim=0)
+
+    @property
+    def models(self) -> list[nn.Module]:
+        """The first models."""
+        return [first_model(self.job.work, client) for client in range(self.job.sizes.clients)]
+
+
+LOOPS: dict[str, type[Loop]] = {
+    "W1": Averaging,
+    "W2": Averaging,
+    "W3": Knowledge,
+    "W0": Nothing,
+    "W0x5": Nothing,
+}
 
 
 def run(job: Job) -> dict[str, Any]:
     """Run one round and then the steady ones; see ``ours.run`` for what is returned."""
     torch.set_num_threads(1)
     loop = LOOPS[job.work](job)
-    began, ends = time.monotonic(), []
+    watch, copies = Stopwatch(job.sizes.rounds), []
     for number in range(1, job.sizes.rounds + 2):
         loop.round(number)
-        ends.append(time.monotonic())
-    return {"began": began, "ends": ends, "phases": {}}
+        watch.lap()
+        if isinstance(loop, Nothing):
+            copies.append(loop.seconds)
+    if copies:
+        return watch.told(phases={"fit": median(copies[1:])})
+    return watch.told(loss=private_loss(loop.models[0], *loop.private[0]))

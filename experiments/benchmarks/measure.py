@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import Any, TextIO
 
 import psutil
 
+from .launching import launcher, python
 from .works import Job
 
 SAMPLE_SECONDS = 0.2
@@ -34,6 +34,10 @@ class Measurement:
     seconds : list of float
         Of each steady round, from the end of the round before to its own end; empty if the memory
         was watched, because that takes a sixth of a core.
+    cpu : float
+        CPU seconds of a steady round, of all processes of the job (user and system).
+    messages : int
+        Clients, so messages in a phase.
     startup, first_round : float
         Seconds from the start of the process to the first round, and of the first round.
     pss_mb : float or None
@@ -41,6 +45,9 @@ class Measurement:
         round, in 10^6 bytes; None if it was not watched.
     phases : dict
         Median seconds of the steady rounds' phases, where the system knows them.
+    loss : float or None
+        Mean cross-entropy of the first client's final model on its own samples, where the system
+        tells it: systems that do the same work have the same.
     error : str or None
         Why there are no numbers.
     """
@@ -48,16 +55,24 @@ class Measurement:
     system: str
     work: str
     seconds: list[float] = field(default_factory=list)
+    cpu: float = 0.0
+    messages: int = 0
     startup: float = 0.0
     first_round: float = 0.0
     pss_mb: float | None = None
     phases: dict[str, float] = field(default_factory=dict)
+    loss: float | None = None
     error: str | None = None
 
     @property
     def round_seconds(self) -> float:
         """Median seconds of a steady round."""
         return median(self.seconds)
+
+    @property
+    def message_ms(self) -> float | None:
+        """Milliseconds of the fit phase for each of its messages, if the phase is known."""
+        return 1e3 * self.phases["fit"] / self.messages if "fit" in self.phases else None
 
 
 @dataclass(frozen=True)
@@ -108,6 +123,9 @@ def measure(job: Job, timeout: float, environment: dict[str, str] | None = None)
     Measurement
         With `Measurement.error` if the job failed or took too long.
     """
+    if not python(job.system).exists():
+        problem = f"{python(job.system)} is missing; see what make bench-peers said about it"
+        return Measurement(job.system, job.work, error=problem)
     seen = observe(job, timeout, environment)
     if seen.told is None:
         return Measurement(job.system, job.work, error=seen.error)
@@ -118,9 +136,12 @@ def measure(job: Job, timeout: float, environment: dict[str, str] | None = None)
         job.system,
         job.work,
         seconds=[after - before for before, after in pairwise(ends)],
+        cpu=told["cpu"],
+        messages=job.sizes.clients,
         startup=told["began"] - seen.launched,
         first_round=ends[0] - told["began"],
         phases=told["phases"],
+        loss=told["loss"],
     )
 
 
@@ -129,8 +150,9 @@ def _process(
     job: Job, result: Path, log: TextIO, environment: dict[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start the job's process; nothing of it is left when the block ends."""
-    command = [sys.executable, "-m", f"{__package__}.child", json.dumps(asdict(job)), str(result)]
-    outer = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    command = [*launcher(job), "-m", f"{__package__}.child", json.dumps(asdict(job)), str(result)]
+    # Without an address, Ray joins a cluster that it finds on the machine.
+    outer = os.environ | {"RAY_ADDRESS": "local"}
     with subprocess.Popen(
         command, stdout=log, stderr=subprocess.STDOUT, env=outer | environment
     ) as process:

@@ -1,24 +1,26 @@
 """Run a job with fedkd."""
 
-import time
 from statistics import median
 from typing import Any
 
 from ...callbacks import Callback, RoundRecord
 from ...runner import simulate
+from .stopwatch import Stopwatch
 from .works import Job
 
 
 class Clock(Callback):
     """Notes when each round ended; as the last callback, so with the tables written."""
 
-    def __init__(self) -> None:
-        self.ends: list[float] = []
+    def __init__(self, watch: Stopwatch) -> None:
+        self.watch = watch
         self.rows: list[dict[str, Any]] = []
 
     def on_round(self, record: RoundRecord) -> None:
         """Note the time."""
-        self.ends.append(time.monotonic())
+        self.watch.lap()  # not of the last round, which is evaluated
+        if not self.rows:
+            self.watch.began = self.watch.ends[0] - float(record.scalars["seconds"] or 0)
         self.rows.append(dict(record.scalars))
 
 
@@ -28,19 +30,14 @@ def run(job: Job) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``began`` and ``ends``: ``time.monotonic()`` at the start of the first round and at the end
-        of each one up to the last steady one; ``phases``: median seconds of the steady rounds'
-        phases.
+        See `Stopwatch.told`.
     """
-    clock = Clock()
+    clock = Clock(Stopwatch(job.sizes.rounds))
     settings = job.settings()
     simulate(
         settings.pop("strategy"), job.data, settings.pop("model"), callbacks=[clock], **settings
     )
     steady = clock.rows[1:-1]
     names = [name for name in steady[0] if name.startswith("seconds_")]
-    return {
-        "began": clock.ends[0] - clock.rows[0]["seconds"],
-        "ends": clock.ends[:-1],  # the last round is evaluated
-        "phases": {n.removeprefix("seconds_"): median(row[n] for row in steady) for n in names},
-    }
+    phases = {n.removeprefix("seconds_"): median(row[n] for row in steady) for n in names}
+    return clock.watch.told(phases=phases)

@@ -1,4 +1,4 @@
-"""Seconds per round of fedkd's engines, as ratios to a plain loop: ``make bench``."""
+"""Seconds per round of several systems, as ratios to a plain loop: ``make bench``."""
 
 import json
 import time
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,7 +15,8 @@ from ...errors import ConfigError, FedkdError
 from .corpora import mnist, synthetic, write_tensors
 from .facts import machine
 from .measure import Measurement, measure
-from .results import document, noise, table
+from .printing import show
+from .results import document
 from .works import LOOP, SYSTEMS, WORKS, Job, Size
 
 Positive = Annotated[int, typer.Option(min=1)]
@@ -24,10 +25,12 @@ MEMORY_ROUNDS = 2
 """Steady rounds of a job whose memory is watched."""
 
 
-def jobs(works: Sequence[str], engines: Sequence[str], template: Job) -> Iterator[Job]:
-    """Yield the jobs in order: the loop before and after every engine, work by work.
+def jobs(
+    works: Sequence[str], systems: Sequence[str], template: Job, repeats: int = 1
+) -> Iterator[Job]:
+    """Yield the jobs in order: the loop before and after every system, work by work.
 
-    After them, every system once more with few rounds, for its memory.
+    After them, every system once more with few rounds, for its memory; messages have none.
 
     Examples
     --------
@@ -41,18 +44,21 @@ def jobs(works: Sequence[str], engines: Sequence[str], template: Job) -> Iterato
     few = template.size | {"rounds": min(MEMORY_ROUNDS, template.size["rounds"])}
     for work in works:
         job = replace(template, work=work, system=LOOP)
+        able = [system for system in systems if work in SYSTEMS[system].works]
         yield job
-        for engine in engines:
-            yield replace(job, system=engine)
+        for system in able * repeats:
+            yield replace(job, system=system)
             yield job
-        for system in (LOOP, *engines):
-            yield replace(job, system=system, size=few, memory=True)
+        if not WORKS[work].messages:
+            for system in (LOOP, *able):
+                yield replace(job, system=system, size=few, memory=True)
 
 
 def bench(
     *,
     works: Sequence[str],
-    engines: Sequence[str],
+    systems: Sequence[str],
+    repeats: int,
     size: Size,
     random: bool,
     actors: int | None,
@@ -68,21 +74,22 @@ def bench(
         job = Job(LOOP, works[0], asdict(size), data, other, actors=actors)
         job = replace(job, tensors=str(write_tensors(job, folder, cache.get(CACHE))))
         measured = []
-        for one in jobs(works, engines, job):
+        for one in jobs(works, systems, job, repeats):
             measured.append(measure(one, timeout, cache))
             console.print(_line(measured[-1]), markup=False, soft_wrap=True)
     return measured
 
 
 def _line(one: Measurement) -> str:
-    name = f"{one.work}  {one.system:7}"
+    name = f"{one.work:4}  {one.system:7}"
     if one.error:
         return f"{name} failed: {one.error}"
     if one.pss_mb is not None:
         return f"{name} peak PSS {one.pss_mb:,.0f} MB"
     return (
         f"{name} {one.round_seconds:8.3f} s/round "
-        f"({min(one.seconds):.3f} to {max(one.seconds):.3f}), start-up {one.startup:.1f} s"
+        f"({min(one.seconds):.3f} to {max(one.seconds):.3f}), CPU {one.cpu:.2f} s, "
+        f"start-up {one.startup:.1f} s"
     )
 
 
@@ -97,29 +104,33 @@ def _names(key: str, text: str, known: Sequence[str]) -> list[str]:
 def command(
     *,
     rounds: Positive = 5,
+    repeats: Positive = 1,
     clients: Positive = 100,
     samples: Positive = 600,
     transfer: Positive = 2000,
-    works: str = "W1,W3",
-    engines: str = "ray,flower",
+    works: str = ",".join(WORKS),
+    systems: str = "bare,ray,flower",
     actors: Annotated[int | None, typer.Option(min=1)] = None,
     random: Annotated[bool, typer.Option("--synthetic")] = False,
     timeout: float = 900.0,
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown")] = False,
 ) -> None:
-    """Measure seconds per round of fedkd's engines against a plain sequential torch loop.
+    """Measure seconds per round of several systems against a plain sequential torch loop.
 
     Needs $FEDKD_DATA_DIR/mnist, or --synthetic for random images of the same shape. --rounds are
-    the steady rounds that count; --timeout is per process, in seconds.
+    the steady rounds that count; --repeats are the times that each system runs; --timeout is per
+    process, in seconds; --markdown prints the table for a README.
     """
     console, size = Console(highlight=False), Size(clients, samples, transfer, rounds)
     try:
         chosen = _names("works", works, list(WORKS))
-        systems = _names("engines", engines, [name for name in SYSTEMS if name != LOOP])
+        others = _names("systems", systems, [name for name in SYSTEMS if name != LOOP])
         facts = machine()
         measured = bench(
             works=chosen,
-            engines=systems,
+            systems=others,
+            repeats=repeats,
             size=size,
             random=random,
             actors=actors,
@@ -130,24 +141,13 @@ def command(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from error
     path = json_file or Path("runs") / f"bench-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    _report(document(measured, size, facts, random), size, path, console)
-    if any(one.error for one in measured):
-        raise typer.Exit(1)
-
-
-def _report(told: dict[str, Any], size: Size, path: Path, console: Console) -> None:
-    """Write the JSON and show the table."""
+    told = document(measured, size, facts, random)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(told, indent=2) + "\n")
-    facts = told["machine"]
-    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
-    console.print(table(told["rows"], size))
-    for line in [
-        *noise(told["rows"]),
-        f"{facts['cores']} cores, {facts['cpu']}, load {facts['load_before']}; {versions}",
-        f"written to {path}",
-    ]:
-        console.print(line, markup=False, soft_wrap=True)
+    show(told, console, markdown)
+    console.print(f"written to {path}", markup=False, soft_wrap=True)
+    if any(one.error for one in measured):
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What is measured: the works, the systems, and one job (a system doing a work in a process)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 _COMMON: dict[str, Any] = {
@@ -11,37 +11,83 @@ _COMMON: dict[str, Any] = {
     "seed": 0,
     "device": "cpu",
 }
+_KNOWLEDGE = {"strategy": {"name": "fedmd", "exchange": "soft_labels"}}
+_NOTHING = _KNOWLEDGE | {"client": {"name": "fedkd.experiments.benchmarks.noop:NoOp"}}
 
 
 @dataclass(frozen=True)
 class Work:
-    """One workload: fedkd's settings here, the same thing as a plain loop in ``floor.py``."""
+    """One workload: fedkd's settings here, the same thing as a plain loop in ``floor.py``.
+
+    Parameters
+    ----------
+    title : str
+        What a round is.
+    settings : dict
+        fedkd's settings.
+    model : str
+        Every client's model.
+    messages : bool
+        Whether nothing is computed, so that only the messages are measured.
+    crowd : int
+        Times as many clients as usual, each with this part of the usual samples.
+    """
 
     title: str
     settings: dict[str, Any]
     model: str = "mlp"
+    messages: bool = False
+    crowd: int = 1
 
 
 WORKS = {
-    "W1": Work("FedAvg: local epoch, parameters averaged", {"strategy": "fedavg"}),
+    "W1": Work("FedAvg, MLP: local epoch, parameters averaged", {"strategy": "fedavg"}),
+    "W2": Work("FedAvg, LeNet: the same with a CNN", {"strategy": "fedavg"}, "lenet5"),
     "W3": Work(
-        "knowledge: local epoch, transfer predictions, mean, distillation epoch",
-        {"strategy": {"name": "fedmd", "exchange": "soft_labels"}},
+        "knowledge, MLP: local epoch, transfer predictions, mean, distillation epoch", _KNOWLEDGE
     ),
+    "W0": Work("no-op: soft labels sent, nothing computed", _NOTHING, messages=True),
+    "W0x5": Work("no-op, five times the clients", _NOTHING, messages=True, crowd=5),
 }
 """Every workload by name."""
+
+PARAMETRIC = ("W1", "W2")
+"""Works of frameworks that average parameters and know no knowledge."""
+
+
+@dataclass(frozen=True)
+class System:
+    """What is measured.
+
+    Parameters
+    ----------
+    title : str
+        What it is called in the table.
+    module : str
+        The module here whose ``run(job)`` runs it.
+    venv : str, optional
+        Its own virtual environment below `PEERS`; None = fedkd's.
+    distributed : bool
+        Whether ``torchrun`` starts a process per core.
+    works : tuple of str
+        The works that it can express.
+    """
+
+    title: str
+    module: str
+    venv: str | None = None
+    distributed: bool = False
+    works: tuple[str, ...] = field(default=tuple(WORKS))
+
 
 LOOP = "loop"
 """The system that the others are compared with."""
 
-SYSTEMS = {LOOP: "floor", "ray": "ours", "flower": "ours", "inline": "ours"}
-"""Every system, and the module here whose ``run(job)`` runs it."""
+BARE = "bare"
+"""The system whose start-up and memory are the others' yardstick."""
 
 FUSION = "fusion"
 """The system that only fuses, with a key of `METHODS` as its work; see ``fusion.py``."""
-
-MODULES = {**SYSTEMS, FUSION: "fuser"}
-"""What a child process can run."""
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "mean": ("fedmd", {"exchange": "soft_labels"}),
@@ -53,13 +99,24 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Fusion methods that are measured: strategy and parameters."""
 
-TITLES = {
-    LOOP: "plain torch loop",
-    "ray": "fedkd ray",
-    "flower": "Flower's engine",
-    "inline": "fedkd inline",
+PEERS = "build/peers"
+"""Where ``make bench-peers`` puts the peers' virtual environments."""
+
+SYSTEMS = {
+    LOOP: System("plain torch loop", "floor"),
+    BARE: System("bare Ray actors", "bare"),
+    "ray": System("fedkd ray", "ours"),
+    "flower": System("Flower's engine", "ours"),
+    "inline": System("fedkd inline", "ours"),
+    "pfl": System("pfl-research", "peer_pfl", "pfl", distributed=True, works=PARAMETRIC),
+    "pfl1": System("pfl-research, 1 process", "peer_pfl", "pfl", works=PARAMETRIC),
+    "fluke": System("fluke", "peer_fluke", "fluke", works=PARAMETRIC),
 }
-"""What they are called in the table; Flower's engine is fedkd's ``engine=flower``."""
+"""Every system by name; Flower's engine is fedkd's ``engine=flower``."""
+
+
+MODULES = {name: system.module for name, system in SYSTEMS.items()} | {FUSION: "fuser"}
+"""What a child process can run."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +152,8 @@ class Job:
     data, transfer_data : str
         The two data sets, as ``data`` and ``transfer.data`` take them.
     tensors : str
-        The same samples, dealt to the clients, as float32 in a safetensors file (for the loop).
+        The same samples, dealt to the clients, as float32 in a safetensors file (for the systems
+        other than fedkd).
     actors : int or None
         Worker processes; None = one per core.
     memory : bool
@@ -113,8 +171,15 @@ class Job:
 
     @property
     def sizes(self) -> Size:
-        """The size."""
-        return Size(**self.size)
+        """The size of this work.
+
+        Examples
+        --------
+        >>> Job("loop", "W0x5", {"clients": 100, "samples": 600}, "", "").sizes
+        Size(clients=500, samples=120, transfer=2000, rounds=5)
+        """
+        size, crowd = Size(**self.size), WORKS[self.work].crowd
+        return replace(size, clients=size.clients * crowd, samples=max(1, size.samples // crowd))
 
     def settings(self) -> dict[str, Any]:
         """Return fedkd's settings, for `fedkd.overrides.merge` and `fedkd.simulate`.
@@ -140,6 +205,6 @@ class Job:
             "clients": size.clients,
             "rounds": rounds,
             "evaluate.every": rounds + 1,
-            "engine.name": "inline" if self.system == LOOP else self.system,
+            "engine.name": self.system if MODULES[self.system] == "ours" else "inline",
             "engine.actors": self.actors,
         }

@@ -1,0 +1,35 @@
+"""The table and what belongs to it, for a terminal or as Markdown."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from .results import caption, lines, noise
+from .works import SYSTEMS, Size
+
+
+def show(told: dict[str, Any], console: Console, markdown: bool) -> None:
+    """Print the table of a document, warnings and the machine."""
+    rows, facts = told["rows"], told["machine"]
+    titles = [SYSTEMS[name].title for name in dict.fromkeys(row["system"] for row in rows)]
+    about = caption(rows, Size(**told["size"]))
+    if markdown:
+        for line in [*_markdown(["", *titles], lines(rows)), "", about]:
+            console.print(line, markup=False, soft_wrap=True)
+    else:
+        table = Table(caption=about, caption_justify="left")
+        for number, title in enumerate(["", *titles]):
+            table.add_column(title, justify="right" if number else "left")
+        for cells in lines(rows):
+            table.add_row(*cells)
+        console.print(table)
+    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
+    machine = f"{facts['cores']} cores, {facts['cpu']}, load {facts['load_before']}; {versions}"
+    for line in [*noise(rows), machine]:
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _markdown(heads: list[str], body: list[list[str]]) -> list[str]:
+    table = [heads, ["---"] * len(heads), *body]
+    return [f"| {' | '.join(cells)} |" for cells in table]
