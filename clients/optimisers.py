@@ -22,8 +22,9 @@ class SGD:
         self.momentum, self.weight_decay = momentum, weight_decay
         self.state: dict[nn.Parameter, dict[str, Tensor]] = defaultdict(dict)
 
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients; Opacus passes the flag, and None is what it passes it for."""
+        del set_to_none
         for parameter in self.param_groups[0]["params"]:
             parameter.grad = None
 
