@@ -4,9 +4,10 @@ import subprocess
 import sys
 
 import pyarrow.parquet as pq
-from fedkd.experiments.reproduce import fusion_table
+from fedkd.experiments.reproduce import fusion_table, privacy_study
 from fedkd.experiments.reproduce.cells import fill, missing, saved
 
+from fedkd.overrides import compose
 from fedkd.plugins import available
 from fedkd.protocol import Strategy
 
@@ -63,3 +64,26 @@ def test_it_says_what_it_does():
     command = [sys.executable, "-m", "fedkd.experiments.reproduce.fusion_table", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert "ranked table" in done.stdout
+
+
+def test_the_privacy_study_has_a_run_for_every_protection():
+    cells = privacy_study.cells(seeds=3, shadows=0)
+    assert len({privacy_study.name(cell) for cell in cells}) == len(cells) == 3 * 2 * (2 + 2 * 4)
+    for cell in cells:
+        config = compose(privacy_study.overrides(cell))
+        assert config.record.knowledge
+        assert config.privacy.get("epsilon") == cell["epsilon"]
+
+
+def test_the_privacy_study_runs_attacks_and_draws(tmp_path):
+    cells = [
+        {"seed": 0, "strategy": "knfu", "privacy": name, "epsilon": epsilon, "shadows": 0}
+        for name, epsilon in (("none", None), ("gaussian", 8.0))
+    ]
+    rows = [privacy_study.measured(cell, tmp_path) for cell in cells]
+    assert rows[0]["kl"] < rows[1]["kl"]  # noise hides the label shares
+    folders = [tmp_path / "runs" / privacy_study.name(cell) for cell in cells]
+    text = privacy_study.draw(folders, tmp_path)
+    assert f"{rows[0]['auc']:.3f}" in text
+    assert "What protection costs" in (tmp_path / "report.html").read_text()
+    assert (tmp_path / "privacy_study.png").stat().st_size > 1000

@@ -30,6 +30,7 @@ from .statistics import Group, group_runs
 from .style import to_svg
 from .summary import configuration, costs, headline, subtitle, title
 from .table import ALMA, columns, meaning, rows, setting_keys, warnings
+from .tradeoff import MEANING, differ_in_privacy, table, tradeoff_figure
 
 MOST_MAPS = 6
 """Groups whose weights are shown: beyond, the page would be heat maps."""
@@ -107,6 +108,7 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         if single and uses_labels(single)
         else [],
         "attacks": _attacks(groups, single),
+        "protection": _protection(runs, groups),
         "cost_pictures": _cost_pictures(runs, single),
         "cost_rows": costs(single) if single else [],
         "configuration": configuration(groups),
@@ -191,6 +193,15 @@ def _attacks(groups: list[Group], single: Run | None) -> list[tuple[Section, lis
         (each, [_picture(roc_figure(each.curves), caption)] if each.curves else [])
         for each in sections(groups, single)
     ]
+
+
+def _protection(runs: list[Run], groups: list[Group]) -> dict[str, Any]:
+    """Return table and picture of what protection costs and hides, if that is what differs."""
+    if not differ_in_privacy(groups):
+        return {}
+    band = " Band: ± one std over seeds." if any(len(group.runs) > 1 for group in groups) else ""
+    picture = _picture(tradeoff_figure(runs), f"Against epsilon.{band}")
+    return {"table": table(groups), "meaning": MEANING, "pictures": [picture]}
 
 
 def _distribution(runs: list[Run]) -> list[Picture]:

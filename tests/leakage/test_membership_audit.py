@@ -65,6 +65,18 @@ def test_clients_that_learn_nothing_give_nothing_away(tmp_path):
         assert row["auc_low"] <= 0.5 <= row["auc_high"], variant
 
 
+def test_uploads_with_a_small_epsilon_give_nothing_away(tmp_path):
+    private = simulate(tmp_path / "private", "knfu", privacy={"name": "gaussian", "epsilon": 1.0})
+    found = fedkd.attack(private, "membership", **QUICK | {"shadows": 2})
+    for name in ("loss", "lira", "rmia"):
+        row = found.results[f"knowledge / {name}"]
+        assert row["auc_low"] <= 0.5 <= row["auc_high"], name
+    assert found.results["model / loss"]["auc_low"] > 0.5  # it is the upload that is protected
+    shares = fedkd.attack(private, "label_distribution").results
+    for variant in ("mean soft label", "debiased"):
+        assert shares[variant]["kl"] >= shares["prior: population"]["kl"], variant
+
+
 def test_the_answer_is_a_function_of_the_run(run, found):
     torch.manual_seed(1)
     np.random.seed(1)

@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from fedkd.privacy.accounting import Release, calibrate, guarantee
 from fedkd.privacy.audit import (
     audit_lower_bound,
     audit_mechanism,
     audit_p_value,
     correct_guesses,
 )
+from fedkd.privacy.mechanisms import noisy
 
 
 def test_the_bound_by_hand():
@@ -77,6 +79,32 @@ def test_a_gaussian_mechanism_is_below_its_epsilon_and_a_broken_one_is_caught():
     assert good <= epsilon
     assert broken > epsilon
     assert broken == audit_mechanism(gaussian(sigma / 10), ABSENT, PRESENT, delta=delta)
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize(("noise", "norm"), [("gaussian", 2), ("laplace", 1)])
+@pytest.mark.parametrize("kind", ["logits", "soft_labels"])
+def test_shipped_mechanisms_keep_to_the_accountants_bound_and_broken_ones_are_caught(
+    kind, noise, norm, epsilon
+):
+    delta = 1e-6
+    multiplier = calibrate(lambda z: {Release(noise, z): 1}, epsilon, delta, "pld")
+    upper = guarantee({Release(noise, multiplier): 1}, delta, "pld")[0]
+    assert 0.99 * epsilon < upper <= epsilon
+    # As far apart as the clip, or the simplex, lets two releases be: every row changes.
+    one, other = torch.eye(2).unsqueeze(1).expand(2, 3, 2)
+    absent, present = (one, other) if kind == "soft_labels" else (5 * one, -5 * one)
+
+    def bound(scale):
+        def release(values, generator):
+            clip = 1.0 if kind == "logits" else None
+            return noisy(values, kind, scale * multiplier, clip, norm, generator)
+
+        sizes = {"canaries": 1500, "guesses": 300}
+        return audit_mechanism(release, absent, present, delta=delta, **sizes)
+
+    assert bound(1.0) <= upper
+    assert bound(0.1) > upper
 
 
 def test_no_noise_at_all_is_as_bad_as_can_be_told():
