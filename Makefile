@@ -20,8 +20,8 @@ venv: .venv/installed  ## set up .venv (safe to repeat)
 demo: venv  ## compare Local, FedMD and KnFu with 100 clients on digits (a minute)
 	$(BIN)/fedkd run -m experiment=demo strategy=local,fedmd,knfu
 
-test: venv lint types  ## lint, types and the whole suite
-	$(BIN)/pytest $(PYTEST)
+test: venv lint types  ## lint, types and the whole suite, in two processes
+	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST)
 
 lint: venv  ## check style
 	$(BIN)/ruff check .
