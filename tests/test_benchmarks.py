@@ -19,6 +19,7 @@ from fedkd.experiments.benchmarks import (
     launching,
     measure,
     ours,
+    printing,
     rounds,
     training,
     works,
@@ -206,6 +207,9 @@ def test_command_writes_json_and_a_table(tmp_path):
     )
     assert "|  | plain torch loop | fedkd inline |" in done.stdout
     assert "| W3 ratio | 1.00 |" in done.stdout
+    again = typer.Typer()
+    again.command()(printing.command)
+    assert CliRunner().invoke(again, [str(path), "--markdown"]).stdout.strip() in done.stdout
     told = json.loads(path.read_text())
     assert told["schema"] == 2
     assert told["size"] == asdict(SIZE)

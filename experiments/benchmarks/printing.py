@@ -1,7 +1,13 @@
-"""The table and what belongs to it, for a terminal or as Markdown."""
+"""The table and what belongs to it, for a terminal or as Markdown.
 
+``python -m fedkd.experiments.benchmarks.printing FILE --markdown`` shows an earlier run's JSON.
+"""
+
+import json
+from pathlib import Path
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -33,3 +39,12 @@ def show(told: dict[str, Any], console: Console, markdown: bool) -> None:
 def _markdown(heads: list[str], body: list[list[str]]) -> list[str]:
     table = [heads, ["---"] * len(heads), *body]
     return [f"| {' | '.join(cells)} |" for cells in table]
+
+
+def command(file: Path, markdown: bool = False) -> None:
+    """Show the JSON that a benchmark wrote, also of one that did not come to its end."""
+    show(json.loads(file.read_text()), Console(highlight=False), markdown)
+
+
+if __name__ == "__main__":
+    typer.run(command)

@@ -63,21 +63,17 @@ def bench(
     random: bool,
     actors: int | None,
     timeout: float,
-    console: Console,
-) -> list[Measurement]:
-    """Measure every job, each alone in a fresh process."""
+) -> Iterator[Measurement]:
+    """Measure every job, each alone in a fresh process; yield what it took."""
     with TemporaryDirectory(prefix="fedkd-bench-") as scratch:
         folder = Path(scratch)
         # Random images are not worth keeping; MNIST stays decoded where it always is.
         cache = {CACHE: str(folder / "cache")} if random else {}
         data, other = synthetic(folder, size) if random else mnist(folder)
-        job = Job(LOOP, works[0], asdict(size), data, other, actors=actors)
+        job = Job(LOOP, "W1", asdict(size), data, other, actors=actors)
         job = replace(job, tensors=str(write_tensors(job, folder, cache.get(CACHE))))
-        measured = []
         for one in jobs(works, systems, job, repeats):
-            measured.append(measure(one, timeout, cache))
-            console.print(_line(measured[-1]), markup=False, soft_wrap=True)
-    return measured
+            yield measure(one, timeout, cache)
 
 
 def _line(one: Measurement) -> str:
@@ -86,9 +82,10 @@ def _line(one: Measurement) -> str:
         return f"{name} failed: {one.error}"
     if one.pss_mb is not None:
         return f"{name} peak PSS {one.pss_mb:,.0f} MB"
+    message = "" if one.message_ms is None else f"{one.message_ms:.3f} ms/message, "
     return (
         f"{name} {one.round_seconds:8.3f} s/round "
-        f"({min(one.seconds):.3f} to {max(one.seconds):.3f}), CPU {one.cpu:.2f} s, "
+        f"({min(one.seconds):.3f} to {max(one.seconds):.3f}), {message}CPU {one.cpu:.2f} s, "
         f"start-up {one.startup:.1f} s"
     )
 
@@ -122,12 +119,13 @@ def command(
     the steady rounds that count; --repeats are the times that each system runs; --timeout is per
     process, in seconds; --markdown prints the table for a README.
     """
-    console, size = Console(highlight=False), Size(clients, samples, transfer, rounds)
+    console, size, measured = Console(highlight=False), Size(clients, samples, transfer, rounds), []
+    path = json_file or Path("runs") / f"bench-{time.strftime('%Y%m%d-%H%M%S')}.json"
     try:
         chosen = _names("works", works, list(WORKS))
         others = _names("systems", systems, [name for name in SYSTEMS if name != LOOP])
         facts = machine()
-        measured = bench(
+        for one in bench(
             works=chosen,
             systems=others,
             repeats=repeats,
@@ -135,15 +133,15 @@ def command(
             random=random,
             actors=actors,
             timeout=timeout,
-            console=console,
-        )
+        ):
+            console.print(_line(one), markup=False, soft_wrap=True)
+            measured.append(one)
+            told = document(measured, size, facts, random)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(told, indent=2) + "\n")
     except FedkdError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from error
-    path = json_file or Path("runs") / f"bench-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    told = document(measured, size, facts, random)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(told, indent=2) + "\n")
     show(told, console, markdown)
     console.print(f"written to {path}", markup=False, soft_wrap=True)
     if any(one.error for one in measured):
