@@ -173,9 +173,7 @@ def _draw(
         if value.n:
             spread = np.nan_to_num(value.std)
             axes.axhline(value.mean, **how)
-            axes.axhspan(
-                value.mean - spread, value.mean + spread, color=colour, alpha=0.08, lw=0
-            )
+            axes.axhspan(value.mean - spread, value.mean + spread, color=colour, alpha=0.08, lw=0)
 
 
 def _others(group: Group) -> list[str]:
