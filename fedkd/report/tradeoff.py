@@ -129,6 +129,7 @@ def tradeoff_figure(runs: Runs) -> Figure:
         if known:
             axes.axhline(float(np.mean(known)), color=INK, lw=0.8, ls=":")
         axes.set(xscale="log", xlabel="epsilon", ylabel=measure.title)
+        axes.xaxis.set_major_formatter("{x:g}")
     for axes in panels[len(shown) :]:
         axes.set_axis_off()
     legend_below(figure, panels[0])
