@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -163,7 +164,7 @@ def _draw(
     points = [(epsilon(group), group.over_seeds(measure.value)) for group in groups]
     formal = [(spent, value) for spent, value in points if spent is not None]
     formal.sort(key=lambda point: point[0])
-    how = {"label": label, "color": colour, "ls": line, "lw": 1.6}
+    how: dict[str, Any] = {"label": label, "color": colour, "ls": line, "lw": 1.6}
     if formal:
         at, mean = [spent for spent, _ in formal], np.array([value.mean for _, value in formal])
         spread = np.nan_to_num([value.std for _, value in formal])
