@@ -1,4 +1,4 @@
-"""How much does shared knowledge leak, what hides it, and what does hiding cost?
+"""What shared knowledge leaks, what hides it, and what hiding costs.
 
 ``python -m fedkd.experiments.reproduce.privacy_study --out DIR`` runs ``experiment=privacy_study``
 for every strategy, mechanism, epsilon and seed, attacks every run, and writes ``report.html`` (with
@@ -41,7 +41,8 @@ def cells(seeds: int, shadows: int) -> list[Row]:
     """Return what identifies each run and its attack."""
     protections = [*product(OTHERS, (None,)), *product(FORMAL, EPSILONS)]
     return [
-        {"seed": seed, "strategy": strategy, "privacy": name, "epsilon": epsilon, "shadows": shadows}
+        {"seed": seed, "strategy": strategy, "privacy": name, "epsilon": epsilon}
+        | {"shadows": shadows}
         for seed, strategy, (name, epsilon) in product(range(seeds), STRATEGIES, protections)
     ]
 

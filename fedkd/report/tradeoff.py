@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -129,6 +130,7 @@ def tradeoff_figure(runs: Runs) -> Figure:
         if known:
             axes.axhline(float(np.mean(known)), color=INK, lw=0.8, ls=":")
         axes.set(xscale="log", xlabel="epsilon", ylabel=measure.title)
+        axes.xaxis.set_major_formatter("{x:g}")
     for axes in panels[len(shown) :]:
         axes.set_axis_off()
     legend_below(figure, panels[0])
@@ -162,7 +164,7 @@ def _draw(
     points = [(epsilon(group), group.over_seeds(measure.value)) for group in groups]
     formal = [(spent, value) for spent, value in points if spent is not None]
     formal.sort(key=lambda point: point[0])
-    how = {"label": label, "color": colour, "ls": line, "lw": 1.6}
+    how: dict[str, Any] = {"label": label, "color": colour, "ls": line, "lw": 1.6}
     if formal:
         at, mean = [spent for spent, _ in formal], np.array([value.mean for _, value in formal])
         spread = np.nan_to_num([value.std for _, value in formal])
@@ -173,9 +175,7 @@ def _draw(
         if value.n:
             spread = np.nan_to_num(value.std)
             axes.axhline(value.mean, **how)
-            axes.axhspan(
-                value.mean - spread, value.mean + spread, color=colour, alpha=0.08, lw=0
-            )
+            axes.axhspan(value.mean - spread, value.mean + spread, color=colour, alpha=0.08, lw=0)
 
 
 def _others(group: Group) -> list[str]:
