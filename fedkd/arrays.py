@@ -137,6 +137,8 @@ def _view(buffer: Any) -> NDArray[Any]:
     if data[: len(MAGIC)] != MAGIC or end > LONGEST:
         return cast(NDArray[Any], np.load(BytesIO(data), allow_pickle=False))
     dtype, shape, fortran = _layout(bytes(data[:end]))
+    if any(side < 0 for side in shape):
+        raise ValueError(f"an array cannot have the shape {shape}")
     count = prod(shape)
     if count * dtype.itemsize > len(data) - end:
         raise ValueError(f"{len(data) - end} bytes are too few for an array {list(shape)}")

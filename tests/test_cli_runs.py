@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).parents[1] / "experiments" / "plugins"
 SMALL = ["clients=5", "rounds=2", "engine=inline"]
 CONTRACT = [
     *("schema", "strategy", "data", "clients", "rounds", "seed", "engine"),
-    *("alma_local", "alma_global", "worst_decile", "ece"),
+    *("alma_local", "alma_global", "worst_decile", "ece", "privacy"),
     *("rejected", "restarts", "bytes_up", "bytes_down"),
     *("seconds", "digest", "versions"),
 ]

@@ -49,8 +49,10 @@ def run(job: Job) -> dict[str, Any]:
         told.update(seconds=seconds, peak=peak(), ends=[time.monotonic()])
 
     engine = engine_class("inline" if job.actors is None else "ray")
-    factory = partial(app, job.size["samples"], job.size["classes"])
-    engine(factory, [1] * job.size["clients"], EngineConfig(actors=job.actors)).run(main)
+    make = partial(app, job.size["samples"], job.size["classes"])
+    engine(
+        lambda processes: make(), [1] * job.size["clients"], EngineConfig(actors=job.actors)
+    ).run(main)
     return told
 
 

@@ -19,7 +19,7 @@ from flwr.app import Message, RecordDict
 from ..flower import identity, stamp
 from .base import FIRST_NODE_ID, AppFactory, BlockPool, Engine, LocalGrid, Main, cohort_of, round_of
 from .cluster import actor_count, actor_resources, replacement_resources, shared_ray
-from .host import Host, keep_freed_memory, single_thread
+from .host import Host, keep_freed_memory, one_thread, single_thread
 from .placement import cohort_size, place_cohorts
 from .pool import Pool
 from .recovery import DEATHS, Home, fetch
@@ -185,7 +185,7 @@ class RayEngine(Engine):
 
     def run(self, main: Main) -> None:
         """Call ``main(grid, blocks)`` with actors up, and end them after it."""
-        with shared_ray(self.config), identity():
+        with shared_ray(self.config), one_thread(), identity():
             actors = actor_count(self.config)
             cohort = cohort_size(self.config.cohort, len(self.sizes), actors)
             placed = place_cohorts(self.sizes, actors, cohort)

@@ -3,8 +3,8 @@
 import ctypes
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import torch
@@ -111,3 +111,14 @@ def keep_freed_memory() -> None:
 def single_thread() -> None:
     """Compute with one torch thread: sums then run in one order, whatever the machine."""
     torch.set_num_threads(1)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one torch thread inside, also what the server does itself."""
+    threads = torch.get_num_threads()
+    single_thread()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

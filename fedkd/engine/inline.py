@@ -4,12 +4,11 @@ from collections.abc import Iterable
 from functools import partial
 from itertools import groupby
 
-import torch
 from flwr.app import Message
 
 from ..flower import identity, stamp
 from .base import Engine, InlineBlocks, LocalGrid, Main, cohort_of
-from .host import Host, single_thread
+from .host import Host, one_thread
 from .placement import cohort_size
 
 
@@ -54,13 +53,8 @@ class InlineEngine(Engine):
 
     def run(self, main: Main) -> None:
         """Call ``main(grid, blocks)`` in this process."""
-        threads = torch.get_num_threads()
-        single_thread()
-        try:
-            with identity():
-                clients = len(self.sizes)
-                host = Host(partial(self.factory, 1), range(clients), clients)
-                cohort = cohort_size(self.config.cohort, clients, 1)
-                main(InlineGrid(host, cohort), InlineBlocks())
-        finally:
-            torch.set_num_threads(threads)
+        with one_thread(), identity():
+            clients = len(self.sizes)
+            host = Host(partial(self.factory, 1), range(clients), clients)
+            cohort = cohort_size(self.config.cohort, clients, 1)
+            main(InlineGrid(host, cohort), InlineBlocks())

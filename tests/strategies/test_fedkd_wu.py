@@ -146,7 +146,9 @@ def test_a_mean_update_is_added_to_where_all_started() -> None:
 def checkpoint_of(run_dir):
     checkpoint = newest(run_dir)
     assert checkpoint is not None
-    tensors = {k: c.array_records["tensors"] for k, c in checkpoint.clients.items()}
+    tensors = {
+        k: c.array_records["tensors"] for some in checkpoint.clients for k, c in some.items()
+    }
     return checkpoint.server, tensors
 
 

@@ -60,7 +60,7 @@ def pools(run_dir: Path) -> list[Tensor]:
     """Return every client's labels as the newest checkpoint has them."""
     checkpoint = newest(run_dir)
     assert checkpoint is not None
-    kept = checkpoint.clients
+    kept = {k: v for some in checkpoint.clients for k, v in some.items()}
     return [to_tensor(kept[k].array_records["tensors"][LABELS]) for k in sorted(kept)]
 
 
