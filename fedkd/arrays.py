@@ -1,7 +1,7 @@
 """Arrays of messages: Flower's, without copies and headers that are parsed again and again.
 
 `NpyArray` has the bytes that Flower's ``Array`` has. It differs in what they cost: it is made with
-one copy, read with none, and pickled beside the pickle (protocol 5), so that Ray's processes share
+one copy, read with none (`values_of`), and pickled beside the pickle (protocol 5), so that Ray's processes share
 one copy of what is sent.
 """
 
@@ -64,10 +64,8 @@ class NpyArray(Array):
         return bytes(self.buffer)
 
     def numpy(self) -> NDArray[Any]:
-        """Return the values, read-only, where they lie."""
-        if self.stype != NUMPY:
-            raise TypeError(f"cannot read arrays of type {self.stype!r}")
-        return _view(self.buffer)
+        """Return a copy of the values, to write to as with Flower's; `values_of` makes none."""
+        return values_of(self).copy()
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         if protocol < 5:
@@ -84,9 +82,9 @@ def values_of(array: Array) -> NDArray[Any]:
     ValueError, TypeError
         If the bytes are no array of plain numbers.
     """
-    if isinstance(array, NpyArray) or array.stype != NUMPY:
-        return array.numpy()
-    return _view(array.data)
+    if array.stype != NUMPY:
+        raise TypeError(f"cannot read arrays of type {array.stype!r}")
+    return _view(array.buffer if isinstance(array, NpyArray) else array.data)
 
 
 def to_tensor(array: Array) -> Tensor:

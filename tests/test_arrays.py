@@ -90,6 +90,12 @@ def test_tensors_are_copies() -> None:
     assert values_of(record["w"]).tolist() == [1.0, 1.0, 1.0]
 
 
+def test_numpy_is_to_write_to_as_with_flower() -> None:
+    array = NpyArray.of(np.zeros(3))
+    array.numpy()[:] = 1
+    assert array.numpy().tolist() == [0.0, 0.0, 0.0]
+
+
 def test_payload_is_what_flower_counts() -> None:
     record = to_arrays({"w": torch.ones(3, 4), "step": torch.tensor(3)})
     theirs = ArrayRecord({"w": torch.ones(3, 4), "step": torch.tensor(3)})
