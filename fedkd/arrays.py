@@ -1,8 +1,8 @@
 """Arrays of messages: Flower's, without copies and headers that are parsed again and again.
 
 `NpyArray` has the bytes that Flower's ``Array`` has. It differs in what they cost: it is made with
-one copy, read with none (`values_of`), and pickled beside the pickle (protocol 5), so that Ray's processes share
-one copy of what is sent.
+one copy, read with none (`values_of`), and pickled beside the pickle (protocol 5), so that Ray's
+processes share one copy of what is sent.
 """
 
 import pickle
