@@ -1,8 +1,7 @@
 """How long an architecture takes here: one training step, and one prediction, on one thread."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .engine.host import one_thread
 from .models import build
 from .rng import scoped
 
@@ -53,7 +53,7 @@ def measure(spec: Any, shape: tuple[int, ...], classes: int, batch_size: int) ->
     >>> cost.parameters, 0 < cost.predict < cost.step < 1
     (15010, True)
     """
-    with scoped(0), _one_thread():
+    with scoped(0), one_thread():
         model = build(spec, shape, classes)
         x, y = torch.randn(batch_size, *shape), torch.randint(classes, (batch_size,))
         many = torch.randn(256, *shape)
@@ -80,14 +80,3 @@ def _timed(call: Callable[[], None], repeats: int = 7) -> float:
         call()
         seconds.append(time.perf_counter() - started)
     return median(seconds[2:])
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute as the workers do, which use one thread each."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

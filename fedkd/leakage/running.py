@@ -1,14 +1,11 @@
 """Attack a run and write down what was found."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..callbacks.atomic import replacing
+from ..engine.host import one_thread
 from ..errors import ConfigError
 from ..plugins import create
 from ..result import RunResult
@@ -82,17 +79,6 @@ def short_name(name: str) -> str:
     ('Mine', 'membership')
     """
     return name.rpartition(":")[2]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute in one thread, for the same sums on every machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _write(
