@@ -87,8 +87,8 @@ def test_tables_and_summary_say_the_same(result):
 def test_new_keys_stand_beside_what_they_belong_to(result):
     keys = list(result.summary)
     start = keys.index("alma_local")
-    assert keys[start : start + 5] == [
-        "alma_local", "alma_global", "worst_decile", "ece", "rejected"
+    assert keys[start : start + 6] == [
+        "alma_local", "alma_global", "worst_decile", "ece", "privacy", "rejected"
     ]  # fmt: skip
 
 
