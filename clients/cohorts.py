@@ -81,7 +81,8 @@ class CohortLoop(ClientLoop):
 
     def _fit(self, client: Client) -> Job:
         mu, prior = float(client.options.get("proximal-mu", 0.0)), client.log_prior
-        training = Training(client.model, client.x, client.y, client.generator, prior, mu)
+        x, y = self.loop.resident(client.x), self.loop.resident(client.y)
+        training = Training(client.model, x, y, client.generator, prior, mu)
         own = client.extra_loss, client.carried, client.schedule
         plain = all(one is None for one in own) and not self.fit_config.get("augment")
         return self._training(
@@ -105,7 +106,7 @@ class CohortLoop(ClientLoop):
         alike = _alike(objective)
         return self._training(
             "distil",
-            Training(client.model, x, teacher.values, client.generator),
+            Training(client.model, self.loop.resident(x), teacher.values, client.generator),
             self.loop.distil_settings,
             loss,
             per_sample=objective.per_sample,
@@ -152,16 +153,14 @@ class CohortLoop(ClientLoop):
         )
 
     def _predict(self, client: Client, x: Tensor) -> Job:
-        kind = "predict", architecture(client.model.eval())
+        kind, x = ("predict", architecture(client.model.eval())), self.loop.resident(x)
         habit = self._habit(kind, client.model, x) if len(x) else None
         return Job(
             kind=kind,
             key=None if habit is None else (x.shape, x.dtype),
             item=(client.model, x),
             alone=lambda: self.loop.predict([client], x)[0],
-            together=lambda items: predictions(
-                [model for model, _ in items], [x for _, x in items], self.device
-            ),
+            together=lambda items: predictions([m for m, _ in items], [x for _, x in items]),
             samples=len(x),
             nbytes=lambda: footprint(client.model, x[:PREDICT_BATCH], PREDICT_BATCH),
         )
@@ -170,7 +169,7 @@ class CohortLoop(ClientLoop):
         """Return whether samples of a batch depend on each other; None = random, or it fails."""
         if kind not in self._habits:
             try:
-                self._habits[kind] = coupled(model, x[:1].to(self.device))
+                self._habits[kind] = coupled(model, x[:1])
             except Exception:  # when it is alone, the client says so
                 self._habits[kind] = None
         return self._habits[kind]

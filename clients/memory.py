@@ -24,7 +24,7 @@ def footprint(model: nn.Module, x: Tensor, batch: int) -> int:
     model : nn.Module
         Its model.
     x : Tensor
-        ``[n, *shape]`` its samples, n at least 1.
+        ``[n, *shape]`` its samples where the model is, n at least 1.
     batch : int
         Samples of a step.
 

@@ -54,15 +54,13 @@ class Stack:
     @torch.no_grad()
     def write_back(self) -> None:
         """Copy parameters and buffers into the models."""
-        for place, model in enumerate(self.models):
-            for name, parameter in model.named_parameters():
-                parameter.copy_(self.parameters[name][place])
-            for name, buffer in model.named_buffers():
-                buffer.copy_(self.buffers[name][place])
+        own = [dict([*m.named_parameters(), *m.named_buffers()]) for m in self.models]
+        for name, values in {**self.parameters, **self.buffers}.items():
+            torch._foreach_copy_([tensors[name] for tensors in own], list(values.unbind()))
 
 
 @torch.no_grad()
-def predictions(models: Sequence[nn.Module], xs: Sequence[Tensor], device: str) -> list[Tensor]:
+def predictions(models: Sequence[nn.Module], xs: Sequence[Tensor]) -> list[Tensor]:
     """Return each model's logits on its samples ``[samples, classes]``, on the CPU.
 
     Parameters
@@ -70,19 +68,18 @@ def predictions(models: Sequence[nn.Module], xs: Sequence[Tensor], device: str) 
     models : sequence of nn.Module
         See `Stack`; in evaluation mode.
     xs : sequence of Tensor
-        ``[samples, *shape]`` each, equally many; the same object where clients share samples.
-    device : str
-        Where to compute.
+        ``[samples, *shape]`` each, equally many, where the models are; the same object where
+        clients share samples.
 
     Examples
     --------
     >>> models = [nn.Linear(3, 2), nn.Linear(3, 2)]
-    >>> [logits.shape for logits in predictions(models, [torch.ones(5, 3)] * 2, "cpu")]
+    >>> [logits.shape for logits in predictions(models, [torch.ones(5, 3)] * 2)]
     [torch.Size([5, 2]), torch.Size([5, 2])]
     """
     stack, common = Stack(models), all(x is xs[0] for x in xs)
     answers = []
     for parts in zip(*(x.split(PREDICT_BATCH) for x in xs), strict=True):
-        x = (parts[0] if common else torch.stack(parts)).to(device)
-        answers.append(stack(stack.parameters, stack.buffers, x, common).cpu())
-    return list(torch.cat(answers, dim=1))
+        x = parts[0] if common else torch.stack(parts)
+        answers.append(stack(stack.parameters, stack.buffers, x, common))
+    return list(torch.cat(answers, dim=1).cpu())

@@ -10,6 +10,7 @@ from ..distillation.base import Objective, TeacherBatch
 from .augment import flip_crop
 from .base import Client, ClientLoop
 from .optimisers import carry, make_optimizer
+from .resident import Resident
 
 PREDICT_BATCH = 512
 """Samples per forward pass in prediction: a constant, as the batch may decide the last bit."""
@@ -21,6 +22,10 @@ class Standard(ClientLoop):
     A method may have the optimiser's state carried from fit to fit (`Client.carried`).
     """
 
+    def __init__(self, *, fit: dict[str, Any], distil: dict[str, Any], device: str) -> None:
+        super().__init__(fit=fit, distil=distil, device=device)
+        self.resident = Resident(device)
+
     def fit(self, clients: Sequence[Client]) -> list[dict[str, float]]:
         """Train on private data with cross-entropy, plus what the method adds to it."""
         return [{"loss_fit": self._fit(client)} for client in clients]
@@ -28,8 +33,7 @@ class Standard(ClientLoop):
     def _fit(self, client: Client) -> float:
         mu = float(client.options.get("proximal-mu", 0.0))
         penalty = proximal_term(client.model, mu) if mu else None
-        x, y = client.x.to(self.device), client.y.to(self.device)
-
+        x, y = self.resident(client.x), self.resident(client.y)
         augment = flip_crop if self.fit_config.get("augment") else None
 
         def loss(rows: Tensor) -> Tensor:
@@ -65,7 +69,7 @@ class Standard(ClientLoop):
         self, client: Client, x: Tensor, teacher: TeacherBatch, objective: Objective
     ) -> float:
         objective.start(client.model)
-        x, values = x.to(self.device), teacher.values.to(self.device)
+        x, values = self.resident(x), teacher.values.to(self.device)
         about = teacher.kind, teacher.temperature
 
         def loss(rows: Tensor) -> Tensor:
@@ -97,11 +101,11 @@ class Standard(ClientLoop):
         for epoch in range(settings["epochs"]):
             if schedule is not None:
                 optimizer.param_groups[0]["lr"] = settings["lr"] * schedule(epoch)
-            parts = batches(samples, settings["batch_size"], client.generator)
+            parts = batches(samples, settings["batch_size"], client.generator, self.device)
             for place, rows in enumerate(parts):
                 progress((epoch + place / len(parts)) / settings["epochs"])
                 optimizer.zero_grad()
-                value = loss(rows.to(self.device))
+                value = loss(rows)
                 value.backward()
                 optimizer.step()
                 total += value.detach()
@@ -117,12 +121,14 @@ class Standard(ClientLoop):
         answers = []
         for client in clients:
             client.model.eval()
-            parts = [client.model(part.to(self.device)).cpu() for part in x.split(PREDICT_BATCH)]
-            answers.append(torch.cat(parts))
+            parts = [client.model(part) for part in self.resident(x).split(PREDICT_BATCH)]
+            answers.append(torch.cat(parts).cpu())
         return answers
 
 
-def batches(samples: int, size: int, generator: torch.Generator) -> list[Tensor]:
+def batches(
+    samples: int, size: int, generator: torch.Generator, device: str = "cpu"
+) -> list[Tensor]:
     """Return the rows of one shuffled epoch, batch by batch.
 
     A single left-over sample joins the batch before it: BatchNorm cannot train on one.
@@ -134,7 +140,7 @@ def batches(samples: int, size: int, generator: torch.Generator) -> list[Tensor]
     >>> [len(rows) for rows in batches(7, 3, torch.Generator())]
     [3, 4]
     """
-    parts = list(torch.randperm(samples, generator=generator).split(size))
+    parts = list(torch.randperm(samples, generator=generator).to(device).split(size))
     if len(parts) > 1 and len(parts[-1]) == 1 < size:
         parts[-2:] = [torch.cat(parts[-2:])]
     return parts

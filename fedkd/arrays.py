@@ -99,9 +99,30 @@ def to_tensor(array: Array) -> Tensor:
 def to_arrays(tensors: Mapping[str, Tensor]) -> ArrayRecord:
     """Pack tensors into a record."""
     record = ArrayRecord()
-    for name, value in tensors.items():
-        record[name] = NpyArray.of(value.detach().cpu().numpy())
+    for name, value in moved(tensors, "cpu").items():
+        record[name] = NpyArray.of(value.detach().numpy())
     return record
+
+
+def moved(tensors: Mapping[str, Tensor], device: str) -> dict[str, Tensor]:
+    """Return tensors on a device, those from elsewhere with one copy for each type of number.
+
+    Examples
+    --------
+    >>> moved({"w": torch.ones(2, 3), "b": torch.ones(2)}, "meta")["w"]
+    tensor(..., device='meta', size=(2, 3))
+    """
+    groups: dict[torch.dtype, list[str]] = {}
+    for name, value in tensors.items():
+        if value.device.type != device:
+            groups.setdefault(value.dtype, []).append(name)
+    found = dict(tensors)
+    for names in groups.values():
+        flat = torch.cat([tensors[name].detach().flatten() for name in names]).to(device)
+        parts = flat.split([tensors[name].numel() for name in names])
+        pairs = zip(names, parts, strict=True)
+        found |= {name: part.view(tensors[name].shape) for name, part in pairs}
+    return found
 
 
 def nbytes(array: Array) -> int:

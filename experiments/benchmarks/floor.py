@@ -28,14 +28,20 @@ class Loop(ABC):
     Parameters
     ----------
     job : Job
-        The job; its tensors are read into memory.
+        The job; its tensors are read into memory, the device's own if it has one.
     """
 
     def __init__(self, job: Job) -> None:
-        tensors = {name: tensor.clone() for name, tensor in load_file(job.tensors).items()}
+        read = load_file(job.tensors).items()
+        tensors = {name: tensor.clone().to(job.device) for name, tensor in read}
+        self.device = job.device
         self.work, self.clients = job.work, range(job.sizes.clients)
         self.private = [(tensors[f"x{k}"], tensors[f"y{k}"]) for k in self.clients]
         self.transfer = tensors["transfer"]
+
+    def order(self, client: int, number: int, phase: str, x: Tensor) -> Tensor:
+        """Return the order in which a client sees its samples, where they are."""
+        return order(client, number, phase, len(x)).to(self.device)
 
     @abstractmethod
     def round(self, number: int) -> None:
@@ -52,7 +58,7 @@ class Averaging(Loop):
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
-        self.model = first_model(job.work, 0)
+        self.model = first_model(job.work, 0).to(job.device)
         self.mean: State = copy.deepcopy(self.model.state_dict())
 
     def round(self, number: int) -> None:
@@ -60,7 +66,7 @@ class Averaging(Loop):
         total = {name: torch.zeros_like(value) for name, value in self.mean.items()}
         for client, (x, y) in enumerate(self.private):
             self.model.load_state_dict(self.mean)
-            fit(self.model, x, y, order(client, number, "train", len(x)))
+            fit(self.model, x, y, self.order(client, number, "train", x))
             for name, value in self.model.state_dict().items():
                 total[name] += value / len(self.clients)
         self.mean = total
@@ -77,18 +83,18 @@ class Knowledge(Loop):
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
-        self._models = [first_model(job.work, client) for client in self.clients]
+        self._models = [first_model(job.work, client).to(job.device) for client in self.clients]
 
     def round(self, number: int) -> None:
         """Train and predict, take the mean, distil."""
         answers = []
         for client, model in enumerate(self._models):
             x, y = self.private[client]
-            fit(model, x, y, order(client, number, "fit", len(x)))
+            fit(model, x, y, self.order(client, number, "fit", x))
             answers.append(predict(model, self.transfer))
         teacher = torch.stack(answers).mean(dim=0)
         for client, model in enumerate(self._models):
-            rows = order(client, number, "distil", len(self.transfer))
+            rows = self.order(client, number, "distil", self.transfer)
             distil(model, self.transfer, teacher, rows)
 
     @property
@@ -133,6 +139,8 @@ def run(job: Job) -> dict[str, Any]:
     watch, copies = Stopwatch(job.sizes.rounds), []
     for number in range(1, job.sizes.rounds + 2):
         loop.round(number)
+        if job.device != "cpu":
+            torch.cuda.synchronize()
         watch.lap()
         if isinstance(loop, Nothing):
             copies.append(loop.seconds)

@@ -30,7 +30,8 @@ def jobs(
 ) -> Iterator[Job]:
     """Yield the jobs in order: the loop before and after every system, work by work.
 
-    After them, every system once more with few rounds, for its memory; messages have none.
+    After them, every system once more with few rounds, for its memory; messages have none, and on a
+    GPU nobody looks.
 
     Examples
     --------
@@ -49,7 +50,7 @@ def jobs(
         for system in able * repeats:
             yield replace(job, system=system)
             yield job
-        if not WORKS[work].messages:
+        if not WORKS[work].messages and template.device == "cpu":
             for system in (LOOP, *able):
                 yield replace(job, system=system, size=few, memory=True)
 
@@ -62,6 +63,7 @@ def bench(
     size: Size,
     random: bool,
     actors: int | None,
+    device: str,
     timeout: float,
 ) -> Iterator[Measurement]:
     """Measure every job, each alone in a fresh process; yield what it took."""
@@ -70,7 +72,7 @@ def bench(
         # Random images are not worth keeping; MNIST stays decoded where it always is.
         cache = {CACHE: str(folder / "cache")} if random else {}
         data, other = synthetic(folder, size) if random else mnist(folder)
-        job = Job(LOOP, "W1", asdict(size), data, other, actors=actors)
+        job = Job(LOOP, "W1", asdict(size), data, other, actors=actors, device=device)
         job = replace(job, tensors=str(write_tensors(job, folder, cache.get(CACHE))))
         for one in jobs(works, systems, job, repeats):
             yield measure(one, timeout, cache)
@@ -108,6 +110,7 @@ def command(
     works: str = ",".join(WORKS),
     systems: str = "bare,ray,flower",
     actors: Annotated[int | None, typer.Option(min=1)] = None,
+    device: str = "cpu",
     random: Annotated[bool, typer.Option("--synthetic")] = False,
     timeout: float = 900.0,
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
@@ -132,6 +135,7 @@ def command(
             size=size,
             random=random,
             actors=actors,
+            device=device,
             timeout=timeout,
         ):
             console.print(_line(one), markup=False, soft_wrap=True)

@@ -9,7 +9,6 @@ _COMMON: dict[str, Any] = {
     "distil": {"epochs": 1, "batch_size": 64, "lr": 0.05, "temperature": 1.0},
     "fraction": 1.0,
     "seed": 0,
-    "device": "cpu",
 }
 _KNOWLEDGE = {"strategy": {"name": "fedmd", "exchange": "soft_labels"}}
 _NOTHING = _KNOWLEDGE | {"client": {"name": "fedkd.experiments.benchmarks.noop:NoOp"}}
@@ -106,6 +105,7 @@ SYSTEMS = {
     LOOP: System("plain torch loop", "floor"),
     BARE: System("bare Ray actors", "bare"),
     "ray": System("fedkd ray", "ours"),
+    "alone": System("fedkd ray, clients one by one", "ours"),
     "flower": System("Flower's engine", "ours"),
     "inline": System("fedkd inline", "ours"),
     "pfl": System("pfl-research", "peer_pfl", "pfl", distributed=True, works=PARAMETRIC),
@@ -113,6 +113,9 @@ SYSTEMS = {
     "fluke": System("fluke", "peer_fluke", "fluke", works=PARAMETRIC),
 }
 """Every system by name; Flower's engine is fedkd's ``engine=flower``."""
+
+ENGINES = {"alone": {"engine.name": "ray", "engine.cohort": "off"}}
+"""Settings of systems whose name is not their engine's."""
 
 
 MODULES = {name: system.module for name, system in SYSTEMS.items()} | {FUSION: "fuser"}
@@ -158,6 +161,8 @@ class Job:
         Worker processes; None = one per core.
     memory : bool
         Watch the memory instead of the time.
+    device : str
+        Where the loop, and fedkd under any engine, compute: ``"cpu"`` or ``"cuda"``.
     """
 
     system: str
@@ -168,6 +173,7 @@ class Job:
     tensors: str = ""
     actors: int | None = None
     memory: bool = False
+    device: str = "cpu"
 
     @property
     def sizes(self) -> Size:
@@ -205,6 +211,8 @@ class Job:
             "clients": size.clients,
             "rounds": rounds,
             "evaluate.every": rounds + 1,
+            "device": self.device,
             "engine.name": self.system if MODULES[self.system] == "ours" else "inline",
             "engine.actors": self.actors,
+            **ENGINES.get(self.system, {}),
         }

@@ -14,7 +14,7 @@ import torch
 from flwr.app import ArrayRecord, Context
 from torch import Tensor, nn
 
-from ..arrays import to_arrays, to_tensor, values_of
+from ..arrays import moved, to_arrays, to_tensor, values_of
 
 
 @dataclass
@@ -115,17 +115,18 @@ def tensors_of(record: ArrayRecord) -> dict[str, Tensor]:
 
 def load_record(model: nn.Module, record: ArrayRecord) -> None:
     """Load a Flower record into a model, in place and in the model's own types."""
-    own = model.state_dict()
+    own, away = model.state_dict(), {}
     with torch.no_grad():
         for name, array in record.items():
             mine = own[name]
-            if (
-                mine.device.type == "cpu"
-                and mine.numpy().dtype == (values := values_of(array)).dtype
-            ):
+            here = mine.device.type == "cpu"
+            if here and mine.numpy().dtype == (values := values_of(array)).dtype:
                 np.copyto(mine.numpy(), values)
             else:
-                mine.copy_(cast(to_tensor(array), mine.dtype))
+                away[name] = cast(to_tensor(array), mine.dtype)
+        for device in {own[name].device.type for name in away}:
+            there = {n: value for n, value in away.items() if own[n].device.type == device}
+            torch._foreach_copy_([own[n] for n in there], list(moved(there, device).values()))
 
 
 def cast(value: Tensor, dtype: torch.dtype) -> Tensor:
