@@ -97,7 +97,7 @@ class EngineConfig:
     name: str = "ray"
     """inline (this process), ray (actors) or flower (Flower's own simulation backend)"""
     actors: int | None = None
-    """worker processes; null = one per CPU core"""
+    """worker processes; null = one per core; 4 per GPU if clients train side by side"""
     gpus_per_actor: float | None = None
     """fraction of a GPU that each actor takes; null = this machine's GPUs shared out evenly"""
     cohort: str = "auto"

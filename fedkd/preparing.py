@@ -19,7 +19,7 @@ from .config import RunConfig
 from .data import build_federation, prepare
 from .data.federation import Federation
 from .engine.cluster import cores
-from .engine.placement import gpu_share
+from .engine.placement import actors_by_default, gpu_share
 from .errors import ConfigError
 from .loading import load_object
 from .models import check_model, model_name
@@ -159,9 +159,11 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
     if config.device == "cuda" and not cuda:
         raise ConfigError("device", "cuda", "torch sees no CUDA device; use cpu or auto")
     device = ("cuda" if cuda else "cpu") if config.device == "auto" else config.device
-    gpus = gpu_share(config.engine, device, torch.cuda.device_count(), cores())
     alone = device == "cpu" or config.engine.name == "flower"
     cohort = "off" if config.engine.cohort == "auto" and alone else config.engine.cohort
+    engine, there = replace(config.engine, cohort=cohort), (torch.cuda.device_count(), cores())
+    engine = replace(engine, actors=actors_by_default(engine, device, *there))
+    engine = replace(engine, gpus_per_actor=gpu_share(engine, device, *there))
     return replace(
         config,
         objective=objective,
@@ -169,7 +171,7 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
         data=replace(config.data, samples_per_client=federation.samples_per_client),
         transfer=replace(config.transfer, size=federation.transfer_size),
         device=device,
-        engine=replace(config.engine, cohort=cohort, gpus_per_actor=gpus),
+        engine=engine,
         resume=None,
         force=False,
     )

@@ -10,6 +10,10 @@ GATHERED = 256
 """Most clients that ``engine.cohort=auto`` hands to an actor's training loop at once."""
 
 
+ACTORS_PER_GPU = 4
+"""Actors that share a GPU by default, if they train clients side by side: more were no faster."""
+
+
 def place(sizes: Sequence[int], actors: int) -> list[list[int]]:
     """Deal clients to actors so that every actor has about the same number of samples.
 
@@ -75,6 +79,29 @@ def place_cohorts(sizes: Sequence[int], actors: int, size: int) -> list[list[int
     cohorts = [range(first, len(sizes))[:size] for first in range(0, len(sizes), size)]
     placed = place([sum(sizes[k] for k in cohort) for cohort in cohorts], actors)
     return [[client for rank in ranks for client in cohorts[rank]] for ranks in placed]
+
+
+def actors_by_default(engine: EngineConfig, device: str, gpus: int, cores: int) -> int | None:
+    """Return how many actors compute, None = one per core of all machines.
+
+    Parameters
+    ----------
+    engine : EngineConfig
+        The run's, ``engine.cohort`` resolved.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    gpus, cores : int
+        What there is of them.
+
+    Examples
+    --------
+    >>> actors_by_default(EngineConfig(), "cuda", 1, 16)
+    4
+    """
+    shared = device == "cuda" and engine.name == "ray" and not engine.address
+    if engine.actors or not shared or engine.cohort == "off":
+        return engine.actors
+    return min(cores, ACTORS_PER_GPU * gpus)
 
 
 def gpu_share(engine: EngineConfig, device: str, gpus: int, cores: int) -> float:

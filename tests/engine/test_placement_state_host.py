@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from fedkd.config import DataConfig, EngineConfig, RunConfig, TransferConfig
 from fedkd.engine.host import Host
-from fedkd.engine.placement import gpu_share, place
+from fedkd.engine.placement import actors_by_default, gpu_share, place
 from fedkd.engine.state import (
     ClientState,
     ContextState,
@@ -320,3 +320,14 @@ def test_actors_on_a_gpu_get_a_share_of_it() -> None:
     assert gpu_share(EngineConfig(name="inline"), "cuda", 1, 8) == 0
     with pytest.raises(ConfigError, match=r"engine\.gpus_per_actor=0: Ray hides GPUs"):
         gpu_share(EngineConfig(gpus_per_actor=0), "cuda", 1, 8)
+
+
+def test_few_actors_share_a_gpu_if_clients_train_side_by_side() -> None:
+    def actors(device: str = "cuda", **engine: object) -> int | None:
+        return actors_by_default(EngineConfig(**engine), device, 2, 6)
+
+    assert actors() == 6, "there are no more cores"
+    assert actors_by_default(EngineConfig(), "cuda", 1, 16) == 4
+    assert actors(cohort="off") is actors("cpu") is actors(name="flower") is None
+    assert actors(address="auto") is None, "other machines have GPUs, too"
+    assert actors(actors=3) == 3
