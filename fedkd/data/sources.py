@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets.exceptions import DatasetsError
 
 from ..errors import ConfigError
 from .decode import Raw, arrays, decode, quiet
@@ -25,7 +24,6 @@ HUB = {
 CATALOGUE = ("digits", *HUB)
 """Every name that ``data=NAME`` knows."""
 
-_UNREADABLE = (OSError, ValueError, DatasetsError)
 _TEST_SPLITS = ("test", "validation", "valid")
 _ANY_NAME = "not a known data set and not a folder (a folder of Parquet files works too)"
 
@@ -105,10 +103,16 @@ def _load_digits(scratch: Path) -> dict[str, Raw]:
     return {"train": arrays(digits.images.astype(np.uint8), digits.target)}
 
 
+def _unreadable() -> tuple[type[Exception], ...]:
+    from datasets.exceptions import DatasetsError
+
+    return OSError, ValueError, DatasetsError
+
+
 def _load_hub(name: str, key: str) -> dict[str, Raw]:
     try:
         return _load_splits(HUB[name], key, name)
-    except _UNREADABLE as error:
+    except _unreadable() as error:
         problem = (
             f"cannot be read from the hub ({HUB[name]}: {_reason(error)}); "
             f"to work offline put its Parquet files into {_local(name)}"
@@ -130,7 +134,7 @@ def _from_folder(folder: Path, key: str) -> Source:
         try:
             # The Arrow copy that `datasets` makes is not needed once the images are decoded.
             return _load_splits(str(folder.resolve()), key, folder, cache_dir=str(scratch))
-        except _UNREADABLE as error:
+        except _unreadable() as error:
             raise ConfigError(key, folder, f"cannot be read ({_reason(error)})") from error
 
     return Source(name, digest.hexdigest()[:16], load)

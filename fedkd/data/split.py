@@ -11,8 +11,8 @@ from ..config import RunConfig
 from ..errors import ConfigError
 from ..rng import SERVER, stream
 from .corpus import Corpus
+from .dealing import dealt
 from .federation import Federation
-from .partition import partition
 from .sampling import proportional
 
 
@@ -111,7 +111,7 @@ def _partition(
     table = corpus.columns("train")
     columns = {name: table.column(name).take(pool) for name in table.column_names}
     columns |= {"index": pa.array(pool), "label": pa.array(corpus.y_train[pool])}
-    return partition(config, pa.table(columns), each)
+    return dealt(config, pa.table(columns), each, corpus.path.parent / "deals")
 
 
 def _hold_out(
