@@ -20,15 +20,12 @@ from ..flower import identity, stamp
 from .base import FIRST_NODE_ID, AppFactory, BlockPool, Engine, LocalGrid, Main, cohort_of, round_of
 from .cluster import actor_count, actor_resources, replacement_resources, shared_ray
 from .host import Host, keep_freed_memory, one_thread, single_thread
+from .pacing import Pace
 from .placement import cohort_size, place_cohorts
 from .pool import Pool
 from .recovery import DEATHS, Home, fetch
 
 T = TypeVar("T")
-
-CHUNKS, LARGEST_CHUNK = 4, 128
-"""Chunks per actor and phase, and messages in one: large enough to amortise a call (a large object
-costs Ray some milliseconds), small enough to show progress."""
 
 AHEAD = 2
 """Fusion blocks per actor under way: the next one is there when the actor is done with one."""
@@ -100,6 +97,7 @@ class RayGrid(LocalGrid):
         }
         self.round = 0
         self.arrived: dict[str, Message] = {}
+        self.pace = Pace()
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Hand messages to the actors in chunks and return their ids."""
@@ -109,6 +107,9 @@ class RayGrid(LocalGrid):
             self._enter(round_of(message))
             ids.append(stamp(message))
             queues[self.home_of[message.metadata.dst_node_id][0]].append(message)
+            kind = message.metadata.message_type
+        if ids:
+            self.pace.begin(kind, max(map(len, queues.values())))
         chunked = {home: list(self._chunks(queue)) for home, queue in queues.items()}
         for turn in range(max(map(len, chunked.values()), default=0)):
             for home, chunks in chunked.items():
@@ -128,7 +129,8 @@ class RayGrid(LocalGrid):
         if self.cohort > 1:
             cohorts = groupby(queue, lambda message: cohort_of(message, self.cohort))
             return (list(cohort) for _, cohort in cohorts)
-        size = min(max(1, -(-len(queue) // CHUNKS)), LARGEST_CHUNK)
+        kind = queue[0].metadata.message_type if queue else ""
+        size = self.pace.chunk(kind, len(queue))
         return (queue[start : start + size] for start in range(0, len(queue), size))
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
@@ -138,6 +140,8 @@ class RayGrid(LocalGrid):
             ready, _ = ray.wait(list(running), timeout=PULL_SECONDS)
             for call in ready:
                 self._receive(running[call], call)
+        if not any(home.running for home in self.pool.homes):
+            self.pace.end()
         return [self.arrived.pop(key) for key in list(message_ids) if key in self.arrived]
 
     def _receive(self, home: Home, call: Any) -> None:

@@ -23,6 +23,7 @@ from ray.exceptions import (
     RayTaskError,
 )
 
+from ..payload import payload_bytes
 from .cluster import nodes
 
 DEATHS = (RayActorError, OutOfMemoryError, ObjectLostError)
@@ -37,6 +38,9 @@ are so short that it would be felt, a replacement has some more rounds to catch 
 
 MAX_ROUNDS = 20
 """Rounds after which there is a snapshot whatever it costs: it bounds what the driver keeps."""
+
+SMALL = 2**16
+"""Bytes of arrays up to which messages travel with the call: an object of its own costs more."""
 
 PART = 64
 """Clients in one part of a snapshot."""
@@ -59,8 +63,8 @@ class Chunk:
 
     Attributes
     ----------
-    messages : ObjectRef
-        Where they are.
+    messages : ObjectRef or list of Message
+        Where they are, or themselves if they are small.
     ids : frozenset of str
         Their ids.
     reads : bool
@@ -103,7 +107,8 @@ class Home:
         """Let the actor answer messages."""
         ids = frozenset(message.metadata.message_id for message in chunk)
         reads = all(message.metadata.message_type in READS for message in chunk)
-        self._log.append(Chunk(ray.put(chunk), ids, reads))
+        small = sum(payload_bytes(message.content) for message in chunk) <= SMALL
+        self._log.append(Chunk(chunk if small else ray.put(chunk), ids, reads))
         self._missing |= ids
         self.running[self.actor.handle.remote(self._log[-1].messages)] = None
 
