@@ -42,6 +42,9 @@ KEY_BYTES, POINT_BYTES = 32, 33
 ADVERT_BYTES = 2 * POINT_BYTES + KEY_BYTES
 """What a client publishes: two public keys and the hash of its secret."""
 
+SEALED_BYTES = 292
+"""An encrypted pair of shares."""
+
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256
 
 

@@ -21,6 +21,7 @@ from .flat import size
 from .knowledge import ON_SAMPLES
 from .models import deal, model_name
 from .preparing import Objects, Prepared, prepare_run
+from .securing import traffic
 from .timing import Cost, Workload, measure
 
 MESSAGE = 0.003
@@ -143,7 +144,7 @@ def _samples(loads: list[Workload]) -> int:
 def _payload(ready: Prepared, transfer: int) -> tuple[int, int, int]:
     """Return the mean bytes that a client uploads and gets back in a round, and uploads as float32.
 
-    The first two are as they travel, encoded where the codec says so.
+    The first two are as they travel, encoded or masked where that is asked for.
     """
     if ready.strategy.exchange is None:
         return 0, 0, 0
@@ -153,11 +154,13 @@ def _payload(ready: Prepared, transfer: int) -> tuple[int, int, int]:
     if sent == "parameters" != kind:
         downs = [(size(model),) for model in ready.server.instances]
     plain, codec = _mean_bytes(None, kind, ups), ready.parts.codec
-    return (
-        _mean_bytes(codec if codec.up else None, kind, ups),
-        _mean_bytes(codec if codec.down else None, sent, downs),
-        plain,
-    )
+    up = _mean_bytes(codec if codec.up else None, kind, ups)
+    down = _mean_bytes(codec if codec.down else None, sent, downs)
+    if ready.config.secure.aggregation:
+        about = ready.expect(0, 1, ids), ready.server.instances[0]
+        up, more = traffic(ready.config, ready.strategy, *about)
+        down += more
+    return up, down, plain
 
 
 def _spent(ready: Prepared) -> float | None:

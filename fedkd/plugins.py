@@ -7,6 +7,7 @@ registered: a class's allowed parameters are those of its ``__init__``.
 
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -141,6 +142,10 @@ def create(
     try:
         return cls(**given)
     except (TypeError, ValueError) as error:
+        about = re.fullmatch(r"(\w+)=(\S+) (.+)", str(error), re.DOTALL)
+        if about and about[1] in accepted:  # "clip=0 must be greater than 0": which key that is
+            value = given.get(about[1], about[2])
+            raise ConfigError(f"{key}.{about[1]}", value, about[3]) from error
         raise ConfigError(key, node["name"], str(error)) from error
 
 

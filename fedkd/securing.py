@@ -5,11 +5,15 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from .admission import Expected
 from .clients import Parts
 from .config import RunConfig
 from .errors import ConfigError
+from .fixedpoint import Layout
+from .masking import ADVERT_BYTES, SEALED_BYTES
 from .plugins import available
 from .protocol import Strategy
+from .shamir import SHARE_BYTES
 from .strategies.flower_adapter import FlowerStrategy
 from .summing import arrays_layout, knowledge_layout
 
@@ -47,14 +51,40 @@ def check_secure(
     if len({one.shape for one in wanted}) > 1:
         problem = "has clients that upload different shapes, which cannot be summed; have one model"
         raise ConfigError("secure.aggregation", True, f"{config.strategy['name']} {problem}")
-    if isinstance(strategy, FlowerStrategy):
-        layout = arrays_layout(instances[0].state_dict(), config.secure, config.cohort)
-    else:
-        layout = knowledge_layout(wanted[0], config.secure, config.cohort)
+    layout = _layout(config, strategy, instances[0], wanted[0])
     if layout.fraction < LEAST_FRACTION:
         problem = f"leave {layout.fraction} bits behind the point for a sum over {config.cohort}"
         remedy = "use secure.bits=64 or a smaller secure.clip"
         raise ConfigError("secure.bits", layout.bits, f"{problem} clients; {remedy}")
+
+
+def traffic(
+    config: RunConfig, strategy: Strategy, expected: Expected, model: nn.Module
+) -> tuple[int, int]:
+    """Return the bytes that a client sends and is sent in a round, beside what it learns from.
+
+    Public keys, one encrypted pair of shares for and from each other client, integers, and the
+    shares that unmask the sum; see `fedkd.clients.secure`.
+
+    Parameters
+    ----------
+    config, strategy
+        The run's.
+    expected : Expected
+        What a client uploads.
+    model : nn.Module
+        A client's model.
+    """
+    layout, clients = _layout(config, strategy, model, expected), config.cohort
+    up = ADVERT_BYTES + clients * (SEALED_BYTES + SHARE_BYTES) + layout.size * layout.bits // 8
+    number = 4
+    return up, clients * (number + ADVERT_BYTES + number + SEALED_BYTES + number)
+
+
+def _layout(config: RunConfig, strategy: Strategy, model: nn.Module, expected: Expected) -> Layout:
+    if isinstance(strategy, FlowerStrategy):
+        return arrays_layout(model.state_dict(), config.secure, config.cohort)
+    return knowledge_layout(expected, config.secure, config.cohort)
 
 
 def _individual(config: RunConfig, strategy: Strategy) -> str | None:

@@ -70,7 +70,7 @@ def png_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_png_folder(folder, {"train": 200, "test": 80})
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def real_data() -> Callable[[str], Path]:
     """Return a function that finds a real data set, or skips; fails if FEDKD_DATA_DIR is set."""
 

@@ -356,8 +356,8 @@ def test_names_that_mean_nothing_are_refused():
     ("settings_", "words"),
     [
         ({"compress": "gzip"}, "no such compress"),
-        ({"compress": {"name": "topk", "k": 0}}, "k=0 must be at least 1"),
-        ({"compress": {"name": "quantised", "bits": 17}}, "bits=17 must be 1 to 16"),
+        ({"compress": {"name": "topk", "k": 0}}, "compress.k=0: must be at least 1"),
+        ({"compress": {"name": "quantised", "bits": 17}}, "compress.bits=17: must be 1 to 16"),
         ({"compress": {"name": "quantised", "scale": "log"}}, "must be one of 'row', 'unit'"),
         ({"compress.bits": 3}, "none has no such parameter"),
         (

@@ -10,8 +10,10 @@ from typer.testing import CliRunner
 
 from fedkd import ConfigError, simulate
 from fedkd.cli import app
-from fedkd.config import EngineConfig
+from fedkd.config import EngineConfig, RunConfig
 from fedkd.engine import Fleet, shared_ray
+from fedkd.overrides import merge
+from fedkd.plan import plan
 from fedkd.plugins import available
 from fedkd.protocol import Strategy
 from fedkd.shamir import SHARE_BYTES
@@ -200,6 +202,15 @@ def test_what_travels_is_counted():
     assert secure["bytes_up"] > 4 * (vector + shares)
     assert secure["bytes_up"] < plain["bytes_up"] + 4 * (shares + 4 * 100 + 1500)
     assert secure["bytes_down"] > plain["bytes_down"] + 4 * (4 * 98 + 4 * 200)
+
+
+@pytest.mark.parametrize("name", ["fedmd", "fedavg"])
+def test_a_dry_run_counts_keys_shares_and_integers(name):
+    size = {"transfer.size": 300}
+    planned = plan(merge(RunConfig(), strategy=name, **TINY | ON | size))
+    spent = run(name, **ON | size).summary
+    assert 4 * planned.bytes_up == pytest.approx(spent["bytes_up"], rel=0.05)
+    assert 4 * planned.bytes_down == pytest.approx(spent["bytes_down"], rel=0.05)
 
 
 def test_attacks_tamper_before_the_mask_and_cohorts_change():

@@ -342,7 +342,7 @@ def test_wrong_attacks_are_refused() -> None:
         attacked("lmaa")
     with pytest.raises(ConfigError, match=r"attack\.by=worst"):
         simulate(MEAN, **SHORT, attack={"name": "hips", "by": "worst"})
-    with pytest.raises(ConfigError, match=r"fraction=1\.5 must be in \[0, 1\]"):
+    with pytest.raises(ConfigError, match=r"fraction=1\.5: must be in \[0, 1\]"):
         simulate(MEAN, **SHORT, attack={"name": "lma", "fraction": 1.5})
 
 

@@ -128,11 +128,11 @@ def test_noise_must_know_the_number_of_classes(classes: int) -> None:
 @pytest.mark.parametrize(
     ("node", "message"),
     [
-        ({"name": "noisy", "p": 1.5}, r"p=1.5 must be in \[0, 1\]"),
-        ({"name": "abstaining", "p": -0.1}, r"p=-0.1 must be in \[0, 1\]"),
-        ({"name": "capped", "per_cycle": -1}, "per_cycle=-1 must be at least 0"),
-        ({"name": "exact", "cost": -1.0}, "cost=-1.0 must be at least 0 and finite"),
-        ({"name": "noisy", "cost": float("nan")}, "cost=nan must be at least 0 and finite"),
+        ({"name": "noisy", "p": 1.5}, r"p=1.5: must be in \[0, 1\]"),
+        ({"name": "abstaining", "p": -0.1}, r"p=-0.1: must be in \[0, 1\]"),
+        ({"name": "capped", "per_cycle": -1}, "per_cycle=-1: must be at least 0"),
+        ({"name": "exact", "cost": -1.0}, "cost=-1.0: must be at least 0 and finite"),
+        ({"name": "noisy", "cost": float("nan")}, "cost=nan: must be at least 0 and finite"),
     ],
 )
 def test_bad_parameters_are_refused(node: dict[str, object], message: str) -> None:

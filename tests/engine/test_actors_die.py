@@ -22,6 +22,7 @@ MORTAL = Path(__file__).parents[1] / "plugins" / "mortal.py"
 SHORT = {"clients": 8, "rounds": 3, "data.samples_per_client": 20, "transfer.size": 300}
 MIXED = {"strategy": "knfu", "model": ["mlp", "lenet5", "resnet8"], "fraction": 0.7}
 FEDAVG = {"strategy": "fedavg", "model": "resnet8"}
+SECURE = {"strategy": "fedmd", "secure.aggregation": True}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -141,6 +142,9 @@ def test_an_actor_that_dies_over_a_fusion_block(times, inline, tmp_path):
         ("train", 2, 1, FEDAVG),
         ("evaluate", 2, 2, FEDAVG),
         ("snapshot", 3, 1, MIXED),
+        ("share", 2, 1, SECURE),
+        ("fit", 2, 2, SECURE),
+        ("unmask", 3, 1, SECURE),
         ("idle", 2, 2, MIXED),
         ("idle", 2, 1, FEDAVG),
     ],

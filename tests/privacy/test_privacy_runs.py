@@ -147,7 +147,7 @@ def test_either_accountant(accountant):
         ({"name": "gaussian", "epsilon": 0}, "knfu", r"privacy.epsilon=0: must be greater than 0"),
         (GAUSSIAN | {"delta": 0.05}, "knfu", r"privacy.delta=0.05: must be in \(0, 1/n\).*n=20"),
         (GAUSSIAN | {"delta": 0.0}, "knfu", r"privacy.delta=0.0: must be in \(0, 1/n\)"),
-        (GAUSSIAN | {"clip": -1.0}, "knfu", r"clip=-1.0 must be greater than 0"),
+        (GAUSSIAN | {"clip": -1.0}, "knfu", r"privacy.clip=-1.0: must be greater than 0"),
         ({"name": "gaussian"}, "knfu", r"privacy.noise_multiplier=None: must be given, or else"),
         (GAUSSIAN, "fedmd", r"privacy=gaussian: has no bound on logits; give privacy.clip"),
         (GAUSSIAN, "fedavg", r"is for soft_labels or logits, and there is parameters.*fedavg"),

@@ -230,13 +230,13 @@ def test_one_class_per_client_works_and_is_seeded() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"budget": 0.0}, r"budget=0\.0 must be in \(0, 1\]"),
-        ({"budget": 1.5}, r"budget=1\.5 must be in \(0, 1\]"),
-        ({"initial": 0.0}, r"initial=0\.0 must be in \(0, 1\]"),
-        ({"rounds_per_cycle": 0}, "rounds_per_cycle=0 must be at least 1"),
-        ({"kd_weight": -1.0}, "kd_weight=-1.0 must be at least 0"),
-        ({"beta": 0.0}, "beta=0.0 must be greater than 0"),
-        ({"milestone": 0}, "milestone=0 must be at least 1"),
+        ({"budget": 0.0}, r"budget=0\.0: must be in \(0, 1\]"),
+        ({"budget": 1.5}, r"budget=1\.5: must be in \(0, 1\]"),
+        ({"initial": 0.0}, r"initial=0\.0: must be in \(0, 1\]"),
+        ({"rounds_per_cycle": 0}, "rounds_per_cycle=0: must be at least 1"),
+        ({"kd_weight": -1.0}, "kd_weight=-1.0: must be at least 0"),
+        ({"beta": 0.0}, "beta=0.0: must be greater than 0"),
+        ({"milestone": 0}, "milestone=0: must be at least 1"),
     ],
 )
 @pytest.mark.parametrize("name", ["kafal", "kafal_soft"])

@@ -145,9 +145,9 @@ def test_it_needs_one_architecture() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"server_epochs": -1}, "server_epochs=-1 must be at least 0"),
-        ({"server_lr": 0.0}, "server_lr=0.0 must be greater than 0"),
-        ({"temperature": 0.0}, "temperature=0.0 must be greater than 0"),
+        ({"server_epochs": -1}, "server_epochs=-1: must be at least 0"),
+        ({"server_lr": 0.0}, "server_lr=0.0: must be greater than 0"),
+        ({"temperature": 0.0}, "temperature=0.0: must be greater than 0"),
         ({"aggregation": "knfu"}, "aggregation=knfu"),
     ],
 )
