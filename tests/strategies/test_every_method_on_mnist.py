@@ -13,7 +13,7 @@ from fedkd.plugins import available
 from fedkd.protocol import Strategy
 
 MIXED = "[mlp,lenet5,fedmd_cnn2,fedmd_cnn3,resnet8]"
-SMALL = ["clients=5", "rounds=2", "engine=inline", "data.alpha=1", "data.samples_per_client=30"]
+SMALL = ["clients=6", "rounds=1", "engine=inline", "data.alpha=1", "data.samples_per_client=30"]
 STRATEGIES = available("strategies", Strategy)
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_report")]
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_report")]
 def small_mnist(real_data: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the first images of MNIST: evaluation takes all test images."""
     folder = tmp_path_factory.mktemp("mnist")
-    for split, rows in (("train", 1500), ("test", 200)):
+    for split, rows in (("train", 1500), ("test", 100)):
         file = next(real_data("mnist").glob(f"{split}*.parquet"))
         pq.write_table(pq.read_table(file).slice(0, rows), folder / f"{split}.parquet")
     return folder
