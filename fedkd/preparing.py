@@ -133,9 +133,9 @@ def _parts(config: RunConfig, federation: Federation, strategy: Strategy, models
     except ConfigError as error:
         if not error.key.startswith("exchange"):
             raise
-        raise ConfigError(
-            error.key.replace("exchange", "strategy"), config.strategy["name"], error.problem
-        ) from error
+        value = config.strategy["name"] if error.key == "exchange" else error.value
+        key = error.key.replace("exchange", "strategy", 1)
+        raise ConfigError(key, value, error.problem) from error
     parts.exchange.input_shape = tuple(federation.shape)
     return parts
 

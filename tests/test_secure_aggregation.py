@@ -209,8 +209,8 @@ def test_a_dry_run_counts_keys_shares_and_integers(name):
     size = {"transfer.size": 300}
     planned = plan(merge(RunConfig(), strategy=name, **TINY | ON | size))
     spent = run(name, **ON | size).summary
-    assert 4 * planned.bytes_up == pytest.approx(spent["bytes_up"], rel=0.05)
-    assert 4 * planned.bytes_down == pytest.approx(spent["bytes_down"], rel=0.05)
+    assert 4 * planned.bytes_up == pytest.approx(spent["bytes_up"], rel=0.1)  # headers
+    assert 4 * planned.bytes_down == pytest.approx(spent["bytes_down"], rel=0.1)  # headers
 
 
 def test_attacks_tamper_before_the_mask_and_cohorts_change():
