@@ -1,4 +1,9 @@
-"""Client state in bounded memory: what was not used for the longest time waits on disk."""
+"""Client state in bounded memory: what does not fit waits on disk.
+
+Phases go through the clients in one order again and again. So the one just used goes, who is needed
+again last of all; were it the one not used for the longest time, nothing would be here when its
+turn comes.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,7 +45,7 @@ class SpillingState(LiveState):
     ...     context = Context(1, node, {}, RecordDict(), {})
     ...     state.commit(context, state.load(context, lambda: nn.Linear(2, 1)))  # 12 bytes
     >>> list(state.memories)
-    [2]
+    [1]
     """
 
     def __init__(self, budget: int, folder: Path) -> None:
@@ -80,7 +85,8 @@ class SpillingState(LiveState):
     def _make_room(self) -> None:
         """Write memories until the others fit."""
         while self._held > self.budget:
-            node = next((node for node in self._sizes if node not in self._before), None)
+            free = (node for node in reversed(self._sizes) if node not in self._before)
+            node = next(free, None)
             if node is None:  # all are in the middle of a message
                 return
             path = Path(self._folder.name) / f"{node}.safetensors"
