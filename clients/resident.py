@@ -19,6 +19,7 @@ class Resident:
 
     Examples
     --------
+    >>> import torch
     >>> x = torch.ones(3, 2)
     >>> Resident("cpu")(x) is x
     True
