@@ -5,13 +5,14 @@
 The clients hold MNIST digits. The server's labelled transfer set shows classes 0-4 both as they are
 and in a *public variant*; of the private classes 5-9 it has the public variant only. That is the
 paper's setting (faces of which the public has seen the blurred or masked version) at a size for two
-cores; why these variants: `mosaic` is the paper's blurring, `masked` its masks, and `negative` a
-variant that leaves all of the class to be seen. Writes two data sets and a run into DIR for each,
-and attacks the runs.
+cores; why these variants: `mosaic` is the paper's blurring, `masked` its masks, and `negative` and
+`faint` (35 % of the brightness) leave all of the class to be seen. Writes two data sets and a run
+into DIR for each, and attacks the runs.
 
-One seed, five targets, two clients attacked (``clients=2``), chance 5 %: on `masked`, one of five
+Five targets, two clients attacked (``clients=2``), chance 5 %. One seed: on `masked`, one of five
 private classes is drawn by paired logits and two by the client's soft labels alone; on `negative`
-none. So the paper's near-certain success does not carry over to this small setting, whose drawing
+none. Three seeds, ``epochs=40``: on `faint`, 4 of 15 by paired logits and 5 of 15 by the soft labels
+alone. That is more than chance (p = 0.005), and the pair is no better than its half. So the paper's near-certain success does not carry over to this small setting, whose drawing
 network has seen ten classes and few thousand pictures.
 """
 
@@ -50,10 +51,16 @@ def masked(images: Images) -> Images:
     return result
 
 
+def faint(images: Images) -> Images:
+    """Return pictures at 35 % of their brightness."""
+    return (0.35 * images).astype(np.uint8)
+
+
 VARIANTS: dict[str, Callable[[Images], Images]] = {
     "mosaic": mosaic,
     "negative": negative,
     "masked": masked,
+    "faint": faint,
 }
 
 
