@@ -11,9 +11,10 @@ into DIR for each, and attacks the runs.
 
 Five targets, two clients attacked (``clients=2``), chance 5 %. One seed: on `masked`, one of five
 private classes is drawn by paired logits and two by the client's soft labels alone; on `negative`
-none. Three seeds, ``epochs=40``: on `faint`, 4 of 15 by paired logits and 5 of 15 by the soft labels
-alone. That is more than chance (p = 0.005), and the pair is no better than its half. So the paper's near-certain success does not carry over to this small setting, whose drawing
-network has seen ten classes and few thousand pictures.
+none. Three seeds, ``epochs=40``: on `faint`, 4 of 15 by paired logits and 5 of 15 by the soft
+labels alone. That is more than chance (p = 0.005), but the pair is no better than its half. So the
+paper's near-certain success does not carry over to this small setting, whose drawing network has
+seen ten classes and few thousand pictures.
 """
 
 import io
