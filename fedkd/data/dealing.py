@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ..callbacks.atomic import replacing
 from ..config import RunConfig
 
 Parts = list[NDArray[np.int64]]
@@ -37,22 +36,21 @@ def dealt(config: RunConfig, pool: pa.Table, each: int | None, folder: Path) -> 
     Examples
     --------
     >>> pool = pa.table({"index": range(60), "label": [0, 1, 2] * 20})
-    >>> with tempfile.TemporaryDirectory() as folder:
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
     ...     first, again = (dealt(RunConfig(clients=2), pool, 9, Path(folder)) for _ in range(2))
     >>> [np.array_equal(*pair) for pair in zip(first, again)]
     [True, True]
     """
     target = str(config.data.partitioner.get("_target_", "flwr_datasets"))
-    file = (
-        folder / f"{_key(config, pool, each)}.npz" if target.startswith("flwr_datasets") else None
-    )
-    if file is not None and (kept := _read(file)) is not None:
-        return kept
-    from .partition import partition
+    theirs, file = target.startswith("flwr_datasets"), folder / f"{_key(config, pool, each)}.npz"
+    parts = _read(file) if theirs else None
+    if parts is None:
+        from .partition import partition
 
-    parts = partition(config, pool, each)
-    if file is not None:
-        _write(file, parts)
+        parts = partition(config, pool, each)
+        if theirs:
+            _write(file, parts)
     return parts
 
 
@@ -76,8 +74,5 @@ def _read(file: Path) -> Parts | None:
 
 
 def _write(file: Path, parts: Parts) -> None:
-    with suppress(OSError):  # then it is dealt again
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".tmp", delete=False) as made:
-            np.savez(made, rows=np.concatenate(parts), sizes=[len(part) for part in parts])
-        os.replace(made.name, file)
+    with suppress(OSError), replacing(file) as made:  # else it is dealt again
+        np.savez(made, rows=np.concatenate(parts), sizes=[len(part) for part in parts])

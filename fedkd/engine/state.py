@@ -124,9 +124,9 @@ def load_record(model: nn.Module, record: ArrayRecord) -> None:
                 np.copyto(mine.numpy(), values)
             else:
                 away[name] = cast(to_tensor(array), mine.dtype)
-        for device in {own[name].device.type for name in away}:
-            there = {n: value for n, value in away.items() if own[n].device.type == device}
-            torch._foreach_copy_([own[n] for n in there], list(moved(there, device).values()))
+        if away:
+            device = own[next(iter(away))].device.type
+            torch._foreach_copy_([own[n] for n in away], list(moved(away, device).values()))
 
 
 def cast(value: Tensor, dtype: torch.dtype) -> Tensor:
