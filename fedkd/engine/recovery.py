@@ -97,7 +97,7 @@ class Home:
         self._snapshot: list[Any] = []  # references to parts; none = as before the first round
         self._log: list[Chunk] = []  # since the snapshot
         self._missing: set[str] = set()  # ids of the messages without a reply
-        self._asked: tuple[list[Any], Any, int] | None = None
+        self._asked: tuple[list[Any], Any, int, bool] | None = None
         self._cost = 0.0  # seconds that the last snapshot took
         self._since = time.monotonic()
         self._rounds = 0
@@ -128,7 +128,7 @@ class Home:
         if self._asked is None and self._due():
             count = -(-len(self.clients) // PART) + 1
             *parts, done = self.actor.snapshot.options(num_returns=count).remote(PART)
-            self._asked = parts, done, len(self._log)
+            self._asked = parts, done, len(self._log), len(nodes()) > 1
             self._since, self._rounds = time.monotonic(), 0
 
     def _due(self) -> bool:
@@ -140,10 +140,10 @@ class Home:
         """Let a new snapshot take the old one's place, once it is certain to exist."""
         if self._asked is None:
             return
-        parts, done, logged = self._asked
+        parts, done, logged, elsewhere = self._asked
         try:
             self._cost = fetch(done, timeout)
-            if len(nodes()) > 1:
+            if elsewhere:  # perhaps on a machine that has died since: then this says so
                 parts = [ray.put(fetch(part)) for part in parts]
         except GetTimeoutError:
             return

@@ -88,6 +88,19 @@ def test_a_machine_dies_and_the_run_does_not(cluster, inline, strategy, phase, m
     assert (summary["digest"], summary["restarts"]) == (inline[strategy], 1)
 
 
+def test_a_snapshot_that_dies_with_its_machine_counts_for_nothing(cluster, inline, monkeypatch):
+    monkeypatch.setattr(recovery, "SHARE", 1e9)
+    settle = recovery.Home._settle
+
+    def late(home, timeout=0.0):
+        if timeout:  # only the move to another actor looks: the machine is gone by then
+            settle(home, timeout)
+
+    monkeypatch.setattr(recovery.Home, "_settle", late)
+    summary = on_ray("fedavg", [Cut(cluster, "train")])
+    assert (summary["digest"], summary["restarts"]) == (inline["fedavg"], 1)
+
+
 def test_a_machine_without_the_data_says_so(cluster, tmp_path):
     class Unshared(Callback):
         def on_run_start(self, run):
