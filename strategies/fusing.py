@@ -46,9 +46,10 @@ def fuse_in_blocks(
         if mixes:
             weights = _checked_weights(strategy, knowledge)
             numbers = LazySequence(views, lambda view: view.values.contiguous())
-            fused = blocks.map(partial(fusion.mix, weights), numbers)
+            fused = blocks.map(partial(fusion.mix, weights), numbers, light=True)
         elif sharded:
-            fused = blocks.map(strategy.fuse, LazySequence(views, KnowledgeStack.compact))
+            parts = LazySequence(views, KnowledgeStack.compact)
+            fused = blocks.map(strategy.fuse, parts, light=True)
         else:
             fused = map(strategy.fuse, views)
         checked = (_teacher(strategy, *pair) for pair in zip(views, fused, strict=True))

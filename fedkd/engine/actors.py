@@ -7,28 +7,25 @@ live on in another one (see `recovery`).
 
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from functools import partial
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any, TypeVar
 
 import ray
 from flwr.app import Message, RecordDict
 
 from ..flower import identity, stamp
-from .base import FIRST_NODE_ID, AppFactory, BlockPool, Engine, LocalGrid, Main, cohort_of, round_of
+from .base import FIRST_NODE_ID, AppFactory, Engine, LocalGrid, Main, cohort_of, round_of
+from .blocks import ActorBlocks
 from .cluster import actor_count, actor_resources, replacement_resources, shared_ray
 from .host import Host, keep_freed_memory, one_thread, single_thread
 from .pacing import Pace
 from .placement import cohort_size, place_cohorts
 from .pool import Pool
-from .recovery import DEATHS, Home, fetch
+from .recovery import DEATHS, Home
 
 T = TypeVar("T")
-
-AHEAD = 2
-"""Fusion blocks per actor under way: the next one is there when the actor is done with one."""
 
 PULL_SECONDS = 0.2
 """Longest wait inside one pull."""
@@ -151,37 +148,6 @@ class RayGrid(LocalGrid):
             self.pool.recover(home, home.actor, error)
         else:
             self.arrived |= {reply.metadata.reply_to_message_id: reply for reply in replies}
-
-
-class ActorBlocks(BlockPool):
-    """Computes blocks on the same actors, in turn."""
-
-    def __init__(self, pool: Pool) -> None:
-        self.pool = pool
-
-    def map(self, function: Callable[[T], Any], blocks: Sequence[T]) -> Iterator[Any]:
-        """Yield ``function(block) for block in blocks``; a lost block is computed again."""
-        shared, homes = ray.put(function), self.pool.homes
-        turns, pending = iter(range(len(blocks))), deque[tuple[int, Home, Any, Any]]()
-        while True:
-            for turn in islice(turns, AHEAD * len(homes) - len(pending)):
-                home = homes[turn % len(homes)]
-                pending.append(
-                    (turn, home, home.actor, home.actor.block.remote(shared, blocks[turn]))
-                )
-            if not pending:
-                return
-            yield self._result(*pending.popleft(), shared, blocks)
-
-    def _result(
-        self, turn: int, home: Home, actor: Any, call: Any, shared: Any, blocks: Sequence[Any]
-    ) -> Any:
-        while True:
-            try:
-                return fetch(call)
-            except DEATHS as error:
-                self.pool.recover(home, actor, error)
-                actor, call = home.actor, home.actor.block.remote(shared, blocks[turn])
 
 
 class RayEngine(Engine):

@@ -29,18 +29,23 @@ class BlockPool(ABC):
     """Applies a function to blocks, wherever the engine computes."""
 
     @abstractmethod
-    def map(self, function: Callable[[T], Any], blocks: Sequence[T]) -> Iterator[Any]:
+    def map(
+        self, function: Callable[[T], Any], blocks: Sequence[T], light: bool = False
+    ) -> Iterator[Any]:
         """Yield ``function(block) for block in blocks``, in that order.
 
         Nothing is computed before somebody asks for it. Blocks may be lazy too: only a few of them,
-        and of what becomes of them, are held at a time.
+        and of what becomes of them, are held at a time. A `light` function may take less time than
+        sending its blocks elsewhere does, and can be computed anywhere.
         """
 
 
 class InlineBlocks(BlockPool):
     """Computes blocks in this process."""
 
-    def map(self, function: Callable[[T], Any], blocks: Sequence[T]) -> Iterator[Any]:
+    def map(
+        self, function: Callable[[T], Any], blocks: Sequence[T], light: bool = False
+    ) -> Iterator[Any]:
         """Yield ``function(block) for block in blocks``."""
         return map(function, blocks)
 

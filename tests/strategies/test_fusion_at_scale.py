@@ -1,6 +1,7 @@
 """Fusion for many clients: nothing is held twice, and cutting work up changes no result."""
 
 import gc
+import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -23,7 +24,7 @@ from fedkd import divergences, fusion, robust
 from fedkd import knowledge as knowledge_module
 from fedkd.checking import subject_of
 from fedkd.divergences import divergence
-from fedkd.engine import Fleet, actors, waves
+from fedkd.engine import Fleet, blocks, waves
 from fedkd.engine.base import BLOCK, InlineBlocks
 from fedkd.errors import RunError
 from fedkd.fusion import ROWS, effective_neighbours, epd, top_k
@@ -116,7 +117,9 @@ class Few(InlineBlocks):
         self.alive: list[Any] = []
         self.most = 0
 
-    def map(self, function: Callable[[Any], Any], blocks: Sequence[Any]) -> Iterator[Any]:
+    def map(
+        self, function: Callable[[Any], Any], blocks: Sequence[Any], light: bool = False
+    ) -> Iterator[Any]:
         def watched(block: Any) -> Any:
             made = function(block)
             values = block.values if isinstance(block, KnowledgeStack) else block
@@ -136,13 +139,26 @@ def test_of_many_blocks_few_are_there(strategy: FusionStrategy) -> None:
     assert pool.most <= 4, "this block and what it became; perhaps the ones before"
 
 
+class Actors:
+    """What `ActorBlocks` needs of two actors, in this process; it counts what it was sent."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sent = 0
+        monkeypatch.setattr(blocks.ray, "put", lambda thing: thing)
+        actor = type("Actor", (), {"block": self})
+        self.homes = [type("Home", (), {"actor": actor})] * 2
+
+    def remote(self, function: Callable[[Any], Any], block: Any) -> tuple[Any, Any]:
+        self.sent += 1
+        return block, function(block)
+
+    def recover(self, *given: Any) -> None:
+        del given
+
+
 def test_actors_are_sent_a_few_blocks_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is under way is bounded, results come in order, and a lost block is cut out again."""
     cut, fetched, lost = [], [], {4}
-
-    class Block:
-        def remote(self, function: Callable[[int], int], block: int) -> tuple[int, int]:
-            return block, function(block)
 
     class Blocks(Sequence[int]):
         def __len__(self) -> int:
@@ -150,23 +166,39 @@ def test_actors_are_sent_a_few_blocks_ahead(monkeypatch: pytest.MonkeyPatch) -> 
 
         def __getitem__(self, index: Any) -> Any:
             cut.append(index)
-            assert len(cut) - len(fetched) <= actors.AHEAD * 2 + 1
+            assert len(cut) - len(fetched) <= blocks.AHEAD * 2 + 1
             return index
 
     def fetch(call: tuple[int, int]) -> int:
         if call[0] in lost:
             lost.clear()
-            raise actors.DEATHS[1]("gone")
+            raise blocks.DEATHS[1]("gone")
         fetched.append(call[0])
         return call[1]
 
-    monkeypatch.setattr(actors.ray, "put", lambda function: function)
-    monkeypatch.setattr(actors, "fetch", fetch)
-    homes = [type("Home", (), {"actor": type("Actor", (), {"block": Block()})})] * 2
-    pool: Any = type("Pool", (), {"homes": homes, "recover": staticmethod(lambda *given: None)})
-    found = actors.ActorBlocks(pool).map(lambda block: block**2, Blocks())
+    monkeypatch.setattr(blocks, "fetch", fetch)
+    pool: Any = Actors(monkeypatch)
+    found = blocks.ActorBlocks(pool).map(lambda block: block**2, Blocks())
     assert list(found) == [n**2 for n in range(11)]
     assert sorted(cut) == sorted([*range(11), 4])
+    assert pool.sent == 12
+
+
+def test_a_light_function_stays_here_until_it_proves_heavy(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool: Any = Actors(monkeypatch)
+    monkeypatch.setattr(blocks, "fetch", lambda call: call[1])
+    takes = [0.0]
+
+    def work(block: int) -> int:
+        time.sleep(takes[0])
+        return block + 1
+
+    compute, sent = blocks.ActorBlocks(pool), []
+    for takes[0] in (0.0, 0.0, 0.05, 0.05, 0.05, 0.0):
+        assert list(compute.map(work, range(3), light=True)) == [1, 2, 3]
+        sent.append(pool.sent)
+    assert sent == [0, 0, 2, 4, 7, 10]
+    assert list(compute.map(abs, [], light=True)) == []
 
 
 def eager(strategy: FusionStrategy, knowledge: KnowledgeStack) -> Tensor:

@@ -1,7 +1,7 @@
 """What the base does for every method: blocks, checks, bookkeeping; and Local, which needs none."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,7 +39,9 @@ class Counting(InlineBlocks):
     def __init__(self) -> None:
         self.sizes: list[int] = []
 
-    def map(self, function: Callable[[Any], Any], blocks: Sequence[Any]) -> list[Any]:
+    def map(
+        self, function: Callable[[Any], Any], blocks: Sequence[Any], light: bool = False
+    ) -> Iterator[Any]:
         values = [b.values if isinstance(b, KnowledgeStack) else b for b in blocks]
         self.sizes += [block.shape[1] for block in values]
         return super().map(function, blocks)
