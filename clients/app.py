@@ -12,6 +12,7 @@
 ``query.advertise``    secure aggregation (and ``share``, ``unmask``): see `secure`
 ``query.snapshot``     all that the client remembers
 ``query.restore``      makes it remember a snapshot
+``query.forget``       drops it: the client is hosted by another process from now on
 =====================  ============================================================================
 
 In a simulation the app closes over one JSON spec. Deployed, it reads the same JSON from Flower's
@@ -137,6 +138,12 @@ def restore(phase: Phase) -> Message:
     return phase.reply({})
 
 
+def forget(own: Tools, message: Message, context: Context) -> Message:
+    """Drop all that the client remembers."""
+    own.state.forget(context)
+    return Message(RecordDict(), reply_to=message)
+
+
 def client_app(
     spec: str | None = None,
     *,
@@ -173,6 +180,7 @@ def client_app(
     compress = mod(lambda parts: partial(compressing, parts.codec))
     app = ClientApp()
     app.query("hello")(lambda message, context: hello(tools(context), message, context))
+    app.query("forget")(lambda message, context: forget(tools(context), message, context))
     app.query("evaluate", mods=[compress])(_handler(evaluate, tools))
     for answer in (score, annotate, tally, snapshot, restore):
         app.query(answer.__name__)(_handler(answer, tools))

@@ -13,6 +13,9 @@ from ..models import build
 from ..rng import scoped, stream, torch_generator
 from .base import Client
 
+KEPT_BYTES = 2**29
+"""Bytes of clients' samples that a process keeps; what is over them is gathered each time."""
+
 
 class Workbench:
     """Opens what a spec names, each thing once and only when it is needed.
@@ -28,6 +31,7 @@ class Workbench:
         self.federation = Federation.open(self.spec["data"])
         self.seed: int = self.spec["seed"]
         self._private: dict[int, tuple[Tensor, Tensor]] = {}
+        self._kept = 0  # bytes of them
         self._tests: dict[int | None, tuple[Tensor, Tensor]] = {}
         self._shared: tuple[tuple[str | None, int], Tensor] | None = None
         self._scored: tuple[Tensor, Tensor, dict[str, float]] | None = None
@@ -39,9 +43,12 @@ class Workbench:
 
     def private(self, client: int) -> tuple[Tensor, Tensor]:
         """Return a client's training samples and labels."""
-        if client not in self._private:
-            self._private[client] = self.federation.client(client)
-        return self._private[client]
+        if client in self._private:
+            return self._private[client]
+        x, y = self.federation.client(client)
+        if self._kept + x.nbytes <= KEPT_BYTES:
+            self._private[client], self._kept = (x, y), self._kept + x.nbytes
+        return x, y
 
     def test(self, samples: int | None) -> tuple[Tensor, Tensor]:
         """Return the test split, or a class-balanced subset of it."""

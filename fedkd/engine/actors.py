@@ -1,54 +1,58 @@
 """The Ray engine: one pool of actors that hold their clients and compute fusion blocks.
 
-A client stays on its actor for the whole run, so its model never moves; only messages do. Each
-actor works through its messages in chunks, largest client first. If an actor dies, its clients
-live on in another one (see `recovery`).
+A client stays on its actor, so that only messages travel and its model does not. If an actor dies,
+its clients live on in another one (see `recovery`); if one would have much more to do in a round
+than another, some of its clients move (see `balance`).
 """
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from functools import partial
-from itertools import groupby
 from typing import Any, TypeVar
 
 import ray
 from flwr.app import Message, RecordDict
 
-from ..flower import identity, stamp
-from .base import FIRST_NODE_ID, AppFactory, Engine, LocalGrid, Main, cohort_of, round_of
+from ..flower import identity
+from .base import FIRST_NODE_ID, AppFactory, Engine, Main
 from .blocks import ActorBlocks
 from .cluster import actor_count, actor_resources, replacement_resources, shared_ray
 from .host import Host, keep_freed_memory, one_thread, single_thread
-from .pacing import Pace
 from .placement import cohort_size, place_cohorts
 from .pool import Pool
-from .recovery import DEATHS, Home
+from .raygrid import RayGrid
 
 T = TypeVar("T")
-
-PULL_SECONDS = 0.2
-"""Longest wait inside one pull."""
 
 
 class Actor:
     """What runs in each Ray worker process; `rewind` is the first call to it, then `restore`."""
 
-    def __init__(
-        self, factory: AppFactory, clients: list[int], total: int, together: bool = False
-    ) -> None:
+    def __init__(self, factory: AppFactory, total: int, together: bool = False) -> None:
         single_thread()
         keep_freed_memory()
-        self.made_of, self.together = (factory, clients, total), together
+        self.factory, self.total, self.together = factory, total, together
 
-    def rewind(self) -> list[Message]:
-        """Host the clients as they were before the first round."""
-        self.host = Host(*self.made_of)
+    def rewind(self, clients: list[int]) -> list[Message]:
+        """Host clients as they were before the first round."""
+        self.host = Host(self.factory, clients, self.total)
         return []
 
     def restore(self, part: dict[int, RecordDict]) -> list[Message]:
-        """Make some of the clients remember a part of a snapshot."""
+        """Make some of the clients, or new ones, remember a part of a snapshot."""
         self.host.restore(part)
+        return []
+
+    def give(self, clients: list[int]) -> tuple[dict[int, RecordDict], bool]:
+        """Return all that some clients remember, and True; they are not hosted any longer."""
+        memory = self.host.snapshot([FIRST_NODE_ID + client for client in clients])
+        self.forget(clients)
+        return memory, True
+
+    def forget(self, clients: list[int]) -> list[Message]:
+        """Host some clients no longer."""
+        self.host.forget([FIRST_NODE_ID + client for client in clients])
         return []
 
     def handle(self, messages: list[Message], wanted: Set[str] | None = None) -> list[Message]:
@@ -81,75 +85,6 @@ class Actor:
         return os.getpid()
 
 
-class RayGrid(LocalGrid):
-    """Sends each message to the actor where its client lives; a cohort's as one chunk."""
-
-    def __init__(self, pool: Pool, cohort: int = 1) -> None:
-        super().__init__(sum(len(home.clients) for home in pool.homes))
-        self.pool, self.cohort = pool, cohort
-        self.home_of = {
-            FIRST_NODE_ID + client: (home, rank)
-            for home in pool.homes
-            for rank, client in enumerate(home.clients)
-        }
-        self.round = 0
-        self.arrived: dict[str, Message] = {}
-        self.pace = Pace()
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Hand messages to the actors in chunks and return their ids."""
-        ids: list[str] = []
-        queues: dict[Home, list[Message]] = {home: [] for home in self.pool.homes}
-        for message in messages:
-            self._enter(round_of(message))
-            ids.append(stamp(message))
-            queues[self.home_of[message.metadata.dst_node_id][0]].append(message)
-            kind = message.metadata.message_type
-        if ids:
-            self.pace.begin(kind, max(map(len, queues.values())))
-        chunked = {home: list(self._chunks(queue)) for home, queue in queues.items()}
-        for turn in range(max(map(len, chunked.values()), default=0)):
-            for home, chunks in chunked.items():
-                if turn < len(chunks):
-                    home.send(chunks[turn])
-        return ids
-
-    def _enter(self, round_: int) -> None:
-        """Keep what the clients are before a new round changes it."""
-        if round_ != self.round:
-            self.round = round_
-            for home in self.pool.homes:
-                home.keep()
-
-    def _chunks(self, queue: list[Message]) -> Iterable[list[Message]]:
-        queue.sort(key=lambda message: self.home_of[message.metadata.dst_node_id][1])
-        if self.cohort > 1:
-            cohorts = groupby(queue, lambda message: cohort_of(message, self.cohort))
-            return (list(cohort) for _, cohort in cohorts)
-        kind = queue[0].metadata.message_type if queue else ""
-        size = self.pace.chunk(kind, len(queue))
-        return (queue[start : start + size] for start in range(0, len(queue), size))
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Return the replies that are there, waiting a moment for the first."""
-        running = {call: home for home in self.pool.homes for call in home.running}
-        if running:
-            ready, _ = ray.wait(list(running), timeout=PULL_SECONDS)
-            for call in ready:
-                self._receive(running[call], call)
-        if not any(home.running for home in self.pool.homes):
-            self.pace.end()
-        return [self.arrived.pop(key) for key in list(message_ids) if key in self.arrived]
-
-    def _receive(self, home: Home, call: Any) -> None:
-        try:
-            replies = home.receive(call)
-        except DEATHS as error:
-            self.pool.recover(home, home.actor, error)
-        else:
-            self.arrived |= {reply.metadata.reply_to_message_id: reply for reply in replies}
-
-
 class RayEngine(Engine):
     """The default engine."""
 
@@ -161,20 +96,20 @@ class RayEngine(Engine):
             placed = place_cohorts(self.sizes, actors, cohort)
             pool = Pool(self._spawner(len(placed), cohort > 1), placed, self.config.max_restarts)
             try:
-                main(RayGrid(pool, cohort), ActorBlocks(pool))
+                main(RayGrid(pool, self.sizes, cohort), ActorBlocks(pool))
             finally:
                 self.restarts = pool.restarts
                 pool.end()
 
-    def _spawner(self, actors: int, together: bool) -> Callable[[list[int], bool], Any]:
-        """Return what starts an actor for some clients."""
+    def _spawner(self, actors: int, together: bool) -> Callable[[bool], Any]:
+        """Return what starts an actor."""
         remote: Any = ray.remote(Actor)
         first = actor_resources(self.config)
         factory, total = ray.put(partial(self.factory, actors)), len(self.sizes)
 
-        def spawn(clients: list[int], again: bool) -> Any:
+        def spawn(again: bool) -> Any:
             asked = replacement_resources(first, actors) if again else first
             options = remote.options(scheduling_strategy="SPREAD", **asked)
-            return options.remote(factory, clients, total, together)
+            return options.remote(factory, total, together)
 
         return spawn

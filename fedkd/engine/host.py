@@ -3,7 +3,7 @@
 import ctypes
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 
@@ -30,13 +30,12 @@ class Host:
     """
 
     def __init__(self, factory: AppFactory, clients: Iterable[int], total: int) -> None:
-        self.app = factory()
-        self.contexts = {FIRST_NODE_ID + k: self._context(k, total) for k in clients}
+        self.app, self.total = factory(), total
+        self.contexts = {FIRST_NODE_ID + k: self._context(FIRST_NODE_ID + k) for k in clients}
 
-    @staticmethod
-    def _context(client: int, total: int) -> Context:
-        node: UserConfig = {"partition-id": client, "num-partitions": total}
-        return Context(RUN_ID, FIRST_NODE_ID + client, node, RecordDict(), {})
+    def _context(self, node: int) -> Context:
+        about: UserConfig = {"partition-id": node - FIRST_NODE_ID, "num-partitions": self.total}
+        return Context(RUN_ID, node, about, RecordDict(), {})
 
     def handle(self, message: Message) -> Message:
         """Return the app's reply, or an error reply with the cause and its traceback."""
@@ -74,8 +73,16 @@ class Host:
         return self._ask("query.snapshot", {node: RecordDict() for node in nodes})
 
     def restore(self, snapshot: Mapping[int, RecordDict]) -> None:
-        """Make the clients remember a snapshot."""
+        """Make the clients, also new ones, remember a snapshot."""
+        for node in snapshot.keys() - self.contexts.keys():
+            self.contexts[node] = self._context(node)
         self._ask("query.restore", snapshot)
+
+    def forget(self, nodes: Collection[int]) -> None:
+        """Host some clients no longer."""
+        self._ask("query.forget", {node: RecordDict() for node in nodes})
+        for node in nodes:
+            del self.contexts[node]
 
     def _ask(self, action: str, contents: Mapping[int, RecordDict]) -> dict[int, RecordDict]:
         answers = {}

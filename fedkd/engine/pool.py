@@ -22,7 +22,7 @@ class Pool:
     Parameters
     ----------
     spawn : callable
-        Starts an actor for some clients; told whether it replaces a dead one.
+        Starts an actor; told whether it replaces a dead one.
     placed : sequence of list of int
         The clients of each home.
     max_restarts : int
@@ -31,12 +31,12 @@ class Pool:
 
     def __init__(
         self,
-        spawn: Callable[[list[int], bool], Any],
+        spawn: Callable[[bool], Any],
         placed: Iterable[list[int]],
         max_restarts: int,
     ) -> None:
         self.spawn, self.max_restarts, self.restarts = spawn, max_restarts, 0
-        self.homes: Sequence[Home] = [Home(clients, spawn(clients, False)) for clients in placed]
+        self.homes: Sequence[Home] = [Home(clients, spawn(False)) for clients in placed]
 
     def recover(self, home: Home, actor: Any, error: Exception) -> None:
         """Bring a home's clients back after a call to its `actor` failed.
@@ -60,7 +60,17 @@ class Pool:
         self.restarts += 1
         log.warning("restart %d of %d: %s", self.restarts, self.max_restarts, cause)
         ray.kill(actor)  # one that is only out of reach must not come back
-        home.move(self.spawn(home.clients, True))
+        home.move(self.spawn(True))
+
+    def move(self, clients: list[int], origin: Home, goal: Home) -> bool:
+        """Let clients live elsewhere from now on; return False if they could not go."""
+        try:
+            memory = origin.give(clients)
+        except DEATHS as error:
+            self.recover(origin, origin.actor, error)
+            return False
+        goal.take(clients, memory)
+        return True
 
     def end(self) -> None:
         """End all actors."""

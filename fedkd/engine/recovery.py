@@ -3,14 +3,14 @@
 Between rounds each actor leaves a snapshot of its clients in Ray's object store, in parts, where it
 outlives the actor; the driver keeps the messages sent since, there too. A replacement starts from
 the snapshot and handles those messages again. Random streams are drawn by client, round and phase,
-so it arrives at exactly the models that were lost.
+so it arrives at exactly the models that were lost. Clients that moved since move again.
 
 What is in the object store is on one machine, and may be on disk where memory is short. Where there
 are several machines, the driver copies snapshots to its own.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -25,6 +25,7 @@ from ray.exceptions import (
 
 from ..payload import payload_bytes
 from .cluster import nodes
+from .journal import Arrival, Chunk, Departure, Entry
 
 DEATHS = (RayActorError, OutOfMemoryError, ObjectLostError)
 """What Ray raises for a call whose actor, or machine, is gone."""
@@ -58,22 +59,28 @@ def fetch(reference: Any, timeout: float | None = None) -> Any:
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """Messages that were sent at once.
+class Snapshot:
+    """What clients remember: references to parts of it, and who they are.
 
     Attributes
     ----------
-    messages : ObjectRef or list of Message
-        Where they are, or themselves if they are small.
-    ids : frozenset of str
-        Their ids.
-    reads : bool
-        Whether they change nothing at a client.
+    parts : list of ObjectRef
+        None = as before the first round.
+    clients : list of int
+        The clients.
+    done : ObjectRef
+        The seconds it took, once all parts exist.
+    logged : int
+        Entries of the log before it.
+    elsewhere : bool
+        Whether it may be on another machine.
     """
 
-    messages: Any
-    ids: frozenset[str]
-    reads: bool
+    parts: list[Any]
+    clients: list[int]
+    done: Any = None
+    logged: int = 0
+    elsewhere: bool = False
 
 
 class Home:
@@ -94,23 +101,29 @@ class Home:
 
     def __init__(self, clients: list[int], actor: Any) -> None:
         self.clients = clients
-        self._snapshot: list[Any] = []  # references to parts; none = as before the first round
-        self._log: list[Chunk] = []  # since the snapshot
+        self._snapshot = Snapshot([], list(clients))
+        self._log: list[Entry] = []  # since the snapshot
         self._missing: set[str] = set()  # ids of the messages without a reply
-        self._asked: tuple[list[Any], Any, int, bool] | None = None
+        self._asked: Snapshot | None = None
         self._cost = 0.0  # seconds that the last snapshot took
         self._since = time.monotonic()
         self._rounds = 0
         self.move(actor)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are messages without a reply."""
+        return bool(self._missing)
 
     def send(self, chunk: list[Message]) -> None:
         """Let the actor answer messages."""
         ids = frozenset(message.metadata.message_id for message in chunk)
         reads = all(message.metadata.message_type in READS for message in chunk)
         small = sum(payload_bytes(message.content) for message in chunk) <= SMALL
-        self._log.append(Chunk(chunk if small else ray.put(chunk), ids, reads))
+        sent = Chunk(chunk if small else ray.put(chunk), ids, reads)
+        self._log.append(sent)
         self._missing |= ids
-        self.running[self.actor.handle.remote(self._log[-1].messages)] = None
+        self.running[self.actor.handle.remote(sent.messages)] = None
 
     def receive(self, reference: Any) -> list[Message]:
         """Return the replies that a finished call brought, without those that are here already."""
@@ -128,11 +141,12 @@ class Home:
         if self._asked is None and self._due():
             count = -(-len(self.clients) // PART) + 1
             *parts, done = self.actor.snapshot.options(num_returns=count).remote(PART)
-            self._asked = parts, done, len(self._log), len(nodes()) > 1
+            elsewhere = len(nodes()) > 1
+            self._asked = Snapshot(parts, list(self.clients), done, len(self._log), elsewhere)
             self._since, self._rounds = time.monotonic(), 0
 
     def _due(self) -> bool:
-        changed = any(not chunk.reads for chunk in self._log)
+        changed = any(not entry.reads for entry in self._log)
         elapsed = time.monotonic() - self._since
         return changed and (elapsed * SHARE >= self._cost or self._rounds >= MAX_ROUNDS)
 
@@ -140,24 +154,42 @@ class Home:
         """Let a new snapshot take the old one's place, once it is certain to exist."""
         if self._asked is None:
             return
-        parts, done, logged, elsewhere = self._asked
+        asked = self._asked
         try:
-            self._cost = fetch(done, timeout)
-            if elsewhere:  # perhaps on a machine that has died since: then this says so
-                parts = [ray.put(fetch(part)) for part in parts]
+            self._cost = fetch(asked.done, timeout)
+            if asked.elsewhere:  # perhaps on a machine that has died since: then this says so
+                asked = replace(asked, parts=[ray.put(fetch(part)) for part in asked.parts])
         except GetTimeoutError:
             return
         except DEATHS:
             self._asked = None  # it died over it: the next call to it will say so
             return
-        self._snapshot, self._asked = parts, None
-        del self._log[:logged]
+        self._snapshot, self._asked = asked, None
+        del self._log[: asked.logged]
+
+    def give(self, clients: list[int]) -> Any:
+        """Let clients go; return a reference to all that they remember, on this machine.
+
+        No message may be without its reply. If the actor dies over it, they stay.
+        """
+        memory, done = self.actor.give.options(num_returns=2).remote(clients)
+        fetch(done)
+        self._log.append(Departure(clients))
+        self.clients = [client for client in self.clients if client not in set(clients)]
+        return memory
+
+    def take(self, clients: list[int], memory: Any) -> None:
+        """Host clients that another home gave away."""
+        came = Arrival(memory)
+        self._log.append(came)
+        self.clients = [*self.clients, *clients]
+        self.running[came.again(self.actor, self._missing)] = None
 
     def move(self, actor: Any) -> None:
         """Continue on an actor (also the same one, if nobody knows what it has handled)."""
         self._settle(PATIENCE_SECONDS)
         self._asked, self.actor = None, actor
-        self.running = {actor.rewind.remote(): None}
-        self.running |= dict.fromkeys(actor.restore.remote(part) for part in self._snapshot)
-        for chunk in self._log:
-            self.running[actor.handle.remote(chunk.messages, self._missing & chunk.ids)] = None
+        self.running = {actor.rewind.remote(self._snapshot.clients): None}
+        self.running |= dict.fromkeys(actor.restore.remote(part) for part in self._snapshot.parts)
+        for entry in self._log:
+            self.running[entry.again(actor, self._missing)] = None

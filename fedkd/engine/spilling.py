@@ -77,6 +77,13 @@ class SpillingState(LiveState):
         super().rollback(context)
         self._make_room()
 
+    def forget(self, context: Context) -> None:
+        """Drop the memory, or its file."""
+        super().forget(context)
+        self._held -= self._sizes.pop(context.node_id, 0)
+        if (path := self._spilled.pop(context.node_id, None)) is not None:
+            path.unlink()
+
     def _note(self, node: int, memory: Memory) -> None:
         self._held -= self._sizes.pop(node, 0)
         self._sizes[node] = sum(tensor.nbytes for tensor in _named(memory).values())

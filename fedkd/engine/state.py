@@ -47,6 +47,10 @@ class ClientState(ABC):
     def rollback(self, context: Context) -> None:
         """Forget what happened since `load`: the message failed."""
 
+    @abstractmethod
+    def forget(self, context: Context) -> None:
+        """Forget the context's client: it lives elsewhere from now on."""
+
 
 class LiveState(ClientState):
     """Keeps memories in this process."""
@@ -77,6 +81,10 @@ class LiveState(ClientState):
             self.memories[context.node_id].model.load_state_dict(before[0])
             self.memories[context.node_id].tensors = before[1]
 
+    def forget(self, context: Context) -> None:
+        """Drop the memory."""
+        self.memories.pop(context.node_id, None)
+
 
 def _clones(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in tensors.items()}
@@ -101,6 +109,9 @@ class ContextState(ClientState):
 
     def rollback(self, context: Context) -> None:
         """Do nothing: the context still holds what it held."""
+
+    def forget(self, context: Context) -> None:
+        """Do nothing: the memory goes with the context."""
 
 
 def state_record(model: nn.Module) -> ArrayRecord:

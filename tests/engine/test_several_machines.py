@@ -7,7 +7,7 @@ from ray.cluster_utils import Cluster
 from fedkd import RunError, simulate
 from fedkd.callbacks import Callback
 from fedkd.engine import recovery
-from fedkd.engine.actors import RayGrid
+from fedkd.engine.raygrid import RayGrid
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

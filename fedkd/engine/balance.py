@@ -1,0 +1,103 @@
+"""Who should move to another actor, so that no core idles at the end of a phase.
+
+Clients are dealt to actors by their numbers of samples. Models differ, though, and only some
+clients take part in a round: what counts is how long these take, as measured before.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from flwr.app import Message
+
+from .base import FIRST_NODE_ID
+
+TOLERANCE = 0.05
+"""Part of the largest load by which loads may differ."""
+
+WORTH_SECONDS = 0.02
+"""What a move must save: it costs some milliseconds."""
+
+Move = tuple[int, int, int]
+"""A client, the place that it leaves, and the place where it goes."""
+
+
+def moves(loads: Sequence[Mapping[int, float]]) -> list[Move]:
+    """Return who should move, until loads are alike or a move would not save enough.
+
+    Each time, somebody moves from the most to the least loaded place, whoever evens out those two
+    best: the largest of both loads falls by ``min(cost, gap - cost)``.
+
+    Parameters
+    ----------
+    loads : sequence of mapping
+        For each place the seconds that its clients take.
+
+    Examples
+    --------
+    >>> moves([{0: 1.0, 1: 1.0}, {2: 4.0, 3: 3.0, 4: 2.0}])
+    [(2, 1, 0)]
+    """
+    places = [dict(load) for load in loads]
+    totals = [math.fsum(place.values()) for place in places]
+    found: list[Move] = []
+    while True:
+        high, low = totals.index(max(totals)), totals.index(min(totals))
+        gap = totals[high] - totals[low]
+        saved = {client: min(cost, gap - cost) for client, cost in places[high].items()}
+        best = max(saved, key=lambda client: (saved[client], -client), default=None)
+        if best is None or gap <= TOLERANCE * totals[high] or saved[best] <= WORTH_SECONDS:
+            return found
+        places[low][best] = cost = places[high].pop(best)
+        totals[high], totals[low] = totals[high] - cost, totals[low] + cost
+        found.append((best, high, low))
+
+
+class Costs:
+    """How long clients took to train in the rounds before.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Training samples of each client: who has not taken part yet is taken to need as long for a
+        sample as the others do.
+
+    Examples
+    --------
+    >>> costs = Costs([100, 200])
+    >>> costs.of(1)
+    0.0
+    >>> costs.add(0, 2.0)
+    >>> costs.begin()
+    >>> costs.of(0), costs.of(1)
+    (2.0, 4.0)
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self.sizes = sizes
+        self._known: dict[int, float] = {}
+        self._now: dict[int, float] = {}  # in the round under way
+        self._rate = 0.0
+
+    def add(self, client: int, seconds: float) -> None:
+        """Add what a client took for a message of the round."""
+        self._now[client] = self._now.get(client, 0.0) + seconds
+
+    def note(self, reply: Message) -> None:
+        """Add what a training reply says that it took."""
+        if reply.has_content() and reply.metadata.message_type.startswith("train"):
+            metrics = reply.content.metric_records.get("metrics")
+            seconds = metrics.get("seconds_phase") if metrics else None
+            if isinstance(seconds, float) and 0 < seconds < math.inf:
+                self.add(reply.metadata.src_node_id - FIRST_NODE_ID, seconds)
+
+    def begin(self) -> None:
+        """Begin a new round; of what a client took, the older the less counts."""
+        for client, seconds in self._now.items():
+            self._known[client] = (self._known.get(client, seconds) + seconds) / 2
+        self._now = {}
+        samples = sum(self.sizes[client] for client in self._known)
+        self._rate = math.fsum(self._known.values()) / max(samples, 1)
+
+    def of(self, client: int) -> float:
+        """Return the seconds that a client may take, 0 if nobody has trained yet."""
+        return self._known.get(client, self._rate * self.sizes[client])

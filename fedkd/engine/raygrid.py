@@ -1,0 +1,120 @@
+"""The Ray engine's grid: each message goes to the actor where its client lives."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+import ray
+from flwr.app import Message
+
+from ..flower import stamp
+from .balance import Costs, moves
+from .base import FIRST_NODE_ID, LocalGrid, cohort_of, round_of
+from .cluster import nodes
+from .pacing import Pace
+from .pool import Pool
+from .recovery import DEATHS, Home
+
+PULL_SECONDS = 0.2
+"""Longest wait inside one pull."""
+
+
+class RayGrid(LocalGrid):
+    """Sends an actor its messages in chunks, longest job first; a cohort's as one chunk.
+
+    Parameters
+    ----------
+    pool : Pool
+        The actors.
+    sizes : sequence of int
+        Training samples of each client.
+    cohort : int
+        Clients that are handed out together.
+    """
+
+    def __init__(self, pool: Pool, sizes: Sequence[int], cohort: int = 1) -> None:
+        super().__init__(len(sizes))
+        self.pool, self.cohort, self.costs = pool, cohort, Costs(sizes)
+        self.home_of = {client: home for home in pool.homes for client in home.clients}
+        self.rank = {client: rank for rank, client in enumerate(self.home_of)}
+        self.round = 0
+        self.arrived: dict[str, Message] = {}
+        self.pace = Pace()
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Hand messages to the actors in chunks and return their ids."""
+        messages = list(messages)
+        if not messages:
+            return []
+        self._enter(round_of(messages[0]), [_client(message) for message in messages])
+        queues: dict[Home, list[Message]] = {home: [] for home in self.pool.homes}
+        for message in messages:
+            stamp(message)
+            queues[self.home_of[_client(message)]].append(message)
+        kind = messages[0].metadata.message_type
+        self.pace.begin(kind, max(map(len, queues.values())))
+        chunked = {home: list(self._chunks(queue, kind)) for home, queue in queues.items()}
+        for turn in range(max(map(len, chunked.values()))):
+            for home, chunks in chunked.items():
+                if turn < len(chunks):
+                    home.send(chunks[turn])
+        return [message.metadata.message_id for message in messages]
+
+    def _enter(self, round_: int, clients: list[int]) -> None:
+        """Before a new round: let clients move, and keep what all are before it changes them."""
+        if round_ == self.round:
+            return
+        self.round = round_
+        self.costs.begin()
+        if self.cohort == 1:
+            self._balance(clients)
+        for home in self.pool.homes:
+            home.keep()
+
+    def _balance(self, clients: list[int]) -> None:
+        """Have clients of the round move to where there is less to do, on one machine."""
+        homes = self.pool.homes
+        loads: list[dict[int, float]] = [{} for _ in homes]
+        for client in clients:
+            loads[homes.index(self.home_of[client])][client] = self.costs.of(client)
+        due = sorted(moves(loads), key=lambda move: move[1:])
+        if not due or len(nodes()) > 1 or any(home.busy for home in homes):
+            return
+        for (origin, goal), some in groupby(due, lambda move: move[1:]):
+            going = [client for client, _, _ in some]
+            if self.pool.move(going, homes[origin], homes[goal]):
+                self.home_of |= dict.fromkeys(going, homes[goal])
+
+    def _chunks(self, queue: list[Message], kind: str) -> Iterable[list[Message]]:
+        queue.sort(key=lambda message: self.rank[_client(message)])
+        if self.cohort > 1:
+            cohorts = groupby(queue, lambda message: cohort_of(message, self.cohort))
+            return (list(cohort) for _, cohort in cohorts)
+        queue.sort(key=lambda message: -self.costs.of(_client(message)))
+        size = self.pace.chunk(kind, len(queue))
+        return (queue[start : start + size] for start in range(0, len(queue), size))
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Return the replies that are there, waiting a moment for the first."""
+        running = {call: home for home in self.pool.homes for call in home.running}
+        if running:
+            ready, _ = ray.wait(list(running), timeout=PULL_SECONDS)
+            for call in ready:
+                self._receive(running[call], call)
+        if not any(home.running for home in self.pool.homes):
+            self.pace.end()
+        return [self.arrived.pop(key) for key in list(message_ids) if key in self.arrived]
+
+    def _receive(self, home: Home, call: Any) -> None:
+        try:
+            replies = home.receive(call)
+        except DEATHS as error:
+            self.pool.recover(home, home.actor, error)
+            return
+        for reply in replies:
+            self.costs.note(reply)
+            self.arrived[reply.metadata.reply_to_message_id] = reply
+
+
+def _client(message: Message) -> int:
+    return message.metadata.dst_node_id - FIRST_NODE_ID
