@@ -42,6 +42,7 @@ from ..engine.state import (
     state_record,
     tensors_of,
 )
+from ..errors import RunError
 from ..knowledge import to_record
 from ..rng import scoped
 from .compression import compressing
@@ -213,6 +214,8 @@ def _handler(
             seed = workbench(own.spec).seed_of(client, round_, f"global.{answer.__name__}")
             with scoped(seed):
                 return answer(Phase(own, message, context, answer.__name__))
+        except RunError:
+            raise
         except Exception as error:
             own.state.rollback(context)
             where = f"client {client}, round {round_}, {message.metadata.message_type}"

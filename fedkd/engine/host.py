@@ -38,9 +38,17 @@ class Host:
         return Context(RUN_ID, node, about, RecordDict(), {})
 
     def handle(self, message: Message) -> Message:
-        """Return the app's reply, or an error reply with the cause and its traceback."""
+        """Return the app's reply, or an error reply with the cause and its traceback.
+
+        Raises
+        ------
+        RunError
+            If the app says that the run cannot go on, whatever becomes of the client.
+        """
         try:
             reply = self.app(message, self.contexts[message.metadata.dst_node_id])
+        except RunError:
+            raise
         except Exception as error:
             # The first line is for people, the traceback below it for the log.
             reason = f"{str(error) or type(error).__name__}\n{traceback.format_exc()}"

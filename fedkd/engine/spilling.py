@@ -12,9 +12,11 @@ from shutil import rmtree
 from tempfile import TemporaryDirectory
 
 from flwr.app import Context
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ..errors import RunError
 from .state import Build, LiveState, Memory
 
 MODEL, TENSORS = "model.", "tensors."
@@ -60,8 +62,9 @@ class SpillingState(LiveState):
         """Return the memory, read from its file if it was written to one."""
         node = context.node_id
         if node in self._spilled:
-            self.memories[node] = _read(self._spilled[node], build())
-            self._spilled.pop(node).unlink()
+            with _on_disk(self._spilled[node]):
+                self.memories[node] = _read(self._spilled[node], build())
+                self._spilled.pop(node).unlink()
         memory = super().load(context, build)
         self._note(node, memory)
         return memory
@@ -97,10 +100,22 @@ class SpillingState(LiveState):
             if node is None:  # all are in the middle of a message
                 return
             path = Path(self._folder.name) / f"{node}.safetensors"
-            save_file(_packed(self.memories[node]), path)
+            with _on_disk(path):
+                save_file(_packed(self.memories[node]), path)
             self._spilled[node] = path
             self._held -= self._sizes.pop(node)
             del self.memories[node]
+
+
+@contextmanager
+def _on_disk(path: Path) -> Iterator[None]:
+    """End the run if the disk fails: it is not the client that did, and more would follow."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        problem = f"client state in {path.parent} cannot be written or read ({error})"
+        remedy = "free some space and resume the run, or raise engine.state_memory"
+        raise RunError(f"{problem}; {remedy}") from error
 
 
 def _named(memory: Memory) -> dict[str, Tensor]:

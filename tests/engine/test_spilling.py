@@ -1,6 +1,7 @@
 """Client state over its budget waits on disk, and nobody can tell from the outcome."""
 
 import os
+from shutil import rmtree
 from signal import SIGKILL
 
 import psutil
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import fedkd
-from fedkd import ConfigError, simulate
+from fedkd import ConfigError, RunError, simulate
 from fedkd.callbacks import Callback
 from fedkd.config import EngineConfig
 from fedkd.engine import spilling
@@ -133,6 +134,27 @@ def test_on_ray_with_an_actor_that_dies(cohort, no_report):
     engine = {"name": "ray", "actors": 2, "cohort": cohort, "state_memory": "1kB"}
     summary = simulate(engine=engine, callbacks=[Reaper()], **SMALL | {"rounds": 3}).summary
     assert (summary["digest"], summary["restarts"]) == (expected, 1)
+
+
+class Vandal(Callback):
+    """Takes the disk away from under the second round."""
+
+    def on_run_start(self, run):
+        self.folder = run.run_dir / "state"
+
+    def on_round(self, record):
+        rmtree(self.folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["inline", pytest.param("ray", marks=[pytest.mark.slow, pytest.mark.timeout(240)])]
+)
+def test_a_disk_that_fails_ends_the_run(name, tmp_path, no_report):
+    """As if clients had failed, the run would go on with fewer and fewer of them."""
+    engine = {"name": name, "state_memory": "1kB"}
+    with pytest.raises(RunError, match=r"client state in .*/state/.* resume the run, or raise en"):
+        simulate(engine=engine, callbacks=[Vandal()], run_dir=str(tmp_path / "run"), **SMALL)
+    assert fedkd.resume(tmp_path / "run").summary["rounds"] == 2
 
 
 @pytest.mark.parametrize("value", ["much", 0, -1, "4 parsecs"])
