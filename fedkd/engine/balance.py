@@ -22,10 +22,10 @@ Move = tuple[int, int, int]
 
 
 def moves(loads: Sequence[Mapping[int, float]]) -> list[Move]:
-    """Return who should move, until loads are alike or a move would not save enough.
+    """Return who should move, each once, until loads are alike or a move would not save enough.
 
-    Each time, somebody moves from the most to the least loaded place, whoever evens out those two
-    best: the largest of both loads falls by ``min(cost, gap - cost)``.
+    Again and again, somebody goes from the most to the least loaded place, whoever evens out those
+    two best: the largest of both loads falls by ``min(cost, gap - cost)``.
 
     Parameters
     ----------
@@ -39,17 +39,22 @@ def moves(loads: Sequence[Mapping[int, float]]) -> list[Move]:
     """
     places = [dict(load) for load in loads]
     totals = [math.fsum(place.values()) for place in places]
-    found: list[Move] = []
     while True:
         high, low = totals.index(max(totals)), totals.index(min(totals))
         gap = totals[high] - totals[low]
         saved = {client: min(cost, gap - cost) for client, cost in places[high].items()}
         best = max(saved, key=lambda client: (saved[client], -client), default=None)
         if best is None or gap <= TOLERANCE * totals[high] or saved[best] <= WORTH_SECONDS:
-            return found
+            break
         places[low][best] = cost = places[high].pop(best)
         totals[high], totals[low] = totals[high] - cost, totals[low] + cost
-        found.append((best, high, low))
+    goal_of = {client: goal for goal, place in enumerate(places) for client in place}
+    return [
+        (client, origin, goal_of[client])
+        for origin, load in enumerate(loads)
+        for client in load
+        if goal_of[client] != origin
+    ]
 
 
 class Costs:

@@ -13,7 +13,7 @@ from .base import FIRST_NODE_ID, LocalGrid, cohort_of, round_of
 from .cluster import nodes
 from .pacing import Pace
 from .pool import Pool
-from .recovery import DEATHS, Home
+from .recovery import DEATHS, PART, Home
 
 PULL_SECONDS = 0.2
 """Longest wait inside one pull."""
@@ -82,8 +82,9 @@ class RayGrid(LocalGrid):
             return
         for (origin, goal), some in groupby(due, lambda move: move[1:]):
             going = [client for client, _, _ in some]
-            if self.pool.move(going, homes[origin], homes[goal]):
-                self.home_of |= dict.fromkeys(going, homes[goal])
+            for part in (going[start : start + PART] for start in range(0, len(going), PART)):
+                if self.pool.move(part, homes[origin], homes[goal]):
+                    self.home_of |= dict.fromkeys(part, homes[goal])
 
     def _chunks(self, queue: list[Message], kind: str) -> Iterable[list[Message]]:
         queue.sort(key=lambda message: self.rank[_client(message)])

@@ -44,7 +44,7 @@ SMALL = 2**16
 """Bytes of arrays up to which messages travel with the call: an object of its own costs more."""
 
 PART = 64
-"""Clients in one part of a snapshot."""
+"""Clients in one part of a snapshot, or that move at once."""
 
 READS = ("query.hello", "query.snapshot")
 """Messages that change nothing at a client."""

@@ -31,7 +31,9 @@ def test_moves_even_out_the_loads_and_end(loads):
     places = [{next(numbers): cost for cost in load} for load in loads]
     before = [math.fsum(place.values()) for place in places]
     everybody = {client: cost for place in places for client, cost in place.items()}
-    for client, origin, goal in moves(places):
+    due = moves(places)
+    assert len({client for client, _, _ in due}) == len(due)
+    for client, origin, goal in due:
         places[goal][client] = places[origin].pop(client)
     after = [math.fsum(place.values()) for place in places]
     assert max(after) <= max(before) + 1e-9
@@ -204,5 +206,4 @@ def test_a_run_of_small_and_large_models_moves_some(monkeypatch):
     with shared_ray(EngineConfig()):
         summary = on("ray", **settings)
     assert summary["digest"] == on("inline", **settings)["digest"]
-    assert len(given) >= 2
-    assert all(client % 2 for client in given[:2]), "the large ones"
+    assert any(client % 2 for client in given), "a large one"
