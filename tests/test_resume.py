@@ -32,6 +32,7 @@ CASES = {
         "privacy": {"name": ["dp_sgd", "gaussian"], "noise_multiplier": 0.1},
         "fraction": 0.5,
     },
+    "secure": {"strategy": "fedmd", "secure.aggregation": True},
     "subsets": {"strategy": "fedmd", "transfer.per_round": 50, "data.validation": 0.2},
 }
 KILL = """
@@ -95,7 +96,16 @@ def killed(run_dir, settings, at):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("case", "at"), [("knfu", 3), ("knfu", 40), ("mixed", 26), ("fedadam", 38), ("fedavgm", 40)]
+    ("case", "at"),
+    [
+        ("knfu", 3),
+        ("knfu", 40),
+        ("mixed", 26),
+        ("fedadam", 38),
+        ("fedavgm", 40),
+        ("private", 22),
+        ("secure", 60),
+    ],
 )
 def test_a_killed_driver_resumes_to_the_same_end(case, at, whole, tmp_path):
     run_dir = tmp_path / "run"
