@@ -37,8 +37,7 @@ class ActorBlocks(BlockPool):
         """Yield ``function(block) for block in blocks``; a lost block is computed again."""
         name = getattr(function, "func", function).__qualname__
         if light and blocks and self._heavy[name] < TRIALS:
-            first = blocks[0]
-            sends, result = _worth_sending(function, first)
+            sends, result = _worth_sending(function, blocks[0])
             self._heavy[name] += sends
             yield result
             blocks = blocks[1:]
