@@ -109,6 +109,9 @@ def nbytes(codec: Codec, kind: str, shape: tuple[int, ...]) -> int:
 def normalised(values: Tensor) -> Tensor:
     """Divide rows by their sum, where they are not negative and their sum is not 1.
 
+    What is negative, not finite or all zero stays as it is, for checks to refuse; so do rows that
+    are off by no more than rounding.
+
     Examples
     --------
     >>> normalised(torch.tensor([[1.0, 3.0], [-1.0, 3.0], [0.0, 0.0]]))
@@ -118,7 +121,8 @@ def normalised(values: Tensor) -> Tensor:
     """
     sums = values.sum(dim=-1, keepdim=True)
     usable = (values >= 0).all(dim=-1, keepdim=True) & (sums > 0) & torch.isfinite(sums)
-    return torch.where(usable & ((sums - 1).abs() > ROUNDING), values / sums, values)
+    off = usable & ((sums - 1).abs() > ROUNDING)
+    return torch.where(off, values / sums, values) if off.any() else values
 
 
 def _parts(codec: Codec, name: str, array: Array) -> dict[str, np.ndarray]:

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from .engine.host import single_thread
+from .engine.host import one_thread
 from .errors import FedkdError
 
 
@@ -77,9 +75,8 @@ def raised(error: Exception) -> str:
 
 def checked(subject: Any, suite: tuple[Promise, ...]) -> Iterator[Verdict]:
     """Test one promise after the other; without a vital one, the rest is not tested."""
-    threads, missing = torch.get_num_threads(), ""
-    single_thread()  # as in a run
-    try:
+    missing = ""
+    with one_thread():  # as in a run
         for promise in suite:
             if missing:
                 yield Verdict(promise, None, f"not tested, see {missing}")
@@ -88,5 +85,3 @@ def checked(subject: Any, suite: tuple[Promise, ...]) -> Iterator[Verdict]:
             if promise.vital and not verdict.held:
                 missing = promise.name
             yield verdict
-    finally:
-        torch.set_num_threads(threads)

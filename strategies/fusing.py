@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .. import fusion
 from ..admission import Rejected, check_values
+from ..encoding import normalised
 from ..engine import BlockPool
 from ..engine.base import BLOCK
 from ..errors import FedkdError, RunError
@@ -18,9 +19,6 @@ from ..lazily import LazySequence
 
 if TYPE_CHECKING:
     from .base import FusionStrategy
-
-ROUNDING = 1e-5
-"""How far from 1 a row of soft labels may be by rounding alone."""
 
 
 def fuse_in_blocks(
@@ -108,7 +106,7 @@ def _teacher(
         values = values.detach()
         shape = (len(part.clients), *one) if values.dim() > len(one) else one
         if part.kind == "soft_labels" and values.is_floating_point() and values.shape == shape:
-            values = _normalised(values)
+            values = normalised(values)
         mask = strategy.covered(part, values)
         if mask is None:
             check_values(part.kind, values, shape)
@@ -127,15 +125,3 @@ def _within(values: Tensor, mask: Tensor, shape: tuple[int, ...]) -> Tensor:
     if mask.dtype != torch.bool or mask.shape != shape[-2:-1]:
         raise Rejected(f"mask: covered() must be bool of shape {list(shape[-2:-1])}")
     return torch.where(mask.unsqueeze(-1), values, 0.0)
-
-
-def _normalised(values: Tensor) -> Tensor:
-    """Scale non-negative rows to sum 1 where they do not, as after a median.
-
-    What is negative, not finite or all zero is left as it is, for the checks to refuse. So are rows
-    that are off by no more than rounding: a mean of soft labels passes unchanged.
-    """
-    sums = values.sum(dim=-1, keepdim=True)
-    usable = (values >= 0).all(dim=-1, keepdim=True) & (sums > 0) & torch.isfinite(sums)
-    off = usable & ((sums - 1).abs() > ROUNDING)
-    return torch.where(off, values / sums, values) if off.any() else values
