@@ -140,4 +140,5 @@ def renormalised(values: Tensor) -> Tensor:
     positive = values.clamp_min(0)
     sums = positive.sum(dim=-1, keepdim=True)
     uniform = torch.full_like(values, 1 / values.shape[-1])
-    return torch.where(sums > 0, positive / sums.clamp_min(torch.finfo(values.dtype).tiny), uniform)
+    least = torch.finfo(values.dtype).tiny  # below it, too few digits are left to divide by
+    return torch.where(sums >= least, positive / sums.clamp_min(least), uniform)

@@ -13,7 +13,7 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError
 from fedkd import RunError, simulate
 from fedkd.callbacks import Callback
 from fedkd.config import EngineConfig
-from fedkd.engine import blocks, recovery, shared_ray
+from fedkd.engine import blocks, pacing, raygrid, recovery, shared_ray
 from fedkd.engine.pool import Pool
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -212,6 +212,8 @@ def test_what_is_kept_for_recovery_is_bounded(share, rounds, monkeypatch):
     )
     monkeypatch.setattr(recovery, "SHARE", share)
     monkeypatch.setattr(recovery, "MAX_ROUNDS", rounds)
+    monkeypatch.setattr(pacing, "CHUNK_SECONDS", 1e-9)  # as many chunks in each round
+    monkeypatch.setattr(raygrid, "moves", lambda loads: [])
 
     class Scales(Callback):
         def on_round(self, record):
