@@ -80,7 +80,6 @@ class Loop:
         self.compression: Compression | None = None
         self.ledger: Ledger | None = None
         self.models: Models | None = None
-        self.fleet: Fleet | None = None
         self.faults = Faults(config.faults, config.seed)
         self.number = 0  # the round under way
         self.measured = Measurements(config.clients)
@@ -88,13 +87,13 @@ class Loop:
 
     def run(self, grid: Grid, blocks: BlockPool) -> None:
         """Run all rounds and collect the final models."""
-        self.fleet = Fleet(grid, self.config.clients, self._progress, self.compression)
-        self.fleet.hello()
-        done = self._begin(self.fleet)
+        fleet = Fleet(grid, self.config.clients, self._progress, self.compression)
+        fleet.hello()
+        done = self._begin(fleet)
         self.started = time.perf_counter()
         for number in range(done + 1, self.config.rounds + 1):
-            self._round(number, self.fleet, blocks)
-            self._keep(number, self._snapshots(number, self.fleet))
+            self._round(number, fleet, blocks)
+            self._keep(number, self._snapshots(number, fleet))
         if self.resumed and done == self.config.rounds:  # there was nothing left to do
             deque(self._final(self.resumed.clients), maxlen=0)
 
@@ -110,11 +109,6 @@ class Loop:
         self.strategy.resume(fleet, checkpoint.server)
         self.measured.load(checkpoint.measured)
         return checkpoint.round
-
-    def cancel(self) -> None:
-        """Make a loop that runs in another thread end at its next message."""
-        if self.fleet is not None:
-            self.fleet.cancelled = True
 
     def _progress(self, phase: str, done: int, total: int) -> None:
         for callback in self.callbacks:

@@ -226,12 +226,8 @@ def _execute(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
         join_as_told()
     engine = engine_class(config.engine.name)(_factory(prepared), sizes, config.engine)
     loop.models = Models(prepared.run_dir / "models")
-    try:
-        with spill_folder(prepared.run_dir):
-            engine.run(loop.run)
-    except KeyboardInterrupt:
-        loop.cancel()
-        raise
+    with spill_folder(prepared.run_dir):
+        engine.run(loop.run)
     startup = (loop.started or began) - began
     derived = derive(config.to_dict(), tables.rounds, engine.restarts)
     seconds = time.perf_counter() - began

@@ -54,7 +54,6 @@ class Fleet:
         self.node_of: dict[int, int] = {}
         self.bytes_down = self.bytes_up = 0
         self._part = 0, 0  # messages in the waves before this one, and in all waves
-        self.cancelled = False
         self.faults: Mapping[int, Fault] = {}  # of the round under way
         self.struck: set[int] = set()  # whom they have met in it
 
@@ -179,8 +178,6 @@ class Fleet:
         waiting = dict.fromkeys(self.grid.push_messages(messages))
         replies: list[Message] = []
         while waiting:
-            if self.cancelled:
-                raise KeyboardInterrupt
             arrived = list(self.grid.pull_messages(waiting))
             for reply in arrived:
                 waiting.pop(reply.metadata.reply_to_message_id, None)

@@ -262,13 +262,6 @@ def test_hello_that_fails_says_why(impatient: None) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_cancelling_ends_a_call(impatient: None) -> None:
-    fleet = fleet_of(3)
-    fleet.cancelled = True
-    with pytest.raises(KeyboardInterrupt):
-        fleet.call("train.fit", everyone(3), 1)
-
-
 # -- bytes ---------------------------------------------------------------------------------------
 
 
