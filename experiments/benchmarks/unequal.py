@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ...callbacks import Callback, RoundRecord
 from ...runner import simulate
 from .facts import machine
 
@@ -27,23 +26,11 @@ SETTINGS = {
 ENGINES = ("inline", "ray")
 
 
-class Seconds(Callback):
-    """Notes the seconds of each round."""
-
-    def __init__(self) -> None:
-        self.all: list[float] = []
-
-    def on_round(self, record: RoundRecord) -> None:
-        """Note them."""
-        self.all.append(float(record.scalars["seconds"] or 0))
-
-
 def measure(case: dict[str, Any], engine: str, rounds: int) -> tuple[float, str]:
     """Return the seconds of a steady round (all but the first two and the last), and the digest."""
-    seconds = Seconds()
     settings = SETTINGS | case | {"engine.name": engine, "rounds": rounds + 3}
-    done = simulate("fedmd", "mnist", callbacks=[seconds], **settings)
-    return median(seconds.all[2:-1]), done.summary["digest"]
+    done = simulate("fedmd", "mnist", **settings)
+    return median(done.rounds["seconds"].to_pylist()[2:-1]), done.summary["digest"]
 
 
 def main(

@@ -43,15 +43,20 @@ def dealt(config: RunConfig, pool: pa.Table, each: int | None, folder: Path) -> 
     [True, True]
     """
     target = str(config.data.partitioner.get("_target_", "flwr_datasets"))
-    theirs, file = target.startswith("flwr_datasets"), folder / f"{_key(config, pool, each)}.npz"
-    parts = _read(file) if theirs else None
+    if not target.startswith("flwr_datasets"):
+        return _partition(config, pool, each)
+    file = folder / f"{_key(config, pool, each)}.npz"
+    parts = _read(file)
     if parts is None:
-        from .partition import partition
-
-        parts = partition(config, pool, each)
-        if theirs:
-            _write(file, parts)
+        parts = _partition(config, pool, each)
+        _write(file, parts)
     return parts
+
+
+def _partition(config: RunConfig, pool: pa.Table, each: int | None) -> Parts:
+    from .partition import partition  # imports flwr-datasets, which takes seconds
+
+    return partition(config, pool, each)
 
 
 def _key(config: RunConfig, pool: pa.Table, each: int | None) -> str:

@@ -131,6 +131,11 @@ def round_of(message: Message) -> int:
     return int(message.metadata.group_id or config.get("server-round", 0))  # type: ignore[arg-type]
 
 
+def client_of(message: Message) -> int:
+    """Return the client that a message goes to, in our own grids."""
+    return message.metadata.dst_node_id - FIRST_NODE_ID
+
+
 def cohort_of(message: Message, size: int) -> int:
     """Return which cohort of `size` clients a message's client belongs to, in our own grids."""
-    return (message.metadata.dst_node_id - FIRST_NODE_ID) // size
+    return client_of(message) // size

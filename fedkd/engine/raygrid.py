@@ -9,7 +9,7 @@ from flwr.app import Message
 
 from ..flower import stamp
 from .balance import Costs, moves
-from .base import FIRST_NODE_ID, LocalGrid, cohort_of, round_of
+from .base import LocalGrid, client_of, cohort_of, round_of
 from .cluster import nodes
 from .pacing import Pace
 from .pool import Pool
@@ -46,11 +46,11 @@ class RayGrid(LocalGrid):
         messages = list(messages)
         if not messages:
             return []
-        self._enter(round_of(messages[0]), [_client(message) for message in messages])
+        self._enter(round_of(messages[0]), [client_of(message) for message in messages])
         queues: dict[Home, list[Message]] = {home: [] for home in self.pool.homes}
         for message in messages:
             stamp(message)
-            queues[self.home_of[_client(message)]].append(message)
+            queues[self.home_of[client_of(message)]].append(message)
         kind = messages[0].metadata.message_type
         self.pace.begin(kind, max(map(len, queues.values())))
         chunked = {home: list(self._chunks(queue, kind)) for home, queue in queues.items()}
@@ -74,10 +74,10 @@ class RayGrid(LocalGrid):
     def _balance(self, clients: list[int]) -> None:
         """Have clients of the round move to where there is less to do, on one machine."""
         homes = self.pool.homes
-        loads: list[dict[int, float]] = [{} for _ in homes]
+        loads: dict[Home, dict[int, float]] = {home: {} for home in homes}
         for client in clients:
-            loads[homes.index(self.home_of[client])][client] = self.costs.of(client)
-        due = sorted(moves(loads), key=lambda move: move[1:])
+            loads[self.home_of[client]][client] = self.costs.of(client)
+        due = sorted(moves(list(loads.values())), key=lambda move: move[1:])
         if not due or len(nodes()) > 1 or any(home.busy for home in homes):
             return
         for (origin, goal), some in groupby(due, lambda move: move[1:]):
@@ -87,13 +87,17 @@ class RayGrid(LocalGrid):
                     self.home_of |= dict.fromkeys(part, homes[goal])
 
     def _chunks(self, queue: list[Message], kind: str) -> Iterable[list[Message]]:
-        queue.sort(key=lambda message: self.rank[_client(message)])
         if self.cohort > 1:
+            queue.sort(key=lambda message: self.rank[client_of(message)])
             cohorts = groupby(queue, lambda message: cohort_of(message, self.cohort))
             return (list(cohort) for _, cohort in cohorts)
-        queue.sort(key=lambda message: -self.costs.of(_client(message)))
+        queue.sort(key=self._longest_first)
         size = self.pace.chunk(kind, len(queue))
         return (queue[start : start + size] for start in range(0, len(queue), size))
+
+    def _longest_first(self, message: Message) -> tuple[float, int]:
+        client = client_of(message)
+        return -self.costs.of(client), self.rank[client]
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Return the replies that are there, waiting a moment for the first."""
@@ -115,7 +119,3 @@ class RayGrid(LocalGrid):
         for reply in replies:
             self.costs.note(reply)
             self.arrived[reply.metadata.reply_to_message_id] = reply
-
-
-def _client(message: Message) -> int:
-    return message.metadata.dst_node_id - FIRST_NODE_ID

@@ -175,7 +175,8 @@ class Home:
         memory, done = self.actor.give.options(num_returns=2).remote(clients)
         fetch(done)
         self._log.append(Departure(clients))
-        self.clients = [client for client in self.clients if client not in set(clients)]
+        gone = set(clients)
+        self.clients = [client for client in self.clients if client not in gone]
         return memory
 
     def take(self, clients: list[int], memory: Any) -> None:

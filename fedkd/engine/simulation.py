@@ -30,7 +30,7 @@ class FlowerEngine(Engine):
 
         def serve(grid: Grid) -> None:
             single_thread()
-            _end_with_the_actors(grid, leaving)
+            _end_early(grid, leaving)
             try:
                 main(grid, InlineBlocks())
             except BaseException as error:
@@ -50,7 +50,7 @@ class FlowerEngine(Engine):
             raise failure[0]
 
 
-def _end_with_the_actors(grid: Grid, leaving: Event) -> None:
+def _end_early(grid: Grid, leaving: Event) -> None:
     """Make a grid raise when an actor has died, and when the run is being left.
 
     Flower's backend does not replace an actor. Its clients, now these and now those, would be
