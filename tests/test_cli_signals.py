@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -19,8 +21,8 @@ SECONDS = 10.0
 """Within which a run has ended after the signal."""
 
 
-def start(run_dir: Path, engine: str) -> "subprocess.Popen[str]":
-    options = ["clients=20", "rounds=100000", f"engine={engine}", "engine.actors=2"]
+def start(run_dir: Path, engine: str, *more: str) -> "subprocess.Popen[str]":
+    options = ["clients=20", "rounds=100000", f"engine={engine}", "engine.actors=2", *more]
     return subprocess.Popen(
         [*COMMAND, "run", *options, f"run_dir={run_dir}"],
         stdout=subprocess.PIPE,
@@ -29,9 +31,9 @@ def start(run_dir: Path, engine: str) -> "subprocess.Popen[str]":
     )
 
 
-def wait_for(process: "subprocess.Popen[str]", path: Path) -> None:
+def wait_for(process: "subprocess.Popen[str]", there: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 120
-    while not path.exists():
+    while not there():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -67,7 +69,7 @@ def test_a_signal_leaves_a_readable_run(
     run_dir = tmp_path / "run"
     process = start(run_dir, engine)
     try:
-        wait_for(process, run_dir / "rounds.parquet")
+        wait_for(process, (run_dir / "rounds.parquet").exists)
         check_ended(process, *end(process, number))
     finally:
         process.kill()
@@ -81,13 +83,34 @@ def test_a_signal_leaves_a_readable_run(
     assert shown.returncode == 0
 
 
+def busy_actors(process: "subprocess.Popen[str]") -> int:
+    names = (["ray::Actor.handle"], ["ray::ClientAppActor.run"])
+    below = psutil.Process(process.pid).children(recursive=True)
+    found = 0
+    for one in below:
+        with suppress(psutil.Error):  # it has just ended
+            found += one.cmdline()[:1] in names
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["ray", "flower"])
+def test_a_signal_does_not_wait_for_busy_clients(engine: str, tmp_path: Path) -> None:
+    process = start(tmp_path / "run", engine, "fit.epochs=100000")
+    try:
+        wait_for(process, lambda: busy_actors(process) == 2)
+        check_ended(process, *end(process, signal.SIGTERM))
+    finally:
+        process.kill()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("pause", [0.0, 0.7, 1.5])
 def test_a_polite_kill_while_ray_starts(pause: float, tmp_path: Path) -> None:
     """Our handler, Ray's, or none of them yet: the run ends all the same."""
     process = start(tmp_path / "run", "ray")
     try:
-        wait_for(process, tmp_path / "run" / "config.yaml")
+        wait_for(process, (tmp_path / "run" / "config.yaml").exists)
         time.sleep(pause)
         check_ended(process, *end(process, signal.SIGTERM, starting=True))
     finally:

@@ -5,7 +5,6 @@ their state travels in ``Context.state``.
 """
 
 from collections.abc import Iterable
-from threading import Event
 
 from flwr.app import Message
 from flwr.serverapp import Grid
@@ -16,9 +15,6 @@ from .base import Engine, InlineBlocks, Main
 from .cluster import actor_resources, shared_ray
 from .host import single_thread
 
-GRACE_SECONDS = 3.0
-"""How long an interrupted run waits for its server to notice."""
-
 
 class FlowerEngine(Engine):
     """Flower's Ray backend; fusion runs in the server's process."""
@@ -26,41 +22,31 @@ class FlowerEngine(Engine):
     def run(self, main: Main) -> None:
         """Call ``main(grid, blocks)`` as a ServerApp."""
         failure: list[BaseException] = []
-        leaving, ended = Event(), Event()
 
         def serve(grid: Grid) -> None:
             single_thread()
-            _end_early(grid, leaving)
+            _end_with_the_actors(grid)
             try:
                 main(grid, InlineBlocks())
             except BaseException as error:
                 failure.append(error)
-            finally:
-                ended.set()
 
         with shared_ray(self.config):
             backend = {"client_resources": actor_resources(self.config)}
-            try:
-                run_in_flower(serve, self.factory(1), len(self.sizes), backend)
-            except KeyboardInterrupt:
-                leaving.set()
-                ended.wait(GRACE_SECONDS)  # it is a thread of its own, and must not outlive Ray
-                raise
+            run_in_flower(serve, self.factory(1), len(self.sizes), backend)
         if failure:
             raise failure[0]
 
 
-def _end_early(grid: Grid, leaving: Event) -> None:
-    """Make a grid raise when an actor has died, and when the run is being left.
+def _end_with_the_actors(grid: Grid) -> None:
+    """Make a grid raise when an actor has died.
 
-    Flower's backend does not replace an actor. Its clients, now these and now those, would be
-    missing from the rest of the run.
+    Flower's backend does not replace it. Its clients, now these and now those, would be missing
+    from the rest of the run.
     """
     pull = grid.pull_messages
 
     def checked(message_ids: Iterable[str]) -> list[Message]:
-        if leaving.is_set():
-            raise KeyboardInterrupt
         replies = list(pull(message_ids))
         for reply in replies:
             if lost(reply):
