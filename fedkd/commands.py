@@ -14,6 +14,7 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
+from .callbacks.interrupts import Interrupts
 from .callbacks.progress import Progress
 from .config import RunConfig
 from .engine import shared_ray
@@ -34,7 +35,9 @@ def run_one(overrides: list[str], console: Console) -> None:
     config = compose(overrides)
     if config.resume is None:
         config = replace(config, run_dir=config.run_dir or str(default_run_dir(config)))
-    print_summary(run(config, callbacks=[Progress()]), console)
+    with Interrupts() as interrupts:
+        result = run(config, callbacks=[Progress(), interrupts])
+    print_summary(result, console)
 
 
 def dry_run(overrides: list[str], multirun: bool, console: Console) -> None:
@@ -62,13 +65,15 @@ def run_sweep(overrides: list[str], console: Console) -> None:
     finished, codes = [], []
     progress = Console(stderr=True)
     with ExitStack() as stack:
+        interrupts = stack.enter_context(Interrupts())
         on_ray = [config.engine for config in configs if config.engine.name != "inline"]
         if on_ray:
             stack.enter_context(shared_ray(on_ray[0]))
         for i, (name, config) in enumerate(zip(sweep_names(runs), configs, strict=True), 1):
             progress.print(f"[bold]run {i} of {len(runs)}[/]: {escape(name)}", highlight=False)
+            watchers = [Progress(), interrupts]
             try:
-                result = run(replace(config, run_dir=str(folder / name)), callbacks=[Progress()])
+                result = run(replace(config, run_dir=str(folder / name)), callbacks=watchers)
                 finished.append(result.run_dir)
             except FedkdError as error:
                 typer.echo(f"error: {name}: {error}", err=True)

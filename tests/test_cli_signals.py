@@ -104,6 +104,34 @@ def test_a_signal_does_not_wait_for_busy_clients(engine: str, tmp_path: Path) ->
         process.kill()
 
 
+LOSING = """
+import os, signal
+from fedkd.strategies.dsfl import DSFL
+
+class Finaliser:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        sum(range(1000))  # the handler has been called by then
+
+class Losing(DSFL):
+    def fuse(self, knowledge):
+        Finaliser()
+        return super().fuse(knowledge)
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["-m", "seed=0,1"]], ids=["run", "sweep"])
+def test_a_signal_whose_exception_is_lost_ends_the_run(options: list[str], tmp_path: Path) -> None:
+    (tmp_path / "losing.py").write_text(LOSING)
+    settings = [f"strategy={tmp_path}/losing.py:Losing", "clients=2", "engine=inline"]
+    where = f"run_dir={tmp_path}/run"
+    command = [*COMMAND, "run", *options, *settings, "rounds=50", where]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert "Exception ignored" in done.stderr
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "interrupted")
+    assert not list(tmp_path.glob("run/**/summary.json"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("pause", [0.0, 0.7, 1.5])
 def test_a_polite_kill_while_ray_starts(pause: float, tmp_path: Path) -> None:

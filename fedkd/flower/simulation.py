@@ -51,9 +51,8 @@ def run_in_flower(
         main(grid)
 
     with quiet(), _own_backend() as started, ThreadPoolExecutor(1) as aside:
-        run = aside.submit(run_simulation, server, app, nodes, backend_config=backend)
         try:
-            run.result()
+            aside.submit(run_simulation, server, app, nodes, backend_config=backend).result()
         except KeyboardInterrupt:
             leaving.set()
             for one in started:

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedkd import simulate
-from fedkd.callbacks import Callback
 from fedkd.config import EngineConfig
 from fedkd.engine import balance, raygrid, recovery, shared_ray
 from fedkd.engine.balance import Costs, moves
@@ -134,32 +133,6 @@ def test_the_digest_is_that_of_clients_that_stay(name, restless):
     assert summary["digest"] == on("inline", **CASES[name])["digest"]
     assert (summary["rejected"], summary["restarts"]) == (0, 0)
     assert len(restless) >= 4
-
-
-class Reaper(Callback):
-    """Kills one of the actors when a phase has had its first reply."""
-
-    def __init__(self, round_, phase, victim):
-        self.due, self.victim, self.actors = (round_, phase), victim, []
-
-    def on_phase(self, round_, phase, done, total):
-        if (round_, phase) == self.due and done:
-            self.due = None
-            os.kill(ray.get(self.actors[self.victim].pid.remote(), timeout=60), signal.SIGKILL)
-
-
-@pytest.fixture
-def reaper(monkeypatch):
-    """Return what makes a reaper that knows the actors that a run starts with."""
-    made = []
-    begin = Home.__init__
-
-    def noting(home, clients, actor):
-        begin(home, clients, actor)
-        made[-1].actors.append(actor)
-
-    monkeypatch.setattr(Home, "__init__", noting)
-    return lambda *given: (made.append(Reaper(*given)), made[-1])[1]
 
 
 @pytest.mark.parametrize("victim", [0, 1])

@@ -1,10 +1,7 @@
 """Client state over its budget waits on disk, and nobody can tell from the outcome."""
 
-import os
 from shutil import rmtree
-from signal import SIGKILL
 
-import psutil
 import pytest
 import torch
 from flwr.app import Context, RecordDict
@@ -113,26 +110,15 @@ def test_a_resumed_run_ends_the_same(tmp_path, no_report):
     assert not stale.exists()
 
 
-class Reaper(Callback):
-    """Kills an actor when the second round's distillation has had its first reply."""
-
-    alive = True
-
-    def on_phase(self, round_, phase, done, total):
-        if (round_, phase) == (2, "distil") and done and self.alive:
-            self.alive = False
-            children = psutil.Process().children(recursive=True)
-            os.kill(next(child.pid for child in children if "Actor" in child.name()), SIGKILL)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("cohort", ["off", "4"])
-def test_on_ray_with_an_actor_that_dies(cohort, no_report):
+def test_on_ray_with_an_actor_that_dies(cohort, reaper, no_report):
     inline = {"name": "inline", "cohort": cohort}
     expected = simulate(engine=inline, **SMALL | {"rounds": 3}).summary["digest"]
     engine = {"name": "ray", "actors": 2, "cohort": cohort, "state_memory": "1kB"}
-    summary = simulate(engine=engine, callbacks=[Reaper()], **SMALL | {"rounds": 3}).summary
+    callbacks = [reaper(2, "distil", 0)]
+    summary = simulate(engine=engine, callbacks=callbacks, **SMALL | {"rounds": 3}).summary
     assert (summary["digest"], summary["restarts"]) == (expected, 1)
 
 
