@@ -22,10 +22,7 @@ class _Group(TyperGroup):
         except FedkdError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(error.exit_code) from error
-        except (KeyboardInterrupt, SystemExit) as error:
-            # While Ray starts, its own handler makes SIGTERM an exit of that number.
-            if isinstance(error, SystemExit) and error.code != signal.SIGTERM:
-                raise
+        except KeyboardInterrupt as error:
             typer.echo("interrupted", err=True)
             raise typer.Exit(1) from error
 

@@ -1,18 +1,20 @@
 """Ends a run that was told to end, even if Python has lost the exception that says so."""
 
 import signal
-from contextlib import AbstractContextManager
-from typing import Any
+import socket
+from contextlib import AbstractContextManager, suppress
 
 from .base import Callback, RoundRecord, RunInfo
 
+ENDING = {signal.SIGINT, signal.SIGTERM}
+
 
 class Interrupts(Callback, AbstractContextManager["Interrupts"]):
-    """Remembers SIGINT and SIGTERM while it is entered, and passes them on.
+    """Notes SIGINT and SIGTERM while it is entered, beside the handlers that there are.
 
-    What a signal's handler raises can be lost: in a finaliser or in some places of an import,
-    Python prints "Exception ignored" and goes on. A run with this callback then raises
-    ``KeyboardInterrupt`` when it next reports to its callbacks. Enter it in the main thread.
+    What a handler raises can be lost: in a finaliser, or when a process is forked, Python prints
+    "Exception ignored" and goes on. A run with this callback then raises ``KeyboardInterrupt`` when
+    it next reports to its callbacks. Enter it in the main thread.
 
     Examples
     --------
@@ -21,29 +23,32 @@ class Interrupts(Callback, AbstractContextManager["Interrupts"]):
     ...         signal.raise_signal(signal.SIGINT)
     ...     except KeyboardInterrupt:
     ...         pass  # lost; the next report raises it again
-    >>> interrupts.told
+    ...     interrupts.told
     True
     """
 
     def __init__(self) -> None:
-        self.told = False
-        self._before: dict[int, Any] = {}
+        self._told = False
 
     def __enter__(self) -> "Interrupts":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            handler = signal.getsignal(number)
-            if callable(handler):  # neither ignored nor left to the system
-                self._before[number] = handler
-                signal.signal(number, self._remember)
+        self._noted, self._notes = socket.socketpair()
+        for end in (self._noted, self._notes):
+            end.setblocking(False)
+        # Python writes the numbers of the signals there that it has a handler for, whosever it is.
+        self._before = signal.set_wakeup_fd(self._notes.fileno(), warn_on_full_buffer=False)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._before)
+        self._noted.close()
+        self._notes.close()
 
-    def _remember(self, number: int, frame: Any) -> None:
-        self.told = True
-        self._before[number](number, frame)
+    @property
+    def told(self) -> bool:
+        """Whether there was a signal to end."""
+        with suppress(BlockingIOError):
+            self._told |= not ENDING.isdisjoint(self._noted.recv(4096))
+        return self._told
 
     def on_run_start(self, run: RunInfo) -> None:
         """Raise if told to end."""

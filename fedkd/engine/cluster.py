@@ -1,8 +1,6 @@
 """Ray's life cycle: join the one that is there, or start one and take it down again."""
 
 import os
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 from ..config import EngineConfig
 from ..environment import set_defaults
 from ..errors import ConfigError, RunError
+from .signals import held_signals
 
 
 def cores() -> int:
@@ -31,8 +30,18 @@ def shared_ray(config: EngineConfig) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    try:
+        with held_signals():
+            _start(config)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _start(config: EngineConfig) -> None:
+    import ray
+
     quiet: dict[str, Any] = {"configure_logging": True, "logging_level": "ERROR"}
-    handler = signal.getsignal(signal.SIGTERM)
     try:
         if config.address:
             ray.init(address=config.address, log_to_driver=False, **quiet)
@@ -42,17 +51,6 @@ def shared_ray(config: EngineConfig) -> Iterator[None]:
     except (ConnectionError, ValueError) as error:
         problem = f"no Ray cluster to join there ({str(error).splitlines()[0]})"
         raise ConfigError("engine.address", config.address, problem) from error
-    _restore_sigterm(handler)
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _restore_sigterm(handler: Any) -> None:
-    """Put back the handler that ``ray.init`` replaced, if the program had one of its own."""
-    if callable(handler) and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)
 
 
 def actor_count(config: EngineConfig) -> int:

@@ -1,0 +1,47 @@
+"""Signals wait while Ray starts."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def held_signals() -> Iterator[None]:
+    """Have the first SIGINT or SIGTERM wait for the end of the ``with`` block; a second does not.
+
+    Ray forks its processes when it starts. What a handler raises meanwhile is lost, and may leave
+    the lock of ``logging`` taken for good. Ray's own handler of SIGTERM, which raises, too, is only
+    installed where the program has none.
+    """
+    import ray
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    before: dict[int, Any] = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    ours = [number for number, handler in before.items() if callable(handler)]
+
+    def hold(number: int, frame: Any) -> None:
+        held.append(number)
+        if len(held) > 1:
+            before[number](number, frame)
+
+    utils: Any = ray._private.utils
+    rays_own = utils.set_sigterm_handler
+    if signal.SIGTERM in ours:
+        utils.set_sigterm_handler = lambda handler: None
+    for number in ours:
+        signal.signal(number, hold)
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = rays_own
+        for number in ours:
+            signal.signal(number, before[number])
+        if held:
+            if hasattr(signal, "alarm"):
+                signal.alarm(0)  # Ray's C++ side hears SIGTERM for a moment, and aborts 3 s later
+            before[held[0]](held[0], None)
