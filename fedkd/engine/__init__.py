@@ -1,5 +1,6 @@
 """Engines: what executes the clients. All three give bit-identical results on a CPU."""
 
+from contextlib import nullcontext
 from importlib import import_module
 
 from .base import AppFactory, BlockPool, Engine
@@ -7,6 +8,7 @@ from .cluster import shared_ray
 from .cohort import CohortGrid
 from .fleet import Fleet
 from .replies import Reply
+from .signals import held_signals
 
 _ENGINES = {
     "inline": (".inline", "InlineEngine"),
@@ -18,7 +20,8 @@ _ENGINES = {
 def engine_class(name: str) -> type[Engine]:
     """Return an engine by name; its module (and Ray with it) is imported only now."""
     module, attribute = _ENGINES[name]
-    chosen: type[Engine] = getattr(import_module(module, __package__), attribute)
+    with nullcontext() if name == "inline" else held_signals():
+        chosen: type[Engine] = getattr(import_module(module, __package__), attribute)
     return chosen
 
 

@@ -1,4 +1,4 @@
-"""Signals wait while Ray starts."""
+"""Signals wait while Ray is imported and starts."""
 
 import signal
 import threading
@@ -12,11 +12,10 @@ def held_signals() -> Iterator[None]:
     """Have the first SIGINT or SIGTERM wait for the end of the ``with`` block; a second does not.
 
     Ray forks its processes when it starts. What a handler raises meanwhile is lost, and may leave
-    the lock of ``logging`` taken for good. Ray's own handler of SIGTERM, which raises, too, is only
+    the lock of ``logging`` taken for good; it is lost in the import of its compiled part, too.
+    Ray's own handler of SIGTERM, which raises, too, is only
     installed where the program has none.
     """
-    import ray
-
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -29,16 +28,20 @@ def held_signals() -> Iterator[None]:
         if len(held) > 1:
             before[number](number, frame)
 
-    utils: Any = ray._private.utils
-    rays_own = utils.set_sigterm_handler
-    if signal.SIGTERM in ours:
-        utils.set_sigterm_handler = lambda handler: None
     for number in ours:
         signal.signal(number, hold)
     try:
-        yield
+        import ray
+
+        utils: Any = ray._private.utils
+        rays_own = utils.set_sigterm_handler
+        if signal.SIGTERM in ours:
+            utils.set_sigterm_handler = lambda handler: None
+        try:
+            yield
+        finally:
+            utils.set_sigterm_handler = rays_own
     finally:
-        utils.set_sigterm_handler = rays_own
         for number in ours:
             signal.signal(number, before[number])
         if held:
