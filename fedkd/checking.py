@@ -67,8 +67,9 @@ def subject_of(target: str, overrides: Sequence[str] = (), **options: Any) -> Su
         strategy: Strategy = create(config.strategy, "strategies", Strategy, "strategy", adapt)
         return strategy
 
-    def tiny(**settings: Any) -> RunResult:
-        return run(merge(config, **TINY | settings), report=False)
+    def tiny(strategy: Strategy | None = None, **settings: Any) -> RunResult:
+        own = Objects(strategy=strategy)
+        return run(merge(config, **TINY | settings), objects=own, report=False)
 
     return Subject(target, make, lambda: _setting(config), tiny, _resume, **options)
 

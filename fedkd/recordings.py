@@ -65,7 +65,7 @@ class Recorded:
         return self._record("teacher", client)
 
     def start(self, client: int) -> Tensor | None:
-        """Return the parameters ``[size]`` that a client was sent before its fit, or None."""
+        """Return the values that a client was sent before its fit, such as parameters, or None."""
         record = self._record("start", client)
         return None if record is None else record.values
 

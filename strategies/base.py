@@ -98,8 +98,11 @@ class FusionStrategy(Strategy):
         records = teacher.one_by_one()
         return LazyMapping(records, lambda client: {"teacher": records[client]})
 
-    def after_distil(self, plan: RoundPlan, outcome: Outcome) -> None:
-        """Note what came of the round; clients that failed are in ``outcome.rejected``."""
+    def after_round(self, plan: RoundPlan, outcome: Outcome) -> None:
+        """Note what came of the round, also if it was skipped, and `outcome` has no knowledge.
+
+        Clients that failed are in ``outcome.rejected``.
+        """
         del plan, outcome
 
     def round_extras(self, knowledge: KnowledgeStack) -> dict[str, Tensor]:
@@ -117,7 +120,7 @@ class FusionStrategy(Strategy):
             kind, lessons = self.teach(plan, admitted, outcome)
             outcome.seconds["fuse"] = time.perf_counter() - started
             self._distil(plan, kind, lessons, outcome)
-            self.after_distil(plan, outcome)
+        self.after_round(plan, outcome)
         return outcome
 
     def teach(

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from ..knowledge import KnowledgeStack
-from .base import FusionStrategy
+from .classwise import ClassFusion
 
 
-class FD(FusionStrategy):
+class FD(ClassFusion):
     """Mean logits per label, as a second target of private training.
 
     Parameters
@@ -30,7 +30,7 @@ class FD(FusionStrategy):
         Weight of the distillation term, >= 0.
     include_self : bool
         Whether a client's own means count in its teacher. If not, it keeps its own for a class
-        that nobody else has.
+        that nobody else has, and who was away gets the mean over all who were there.
     **base
         See `FusionStrategy`.
 

@@ -27,10 +27,10 @@ from typing import Any, Literal
 from torch import Tensor
 
 from ..knowledge import KnowledgeStack
-from .base import FusionStrategy
+from .classwise import ClassFusion
 
 
-class FedHKD(FusionStrategy):
+class FedHKD(ClassFusion):
     """Class means of features and of soft predictions, as extra targets of private training.
 
     Parameters

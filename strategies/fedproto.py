@@ -22,10 +22,10 @@ from typing import Any, Literal
 from torch import Tensor
 
 from ..knowledge import KnowledgeStack
-from .base import FusionStrategy
+from .classwise import ClassFusion
 
 
-class FedProto(FusionStrategy):
+class FedProto(ClassFusion):
     """Mean features per class, as targets of private training and for inference.
 
     Parameters

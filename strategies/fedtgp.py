@@ -46,7 +46,8 @@ class FedTGP(FedProto):
     Attributes
     ----------
     state : dict
-        ``seen`` ``[classes]``, what some client has had, and ``net.*``, the trained network.
+        ``seen`` ``[classes]``, what some client has had, and ``net.*``, the trained network, beside
+        what `ClassFusion` has.
 
     Examples
     --------
@@ -85,7 +86,7 @@ class FedTGP(FedProto):
         uploaded, labels = ordered(knowledge.values[knowledge.mask], knowledge.mask.nonzero()[:, 1])
         self._train(net, uploaded, labels, margin, plan.seed)
         seen = self.state.get("seen", torch.zeros(plan.classes, dtype=torch.bool)) | present
-        self.state = {"seen": seen} | {f"net.{k}": v.clone() for k, v in net.state_dict().items()}
+        self.state |= {"seen": seen} | {f"net.{k}": v.clone() for k, v in net.state_dict().items()}
         values = torch.where(seen.unsqueeze(1), all_of(net).detach(), 0.0)
         return Teacher(teacher.kind, values, teacher.clients, seen)
 

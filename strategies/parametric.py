@@ -92,11 +92,9 @@ class ParameterFusion(FusionStrategy):
         self._mark(present, True)
         return "parameters", self._lessons(groups, present, personal)
 
-    def round(self, plan: RoundPlan) -> Outcome:
-        """Run the common round; who did not get its last message is behind."""
-        outcome = super().round(plan)
+    def after_round(self, plan: RoundPlan, outcome: Outcome) -> None:
+        """Note that who did not get its last message is behind."""
         self._mark(list(outcome.rejected), False)
-        return outcome
 
     def groups(self, server: Server) -> dict[int, int]:
         """Return each client's group, numbered in the order of clients."""

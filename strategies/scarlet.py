@@ -96,9 +96,10 @@ class SCARLET(FusionStrategy):
             lessons |= {client: {"teacher": record} for client, record in part.records().items()}
         return lessons
 
-    def after_distil(self, plan: RoundPlan, outcome: Outcome) -> None:
+    def after_round(self, plan: RoundPlan, outcome: Outcome) -> None:
         """Note who holds what, and how many labels came from the cache."""
-        assert outcome.knowledge is not None
+        if outcome.knowledge is None:
+            return
         ids, taught = plan.sample_ids, outcome.knowledge.clients
         for client in taught:
             self.state["held"][client, ids] = True

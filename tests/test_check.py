@@ -45,7 +45,7 @@ def test_nothing_is_skipped_that_applies(target):
 
 def test_a_method_with_a_round_of_its_own_is_judged_by_its_runs():
     held = {name for name, verdict in verdicts("fedavg").items() if verdict.held}
-    assert held == {"constructs", "exchange", "hostile", "resumes"}
+    assert held == {"constructs", "exchange", "newcomers", "hostile", "resumes"}
     held = {name for name, verdict in verdicts("local").items() if verdict.held}
     assert held == {"constructs", "exchange", "resumes"}
 
@@ -65,6 +65,8 @@ def test_a_method_with_a_round_of_its_own_is_judged_by_its_runs():
         ("single", "Lonely", "fuse() finite: contains NaN or infinity"),
         ("absent", "ByRow", "client 1 is taught otherwise under another number, by "),
         ("absent", "Greedy", "raised AssertionError: who is missing?"),
+        ("newcomers", "Forgotten", "client 3, new in round 3, does as it would alone; send what"),
+        ("newcomers", "Intrusive", "client 1 was absent from a round, and its arrays."),
         ("hostile", "Trusting", "client 0 in round 2; rejected: nobody"),
         ("hostile", "Greedy", None),
         ("deterministic", "Noisy", "draws from (or seeds) a global random generator"),
@@ -140,14 +142,14 @@ def test_a_sound_plug_in_ends_with_0():
     lines = output.splitlines()
     assert len(lines) == len(SUITE) + 2
     assert lines[0] == "fedavg"
-    assert lines[-1].startswith("4 hold, 0 broken, 10 skipped, ")
+    assert lines[-1].startswith("5 hold, 0 broken, 10 skipped, ")
 
 
 def test_a_broken_one_ends_with_1():
     code, output = fedkd(f"{BROKEN}:NoDefault")
     assert code == 1
     assert "✗ constructs" in output
-    assert "0 hold, 1 broken, 13 skipped" in output
+    assert "0 hold, 1 broken, 14 skipped" in output
 
 
 @pytest.mark.parametrize(

@@ -60,10 +60,14 @@ class ClassLogits(Exchange):
         means, present = class_means(logits, client.y, phase.classes)
         return Knowledge(phase.index, self.kind, means, NO_SAMPLES, present)
 
-    def learn(self, phase: "Phase", lesson: Lesson) -> dict[str, float]:
-        """Remember the teacher for the next fit."""
+    def receive(self, phase: "Phase", lesson: Lesson) -> None:
+        """Remember the teacher for this fit and the next."""
         assert lesson.mask is not None
         phase.client.tensors |= {"teacher": lesson.values, "known": lesson.mask}
+
+    def learn(self, phase: "Phase", lesson: Lesson) -> dict[str, float]:
+        """Remember the teacher for the next fit."""
+        self.receive(phase, lesson)
         return {}
 
 

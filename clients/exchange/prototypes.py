@@ -95,10 +95,14 @@ class Prototypes(Exchange):
         extras = {"counts": counts} if self.counts else {}
         return Knowledge(phase.index, self.kind, means, NO_SAMPLES, present, extras=extras)
 
-    def learn(self, phase: "Phase", lesson: Lesson) -> dict[str, float]:
-        """Remember the prototypes for the next fit, and for inference."""
+    def receive(self, phase: "Phase", lesson: Lesson) -> None:
+        """Remember the prototypes for this fit and the next, and for inference."""
         assert lesson.mask is not None
         phase.client.tensors |= {"teacher": lesson.values, "known": lesson.mask}
+
+    def learn(self, phase: "Phase", lesson: Lesson) -> dict[str, float]:
+        """Remember the prototypes for the next fit, and for inference."""
+        self.receive(phase, lesson)
         return {}
 
     def predict(self, phase: "Phase", x: Tensor) -> Tensor:

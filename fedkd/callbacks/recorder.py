@@ -22,9 +22,10 @@ class KnowledgeRecorder(Callback):
     their mean). The file's metadata names the ``kind``.
 
     ``teacher.*`` is what clients were sent to learn from and ``start.*`` what they were sent before
-    their fit (methods that share parameters), before compression. Each distinct record is kept
-    once: client ``teacher.clients[i]`` received ``teacher.N.values`` and perhaps
-    ``teacher.N.mask``, where N is ``teacher.which[i]``; ``teacher.sample_ids`` are its rows.
+    their fit (methods that share parameters or knowledge of classes, to who lacks it), before
+    compression. Each distinct record is kept once: client ``teacher.clients[i]`` received
+    ``teacher.N.values`` and perhaps ``teacher.N.mask``, where N is ``teacher.which[i]``;
+    ``teacher.sample_ids`` are its rows.
 
     A file takes four bytes a number: ``4 * n * samples * classes`` for the knowledge and as much
     for personal teachers, a share of 1/n for a common one; ``4 * (n + 1) * size`` for methods that

@@ -50,8 +50,8 @@ class Subject:
     prepare : callable
         Returns the `Setting`; raises `ConfigError` if no run could start.
     run, resume : callable
-        ``run(**settings)`` makes a tiny run with a strategy object of its own;
-        ``resume(run_dir, **settings)`` goes on with one.
+        ``run(**settings)`` makes a tiny run with a strategy object of its own, ``run(strategy,
+        **settings)`` with that; ``resume(run_dir, **settings)`` goes on with one.
     engines : bool
         Whether to run on Ray too.
     sizes : sequence of int

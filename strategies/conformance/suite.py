@@ -1,6 +1,7 @@
 """Which promises a strategy makes, in the order in which they are tested."""
 
 from ...promises import Promise
+from .attendance import newcomers
 from .costs import scales
 from .declares import constructs, exchanges
 from .purity import deterministic, pure
@@ -16,6 +17,7 @@ SUITE: tuple[Promise, ...] = (
     Promise("permutation", "treats all clients alike", permutation),
     Promise("single", "can do with a single client", single),
     Promise("absent", "can do with clients that come and go", absent),
+    Promise("newcomers", "brings whoever comes up to date, and nobody else", newcomers),
     Promise("hostile", "keeps NaN out and goes on", hostile),
     Promise("deterministic", "uses no global random numbers", deterministic),
     Promise("pure", "fuses without side effects", pure),

@@ -47,6 +47,7 @@ CASES = {
     "knfu-mixed": {"strategy": "knfu", **MIXED},
     "knfu-subsets": {"strategy": "knfu", **SUBSETS},
     "fedmd-mixed": {"strategy": "fedmd", **MIXED},
+    "fedproto-mixed": {"strategy": "fedproto", **MIXED},
     "taid": {"objective": "taid", "distil.epochs": 2},
     "fedavg-resnet": {"strategy": "fedavg", "model": "resnet8", "fraction": 0.3},
     "fedadam-half": {"strategy": "fedadam", "fraction": 0.5, "rounds": 3},

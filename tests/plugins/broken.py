@@ -231,3 +231,22 @@ class Raises(Mean):
     def fuse(self, knowledge):
         """Raise."""
         raise ZeroDivisionError("oops")
+
+
+class Forgotten(FusionStrategy):
+    """Tells those who are there what private training needs, and nobody who comes later."""
+
+    exchange = "class_logits"
+
+    def fuse(self, knowledge):
+        """Return the means over those who have a class."""
+        return knowledge.values.sum(dim=0) / knowledge.mask.sum(dim=0).clamp_min(1).unsqueeze(1)
+
+
+class Intrusive(Mean):
+    """Has clients train that were not drawn."""
+
+    def after_round(self, plan, outcome):
+        """Train the first client that is not in the round."""
+        absent = sorted(set(range(plan.server.clients)) - set(plan.cohort))[:1]
+        plan.fleet.call("train.fit", dict.fromkeys(absent, RecordDict()), plan.number)

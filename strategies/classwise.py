@@ -1,0 +1,54 @@
+"""The round of methods that exchange what is known of each class: base of FD, FedProto and others.
+
+Such a teacher is for private training, so a client needs it before its fit. It is sent when it is
+made to those who took part; who was away, or was lost on the way, is sent the newest one with its
+next request to fit.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from ..knowledge import Teacher
+from ..protocol import Outcome, RoundPlan
+from .base import FusionStrategy, Records
+
+
+class ClassFusion(FusionStrategy):
+    """Keeps the newest teacher at the server, for those who do not have it.
+
+    Attributes
+    ----------
+    state : dict
+        ``teacher`` ``[classes, dim]`` and ``known`` ``[classes]`` bool, the newest teacher and the
+        classes that it is for (the mean, where each client has a teacher of its own), and
+        ``fresh`` ``[clients]`` bool: who has it.
+    """
+
+    def before_fit(self, plan: RoundPlan) -> Mapping[int, Records]:
+        """Send the newest teacher to those who do not have it."""
+        if "teacher" not in self.state:
+            return {}
+        behind = [client for client in plan.cohort if not self.state["fresh"][client]]
+        newest = Teacher("class_knowledge", self.state["teacher"], behind, self.state["known"])
+        return super().lessons(plan, newest)
+
+    def lessons(self, plan: RoundPlan, teacher: Teacher) -> Mapping[int, Records]:
+        """Remember the teacher, which nobody has yet; send it to those who took part."""
+        values = teacher.values if teacher.shared else teacher.values.mean(dim=0)
+        known = torch.ones(len(values)).bool() if teacher.mask is None else teacher.mask
+        fresh = torch.zeros(plan.server.clients, dtype=torch.bool)
+        self.state |= {"teacher": values, "known": known, "fresh": fresh}
+        return super().lessons(plan, teacher)
+
+    def after_round(self, plan: RoundPlan, outcome: Outcome) -> None:
+        """Note who has the newest teacher: who was sent it, or had it, and was not lost."""
+        if "fresh" in self.state:
+            reached = plan.cohort if outcome.knowledge is None else outcome.knowledge.clients
+            self._mark(client for client in reached if client not in outcome.rejected)
+
+    def _mark(self, clients: Iterable[int]) -> None:
+        marks: Tensor = self.state["fresh"].clone()
+        marks[list(clients)] = True
+        self.state["fresh"] = marks
