@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from .phase import Phase
 
 LOCAL, GLOBAL = "local", "global"
-"""Tensors of a client: its model right after its last fit, and the one that it started from where
-that is not simply what its model is when it is asked."""
+"""Tensors of a client: its model right after its last fit, and the last one that it had from the
+server (or made of what it had from there). Its model need be neither: a reply that came too late
+leaves it the one that it has trained."""
 
 
 class ActiveLearner:

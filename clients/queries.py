@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..features import features_of
 from ..rng import torch_generator
-from .active import ActiveLearner, frozen
+from .active import GLOBAL, ActiveLearner, frozen
 from .base import Client
 from .phase import Phase
 from .pools import LABELS, Pools
@@ -28,12 +28,16 @@ ALONE_EPOCHS, ALONE_ACCURACY = 50, 0.99
 
 
 def score(phase: Phase) -> Message:
-    """Let the sampler pick as many samples as the message says; reply how many it found."""
+    """Let the sampler pick as many samples as the message says; reply how many it found.
+
+    Who has never heard of the server asks its own model for the global one, and says so.
+    """
     pools = _pools(phase)
     sampler = phase.tools.parts.sampler
     picks = sampler.pick(_view(phase, pools), int(phase.options["samples"]))
     phase.memory.tensors[PICKS] = pools.unlabelled[picks]
-    return phase.reply({"metrics": {"requested": len(picks), "unlabelled": len(pools.unlabelled)}})
+    numbers = {"requested": len(picks), "unlabelled": len(pools.unlabelled)}
+    return phase.reply({"metrics": numbers | {"unheard": int(GLOBAL not in phase.memory.tensors)}})
 
 
 def annotate(phase: Phase) -> Message:

@@ -114,7 +114,8 @@ class Cycles:
             ``[clients]`` labelled samples now.
         columns : dict
             ``annotated`` and ``cost`` over all clients, ``queried_C`` of each class, ``picks``: a
-            digest of what was picked; ``imbalance`` and ``absent`` of the labels there are now.
+            digest of what was picked; ``unheard``: clients that never had a model from the server;
+            ``imbalance`` and ``absent`` of the labels there are now.
         """
         asked = dict(enumerate(self.parts(plan.server.sizes)))
         scored = self._ask(plan, "query.score", asked)
@@ -126,6 +127,7 @@ class Cycles:
         names = ["annotated", "cost", *(f"queried_{c}" for c in range(plan.classes))]
         sums = {name: sum(numbers[name] for numbers in answers.values()) for name in names}
         columns = sums | {"picks": _digest(n["picks"] for n in answers.values())}
+        columns["unheard"] = sum(numbers["unheard"] for numbers in scored.values())
         return labelled, columns | _balance(_counts(answers, plan.classes))
 
     def _ask(

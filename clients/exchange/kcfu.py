@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from ..active import ActiveLearner, frozen
+from ...flat import flatten
+from ...knowledge import Lesson
+from ..active import GLOBAL, ActiveLearner, frozen
 from .parameters import Parameters
 
 if TYPE_CHECKING:
@@ -22,6 +24,11 @@ class KCFU(ActiveLearner, Parameters):
         """Fit on the labelled pool; what the client starts from is the compensation's teacher."""
         teacher = frozen(phase) if phase.options.get("compensate") else None
         return self.update(phase, teacher)
+
+    def receive(self, phase: "Phase", lesson: Lesson) -> None:
+        """Start from the server's model, and remember it."""
+        super().receive(phase, lesson)
+        phase.client.tensors[GLOBAL] = flatten(phase.client.model)
 
     def samples(self, phase: "Phase") -> int:
         """Return the number of labelled samples."""

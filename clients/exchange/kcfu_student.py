@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from ...flat import unflatten
+from ...flat import flatten, unflatten
 from ...knowledge import Lesson
-from ..active import frozen
+from ..active import GLOBAL, frozen
 from .kcfu_labels import KCFULabels
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ class KCFUStudent(KCFULabels):
         return self.update(phase, teacher)
 
     def receive(self, phase: "Phase", lesson: Lesson) -> None:
-        """Start from the server's model."""
-        unflatten(phase.client.model, lesson.values)
+        """Start from the server's model, and remember it."""
+        phase.client.tensors[GLOBAL] = flatten(unflatten(phase.client.model, lesson.values))
 
     def learn(self, phase: "Phase", lesson: Lesson) -> dict[str, float]:
         """Take over the server's model."""

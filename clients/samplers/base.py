@@ -26,8 +26,8 @@ class Pool:
     """What a sampler sees of one client in one cycle.
 
     Three models can be asked: ``"local"``, the client's right after its last fit of the cycle;
-    ``"global"``, the aggregated one; ``"alone"``, trained from scratch on the client's labelled
-    samples only.
+    ``"global"``, the aggregated one, as the client last had it; ``"alone"``, trained from scratch
+    on the client's labelled samples only.
 
     Parameters
     ----------

@@ -27,7 +27,8 @@ from .base import Pool, ScoreSampler
 class KSAS(ScoreSampler):
     """Largest disagreement of local and global model first, weighted towards labelled classes.
 
-    With a single labelled class all scores are 0 and the picks are random.
+    With a single labelled class all scores are 0 and the picks are random; so they are where a
+    client has never had a global model (the tables count such clients: ``unheard``).
 
     Parameters
     ----------

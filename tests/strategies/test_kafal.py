@@ -14,6 +14,8 @@ import pytest
 import torch
 from fedkd.clients.pools import LABELS
 from fedkd.clients.samplers import Sampler
+from fedkd.clients.samplers.base import Pool
+from fedkd.clients.samplers.ksas import KSAS
 from fedkd.strategies.cycles import Cycles, imbalance
 from fedkd.strategies.kafal import KAFAL
 from fedkd.strategies.kafal_soft import KAFALSoft, by_class
@@ -26,10 +28,12 @@ from fedkd import ConfigError, RunResult, simulate
 from fedkd.checkpoint import newest
 from fedkd.cli import app
 from fedkd.digest import digest
+from fedkd.flat import unflatten
 from fedkd.knowledge import KnowledgeStack, to_tensor
 from fedkd.overrides import compose, merge
 from fedkd.plan import plan
 from fedkd.plugins import available
+from fedkd.recordings import Recordings
 from fedkd.report import Run
 from fedkd.report.cycles import by_cycle
 from fedkd.report.labels import imbalance_figure, last_imbalance
@@ -62,6 +66,53 @@ def pools(run_dir: Path) -> list[Tensor]:
     assert checkpoint is not None
     kept = {k: v for some in checkpoint.clients for k, v in some.items()}
     return [to_tensor(kept[k].array_records["tensors"][LABELS]) for k in sorted(kept)]
+
+
+RECORD = {"knowledge": True}
+LATE = {"rounds": 3, "clients": 10, "seed": 1, "faults.straggler": 0.4, "data.alpha": 1.0}
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Tensor]]:
+    """Note the logits that KSAS has from the two models, client by client."""
+    seen: list[dict[str, Tensor]] = []
+    score = KSAS.score
+
+    def noting(self: KSAS, pool: Pool) -> Tensor:
+        probe = torch.ones(1, *pool.x.shape[1:])
+        seen.append({which: pool.predict(which, probe) for which in ("local", "global")})
+        return score(self, pool)
+
+    monkeypatch.setattr(KSAS, "score", noting)
+    return seen
+
+
+@pytest.mark.parametrize("name", ["kafal", "kafal_student"])
+def test_a_late_client_compares_its_model_with_the_last_that_it_received(
+    name: str, asked: list[dict[str, Tensor]], tmp_path: Path
+) -> None:
+    result = run({**HARD, "name": name}, **LATE, run_dir=str(tmp_path / "r"), record=RECORD)
+    rows = [row for row in result.clients.to_pylist() if row["round"] == 2]
+    late = {row["client"] for row in rows if row["metric"] == "late"}
+    assert len(late) == 4
+    before, last = Recordings(tmp_path / "r").read(1), Recordings(tmp_path / "r").read(2)
+    for client, logits in enumerate(asked):
+        received = last.start(client)
+        if client not in late or received is None:
+            lesson = (before if client in late else last).lesson(client)
+            assert lesson is not None
+            received = lesson.values
+        model = unflatten(result.model(client), received)
+        torch.testing.assert_close(logits["global"], model(torch.ones(1, 64)).detach())
+        assert not torch.equal(logits["global"], logits["local"])
+    assert column(result, "unheard") == [None, None, 0]
+
+
+def test_who_never_had_a_global_model_is_counted(asked: list[dict[str, Tensor]]) -> None:
+    result = run(SOFT, **LATE)
+    unheard = sum(torch.equal(each["local"], each["global"]) for each in asked)
+    assert column(result, "unheard") == [None, None, unheard]
+    assert unheard == 1
 
 
 @pytest.mark.parametrize("strategy", [HARD, SOFT], ids=["hard", "soft"])
