@@ -26,7 +26,13 @@ from .models import check_model, model_name
 from .plugins import create
 from .privacy.ledger import Ledger
 from .protocol import Strategy
-from .refusals import check_attack, check_codec, check_models, check_privacy
+from .refusals import (
+    check_attack,
+    check_codec,
+    check_models,
+    check_parameters,
+    check_privacy,
+)
 from .securing import check_secure
 from .server import Server
 from .strategies.flower_adapter import adapt
@@ -102,6 +108,7 @@ def prepare_run(
     federation = _federation(config, run_dir, objects.data)
     config, resumes = _resolved(config, federation, strategy), config.resume is not None
     parts = _parts(config, federation, strategy, objects.model)
+    check_parameters(config, strategy, parts)
     check_attack(config, parts, strategy)
     check_codec(config, parts, strategy)
     instances = _instances(parts, federation)
@@ -119,7 +126,9 @@ def prepare_run(
         model_name(kind): sum(p.numel() for p in model.parameters())
         for kind, model in zip(parts.models, instances, strict=True)
     }
-    text = json.dumps(_spec(config, federation, strategy))
+    about = parts.exchange.kind, config.distil.temperature
+    softness = {"uploads": strategy.softness(*about), "teachers": strategy.teacher_softness(*about)}
+    text = json.dumps(_spec(config, federation, strategy) | {"softness": softness})
     (run_dir / "spec.json").write_text(text)
     (run_dir / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
     pieces = (federation, strategy, parts, text, parameters, server)
@@ -149,12 +158,12 @@ def _federation(config: RunConfig, run_dir: Path, data: Any) -> Federation:
 
 def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> RunConfig:
     """Return the configuration with every ``auto`` and default replaced by what it stands for."""
-    objective = dict(config.objective)
+    own, objective = strategy.objective_node(), dict(config.objective)
     if objective["name"] == "auto":
-        objective["name"] = strategy.objective
-    objective.setdefault("temperature", config.distil.temperature)
+        objective = own | objective | {"name": own["name"]}
+    objective.setdefault("temperature", own.get("temperature", config.distil.temperature))
     packs = config.compress["name"] == "none" and not config.secure.aggregation
-    own = strategy.compress_node() if packs else None
+    packing = strategy.compress_node() if packs else None
     cuda = torch.cuda.is_available()
     if config.device == "cuda" and not cuda:
         raise ConfigError("device", "cuda", "torch sees no CUDA device; use cpu or auto")
@@ -167,7 +176,7 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
     return replace(
         config,
         objective=objective,
-        compress=own or config.compress,
+        compress=packing or config.compress,
         data=replace(config.data, samples_per_client=federation.samples_per_client),
         transfer=replace(config.transfer, size=federation.transfer_size),
         device=device,

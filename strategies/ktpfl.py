@@ -11,12 +11,12 @@ Parameterized knowledge transfer for personalized federated learning (KT-pFL). C
 
 lr starts at 1 and changes at most five times by a factor of 5, until the mean step
 ``lr * mean_m |dL_n/dc_nm|`` is in [0.01, 0.05). The client's loss is the KL of
-``softmax(f_n / T)`` from its teacher, at T = 10.
+``softmax(f_n / T)`` from its teacher, at T = 10 and without the factor T^2
+(``objective.scale=true`` has it: at our learning rate it drowns what a client has learnt itself).
 
-Deviations. The official loss has no factor T^2 and is a mean over classes too, so its gradient is
-smaller by T^2 times the classes; here it is the usual ``T^2 * KL`` (``objective.scale=false``
-leaves T^2 out). Where clients are
-absent, the others' share of each row is stepped and mixed as a row of its own.
+Deviations. The official loss is a mean over classes too; here it is over samples, so C times
+stronger. Where clients are absent, the others' share of each row is stepped and mixed as a row of
+its own.
 """
 
 from typing import Any
@@ -59,8 +59,8 @@ class KTpFL(FusionStrategy):
             [0.4502, 0.5498]])
     """
 
-    exchange = "tempered_labels"
     personalised = True
+    tempers = True
 
     def __init__(self, rho: float = 0.7, temperature: float = 10.0) -> None:
         super().__init__(temperature=temperature)
@@ -68,9 +68,9 @@ class KTpFL(FusionStrategy):
             raise ValueError(f"rho={rho} must be at least 0")
         self.rho = rho
 
-    def exchange_node(self) -> dict[str, Any]:
-        """Return the exchange with its temperature."""
-        return {"name": self.exchange, "temperature": self.temperature}
+    def objective_node(self) -> dict[str, Any]:
+        """Return the KL at the method's own temperature."""
+        return {"name": self.objective, "temperature": self.temperature, "scale": False}
 
     def weights(self, knowledge: KnowledgeStack) -> Tensor:
         """Return this round's coefficients among those present, ``[clients, clients]``."""
