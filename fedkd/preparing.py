@@ -1,7 +1,7 @@
 """From a configuration to a run that can start: all that the user gave is checked here."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,8 @@ class Prepared:
     """what clients spend of their privacy"""
     privacy: Mapping[str, Any] = field(default_factory=dict)
     """what the summary says of it beside that"""
+    notes: Sequence[str] = ()
+    """what the user should know before it starts"""
 
     def expect(self, client: int, round_: int, ids: Tensor) -> Expected:
         """Return what to accept from a client, as the exchange says."""
@@ -114,6 +116,7 @@ def prepare_run(
     instances = _instances(parts, federation)
     check_models(config, strategy, parts, instances)
     check_privacy(config, strategy, parts, instances, resumes)
+    notes = strategy.settle(config, instances)
     guard = _guard(config, parts, strategy, federation, resumed)
     config, parts = guard.config, _parts(guard.config, federation, strategy, objects.model)
     server = Server(federation, parts.models, instances, config.seed)
@@ -132,7 +135,7 @@ def prepare_run(
     (run_dir / "spec.json").write_text(text)
     (run_dir / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
     pieces = (federation, strategy, parts, text, parameters, server)
-    return Prepared(config, run_dir, *pieces, guard.ledger, guard.summary)
+    return Prepared(config, run_dir, *pieces, guard.ledger, guard.summary, notes)
 
 
 def _parts(config: RunConfig, federation: Federation, strategy: Strategy, models: Any) -> Parts:

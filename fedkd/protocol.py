@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from flwr.app import ArrayRecord, ConfigRecord
-from torch import Tensor
+from torch import Tensor, nn
 
 from .admission import Expected
-from .config import SecureConfig
+from .config import RunConfig, SecureConfig
 from .engine import BlockPool, Fleet, Reply
 from .errors import RunError
 from .knowledge import KnowledgeStack
@@ -230,6 +230,19 @@ class Strategy(ABC):
         """Say why the method cannot work in this run; None if it can."""
         del server
         return None
+
+    def settle(self, config: RunConfig, models: Sequence[nn.Module]) -> list[str]:
+        """Settle what depends on the run, once before it starts; return what its user should know.
+
+        Parameters
+        ----------
+        config : RunConfig
+            The run's, with all defaults resolved.
+        models : sequence of nn.Module
+            A model like each client's.
+        """
+        del config, models
+        return []
 
     def cohort(self, number: int, drawn: list[int], clients: int) -> list[int]:
         """Return who takes part in a round, ascending; by default those that were drawn."""

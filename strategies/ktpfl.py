@@ -27,7 +27,7 @@ from torch import Tensor
 from ..fusion import ROWS
 from ..knowledge import KnowledgeStack, Teacher
 from ..protocol import RoundPlan
-from .base import FusionStrategy
+from .mixtures import MixingFusion
 
 SHARPNESS, STEP, FACTOR, CHANGES = 5.0, 0.01, 5.0, 5
 """Of the softmax; least mean step, and by what and how often the learning rate may change."""
@@ -36,7 +36,7 @@ CHUNK = 256
 """Rows of float64 soft labels held at a time."""
 
 
-class KTpFL(FusionStrategy):
+class KTpFL(MixingFusion):
     """Learns for every client how much to learn from every other.
 
     Parameters
@@ -45,6 +45,8 @@ class KTpFL(FusionStrategy):
         Weight of the pull towards equal shares, >= 0.
     temperature : float
         T of soft labels and of the distillation, > 0.
+    **base
+        See `MixingFusion`; logits are mixed by the coefficients of their soft labels at T.
 
     Attributes
     ----------
@@ -61,21 +63,27 @@ class KTpFL(FusionStrategy):
 
     personalised = True
     tempers = True
+    temperature: float
 
-    def __init__(self, rho: float = 0.7, temperature: float = 10.0) -> None:
-        super().__init__(temperature=temperature)
+    def __init__(self, rho: float = 0.7, temperature: float = 10.0, **base: Any) -> None:
+        super().__init__(temperature=temperature, **base)
         if not rho >= 0:
             raise ValueError(f"rho={rho} must be at least 0")
-        self.rho = rho
+        self.rho, self.temperature = rho, temperature
 
     def objective_node(self) -> dict[str, Any]:
         """Return the KL at the method's own temperature."""
+        if self.exchange == "logits":
+            return super().objective_node()
         return {"name": self.objective, "temperature": self.temperature, "scale": False}
 
     def weights(self, knowledge: KnowledgeStack) -> Tensor:
         """Return this round's coefficients among those present, ``[clients, clients]``."""
         shares = self._shares(knowledge.clients)
-        return stepped(shares, knowledge.soft_labels, self.rho).float()
+        soft = knowledge.soft_labels
+        if knowledge.kind == "logits":
+            soft = (knowledge.logits / self.temperature).softmax(dim=-1)
+        return stepped(shares, soft, self.rho).float()
 
     def refine(self, plan: RoundPlan, knowledge: KnowledgeStack, teacher: Teacher) -> Teacher:
         """Keep the new coefficients; those for absent clients stay as they are."""
