@@ -1,6 +1,6 @@
 """What a model computes just before its last layer."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -41,6 +41,19 @@ def headless(models: Mapping[str, nn.Module]) -> str | None:
         except ValueError as reason:
             return f"{name} {reason}"
     return None
+
+
+def common_width(models: Iterable[nn.Module]) -> int | None:
+    """Return how many features all these models have; None where they differ.
+
+    Examples
+    --------
+    >>> common_width([nn.Linear(8, 2), nn.Linear(8, 3)])
+    8
+    >>> common_width([nn.Linear(8, 2), nn.Linear(4, 2)])
+    """
+    widths = {head(model).in_features for model in models}
+    return widths.pop() if len(widths) == 1 else None
 
 
 class Tap:

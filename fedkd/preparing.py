@@ -1,7 +1,7 @@
 """From a configuration to a run that can start: all that the user gave is checked here."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,13 @@ from .models import check_model, model_name
 from .plugins import create
 from .privacy.ledger import Ledger
 from .protocol import Strategy
-from .refusals import check_attack, check_codec, check_models, check_privacy
+from .refusals import (
+    check_attack,
+    check_codec,
+    check_models,
+    check_parameters,
+    check_privacy,
+)
 from .securing import check_secure
 from .server import Server
 from .strategies.flower_adapter import adapt
@@ -60,6 +66,8 @@ class Prepared:
     """what clients spend of their privacy"""
     privacy: Mapping[str, Any] = field(default_factory=dict)
     """what the summary says of it beside that"""
+    notes: Sequence[str] = ()
+    """what the user should know before it starts"""
 
     def expect(self, client: int, round_: int, ids: Tensor) -> Expected:
         """Return what to accept from a client, as the exchange says."""
@@ -102,11 +110,13 @@ def prepare_run(
     federation = _federation(config, run_dir, objects.data)
     config, resumes = _resolved(config, federation, strategy), config.resume is not None
     parts = _parts(config, federation, strategy, objects.model)
+    check_parameters(config, strategy, parts)
     check_attack(config, parts, strategy)
     check_codec(config, parts, strategy)
     instances = _instances(parts, federation)
     check_models(config, strategy, parts, instances)
     check_privacy(config, strategy, parts, instances, resumes)
+    notes = strategy.settle(config, instances)
     guard = _guard(config, parts, strategy, federation, resumed)
     config, parts = guard.config, _parts(guard.config, federation, strategy, objects.model)
     server = Server(federation, parts.models, instances, config.seed)
@@ -119,11 +129,13 @@ def prepare_run(
         model_name(kind): sum(p.numel() for p in model.parameters())
         for kind, model in zip(parts.models, instances, strict=True)
     }
-    text = json.dumps(_spec(config, federation, strategy))
+    about = parts.exchange.kind, config.distil.temperature
+    softness = {"uploads": strategy.softness(*about), "teachers": strategy.teacher_softness(*about)}
+    text = json.dumps(_spec(config, federation, strategy) | {"softness": softness})
     (run_dir / "spec.json").write_text(text)
     (run_dir / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
     pieces = (federation, strategy, parts, text, parameters, server)
-    return Prepared(config, run_dir, *pieces, guard.ledger, guard.summary)
+    return Prepared(config, run_dir, *pieces, guard.ledger, guard.summary, notes)
 
 
 def _parts(config: RunConfig, federation: Federation, strategy: Strategy, models: Any) -> Parts:
@@ -149,12 +161,12 @@ def _federation(config: RunConfig, run_dir: Path, data: Any) -> Federation:
 
 def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> RunConfig:
     """Return the configuration with every ``auto`` and default replaced by what it stands for."""
-    objective = dict(config.objective)
+    own, objective = strategy.objective_node(), dict(config.objective)
     if objective["name"] == "auto":
-        objective["name"] = strategy.objective
-    objective.setdefault("temperature", config.distil.temperature)
+        objective = own | objective | {"name": own["name"]}
+    objective.setdefault("temperature", own.get("temperature", config.distil.temperature))
     packs = config.compress["name"] == "none" and not config.secure.aggregation
-    own = strategy.compress_node() if packs else None
+    packing = strategy.compress_node() if packs else None
     cuda = torch.cuda.is_available()
     if config.device == "cuda" and not cuda:
         raise ConfigError("device", "cuda", "torch sees no CUDA device; use cpu or auto")
@@ -167,7 +179,7 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
     return replace(
         config,
         objective=objective,
-        compress=own or config.compress,
+        compress=packing or config.compress,
         data=replace(config.data, samples_per_client=federation.samples_per_client),
         transfer=replace(config.transfer, size=federation.transfer_size),
         device=device,

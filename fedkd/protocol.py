@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from flwr.app import ArrayRecord, ConfigRecord
-from torch import Tensor
+from torch import Tensor, nn
 
 from .admission import Expected
-from .config import SecureConfig
+from .config import RunConfig, SecureConfig
 from .engine import BlockPool, Fleet, Reply
 from .errors import RunError
 from .knowledge import KnowledgeStack
@@ -161,6 +161,8 @@ class Strategy(ABC):
         ``FILE.py:Class``; None = nothing.
     objective : str
         The distillation loss that ``objective=auto`` stands for.
+    temperature : float or None
+        Softmax temperature of the soft labels that clients upload; None = ``distil.temperature``.
     state : dict of str to Tensor
         What the method remembers from round to round, by client index where it is per client.
     lesson_kind : str or None
@@ -170,6 +172,7 @@ class Strategy(ABC):
     exchange: str | None = None
     lesson_kind: ClassVar[str | None] = None
     objective: str = "kl"
+    temperature: float | None = None
     needs_labels: ClassVar[bool] = False
     homogeneous: ClassVar[bool] = False
     """True where all clients must have one architecture"""
@@ -188,6 +191,38 @@ class Strategy(ABC):
         """Return the exchange and its parameters: ``{"name": ..., parameter: value}``."""
         return None if self.exchange is None else {"name": self.exchange}
 
+    def objective_node(self) -> dict[str, Any]:
+        """Return the distillation loss and its parameters, for where the run names none."""
+        return {"name": self.objective}
+
+    def softness(self, kind: str, default: float) -> float:
+        """Return the softmax temperature of what clients upload.
+
+        Parameters
+        ----------
+        kind : str
+            The kind of knowledge that they exchange; only soft labels have a temperature, others 1.
+        default : float
+            ``distil.temperature``.
+        """
+        return (self.temperature or default) if kind == "soft_labels" else 1.0
+
+    def teacher_softness(self, kind: str, default: float) -> float:
+        """Return the softmax temperature that teachers have; parameters as for `softness`.
+
+        By default that of what they are made of. A model of the server's own has 1.
+        """
+        return self.softness(kind, default)
+
+    def unused(self, kind: str) -> dict[str, str]:
+        """Return the parameters that change nothing as the others are, and why: ``{name: why}``.
+
+        A run that sets one is refused; `why` is its reason and remedy. `kind` is the kind of
+        knowledge that clients exchange.
+        """
+        del kind
+        return {}
+
     def compress_node(self) -> dict[str, Any] | None:
         """Return the codec that belongs to the method, for where the run names none."""
         return None
@@ -196,6 +231,19 @@ class Strategy(ABC):
         """Say why the method cannot work in this run; None if it can."""
         del server
         return None
+
+    def settle(self, config: RunConfig, models: Sequence[nn.Module]) -> list[str]:
+        """Settle what depends on the run, once before it starts; return what its user should know.
+
+        Parameters
+        ----------
+        config : RunConfig
+            The run's, with all defaults resolved.
+        models : sequence of nn.Module
+            A model like each client's.
+        """
+        del config, models
+        return []
 
     def cohort(self, number: int, drawn: list[int], clients: int) -> list[int]:
         """Return who takes part in a round, ascending; by default those that were drawn."""

@@ -7,6 +7,7 @@ from .config import RunConfig
 from .errors import ConfigError
 from .flat import layout
 from .models import model_name
+from .plugins import parameters
 from .protocol import Strategy
 
 
@@ -24,6 +25,15 @@ def check_codec(config: RunConfig, parts: Parts, strategy: Strategy) -> None:
     if kinds is not None and strategy.exchange is not None and exchanged not in kinds:
         problem = f"is for {' or '.join(kinds)}, and {config.strategy['name']} has {exchanged}"
         raise ConfigError("compress", config.compress["name"], problem)
+
+
+def check_parameters(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
+    """Refuse a parameter of the strategy that would change nothing."""
+    idle = strategy.unused(parts.exchange.kind)
+    for name, default in parameters(type(strategy)).items():
+        value = config.strategy.get(name, getattr(strategy, name, default))
+        if name in idle and value != default:
+            raise ConfigError(f"strategy.{name}", value, idle[name])
 
 
 def check_models(

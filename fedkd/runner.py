@@ -219,7 +219,10 @@ def _execute(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
         sizes=sizes,
         transfer_size=federation.transfer_size,
         parameters=prepared.parameters,
+        notes=prepared.notes,
     )
+    for note in prepared.notes:
+        log.warning(note)
     for watcher in loop.callbacks:
         watcher.on_run_start(info)
     if config.engine.address:

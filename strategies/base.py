@@ -39,10 +39,13 @@ class FusionStrategy(Strategy):
     ----------
     per_sample : bool
         True if `fuse` treats samples independently; the engine then runs it in blocks.
+    tempers : bool
+        True if the method has a use for `temperature` whatever clients exchange.
     """
 
     exchange = "soft_labels"
     per_sample: ClassVar[bool] = False
+    tempers: ClassVar[bool] = False
     fit_action: ClassVar[str] = "train.fit"
 
     def __init__(self, *, temperature: float | None = None) -> None:
@@ -50,6 +53,14 @@ class FusionStrategy(Strategy):
         if temperature is not None and not temperature > 0:
             raise ValueError(f"temperature={temperature} must be greater than 0")
         self.temperature = temperature
+
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of the temperature, where there are no soft labels for it."""
+        if kind == "soft_labels" or self.tempers:
+            return {}
+        what = kind.replace("_", " ")
+        why = f"has no effect: it softens soft labels, and clients exchange {what}; leave it out"
+        return {"temperature": why}
 
     def weights(self, knowledge: KnowledgeStack) -> Tensor:
         """Return mixing weights ``[clients, clients]``, rows on the simplex."""
@@ -135,7 +146,7 @@ class FusionStrategy(Strategy):
         """Let the cohort fit and upload its knowledge; admit what it sends."""
         started = time.perf_counter()
         kind = plan.expect(plan.cohort[0], ids).kind
-        temperature = self.temperature or plan.temperature
+        temperature = self.softness("soft_labels", plan.temperature)
         own = {"kind": self.lesson_kind or kind, **self.fit_options(plan)}
         options = plan.options(upload=True, temperature=temperature, **own)
         shared = {"config": options, **_transfer(plan, ids, kind)}
@@ -172,8 +183,7 @@ class FusionStrategy(Strategy):
             outcome.exchanged.lessons = _teachers(lessons)
             outcome.exchanged.sample_ids = plan.sample_ids
         uploaded = plan.expect(plan.cohort[0], plan.sample_ids).kind
-        soft = uploaded == "soft_labels"  # then the teacher is as soft as what it was made of
-        temperature = (self.temperature or plan.temperature) if soft else 1.0
+        temperature = self.teacher_softness(uploaded, plan.temperature)
         options = plan.options(kind=kind, temperature=temperature, **plan.evaluation())
         shared = {"config": options, **_transfer(plan, plan.sample_ids, kind)}
         contents = LazyMapping(lessons, lambda client: RecordDict({**shared, **lessons[client]}))

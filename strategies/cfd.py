@@ -6,6 +6,7 @@ server model's soft labels down), inferred for the quantisation with b_up and b_
 
     up       q_n(x) = Q(p_n(x), b_up)
     server   f_0 <- argmin CE( softmax f_0(x), mean_n q_n(x) )     on the transfer set
+             (of soft labels at temperature T: T^2 * CE with softmax f_0(x) / T)
     down     teacher(x) = Q(softmax f_0(x), b_down)
 
 ``Q(p, b)`` is the nearest row of multiples of ``1/(2^b - 1)`` that sums to 1; at one bit it is the
@@ -17,6 +18,7 @@ Deviations. The original also sends only what changed since the round before (de
 is left out.
 """
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -59,6 +61,23 @@ class CFD(ServerStudent):
                 raise ValueError(f"{name}={bits} must be one of 1 to 16, or 32")
         self.b_up, self.b_down = b_up, b_down
 
+    def softness(self, kind: str, default: float) -> float:
+        """Return 1 for hard labels, which no temperature changes."""
+        return 1.0 if self.b_up == 1 else super().softness(kind, default)
+
+    def teacher_softness(self, kind: str, default: float) -> float:
+        """Return 1: the teacher is a model of the server's own."""
+        del kind, default
+        return 1.0
+
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of the temperature, where labels are hard."""
+        found = super().unused(kind)
+        if self.b_up == 1:
+            why = "has no effect on hard labels; set strategy.b_up above 1, or leave it out"
+            found["temperature"] = why
+        return found
+
     def exchange_node(self) -> dict[str, Any]:
         """Return the exchange with its bits."""
         return {"name": self.exchange, "bits": self.b_up}
@@ -75,11 +94,15 @@ class CFD(ServerStudent):
 
     def refine(self, plan: RoundPlan, knowledge: KnowledgeStack, teacher: Teacher) -> Teacher:
         """Return the soft labels of the server's model, after it has learnt from the mean."""
-        logits = self.learnt(plan, {"target": teacher.values}, soft_cross_entropy)
+        temperature = self.softness(knowledge.kind, plan.temperature)
+        loss = partial(soft_cross_entropy, temperature=temperature)
+        logits = self.learnt(plan, {"target": teacher.values}, loss)
         values = quantised(logits.softmax(dim=-1), self.b_down)
         return Teacher("soft_labels", values, knowledge.clients)
 
 
-def soft_cross_entropy(logits: Tensor, batch: dict[str, Tensor]) -> Tensor:
-    """Return the mean over the batch of ``-sum_c target_c log softmax(logits)_c``, in nats."""
-    return F.cross_entropy(logits, batch["target"])
+def soft_cross_entropy(
+    logits: Tensor, batch: dict[str, Tensor], temperature: float = 1.0
+) -> Tensor:
+    """Return the mean of ``-T^2 * sum_c target_c log softmax(logits / T)_c`` over the batch."""
+    return temperature**2 * F.cross_entropy(logits / temperature, batch["target"])

@@ -16,17 +16,19 @@ those chosen): scikit-learn's `KMeans` solves one problem a call, a third of a s
 256 samples of ten clients where this takes milliseconds, and depends on a seed.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from ..knowledge import KnowledgeStack
-from .base import FusionStrategy
+from .mixtures import MixingFusion
 
 LIMIT = 100
 """Lloyd's iterations at most; a handful is usual."""
 
 
-class COMET(FusionStrategy):
+class COMET(MixingFusion):
     """Per sample, the mean of the clients that see it alike.
 
     Parameters
@@ -34,7 +36,7 @@ class COMET(FusionStrategy):
     clusters : int
         k, >= 1: 1 is the plain mean; with as many as clients, each learns from itself.
     **base
-        See `FusionStrategy`.
+        See `MixingFusion`; logits are averaged over the clusters of their soft labels.
 
     Examples
     --------
@@ -50,7 +52,7 @@ class COMET(FusionStrategy):
     per_sample = True
     personalised = True
 
-    def __init__(self, clusters: int = 2, **base: float | None) -> None:
+    def __init__(self, clusters: int = 2, **base: Any) -> None:
         super().__init__(**base)
         if clusters < 1:
             raise ValueError(f"clusters={clusters} must be at least 1")
@@ -58,11 +60,11 @@ class COMET(FusionStrategy):
 
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the teachers ``[clients, samples, classes]``."""
-        return own_centroids(knowledge.soft_labels, self.clusters)
+        return own_centroids(knowledge.soft_labels, self.clusters, knowledge.values)
 
 
-def own_centroids(points: Tensor, clusters: int) -> Tensor:
-    """Return for each row the centroid of its cluster, by k-means for every sample on its own.
+def own_centroids(points: Tensor, clusters: int, values: Tensor | None = None) -> Tensor:
+    """Return for each row the mean of its cluster, by k-means for every sample on its own.
 
     Parameters
     ----------
@@ -70,6 +72,8 @@ def own_centroids(points: Tensor, clusters: int) -> Tensor:
         ``[n, samples, classes]``.
     clusters : int
         k; more than n counts as n.
+    values : Tensor, optional
+        ``[n, samples, classes]``, what the means are of; None = the points, so the centroids.
 
     Returns
     -------
@@ -86,6 +90,8 @@ def own_centroids(points: Tensor, clusters: int) -> Tensor:
         active = active[(own[:, active] != place).any(dim=0)]
         if not len(active):
             break
+    if values is not None and values is not points:
+        centroids = _means(values, own, centroids)
     return centroids.gather(0, own.unsqueeze(-1).expand_as(points))
 
 

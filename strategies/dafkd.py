@@ -5,7 +5,7 @@ Wang et al., "DaFKD: Domain-Aware Federated Knowledge Distillation", CVPR 2023. 
 
     w_n(x)     = D_n(x) / sum_m D_m(x)             D_n(x) in (0, 1): x looks like client n's data
     teacher(x) = softmax( sum_n w_n(x) f_n(x) / T )                  T = 10
-    loss       = T^2 * KL( teacher || student )
+    loss       = KL( teacher || student )                         the paper: T^2 * KL
 
 Deviations. In the paper a generator, shared through FedAvg, makes the samples to distil from, and
 the discriminators learn to tell private samples from its; here the transfer set takes its place in
@@ -14,6 +14,8 @@ trained once on as many private as public samples a batch, where the paper's is 
 classifier with a gradient penalty. It stops early, since it must not learn the transfer set by
 heart. The paper distils at the server, into the averaged model; here each client learns from the
 teacher. Its KL is the mean over samples and classes; here it is over samples, so C times stronger.
+And its factor T^2 belongs to its learning rate of 1e-5: with that of private training, thousands of
+times larger, clients would forget all else, so it is left out (``objective.scale=true`` has it).
 """
 
 from typing import Any
@@ -51,6 +53,7 @@ class DaFKD(FusionStrategy):
 
     exchange = "discriminated_logits"
     per_sample = True
+    tempers = True
     sums_only = True
 
     def __init__(self, steps: int = 300, lr: float = 1e-3, temperature: float = 10.0) -> None:
@@ -59,7 +62,11 @@ class DaFKD(FusionStrategy):
 
     def exchange_node(self) -> dict[str, Any]:
         """Return the exchange with the parameters of the discriminator."""
-        return {"name": self.exchange, "temperature": self.temperature, **self.discriminator}
+        return {"name": self.exchange, **self.discriminator}
+
+    def objective_node(self) -> dict[str, Any]:
+        """Return the KL at the method's own temperature."""
+        return {"name": self.objective, "temperature": self.temperature, "scale": False}
 
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the weighted mean logits ``[samples, classes]``."""

@@ -54,6 +54,13 @@ class DSFL(FusionStrategy):
             raise ValueError(f"era_temperature={era_temperature} must be greater than 0")
         self.aggregation, self.era_temperature = aggregation, era_temperature
 
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of T, where nothing is sharpened."""
+        found = super().unused(kind)
+        if self.aggregation == "sa":
+            found["era_temperature"] = "has no effect with strategy.aggregation=sa; leave one out"
+        return found
+
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the teacher ``[samples, classes]``."""
         mean = knowledge.soft_labels.mean(dim=0)

@@ -72,6 +72,13 @@ class FedAUX(FusionStrategy):
         super().__init__(**base)
         self.scoring = {"regularisation": regularisation, "epsilon": epsilon, "delta": delta}
 
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of delta, where there is no budget."""
+        found = super().unused(kind)
+        if self.scoring["epsilon"] is None:
+            found["delta"] = "has no effect without a budget; set strategy.epsilon, or leave it out"
+        return found
+
     def exchange_node(self) -> dict[str, Any]:
         """Return the exchange with the parameters of the regression."""
         return {"name": self.exchange, **self.scoring}

@@ -40,6 +40,7 @@ class FedDF(ParameterFusion):
 
     homogeneous = False
     uses_transfer = True
+    tempers = True
 
     def __init__(self, temperature: float = 1.0, epochs: int = 2, lr: float = 0.01) -> None:
         super().__init__(temperature=temperature)

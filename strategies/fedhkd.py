@@ -22,12 +22,15 @@ head's own width. The official code's noise is calibrated to no budget, and feat
 clipped: it is no differential privacy.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..config import RunConfig
 from ..knowledge import KnowledgeStack
 from .classwise import ClassFusion
+from .fedproto import DIM, settled_width
 
 
 class FedHKD(ClassFusion):
@@ -43,8 +46,8 @@ class FedHKD(ClassFusion):
         Softmax temperature of the soft predictions, > 0.
     match : {"l2", "kl"}
         The paper's distance between predictions, or that of its code.
-    dim : int
-        Mean features of a class, at least 1.
+    dim : int or None
+        Mean features of a class, see `FedProto`.
     **base
         See `FusionStrategy`.
 
@@ -68,16 +71,23 @@ class FedHKD(ClassFusion):
         std: float = 2.0,
         softness: float = 0.5,
         match: Literal["l2", "kl"] = "l2",
-        dim: int = 64,
+        dim: int | None = None,
         **base: float | None,
     ) -> None:
         super().__init__(**base)
         weights = {"predictions": predictions, "features": features}
-        self.client = weights | {"std": std, "softness": softness, "match": match, "dim": dim}
+        self.client = weights | {"std": std, "softness": softness, "match": match}
+        self.dim, self.width = dim, DIM if dim is None else dim
 
     def exchange_node(self) -> dict[str, Any]:
         """Return the exchange with its parameters."""
-        return {"name": self.exchange, **self.client}
+        return {"name": self.exchange, "dim": self.width, **self.client}
+
+    def settle(self, config: RunConfig, models: Sequence[nn.Module]) -> list[str]:
+        """Choose the width of mean features, if none is given."""
+        del config
+        self.width, notes = settled_width(self.dim, models)
+        return notes
 
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the means ``[classes, dim + classes]`` over those who have a class."""

@@ -11,15 +11,15 @@ private training and ends with the digest, and there is no training on labelled 
 beforehand.
 """
 
-from typing import Literal
+from typing import Any
 
 from torch import Tensor
 
 from ..knowledge import KnowledgeStack
-from .base import FusionStrategy
+from .mixtures import Mixed, MixingFusion
 
 
-class FedMD(FusionStrategy):
+class FedMD(MixingFusion):
     """Uniform mean of logits (the paper) or of soft labels.
 
     Parameters
@@ -41,12 +41,8 @@ class FedMD(FusionStrategy):
     per_sample = True
     sums_only = True
 
-    def __init__(
-        self, exchange: Literal["logits", "soft_labels"] = "logits", **base: float | None
-    ) -> None:
-        super().__init__(**base)
-        self.exchange = exchange
-        self.objective = {"logits": "l1", "soft_labels": "kl"}[exchange]
+    def __init__(self, exchange: Mixed = "logits", **base: Any) -> None:
+        super().__init__(exchange=exchange, **base)
 
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the mean ``[samples, classes]`` over clients."""

@@ -17,12 +17,18 @@ different architectures agree but the loss. A class that nobody had in a round k
 and is not predicted.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..config import RunConfig
+from ..features import common_width
 from ..knowledge import KnowledgeStack
 from .classwise import ClassFusion
+
+DIM = 64
+"""Features of a prototype where models differ in theirs."""
 
 
 class FedProto(ClassFusion):
@@ -32,8 +38,9 @@ class FedProto(ClassFusion):
     ----------
     weight : float
         Weight of the distance to the prototypes, >= 0.
-    dim : int
-        Features of a prototype, at least 1.
+    dim : int or None
+        Features of a prototype, at least 1; None = as many as all models have, or 64 where they
+        differ.
     weighting : {"uniform", "counts"}
         Whether clients count evenly, or by their samples of the class.
     **base
@@ -56,17 +63,24 @@ class FedProto(ClassFusion):
     def __init__(
         self,
         weight: float = 1.0,
-        dim: int = 64,
+        dim: int | None = None,
         weighting: Literal["uniform", "counts"] = "uniform",
         **base: float | None,
     ) -> None:
         super().__init__(**base)
         self.weight, self.dim, self.weighting = weight, dim, weighting
+        self.width = DIM if dim is None else dim
 
     def exchange_node(self) -> dict[str, Any]:
         """Return the exchange with its parameters."""
         counts = self.weighting == "counts"
-        return {"name": self.exchange, "weight": self.weight, "dim": self.dim, "counts": counts}
+        return {"name": self.exchange, "weight": self.weight, "dim": self.width, "counts": counts}
+
+    def settle(self, config: RunConfig, models: Sequence[nn.Module]) -> list[str]:
+        """Choose the width of prototypes, if none is given."""
+        del config
+        self.width, notes = settled_width(self.dim, models)
+        return notes
 
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the prototypes ``[classes, dim]``, 0 for a class that nobody has."""
@@ -76,3 +90,21 @@ class FedProto(ClassFusion):
             share = share * knowledge.counts
         share = share / share.sum(dim=0).clamp_min(1)
         return (share.unsqueeze(-1) * knowledge.values).sum(dim=0)
+
+
+def settled_width(dim: int | None, models: Sequence[nn.Module]) -> tuple[int, list[str]]:
+    """Return how many features prototypes have, and a note on it if nobody has said so.
+
+    Examples
+    --------
+    >>> settled_width(None, [nn.Linear(8, 2), nn.Linear(8, 2)])
+    (8, ['strategy.dim: prototypes have 8 features, as all models do'])
+    >>> settled_width(32, [nn.Linear(8, 2)])
+    (32, [])
+    """
+    if dim is not None:
+        return dim, []
+    width = common_width(models)
+    why = "as models differ in theirs" if width is None else "as all models do"
+    width = DIM if width is None else width
+    return width, [f"strategy.dim: prototypes have {width} features, {why}"]

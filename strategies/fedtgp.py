@@ -32,8 +32,8 @@ class FedTGP(FedProto):
     ----------
     weight : float
         Weight of the distance to the prototypes in private training, >= 0.
-    dim : int
-        Features of a prototype, at least 1.
+    dim : int or None
+        See `FedProto`.
     margin : float
         Largest margin, >= 0.
     epochs : int
@@ -60,7 +60,7 @@ class FedTGP(FedProto):
     def __init__(
         self,
         weight: float = 1.0,
-        dim: int = 64,
+        dim: int | None = None,
         margin: float = 100.0,
         epochs: int = 100,
         lr: float = 0.01,
@@ -77,7 +77,7 @@ class FedTGP(FedProto):
         """Train the prototypes on those of this round's clients."""
         assert knowledge.mask is not None
         with scoped(plan.seed):
-            net = network(plan.classes, self.dim)
+            net = network(plan.classes, self.width)
         kept = {k.removeprefix("net."): v for k, v in self.state.items() if k.startswith("net.")}
         if kept:
             net.load_state_dict(kept)

@@ -48,6 +48,7 @@ class KAFALStudent(KAFAL):
     exchange = "kcfu_student"
     lesson_kind = "parameters"
     uses_transfer = True
+    tempers = True
 
     def __init__(
         self,

@@ -15,12 +15,13 @@ counts itself among its neighbours::
     w_nm   = softmax over m of (-beta * d_nm)
     teacher_n = sum over m of w_nm * F_m
 
-beta = 0 is the uniform mean; beta -> infinity leaves each client its own knowledge, as long as no
-other client has the same EPD.
+F_n may be logits instead (``strategy.exchange=logits``; ours): the EPD is then that of their
+softmax. beta = 0 is the uniform mean; beta -> infinity leaves each client its own knowledge, as
+long as no other client has the same EPD.
 """
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -28,10 +29,10 @@ from torch import Tensor
 from ..divergences import divergence
 from ..fusion import ROWS, epd, top_k
 from ..knowledge import KnowledgeStack
-from .base import FusionStrategy
+from .mixtures import MixingFusion
 
 
-class KnFu(FusionStrategy):
+class KnFu(MixingFusion):
     """Weights clients by how near their estimated class distributions are.
 
     Parameters
@@ -47,7 +48,7 @@ class KnFu(FusionStrategy):
     top_k : int or None
         Keep only this many clients per mixture, at least 1; None = all.
     **base
-        See `FusionStrategy`.
+        See `MixingFusion`: ``exchange=logits`` mixes logits, by the EPDs of their softmax.
 
     Examples
     --------
@@ -67,7 +68,7 @@ class KnFu(FusionStrategy):
         epd_estimator: Literal["mean", "histogram"] = "mean",
         include_self: bool = True,
         top_k: int | None = None,
-        **base: float | None,
+        **base: Any,
     ) -> None:
         super().__init__(**base)
         if not 0 <= beta < math.inf:

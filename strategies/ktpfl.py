@@ -11,12 +11,12 @@ Parameterized knowledge transfer for personalized federated learning (KT-pFL). C
 
 lr starts at 1 and changes at most five times by a factor of 5, until the mean step
 ``lr * mean_m |dL_n/dc_nm|`` is in [0.01, 0.05). The client's loss is the KL of
-``softmax(f_n / T)`` from its teacher, at T = 10.
+``softmax(f_n / T)`` from its teacher, at T = 10 and without the factor T^2
+(``objective.scale=true`` has it: at our learning rate it drowns what a client has learnt itself).
 
-Deviations. The official loss has no factor T^2 and is a mean over classes too, so its gradient is
-smaller by T^2 times the classes; here it is the usual ``T^2 * KL`` (``objective.scale=false``
-leaves T^2 out). Where clients are
-absent, the others' share of each row is stepped and mixed as a row of its own.
+Deviations. The official loss is a mean over classes too; here it is over samples, so C times
+stronger. Where clients are absent, the others' share of each row is stepped and mixed as a row of
+its own.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ from torch import Tensor
 from ..fusion import ROWS
 from ..knowledge import KnowledgeStack, Teacher
 from ..protocol import RoundPlan
-from .base import FusionStrategy
+from .mixtures import MixingFusion
 
 SHARPNESS, STEP, FACTOR, CHANGES = 5.0, 0.01, 5.0, 5
 """Of the softmax; least mean step, and by what and how often the learning rate may change."""
@@ -36,7 +36,7 @@ CHUNK = 256
 """Rows of float64 soft labels held at a time."""
 
 
-class KTpFL(FusionStrategy):
+class KTpFL(MixingFusion):
     """Learns for every client how much to learn from every other.
 
     Parameters
@@ -45,6 +45,8 @@ class KTpFL(FusionStrategy):
         Weight of the pull towards equal shares, >= 0.
     temperature : float
         T of soft labels and of the distillation, > 0.
+    **base
+        See `MixingFusion`; logits are mixed by the coefficients of their soft labels at T.
 
     Attributes
     ----------
@@ -59,23 +61,29 @@ class KTpFL(FusionStrategy):
             [0.4502, 0.5498]])
     """
 
-    exchange = "tempered_labels"
     personalised = True
+    tempers = True
+    temperature: float
 
-    def __init__(self, rho: float = 0.7, temperature: float = 10.0) -> None:
-        super().__init__(temperature=temperature)
+    def __init__(self, rho: float = 0.7, temperature: float = 10.0, **base: Any) -> None:
+        super().__init__(temperature=temperature, **base)
         if not rho >= 0:
             raise ValueError(f"rho={rho} must be at least 0")
-        self.rho = rho
+        self.rho, self.temperature = rho, temperature
 
-    def exchange_node(self) -> dict[str, Any]:
-        """Return the exchange with its temperature."""
-        return {"name": self.exchange, "temperature": self.temperature}
+    def objective_node(self) -> dict[str, Any]:
+        """Return the KL at the method's own temperature."""
+        if self.exchange == "logits":
+            return super().objective_node()
+        return {"name": self.objective, "temperature": self.temperature, "scale": False}
 
     def weights(self, knowledge: KnowledgeStack) -> Tensor:
         """Return this round's coefficients among those present, ``[clients, clients]``."""
         shares = self._shares(knowledge.clients)
-        return stepped(shares, knowledge.soft_labels, self.rho).float()
+        soft = knowledge.soft_labels
+        if knowledge.kind == "logits":
+            soft = (knowledge.logits / self.temperature).softmax(dim=-1)
+        return stepped(shares, soft, self.rho).float()
 
     def refine(self, plan: RoundPlan, knowledge: KnowledgeStack, teacher: Teacher) -> Teacher:
         """Keep the new coefficients; those for absent clients stay as they are."""

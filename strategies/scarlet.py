@@ -13,11 +13,12 @@ expires is cached anew at once, officially only the next time that the sample is
 were absent are sent what they missed. The server has no model of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..config import RunConfig
 from ..knowledge import KnowledgeStack, Teacher
 from ..protocol import Outcome, RoundPlan
 from .base import FusionStrategy, Records
@@ -59,6 +60,16 @@ class SCARLET(FusionStrategy):
         if duration < 0:
             raise ValueError(f"duration={duration} must be at least 0")
         self.beta, self.duration = beta, duration
+
+    def settle(self, config: RunConfig, models: Sequence[nn.Module]) -> list[str]:
+        """Warn where labels of the first round are the only ones that there will be."""
+        del models
+        size, lasts = config.transfer.size or 0, self.duration >= config.rounds > 1
+        if not lasts or (config.transfer.per_round or size) < size:
+            return []
+        why = f"lasts for all {config.rounds} rounds, each of which takes the whole transfer set"
+        remedy = "the teacher stays that of round 1; have fewer, or a small transfer.per_round"
+        return [f"strategy.duration={self.duration} {why}: {remedy}"]
 
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the teacher ``[samples, classes]`` of the samples that were asked for."""

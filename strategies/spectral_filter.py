@@ -57,6 +57,13 @@ class SpectralFilter(FusionStrategy):
             raise ValueError(f"threshold={threshold} must be at least 0")
         self.quantile, self.threshold = quantile, threshold
 
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of the quantile, where a threshold replaces it."""
+        found = super().unused(kind)
+        if self.threshold is not None:
+            found["quantile"] = "has no effect beside strategy.threshold; leave one out"
+        return found
+
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the mean of the kept clients ``[samples, classes]``."""
         values = knowledge.soft_labels

@@ -18,17 +18,17 @@ their densities cannot be compared otherwise. tau -> infinity is the plain mean.
 method, sUWA, is not here.
 """
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
 from ..density import score_weights
 from ..knowledge import KnowledgeStack
 from ..robust import weighted_mean
-from .base import FusionStrategy
+from .mixtures import MixingFusion
 
 
-class UWA(FusionStrategy):
+class UWA(MixingFusion):
     """Mean soft labels, weighted for each sample by the density of the clients' own data there.
 
     Parameters
@@ -40,7 +40,7 @@ class UWA(FusionStrategy):
     dim : int
         Features, averaged down from what a model has, at least 1.
     **base
-        See `FusionStrategy`.
+        See `MixingFusion`.
 
     Examples
     --------
@@ -53,7 +53,10 @@ class UWA(FusionStrategy):
     tensor([[0.7500, 0.2500]])
     """
 
-    exchange = "density_labels"
+    EXCHANGES: ClassVar[dict[str, str]] = {
+        "soft_labels": "density_labels",
+        "logits": "density_logits",
+    }
     per_sample = True
     sums_only = True
 
@@ -62,7 +65,7 @@ class UWA(FusionStrategy):
         tau: float = 0.1,
         density: Literal["class_gaussian", "gaussian", "kernel"] = "class_gaussian",
         dim: int = 64,
-        **base: float | None,
+        **base: Any,
     ) -> None:
         super().__init__(**base)
         if not tau > 0:
@@ -78,4 +81,4 @@ class UWA(FusionStrategy):
         """Return the weighted mean ``[samples, classes]``."""
         assert knowledge.scores is not None
         weights = score_weights(knowledge.scores, 1 / self.tau)
-        return weighted_mean(knowledge.soft_labels, weights).float()
+        return weighted_mean(knowledge.values, weights).float()

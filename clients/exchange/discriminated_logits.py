@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...distillation.base import TeacherBatch
-from ...knowledge import Lesson
 from ...rng import scoped
 from .logits import Logits
 from .scoring import Scored, seed_from
@@ -31,17 +29,14 @@ class DiscriminatedLogits(Scored, Logits):
         Training steps of the discriminator, at least 0; it is trained once.
     lr : float
         Its learning rate (Adam), > 0.
-    temperature : float
-        Softmax temperature of the distillation, > 0.
     """
 
-    def __init__(self, steps: int = 300, lr: float = 1e-3, temperature: float = 10.0) -> None:
+    def __init__(self, steps: int = 300, lr: float = 1e-3) -> None:
         if steps < 0:
             raise ValueError(f"steps={steps} must be at least 0")
-        for name, value in {"lr": lr, "temperature": temperature}.items():
-            if not value > 0:
-                raise ValueError(f"{name}={value} must be greater than 0")
-        self.steps, self.lr, self.temperature = steps, lr, temperature
+        if not lr > 0:
+            raise ValueError(f"lr={lr} must be greater than 0")
+        self.steps, self.lr = steps, lr
 
     def scores(self, phase: "Phase", x: Tensor) -> Tensor:
         """Return the discriminator's probability that samples are private, ``[samples]``."""
@@ -72,11 +67,3 @@ class DiscriminatedLogits(Scored, Logits):
             optimizer.step()
         with torch.no_grad():
             return network(public).squeeze(1).sigmoid()
-
-    def learn(self, phase: "Phase", lesson: Lesson) -> dict[str, float]:
-        """Distil at the method's own temperature."""
-        x, _ = phase.transfer()
-        objective = phase.objective()
-        objective.temperature = self.temperature
-        teacher = TeacherBatch(lesson.values, lesson.kind)
-        return phase.loop.distil([phase.client], x, [teacher], objective)[0]

@@ -1,5 +1,6 @@
 """What a callback can see of a run. Override the hooks you need; each has an empty default."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ class RunInfo:
     transfer_size: int
     parameters: dict[str, int]
     """trainable parameters of each architecture in use"""
+    notes: Sequence[str] = ()
+    """what the user should know"""
 
 
 @dataclass

@@ -43,6 +43,8 @@ class Progress(Callback):
         """Start the display."""
         self._started, self._seen = time.monotonic(), 0
         self._total = run.config.rounds
+        for note in run.notes:
+            self._print(f"note: {note}")
         if self.live:
             self._open()
 

@@ -96,7 +96,7 @@ def _distil(subject: Subject, shadow: Client, record: Recorded) -> None:
         ids, values = ids[lesson.mask], values[lesson.mask]
     if not len(ids):
         return
-    teacher = TeacherBatch(values, record.kind, subject.temperature)
+    teacher = TeacherBatch(values, record.kind, subject.teacher_temperature)
     subject.parts.loop.distil([shadow], subject.transfer[ids], [teacher], subject.objective())
 
 

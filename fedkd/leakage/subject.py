@@ -136,10 +136,12 @@ class Subject:
     @property
     def temperature(self) -> float:
         """Softmax temperature of uploaded soft labels; 1 for other kinds."""
-        if self.recordings.kind != "soft_labels":
-            return 1.0
-        own = self.config["strategy"].get("temperature")
-        return float(own or self.config["distil"]["temperature"])
+        return float(self.spec["softness"]["uploads"])
+
+    @property
+    def teacher_temperature(self) -> float:
+        """Softmax temperature of the teachers."""
+        return float(self.spec["softness"]["teachers"])
 
     def objective(self) -> Any:
         """Return a fresh distillation objective."""

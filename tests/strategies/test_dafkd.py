@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from fedkd import ConfigError, simulate
 from fedkd.distillation.base import TeacherBatch
 from fedkd.distillation.kl import KL
 from fedkd.engine.base import InlineBlocks
-from fedkd.knowledge import KnowledgeStack, Lesson
+from fedkd.knowledge import KnowledgeStack
 
 SHORT: dict[str, Any] = {
     "clients": 5,
@@ -106,22 +105,18 @@ def test_the_discriminator_draws_from_the_clients_generator_alone() -> None:
     assert not torch.equal(other, first)
 
 
-def test_clients_learn_at_the_methods_temperature() -> None:
-    seen = []
+def test_clients_learn_at_the_methods_temperature_without_its_square(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen, loss = set(), KL.__call__
 
-    class Loop:
-        def distil(self, clients: Any, x: Any, teachers: Any, objective: KL) -> list[Any]:
-            seen.append((objective(torch.zeros(1, 2), teachers[0]), teachers[0].kind))
-            return [{}]
+    def watched(self: KL, student: Any, teacher: TeacherBatch, batch: Any = None) -> Any:
+        seen.add((self.temperature, self.scale, teacher.kind))
+        return loss(self, student, teacher, batch)
 
-    phase: Any = SimpleNamespace(
-        client=None, loop=Loop(), objective=KL, transfer=lambda: (torch.zeros(1, 2), None)
-    )
-    logits = torch.tensor([[20.0, 0.0]])
-    DiscriminatedLogits(temperature=10.0).learn(phase, Lesson("logits", logits))
-    expected = KL(temperature=10.0)(torch.zeros(1, 2), TeacherBatch(logits, "logits"))
-    assert seen == [(expected, "logits")]
-    assert expected != KL()(torch.zeros(1, 2), TeacherBatch(logits, "logits"))
+    monkeypatch.setattr(KL, "__call__", watched)
+    simulate("dafkd", **SHORT | {"rounds": 1})
+    assert seen == {(10.0, False, "logits")}
 
 
 @pytest.mark.parametrize(("name", "value"), [("steps", -1), ("lr", 0), ("temperature", 0)])

@@ -69,8 +69,9 @@ class Watched(FedMD):
 def test_the_temperature_does_not_touch_uploaded_logits() -> None:
     seen = []
     for temperature in (1.0, 5.0):
-        strategy = Watched(temperature=temperature)
-        fedkd.simulate(strategy, clients=3, rounds=1, engine="inline")
+        strategy = Watched()
+        more = {"distil.temperature": temperature}
+        fedkd.simulate(strategy, clients=3, rounds=1, engine="inline", **more)
         seen.append(strategy.seen.values)
     assert torch.equal(*seen)
 

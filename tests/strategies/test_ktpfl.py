@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from fedkd.clients.exchange.tempered_labels import TemperedLabels
+import yaml
+from fedkd.clients.exchange import SoftLabels
 from fedkd.strategies.fusing import fuse_in_blocks
 from fedkd.strategies.ktpfl import KTpFL, gradient, rate, stepped
 from hypothesis import given, settings
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 import fedkd
+from fedkd.distillation.base import TeacherBatch
 from fedkd.distillation.kl import KL
 from fedkd.engine.base import InlineBlocks
 from fedkd.fusion import mix, simplex_error
-from fedkd.knowledge import KnowledgeStack, Lesson, Teacher
+from fedkd.knowledge import KnowledgeStack, Teacher
 
 MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
 TINY = {
@@ -179,36 +181,37 @@ def test_coefficients_belong_to_clients_not_to_rows() -> None:
     torch.testing.assert_close(after[1, 4] / after[1, 1], weights[0, 1] / weights[0, 0])
 
 
-class Loop:
-    """Keeps what a client would distil from."""
-
-    def distil(self, clients, x, teachers, objective):
-        self.teacher, self.objective = teachers[0], objective
-        return [{}]
+def objective_of(strategy: KTpFL, **settings: Any) -> dict[str, Any]:
+    """Return the objective that a run resolves to."""
+    result = fedkd.simulate(strategy, **TINY | {"rounds": 1} | settings)
+    found: dict[str, Any] = yaml.safe_load((result.run_dir / "config.yaml").read_text())
+    return found["objective"]
 
 
 def test_the_student_is_as_soft_as_its_teacher() -> None:
     """Soft labels at T = 10 for a student at T = 1 would flatten it; softening them twice too."""
-    loop = Loop()
-    phase: Any = SimpleNamespace(
-        transfer=lambda: (torch.zeros(4, 2), torch.arange(4)),
-        objective=lambda: KL(temperature=1.0),
-        client=None,
-        loop=loop,
-    )
-    exchange = TemperedLabels(temperature=10.0)
+    node, strategy = KTpFL().objective_node(), KTpFL()
+    objective = KL(temperature=node["temperature"], scale=node["scale"])
     logits = torch.randn(4, 3) * 5
-    sent = exchange.values(logits, 10.0)
-    exchange.learn(phase, Lesson("soft_labels", sent))
+    sent = SoftLabels().values(logits, strategy.softness("soft_labels", 1.0))
+    teacher = TeacherBatch(sent, "soft_labels", strategy.teacher_softness("soft_labels", 1.0))
     student = logits.clone().requires_grad_()
-    loss = loop.objective(student, loop.teacher)
+    loss = objective(student, teacher)
     loss.backward()
     assert loss.item() == pytest.approx(0, abs=1e-4)
     assert student.grad is not None
     torch.testing.assert_close(student.grad, torch.zeros(4, 3), atol=1e-4, rtol=0)
-    other = torch.randn(4, 3)
-    expected = 100 * F.kl_div((other / 10).log_softmax(-1), sent, reduction="batchmean")
-    torch.testing.assert_close(loop.objective(other, loop.teacher), expected)
+    other = torch.randn(4, 3)  # and no factor T^2, as in the official code
+    expected = F.kl_div((other / 10).log_softmax(-1), sent, reduction="batchmean")
+    torch.testing.assert_close(objective(other, teacher), expected)
+
+
+def test_the_objective_may_be_another_and_keeps_the_methods_temperature() -> None:
+    assert objective_of(KTpFL()) == {"name": "kl", "temperature": 10.0, "scale": False}
+    scaled = objective_of(KTpFL(), **{"objective.scale": True, "objective.temperature": 4.0})
+    assert scaled == {"name": "kl", "temperature": 4.0, "scale": True}
+    other = objective_of(KTpFL(temperature=5.0), objective="mse")
+    assert other == {"name": "mse", "temperature": 5.0}
 
 
 class Watched(KTpFL):
