@@ -22,7 +22,7 @@ from .engine.cluster import cores
 from .engine.placement import actors_by_default, gpu_share
 from .errors import ConfigError
 from .loading import load_object
-from .models import check_model, model_name
+from .models import check_model, model_name, refuse_shared
 from .plugins import create
 from .privacy.ledger import Ledger
 from .protocol import Strategy
@@ -236,4 +236,5 @@ def _instances(parts: Parts, federation: Federation) -> list[nn.Module]:
     shape, classes = federation.shape, federation.classes
     kinds = {id(model): model for model in parts.models}
     built = {key: check_model(model, shape, classes) for key, model in kinds.items()}
+    refuse_shared([(model_name(kinds[key]), model) for key, model in built.items()])
     return [built[id(model)] for model in parts.models]

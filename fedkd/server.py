@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .data.federation import Federation
 from .flat import flatten
-from .models import build
+from .models import build, check_model, model_name, refuse_shared
 from .rng import SERVER, scoped, stream
 
 
@@ -52,6 +52,19 @@ class Server:
     def transfer(self, ids: Tensor) -> Tensor:
         """Return transfer samples ``[samples, *shape]``."""
         return self.federation.transfer(ids)
+
+    def check_model(self, spec: Any, trains: bool = True) -> None:
+        """Refuse a model that nobody could have beside those of the clients.
+
+        Raises
+        ------
+        ConfigError
+            As `fedkd.models.check_model`, or if it has weights in common with a client's.
+        """
+        model = check_model(spec, self.federation.shape, self.classes, trains)
+        pairs = zip(self.models, self.instances, strict=True)
+        own = {id(instance): (model_name(kind), instance) for kind, instance in pairs}
+        refuse_shared([*own.values(), (model_name(spec), model)])
 
     def model(self, spec: Any, number: int = 0) -> nn.Module:
         """Return a model with the weights that the server starts it from.

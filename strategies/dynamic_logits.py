@@ -84,7 +84,7 @@ class DynamicLogits(FusionStrategy):
 
     def refusal(self, server: Server) -> str | None:
         """Say so if there is no such model."""
-        return unbuildable(server, self.base_model, "base_model")
+        return unbuildable(server, self.base_model, "base_model", trains=False)
 
     def before_fit(self, plan: RoundPlan) -> Mapping[int, Records]:
         """Have the base label the transfer set, once; send nothing."""

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..flat import flatten
-from ..models import check_model
 from ..server import Server
 from .parametric import ParameterFusion
 
@@ -31,7 +30,7 @@ class MenteeFusion(ParameterFusion):
     def refusal(self, server: Server) -> str | None:
         """Refuse a shared model that cannot be built for this data."""
         try:
-            check_model(self.mentee, server.federation.shape, server.classes)
+            server.check_model(self.mentee)
         except ConfigError as error:
             return f"strategy.mentee={str(error).removeprefix('model=')}"
         return None

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError, RunError
@@ -105,14 +104,10 @@ def fresh(server: Server, spec: str | None) -> nn.Module:
     return server.model(server.models[0] if spec is None else spec)
 
 
-def unbuildable(server: Server, spec: str | None, key: str) -> str | None:
-    """Say why the server cannot have the model that `key` names; None if it can."""
+def unbuildable(server: Server, spec: str | None, key: str, trains: bool = True) -> str | None:
+    """Say why the server cannot have, and train, the model that `key` names; None if it can."""
     try:
-        model = fresh(server, spec)
-        with torch.no_grad():
-            model.eval()(server.transfer(torch.arange(1)))
+        server.check_model(server.models[0] if spec is None else spec, trains)
     except ConfigError as error:
         return f"{key}: {error}"
-    except Exception as error:
-        return f"{key}={spec} fails on a transfer sample: {type(error).__name__}: {error}"
     return None

@@ -22,8 +22,9 @@ from .lenet5 import LeNet5
 from .mlp import MLP
 from .resnet8 import ResNet8
 from .shapes import Shape
+from .usable import refuse_shared, refuse_unusable
 
-__all__ = ["ZOO", "build", "check_model", "deal", "factory", "model_name"]
+__all__ = ["ZOO", "build", "check_model", "deal", "factory", "model_name", "refuse_shared"]
 
 ZOO: dict[str, Callable[..., nn.Module]] = {
     "mlp": MLP,
@@ -70,9 +71,9 @@ package.module:Class; did you mean 'mlp'? (allowed: fedmd_cnn2, fedmd_cnn3, lene
     name, make = model_name(spec), factory(spec)
     try:
         model = make(**_arguments(make, shape, classes))
-    except ConfigError:
+    except (ConfigError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # sys.exit, too
         raise ConfigError("model", name, f"cannot be built: {_line(error)}") from error
     if not isinstance(model, nn.Module):
         problem = f"must return a torch.nn.Module, not {type(model).__name__}"
@@ -102,16 +103,18 @@ def deal(model: Any, clients: int) -> list[Any]:
     return [specs[client % len(specs)] for client in range(clients)]
 
 
-def check_model(spec: Any, shape: Shape, classes: int) -> nn.Module:
-    """Build a model, run two random samples through it, and return it if its logits are usable.
+def check_model(spec: Any, shape: Shape, classes: int, trains: bool = True) -> nn.Module:
+    """Build a model, run two random samples through it, and return it if clients can have it.
 
-    The global generators are left as they were. Parameters as for `build`.
+    The global generators are left as they were. Parameters as for `build`; `trains` says whether
+    it must have something to train.
 
     Raises
     ------
     ConfigError
         If the model cannot be built or run, has nothing to train, or returns anything but finite
-        logits ``[2, classes]``, in training or in evaluation mode.
+        float32 logits ``[2, classes]``, in training or in evaluation mode; if it is the same one
+        each time it is built, or cannot be checkpointed (`fedkd.models.usable`).
 
     Examples
     --------
@@ -124,15 +127,19 @@ but returned shape (2, 7)
     name = model_name(spec)
     with scoped(0), torch.no_grad():
         model = build(spec, shape, classes)
+        refuse_unusable(name, model)
+        refuse_shared([(name, model), (name, build(spec, shape, classes))])
         x = torch.randn(2, *shape)
         for training in (True, False):
             try:
                 logits = model.train(training)(x)
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 problem = f"fails on 2 samples of shape {tuple(shape)}: {_line(error)}"
                 raise ConfigError("model", name, problem) from error
             _check_logits(name, logits, classes)
-    if not any(parameter.requires_grad for parameter in model.parameters()):
+    if trains and not any(parameter.requires_grad for parameter in model.parameters()):
         raise ConfigError("model", name, "has no parameters to train")
     return model
 
@@ -176,7 +183,9 @@ def _materialise(model: nn.Module, name: str, shape: Shape) -> None:
     try:
         with torch.no_grad():
             model.eval()(torch.zeros(2, *shape))
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         problem = f"fails on 2 samples of shape {tuple(shape)}: {_line(error)}"
         raise ConfigError("model", name, problem) from error
     model.train()
@@ -199,10 +208,13 @@ def _check_logits(name: str, logits: object, classes: int) -> None:
         raise ConfigError("model", name, f"{expected} a {type(logits).__name__}")
     if tuple(logits.shape) != (2, classes):
         raise ConfigError("model", name, f"{expected} shape {tuple(logits.shape)}")
-    if not logits.is_floating_point() or not bool(logits.isfinite().all()):
-        raise ConfigError("model", name, "must return finite floating-point logits")
+    if logits.dtype != torch.float32:
+        problem = f"must return float32 logits, not {logits.dtype}; end forward with .float()"
+        raise ConfigError("model", name, problem)
+    if not bool(logits.isfinite().all()):
+        raise ConfigError("model", name, "must return finite logits")
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     """Return the error as one line, as configuration messages are."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
