@@ -1,6 +1,7 @@
 """From a configuration to a run that can start: all that the user gave is checked here."""
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from .clients import Parts
 from .clients.privacy.planning import Guard, guarded
 from .clients.privacy.protection import budget
 from .config import RunConfig
-from .data import build_federation, prepare
+from .data import build_federation, corpora
 from .data.federation import Federation
 from .engine.cluster import cores
 from .engine.placement import actors_by_default, gpu_share
@@ -30,6 +31,8 @@ from .refusals import check_attack, check_codec, check_models, check_privacy
 from .securing import check_secure
 from .server import Server
 from .strategies.flower_adapter import adapt
+
+log = logging.getLogger("fedkd")
 
 
 @dataclass(frozen=True)
@@ -141,9 +144,9 @@ def _parts(config: RunConfig, federation: Federation, strategy: Strategy, models
 
 
 def _federation(config: RunConfig, run_dir: Path, data: Any) -> Federation:
-    corpus = prepare(config.data.name if data is None else data)
-    other = prepare(config.transfer.data, key="transfer.data") if config.transfer.data else None
-    federation: Federation = build_federation(config, corpus, other, run_dir)
+    federation: Federation = build_federation(config, *corpora(config, data), run_dir)
+    for note in federation.notes:
+        log.info(note)
     return federation
 
 

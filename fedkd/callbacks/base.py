@@ -24,6 +24,8 @@ class RunInfo:
     transfer_size: int
     parameters: dict[str, int]
     """trainable parameters of each architecture in use"""
+    notes: list[str] = field(default_factory=list)
+    """what the user should know before the first round, a line each"""
 
 
 @dataclass
