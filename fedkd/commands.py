@@ -154,14 +154,12 @@ def _worst(values: dict[str, float | None], ece: float | None) -> str:
 
 def show_data(overrides: list[str], out: Path, console: Console) -> None:
     """Print who holds which samples, and draw it to `out`."""
-    from .data import build_federation, prepare
+    from .data import build_federation, corpora
     from .report.figures import partition_figure
 
     config = compose(overrides)
-    corpus = prepare(config.data.name)
-    other = prepare(config.transfer.data, key="transfer.data") if config.transfer.data else None
     with TemporaryDirectory() as scratch:
-        federation = build_federation(config, corpus, other, Path(scratch))
+        federation = build_federation(config, *corpora(config), Path(scratch))
         _print_partition(federation, console)
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -188,10 +186,14 @@ def _print_partition(federation: "Federation", console: Console) -> None:
         "transfer samples": federation.transfer_size,
         "test samples": len(federation.corpus.y_test),
     }
-    print_facts(facts, console)
+    print_facts(facts | _columns(federation), console)
     console.print(_class_table(federation, counts))
     if federation.clients > SHOWN_CLIENTS:
         console.print(f"... and {federation.clients - SHOWN_CLIENTS} more clients", style="dim")
+
+
+def _columns(federation: "Federation") -> dict[str, object]:
+    return {"columns": "; ".join(federation.notes)} if federation.notes else {}
 
 
 def _class_table(federation: "Federation", counts: np.ndarray) -> Table:

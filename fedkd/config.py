@@ -20,6 +20,8 @@ class DataConfig:
 
     name: str = "digits"
     """digits, mnist, fashion_mnist, cifar10, cifar100, or a Parquet folder in hub layout"""
+    label: str | None = None
+    """the column that is the label; null = the one called label, or the only column of classes"""
     alpha: float | None = 0.1
     """concentration of the Dirichlet label skew (small = very skewed); null = IID"""
     partitioner: dict[str, Any] = field(default_factory=lambda: {"name": "auto"})

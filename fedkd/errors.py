@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+VALUE, PROBLEM = 200, 1000
+"""Characters that a message has of a value and of a problem; longer ones lose their middle."""
+
 
 class FedkdError(Exception):
     """Base of every error that fedkd raises on purpose; the text is one readable line."""
@@ -22,7 +25,7 @@ class ConfigError(FedkdError):
     key : str
         The configuration key at fault, such as ``"data.alpha"``.
     value : object
-        What was given.
+        What was given; a message never has the whole of an array or of a long text.
     problem : str
         What is wrong with it and what to do instead.
     allowed : iterable of str, optional
@@ -34,6 +37,9 @@ class ConfigError(FedkdError):
     clients=0: must be at least 1
     >>> print(ConfigError("strategy", "knf", "no such strategy", ["fedmd", "knfu", "local"]))
     strategy=knf: no such strategy; did you mean 'knfu'? (allowed: fedmd, knfu, local)
+    >>> import numpy as np
+    >>> print(ConfigError("fit.lr", [np.zeros((60, 8)), 1], "must be a number"))
+    fit.lr=[ndarray[60, 8], 1]: must be a number
     """
 
     exit_code = 2
@@ -41,15 +47,61 @@ class ConfigError(FedkdError):
     def __init__(self, key: str, value: object, problem: str, allowed: Iterable[str] = ()) -> None:
         self.key, self.value, self.problem = key, value, problem
         self.allowed = sorted(allowed)
-        super().__init__(f"{key}={value}: {problem}{self._hint()}")
+        told = _one_line(problem, PROBLEM)
+        super().__init__(f"{key}={shortened(value)}: {told}{self._hint()}")
 
     def _hint(self) -> str:
         if not self.allowed:
             return ""
-        name = self.key if "unknown key" in self.problem else str(self.value)
+        name = self.key if "unknown key" in self.problem else shortened(self.value)
         near = _nearest(name, self.allowed)
         guess = f"; did you mean {near!r}?" if near else ""
         return f"{guess} (allowed: {', '.join(self.allowed)})"
+
+
+def shortened(value: object) -> str:
+    """Return what stands for a value in one line of a message.
+
+    Examples
+    --------
+    >>> shortened({"x": range(3), "y": None})
+    "{'x': range(0, 3), 'y': None}"
+    >>> len(shortened("0123456789" * 90))
+    200
+    """
+    try:
+        return _one_line(str(_sketch(value)), VALUE)
+    except Exception:  # an object that cannot even be printed
+        return type(value).__name__
+
+
+class _Sketch(str):
+    """A text that a list shows without quotes."""
+
+    __repr__ = str.__str__
+
+
+def _sketch(value: object) -> object:
+    """Return a value with type and shape in place of each array, a few members deep."""
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape:
+        return _Sketch(f"{type(value).__name__}{list(shape)}")
+    if isinstance(value, list):
+        return [_sketch(inner) for inner in value[:VALUE]]
+    if isinstance(value, tuple):
+        return tuple(_sketch(inner) for inner in value[:VALUE])
+    if type(value) is dict:
+        return {name: _sketch(inner) for name, inner in list(value.items())[:VALUE]}
+    return value
+
+
+def _one_line(text: str, longest: int) -> str:
+    """Return a text without what would steer a terminal, and without its middle if it is long."""
+    text = "".join(char if char.isprintable() else " " for char in text)
+    if len(text) <= longest:
+        return text
+    tail = longest // 4
+    return f"{text[: longest - tail - 5]} ... {text[-tail:]}"
 
 
 def _nearest(name: str, allowed: list[str]) -> str | None:

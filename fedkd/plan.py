@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import torch
 from rich.console import Console
 from rich.filesize import decimal
+from rich.markup import escape
 from rich.table import Table
 
 from .clients.privacy.planning import participants
@@ -57,6 +58,8 @@ class Plan:
     architectures: dict[str, Cost]
     epsilon: float | None = None
     """what the client who spends most will have spent, by mechanisms with a formal guarantee"""
+    notes: Sequence[str] = ()
+    """what is worth saying of the data"""
 
     def show(self, console: Console) -> None:
         """Print the plan."""
@@ -83,6 +86,8 @@ class Plan:
         table.add_row("time", f"about {_duration(self.seconds)} on {threads}")
         console.print(f"[bold]{config.strategy['name']} on {config.data.name}[/]: dry run")
         console.print(table)
+        for note in self.notes:
+            console.print(escape(note), soft_wrap=True)
         console.print("Rough: a training step timed here, times their number, without start-up.")
 
 
@@ -134,6 +139,7 @@ def _estimate(ready: Prepared) -> Plan:
         workers=workers,
         architectures=costs,
         epsilon=_spent(ready),
+        notes=federation.notes,
     )
 
 

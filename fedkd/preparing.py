@@ -16,7 +16,7 @@ from .clients import Parts
 from .clients.privacy.planning import Guard, guarded
 from .clients.privacy.protection import budget
 from .config import RunConfig
-from .data import build_federation, prepare
+from .data import build_federation, corpora
 from .data.federation import Federation
 from .engine.cluster import cores
 from .engine.placement import actors_by_default, gpu_share
@@ -116,7 +116,7 @@ def prepare_run(
     instances = _instances(parts, federation)
     check_models(config, strategy, parts, instances)
     check_privacy(config, strategy, parts, instances, resumes)
-    notes = strategy.settle(config, instances)
+    notes = [*federation.notes, *strategy.settle(config, instances)]
     guard = _guard(config, parts, strategy, federation, resumed)
     config, parts = guard.config, _parts(guard.config, federation, strategy, objects.model)
     server = Server(federation, parts.models, instances, config.seed)
@@ -153,9 +153,7 @@ def _parts(config: RunConfig, federation: Federation, strategy: Strategy, models
 
 
 def _federation(config: RunConfig, run_dir: Path, data: Any) -> Federation:
-    corpus = prepare(config.data.name if data is None else data)
-    other = prepare(config.transfer.data, key="transfer.data") if config.transfer.data else None
-    federation: Federation = build_federation(config, corpus, other, run_dir)
+    federation: Federation = build_federation(config, *corpora(config, data), run_dir)
     return federation
 
 

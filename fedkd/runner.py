@@ -20,6 +20,7 @@ from .clients.cohorts import side_by_side
 from .clients.workbench import workbench
 from .compression import Compression
 from .config import RunConfig
+from .data import is_data
 from .digest import Models
 from .engine import engine_class
 from .engine.spilling import spill_folder, state_factory
@@ -55,9 +56,10 @@ def simulate(
     ----------
     strategy : str, dict or Strategy
         A name (or ``FILE:Class``), ``{"name": ..., parameter: value}``, or an object.
-    data : str, dict, tuple, or datasets.Dataset
-        A name or folder, ``{"name": ..., "alpha": ...}``, arrays ``(x, y)`` or
-        ``(x, y, x_test, y_test)`` with x ``[n, ...]`` and y ``[n]``, or a `datasets.Dataset`.
+    data : str, dict, tuple, datasets.Dataset or datasets.DatasetDict
+        A name or folder, ``{"name": ..., "alpha": ...}``, arrays ``(x, y)``,
+        ``(x, y, x_test, y_test)`` or ``((x, y), (x_test, y_test))`` with x ``[n, ...]`` and y
+        ``[n]`` or one-hot ``[n, classes]``, a `datasets.Dataset`, or splits of them by name.
     model : str, callable, or list of them
         A name, any ``() -> nn.Module``, or a list that is dealt to the clients in turn.
     callbacks : sequence of Callback
@@ -92,7 +94,7 @@ def simulate(
     given: dict[str, Any] = {}
     if isinstance(strategy, Strategy):
         given["strategy"], settings["strategy"] = strategy, type(strategy).__name__
-    if not isinstance(data, str | dict | Path):
+    if is_data(data):
         given["data"], settings["data"] = data, type(data).__name__
     models = model if isinstance(model, list | tuple) else [model]
     if not all(isinstance(one, str) for one in models):
@@ -222,7 +224,7 @@ def _execute(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
         notes=prepared.notes,
     )
     for note in prepared.notes:
-        log.warning(note)
+        log.info(note)
     for watcher in loop.callbacks:
         watcher.on_run_start(info)
     if config.engine.address:

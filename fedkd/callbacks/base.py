@@ -26,7 +26,7 @@ class RunInfo:
     parameters: dict[str, int]
     """trainable parameters of each architecture in use"""
     notes: Sequence[str] = ()
-    """what the user should know"""
+    """what the user should know before the first round, a line each"""
 
 
 @dataclass

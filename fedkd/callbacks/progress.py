@@ -40,7 +40,7 @@ class Progress(Callback):
         self._alma = ""
 
     def on_run_start(self, run: RunInfo) -> None:
-        """Start the display."""
+        """Say what is to be known, and start the display."""
         self._started, self._seen = time.monotonic(), 0
         self._total = run.config.rounds
         for note in run.notes:

@@ -29,6 +29,12 @@ class Corpus:
         What a model receives, channels first: ``(1, 28, 28)``, ``(3, 32, 32)``, ``(features,)``.
     defaults : dict
         ``transfer_size``, and ``samples_per_client`` where the data set has one.
+    features : list of str or None
+        The columns that the features of a table are, in order.
+    note : str or None
+        Which columns are used and which are not, and why, where that needs to be said.
+    content : str
+        A hash of the samples, labels and names of classes.
     mean, std : list of float or None
         Per channel over the training split, of pixels scaled to [0, 1]; None for features.
     """
@@ -40,6 +46,9 @@ class Corpus:
         self.class_names: list[str] = meta["class_names"]
         self.shape: tuple[int, ...] = tuple(meta["shape"])
         self.defaults: dict[str, int] = meta["defaults"]
+        self.features: list[str] | None = meta["features"]
+        self.note: str | None = meta["note"]
+        self.content: str = meta["content"]
         self.mean: list[float] | None = meta["mean"]
         self.std: list[float] | None = meta["std"]
         self.x_train, self.y_train = _mapped(path, "x_train"), _mapped(path, "y_train")

@@ -1,9 +1,8 @@
 """From `datasets.Dataset` rows or user arrays to plain arrays, once per data set."""
 
-import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
+from .columns import Choice, Columns, find_label
+from .given import as_array, samples
+from .labels import check_range, classes, from_column
+from .tables import samples_of, scalars
 
-IMAGE_NAMES = ("image", "img")
-LABEL_NAMES = ("label", "fine_label")
+TEST_SPLITS = ("test", "validation", "valid")
+"""Names that the test split may have; the first that is there is it."""
 
 
 @dataclass
@@ -22,17 +25,20 @@ class Raw:
 
     x : uint8 images ``[n, h, w]`` or ``[n, h, w, c]``, or float32 features as given.
     y : labels as given, ``[n]``; `class_names` is set when they already are 0..C-1.
-    columns : the other scalar columns, for partitioners.
+    table : the other scalar columns, for partitioners.
+    columns : which column became what; None for arrays.
     """
 
     x: NDArray[Any]
     y: NDArray[Any]
-    columns: pa.Table
+    table: pa.Table
     class_names: list[str] | None = None
+    columns: Columns | None = None
 
     def take(self, indices: NDArray[np.int64]) -> "Raw":
         """Return the rows at `indices`."""
-        return Raw(self.x[indices], self.y[indices], self.columns.take(indices), self.class_names)
+        rows = self.x[indices], self.y[indices], self.table.take(indices)
+        return Raw(*rows, self.class_names, self.columns)
 
 
 @contextmanager
@@ -52,28 +58,39 @@ def quiet() -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def arrays(x: Any, y: Any, key: str = "data") -> Raw:
-    """Check user arrays: uint8 ``[n, h, w(, c)]`` are images, anything else features as given."""
-    x, y = np.asarray(x), np.asarray(y)
-    if y.ndim != 1 or x.ndim < 2 or len(x) != len(y) or not len(y):
-        problem = "x must be [samples, ...] and y [samples], equally long and not empty"
-        raise ConfigError(key, f"arrays {x.shape} and {y.shape}", problem)
-    if y.dtype.kind == "f" and not np.array_equal(y, y.astype(np.int64)):
-        raise ConfigError(key, f"y of {y.dtype}", "labels must be classes, not real numbers")
-    if x.dtype == np.uint8 and x.ndim in (3, 4):
-        if x.ndim == 4 and x.shape[1] in (1, 3) and x.shape[3] not in (1, 3):
-            x = np.moveaxis(x, 1, -1)  # torch's channels-first
-        if x.ndim == 4 and x.shape[3] == 1:
-            x = x[..., 0]
+def arrays(x: Any, y: Any, key: str = "data", choice: Choice | None = None) -> Raw:
+    """Check user arrays: uint8 ``[n, h, w(, c)]`` are images, anything else features as given.
+
+    A data frame's columns are sorted out as those of a data set, and found again by name.
+    """
+    labels, names = as_array(y, key, "y", mixed=True), None
+    if not labels.ndim or not len(labels):
+        raise ConfigError(key, f"y {list(labels.shape)}", "must be [samples], and not empty")
+    labels, names = classes(labels, key, "y")
+    table, columns = pa.table({}), None
+    if hasattr(x, "columns") and hasattr(x, "to_numpy"):
+        frame = _from_frame(x, key)
+        found, table, columns = samples_of(frame, None, key, "x", choice or Choice())
     else:
-        x = x.astype(np.float32)
-        if not np.isfinite(x).all():
-            raise ConfigError(key, f"x {x.shape}", "contains values that are not finite")
-    return Raw(x, y.astype(np.int64) if y.dtype.kind == "f" else y, pa.table({}))
+        found = samples(as_array(x, key, "x"), key)
+    if len(found) != len(labels):
+        problem = "x must be [samples, ...] and y [samples], equally long"
+        raise ConfigError(key, f"arrays {list(found.shape)} and {list(labels.shape)}", problem)
+    return Raw(found, labels, table, names, columns)
 
 
-def decode(dataset: Any, key: str, shown: object) -> Raw:
+def decode(dataset: Any, key: str, shown: object, choice: Choice, *, outside: bool = False) -> Raw:
     """Decode one split of a `datasets.Dataset`, whatever its image and label columns are called.
+
+    Parameters
+    ----------
+    dataset : datasets.Dataset
+    key, shown
+        What errors name.
+    choice : Choice
+        What is known of its columns.
+    outside : bool
+        Whether pictures may be files that the rows only name.
 
     Raises
     ------
@@ -82,91 +99,41 @@ def decode(dataset: Any, key: str, shown: object) -> Raw:
     """
     import datasets
 
-    image, label = _columns(dataset, key, shown)
-    features, scalar = dataset.features, []
-    for name, feature in features.items():
-        if isinstance(feature, datasets.ClassLabel) or (
-            isinstance(feature, datasets.Value) and "binary" not in feature.dtype
-        ):
-            scalar.append(name)
-    table = dataset.select_columns(scalar).with_format("arrow")[:].replace_schema_metadata()
-    if table.column(label).null_count:
-        raise ConfigError(key, shown, f"column {label!r} has missing labels")
-    y = table.column(label).to_numpy()
-    names = features[label].names if isinstance(features[label], datasets.ClassLabel) else None
-    if y.dtype.kind == "f" or (names and y.min(initial=0) < 0):
-        raise ConfigError(key, shown, f"column {label!r} holds values that are no classes")
-    if image is not None:
-        return Raw(_images(dataset, image, key, shown), y, table, names)
-    numeric = [c for c in scalar if c != label and _numeric(table.schema.field(c).type)]
-    if not numeric:
-        raise _unusable(dataset, key, shown)
-    columns = [table.column(c).to_numpy().astype(np.float32) for c in numeric]
-    return Raw(arrays(np.stack(columns, axis=1), y, key).x, y, table, names)
+    if not len(dataset):
+        raise ConfigError(key, shown, "has a split without rows")
+    label = find_label(dataset, choice, key, shown)
+    kind, about = dataset.features[label], (key, f"{shown}, column {label!r}")
+    if label == choice.label and choice.features is None:
+        about = "data.label", label
+    y, names = classes(from_column(scalars(dataset, [label]).column(label), *about), *about)
+    if isinstance(kind, datasets.ClassLabel) and kind.names:
+        names = list(kind.names)
+        check_range(y, names, *about)
+    x, table, columns = samples_of(dataset, label, key, shown, choice, outside)
+    return Raw(x, y, table, names, columns)
 
 
-def _columns(dataset: Any, key: str, shown: object) -> tuple[str | None, str]:
+def decoded(
+    splits: Mapping[str, Any], key: str, shown: object, choice: Choice, *, outside: bool = False
+) -> dict[str, Raw]:
+    """Decode the splits, the test split with the columns of the other."""
+    with quiet():
+        train = decode(splits["train"], key, shown, choice, outside=outside)
+        if "test" not in splits:
+            return {"train": train}
+        columns = train.columns
+        if columns is not None:
+            features = columns.features if columns.kind == "features" else None
+            choice = replace(choice, label=columns.label, features=features, strict=True)
+        shown = f"{shown}, test split"
+        return {"train": train, "test": decode(splits["test"], key, shown, choice, outside=outside)}
+
+
+def _from_frame(frame: Any, key: str) -> Any:
     import datasets
-
-    def pick(kind: type, names: tuple[str, ...]) -> str | None:
-        typed = [n for n, f in dataset.features.items() if isinstance(f, kind)]
-        named = [n for n in names if n in (typed or dataset.features)]
-        return (named or typed or [None])[0]
-
-    image, label = pick(datasets.Image, IMAGE_NAMES), pick(datasets.ClassLabel, LABEL_NAMES)
-    if label is None or not len(dataset):
-        raise _unusable(dataset, key, shown)
-    return image, label
-
-
-def _unusable(dataset: Any, key: str, shown: object) -> ConfigError:
-    found = ", ".join(dataset.features)
-    problem = (
-        f"needs rows with an image column ({' or '.join(IMAGE_NAMES)}) or numeric columns, and a "
-        f"label column ({' or '.join(LABEL_NAMES)}); found {len(dataset)} rows of: {found}"
-    )
-    return ConfigError(key, shown, problem)
-
-
-def _numeric(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    )
-
-
-def _images(dataset: Any, column: str, key: str, shown: object) -> NDArray[np.uint8]:
-    """Decode in batches straight from the encoded bytes, about ten times faster than row by row."""
-    import datasets
-
-    encoded = dataset.select_columns([column]).cast_column(column, datasets.Image(decode=False))
-    out: NDArray[np.uint8] | None = None
-    mode, row = "L", 0
-    for batch in encoded.with_format("arrow").iter(batch_size=1000):
-        for cell in batch.column(column).to_pylist():
-            picture = _open(cell, key, shown, row)
-            if out is None:
-                mode = "L" if picture.mode in ("1", "L", "LA") else "RGB"
-                size = picture.size[::-1] + ((3,) if mode == "RGB" else ())
-                out = np.empty((len(dataset), *size), np.uint8)
-            pixels = np.asarray(picture if picture.mode == mode else picture.convert(mode))
-            if pixels.shape != out.shape[1:]:
-                problem = f"images differ in size: {out.shape[1:]} and {pixels.shape} (row {row})"
-                raise ConfigError(key, shown, problem)
-            out[row] = pixels
-            row += 1
-    assert out is not None  # an empty data set was refused before
-    return out
-
-
-def _open(cell: dict[str, Any] | None, key: str, shown: object, row: int) -> Any:
-    from PIL import Image
 
     try:
-        if cell is None:
-            raise OSError("missing")
-        picture = Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] else cell["path"])
-        if picture.mode.startswith(("I", "F")):
-            raise OSError("more than 8 bits a channel")
-        return picture
-    except (OSError, AttributeError) as error:
-        raise ConfigError(key, shown, f"image in row {row} cannot be read: {error}") from error
+        return datasets.Dataset.from_pandas(frame, preserve_index=False)
+    except (ValueError, TypeError, pa.ArrowException) as error:
+        problem = f"cannot be read ({str(error).splitlines()[0]})"
+        raise ConfigError(key, f"x {list(frame.shape)}", problem) from error

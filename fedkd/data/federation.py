@@ -84,6 +84,14 @@ class Federation:
         return self.corpus.shape
 
     @property
+    def notes(self) -> list[str]:
+        """What is worth saying of the columns of the data sets, a line each."""
+        both = [("data", self.corpus)]
+        if self.transfer_corpus is not self.corpus:
+            both.append(("transfer.data", self.transfer_corpus))
+        return [f"{key} {one.name}: {one.note}" for key, one in both if one.note]
+
+    @property
     def samples_per_client(self) -> int | None:
         """The equal partition size in force, or None."""
         return int(self._split["samples_per_client"]) or None

@@ -1,8 +1,6 @@
 """Decode a data set once into a directory that `Corpus.open` maps, safely under races."""
 
-import json
-import os
-import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +8,58 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ..config import RunConfig
 from ..errors import ConfigError
+from .cache import cache_root, intact, publish, scratch_folder, seal
+from .columns import Choice
 from .corpus import Corpus
 from .decode import Raw
+from .fingerprint import of_json
 from .sampling import proportional
 from .sources import Source, find
 
-_LAYOUT = 1  # raise when the files below change
+_LAYOUT = 2  # raise when the files below change
 _TEST_SHARE, _TEST_SEED = 0.2, 0  # of a data set without a test split
 
 
-def prepare(data: Any, cache: Path | str | None = None, key: str = "data") -> Corpus:
+def corpora(config: RunConfig, data: Any = None) -> tuple[Corpus, Corpus | None]:
+    """Open the clients' data set and the transfer set's, whose columns are found by name.
+
+    Parameters
+    ----------
+    config : RunConfig
+        `data` and `transfer` are read.
+    data : optional
+        A Python object in place of ``data.name``.
+
+    Returns
+    -------
+    corpus : Corpus
+    other : Corpus or None
+        What ``transfer.data`` names; None if transfer samples come from the clients' data.
+
+    Raises
+    ------
+    ConfigError
+        If one is not found or cannot be used, or the transfer set lacks columns.
+    """
+    by = config.data.partitioner.get("partition_by")
+    apart = tuple(by) if isinstance(by, list) else () if by is None else (str(by),)
+    choice = Choice(config.data.label, apart=tuple(map(str, apart)))
+    corpus = prepare(config.data.name if data is None else data, choice=choice)
+    if not config.transfer.data:
+        return corpus, None
+    choice = replace(choice, strict=False)
+    other = prepare(config.transfer.data, key="transfer.data", choice=choice)
+    if corpus.features and other.features and other.features != corpus.features:
+        choice = replace(choice, features=tuple(corpus.features))
+        other = prepare(config.transfer.data, key="transfer.data", choice=choice)
+    return corpus, other
+
+
+def prepare(
+    data: Any, cache: Path | str | None = None, key: str = "data", choice: Choice | None = None
+) -> Corpus:
     """Decode a data set unless that was done before, and open it.
 
     Parameters
@@ -30,9 +69,11 @@ def prepare(data: Any, cache: Path | str | None = None, key: str = "data") -> Co
         same whatever the run's seed.
     cache : path, optional
         Where decoded data sets are kept; default ``$FEDKD_CACHE_DIR``, else
-        ``$XDG_CACHE_HOME/fedkd``, else ``~/.cache/fedkd``.
+        ``$XDG_CACHE_HOME/fedkd``, else ``~/.cache/fedkd``. One that is damaged is made anew.
     key : str
         The configuration key that errors name.
+    choice : Choice, optional
+        What is known of its columns.
 
     Raises
     ------
@@ -45,39 +86,21 @@ def prepare(data: Any, cache: Path | str | None = None, key: str = "data") -> Co
     >>> corpus.shape, corpus.classes, len(corpus.y_test)
     ((1, 8, 8), 10, 359)
     """
-    source = find(data, key)
+    choice = choice or Choice()
+    source = find(data, key, choice)
+    if choice.label is not None and choice.strict and not source.named:
+        problem = f"{source.name} has no columns; leave it out"
+        raise ConfigError("data.label", choice.label, problem)
     root = cache_root(cache)
-    target = root / f"{source.name}-{source.fingerprint}-{_LAYOUT}"
-    if not (target / "meta.json").exists():
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            scratch = tempfile.TemporaryDirectory(dir=root, prefix=".decoding-")
-        except OSError as error:
-            problem = f"cannot be written ({error.strerror}); set it to a folder of yours"
-            raise ConfigError("FEDKD_CACHE_DIR", root, problem) from error
-        with scratch:
-            staged = Path(scratch.name) / "corpus"
+    about = [source.fingerprint, vars(choice)] if source.named else [source.fingerprint]
+    target = root / f"{source.name}-{of_json(about)[:16]}-{_LAYOUT}"
+    if not intact(target):
+        with scratch_folder(root) as scratch:
+            staged = scratch / "corpus"
             staged.mkdir()
-            _write(staged, source, source.load(Path(scratch.name)), key)
-            _publish(staged, target)
+            _write(staged, source, source.load(scratch), key)
+            publish(staged, target)
     return Corpus.open(target)
-
-
-def cache_root(cache: Path | str | None = None) -> Path:
-    """Return the directory that holds decoded data sets."""
-    if cache is None:
-        cache = os.environ.get("FEDKD_CACHE_DIR")
-    if cache is None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "fedkd"
-    return Path(cache).expanduser().resolve()  # workers may run in another directory
-
-
-def _publish(staged: Path, target: Path) -> None:
-    try:
-        staged.rename(target)
-    except OSError:
-        if not (target / "meta.json").exists():  # else another process was faster: same content
-            raise
 
 
 def _write(path: Path, source: Source, splits: dict[str, Raw], key: str) -> None:
@@ -93,7 +116,7 @@ def _write(path: Path, source: Source, splits: dict[str, Raw], key: str) -> None
     for split, raw in splits.items():
         np.save(path / f"x_{split}.npy", np.ascontiguousarray(raw.x))
         np.save(path / f"y_{split}.npy", raw.y.astype(np.int64))
-        pq.write_table(raw.columns, path / f"columns_{split}.parquet")
+        pq.write_table(raw.table, path / f"columns_{split}.parquet")
     images = train.x.dtype == np.uint8
     mean, std = _moments(train.x) if images else (None, None)
     meta = {
@@ -103,8 +126,13 @@ def _write(path: Path, source: Source, splits: dict[str, Raw], key: str) -> None
         "defaults": {"transfer_size": max(1, min(1000, len(train.y) // 4))} | source.defaults,
         "mean": mean,
         "std": std,
+        "features": None,
+        "note": None,
     }
-    (path / "meta.json").write_text(json.dumps(meta, indent=1))
+    if train.columns is not None:
+        meta["features"] = train.columns.features if train.columns.kind == "features" else None
+        meta["note"] = None if train.columns.plain else train.columns.told()
+    seal(path, meta)
 
 
 def _check_alike(train: Raw, test: Raw, name: str, key: str) -> None:
@@ -113,6 +141,12 @@ def _check_alike(train: Raw, test: Raw, name: str, key: str) -> None:
         raise ConfigError(key, name, problem)
     if train.class_names != test.class_names:
         raise ConfigError(key, name, "the train and test splits differ in their class names")
+    if _is_text(train.y) != _is_text(test.y):
+        raise ConfigError(key, name, "labels are numbers in one split and text in the other")
+
+
+def _is_text(y: NDArray[Any]) -> bool:
+    return y.dtype.kind not in "iu"
 
 
 def _split(whole: Raw) -> dict[str, Raw]:

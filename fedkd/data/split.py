@@ -59,6 +59,7 @@ def build_federation(
         held[f"{name}_offsets"] = np.cumsum([0, *map(len, chunks)])
     held["histogram"] = np.stack([_counts(corpus, np.concatenate(pair)) for pair in parts])
     held["class_names"] = np.array(corpus.class_names)
+    held["content"] = np.array([corpus.content, source.content])  # a resume compares it
     path = Path(out).resolve() / "split.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, **held)

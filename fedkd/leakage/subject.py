@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..clients import Parts
 from ..clients.base import Client
 from ..data import Federation
+from ..data.cache import intact
 from ..digest import load_model
 from ..errors import ConfigError
 from ..models import build
@@ -71,11 +72,11 @@ class Subject:
     def federation(self) -> Federation:
         """Who holds what. Attacks look at it to draw candidates and to measure success."""
         locator = self.spec["data"] | {"split": str((self.run.path / "split.npz").resolve())}
-        try:
-            return Federation.open(locator)
-        except OSError as error:
-            problem = "its decoded data set is gone; `fedkd data data=NAME` makes it again"
-            raise ConfigError("run", self.run.path, problem) from error
+        paths = [locator["corpus"], locator["transfer"]]
+        if not all(intact(Path(path)) for path in paths if path):
+            problem = "its decoded data set is gone or damaged; `fedkd data data=NAME` makes it again"
+            raise ConfigError("run", self.run.path, problem)
+        return Federation.open(locator)
 
     @property
     def config(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fedkd.data import Corpus, prepare
+from fedkd.data import cache as cache_module
 from fedkd.data import preparation as preparation_module
 from fedkd.errors import ConfigError
 
@@ -120,6 +121,8 @@ def test_changed_files_are_decoded_again(png_folder, tmp_path):
     shutil.copytree(png_folder, folder)
     before = prepare(folder, tmp_path / "cache")
     (folder / "test-00000-of-00001.parquet").touch()
+    assert prepare(folder, tmp_path / "cache").path == before.path  # the content is what counts
+    shutil.copy(folder / "train-00000-of-00001.parquet", folder / "test-00000-of-00001.parquet")
     assert prepare(folder, tmp_path / "cache").path != before.path
 
 
@@ -155,8 +158,10 @@ def test_two_processes_may_race(png_folder, tmp_path):
 def test_losing_the_race_is_no_error(tmp_path):
     for name in ("target", "staged"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "meta.json").write_text("{}")
-    preparation_module._publish(tmp_path / "staged", tmp_path / "target")
+        (tmp_path / name / "a.npy").write_text(name)
+        cache_module.seal(tmp_path / name, {"class_names": []})
+    cache_module.publish(tmp_path / "staged", tmp_path / "target")
+    assert (tmp_path / "target" / "a.npy").read_text() == "target"
 
 
 def test_folder_with_only_a_train_split_gets_a_fixed_test_split(png_folder, tmp_path):

@@ -1,0 +1,124 @@
+"""Labels of any kind, as classes."""
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ..errors import ConfigError
+
+_EXACT = 2**53
+"""Largest integer up to which a real number stands for one and no other."""
+
+
+def classes(y: NDArray[Any], key: str, shown: object) -> tuple[NDArray[Any], list[str] | None]:
+    """Return labels as integers or text ``[n]``, and the classes' names if they are known.
+
+    Parameters
+    ----------
+    y : ndarray, shape [n], [n, 1] or one-hot [n, classes]
+        Integers, booleans, whole numbers, text or UTF-8 bytes.
+    key, shown
+        What errors name.
+
+    Raises
+    ------
+    ConfigError
+        If some are missing, are of several kinds, or are no classes.
+
+    Examples
+    --------
+    >>> classes(np.array([[0, 1], [1, 0]]), "data", "y")
+    (array([1, 0]), ['0', '1'])
+    >>> classes(np.array([b"b", b"a"]), "data", "y")[0].tolist()
+    ['b', 'a']
+    """
+
+    def refused(problem: str) -> ConfigError:
+        return ConfigError(key, shown, f"labels {problem}")
+
+    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+    if y.dtype.kind == "O":
+        y = _uniform(y, refused)
+    if _is_one_hot(y):
+        return y.argmax(axis=1), [str(column) for column in range(y.shape[1])]
+    if y.ndim != 1:
+        raise refused(f"{list(y.shape)} are neither one class a sample nor one-hot")
+    if y.dtype.kind == "S":
+        y = _uniform(y.astype(object), refused)
+    if y.dtype.kind == "f":
+        if np.isnan(y).any():
+            raise refused("are missing (nan)")
+        if not (np.abs(y) < _EXACT).all() or (y != np.floor(y)).any():
+            raise refused("are real numbers, no classes")
+        y = y.astype(np.int64)
+    if y.dtype.kind not in "biuUO":
+        raise refused(f"of type {y.dtype} are no classes; use integers or text")
+    if y.dtype.kind == "u" and y.max() > np.iinfo(np.int64).max:
+        raise refused("are too large")
+    return (y.astype(np.int64) if y.dtype.kind in "bu" else y), None
+
+
+def _is_one_hot(y: NDArray[Any]) -> bool:
+    numbers = y.ndim == 2 and y.dtype.kind in "biuf"
+    return bool(numbers and ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all())
+
+
+def _uniform(y: NDArray[Any], refused: Any) -> NDArray[Any]:
+    """Return Python objects as an array of numbers or of text."""
+    flat = y.ravel().tolist()
+    if any(value is None for value in flat):
+        raise refused("are missing (None)")
+    if all(isinstance(value, bytes) for value in flat):
+        try:
+            flat = [value.decode() for value in flat]
+        except UnicodeDecodeError as error:
+            raise refused("are bytes that are no text; use integers or text") from error
+    found = np.empty(len(flat), dtype=object)
+    found[:] = flat
+    if all(isinstance(value, Real | np.bool_) for value in flat):
+        found = np.array(flat)  # too large ones stay objects
+    elif all(isinstance(value, str) for value in flat):
+        return found.reshape(y.shape)
+    if found.dtype.kind not in "biuf":
+        kinds = sorted({type(value).__name__ for value in flat})
+        raise refused(f"hold {', '.join(kinds)}; use integers or text, of one kind")
+    return found.reshape(y.shape)
+
+
+def from_column(column: pa.ChunkedArray, key: str, shown: object) -> NDArray[Any]:
+    """Return the values of a label column, for `classes`.
+
+    Raises
+    ------
+    ConfigError
+        If some are missing, or they are no classes.
+    """
+    kind = column.type
+    if column.null_count:
+        raise ConfigError(key, shown, "has missing labels")
+    if pa.types.is_dictionary(kind):
+        return from_column(column.cast(kind.value_type), key, shown)
+    if pa.types.is_floating(kind):
+        raise ConfigError(key, shown, "holds real numbers, no classes; use integers or text")
+    lists = pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list
+    if any(test(kind) for test in lists):
+        rows = column.to_pylist()
+        if len({len(row) for row in rows}) > 1:
+            raise ConfigError(key, shown, "holds lists of unequal length, no classes")
+        return np.array(rows, dtype=object)
+    fine = pa.types.is_integer, pa.types.is_boolean, pa.types.is_string, pa.types.is_large_string
+    if not any(test(kind) for test in (*fine, pa.types.is_binary, pa.types.is_large_binary)):
+        raise ConfigError(key, shown, f"holds {kind}, no classes; use integers or text")
+    values: NDArray[Any] = column.to_numpy()
+    return values
+
+
+def check_range(y: NDArray[Any], names: list[str], key: str, shown: object) -> None:
+    """Refuse labels that are not among the classes' names."""
+    low, high = y.min(), y.max()
+    if low < 0 or high >= len(names):
+        problem = f"holds {low if low < 0 else high}, and there are classes 0 to {len(names) - 1}"
+        raise ConfigError(key, shown, problem)
