@@ -5,6 +5,7 @@ from dataclasses import replace
 from torch import nn
 
 from .clients import Parts
+from .clients.privacy.base import PUBLIC
 from .config import RunConfig
 from .errors import ConfigError
 from .flat import layout
@@ -48,6 +49,11 @@ def check_privacy(
     instances: list[nn.Module],
 ) -> None:
     """Refuse mechanisms that cannot protect what the strategy exchanges, or these models."""
+    for name, number in strategy.reads().items():
+        if parts.privacy.protects and number not in PUBLIC:
+            kinds = " and ".join(parts.privacy.mechanisms)
+            problem = f"is a client's own number, which {kinds} does not protect"
+            raise ConfigError(f"strategy.{name}", number, f"{problem}; public is {PUBLIC[0]} only")
     exchange = None if strategy.exchange is None else parts.exchange
     found = parts.privacy.refusal(exchange, _named(parts, instances))
     if found is not None:

@@ -42,7 +42,7 @@ class Budget:
     on_exhausted: Literal["refuse", "stop"] = "refuse"
 
     def check(self, largest: int) -> None:
-        """Raise `ConfigError` for what cannot be a budget where clients have up to so many samples."""
+        """Raise `ConfigError` for what is no budget where clients have up to so many samples."""
         if self.epsilon is not None and not (self.epsilon > 0 and math.isfinite(self.epsilon)):
             raise ConfigError("privacy.epsilon", self.epsilon, "must be greater than 0 and finite")
         if not 0 < self.delta < 1 / largest:
