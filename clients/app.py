@@ -33,7 +33,7 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 
 from ..arrays import to_arrays
-from ..engine.base import round_of
+from ..engine.base import MEASURED, round_of
 from ..engine.state import (
     OWN_KEYS,
     ClientState,
@@ -86,17 +86,18 @@ def fit(phase: Phase) -> Message:
         exchange.receive(phase, lesson)
     # a hostile client may skip it: see attacks/free_rider.py
     metrics = {} if phase.options.get("skip-fit") else exchange.fit(phase)
-    metrics |= {"samples": len(phase.client.y)}
+    measured: dict[str, float] = {"samples": len(phase.client.y)}
     if not phase.options.get("upload"):
-        return phase.reply({"metrics": metrics | phase.evaluate()})
-    return phase.reply(dict(to_record(exchange.upload(phase), phase.round, metrics)))
+        return phase.reply({"metrics": metrics, MEASURED: measured | phase.evaluate()})
+    knowledge = exchange.declared(phase, exchange.upload(phase))
+    return phase.reply({**to_record(knowledge, phase.round, metrics), MEASURED: measured})
 
 
 def distil(phase: Phase) -> Message:
     """Learn from the teacher, evaluate if asked."""
     lesson = phase.lesson()
     metrics = phase.tools.parts.exchange.learn(phase, lesson) if lesson else {}
-    return phase.reply({"metrics": metrics | phase.evaluate()})
+    return phase.reply({"metrics": metrics, MEASURED: phase.evaluate()})
 
 
 def train(phase: Phase) -> Message:
@@ -113,11 +114,19 @@ def evaluate(phase: Phase) -> Message:
         load_record(phase.memory.model, arrays)
         data = b"".join(array.data for array in arrays.values())
         phase.broadcast = hashlib.sha256(data).hexdigest()
-    return phase.reply({"metrics": phase.evaluate()})
+    return phase.reply({MEASURED: phase.evaluate()})
 
 
 def snapshot(phase: Phase) -> Message:
-    """Return all that the client remembers: model, tensors, and what mods keep in its context."""
+    """Return all that the client remembers: model, tensors, and what mods keep in its context.
+
+    Raises
+    ------
+    RuntimeError
+        If a mechanism with a guarantee is on, and this is no simulation.
+    """
+    if not phase.tools.measures:
+        raise RuntimeError("what a client remembers is private")
     records: dict[str, Any] = {
         "arrays": state_record(phase.memory.model),
         "tensors": to_arrays(phase.memory.tensors),
@@ -198,7 +207,8 @@ def client_app(
 
 @lru_cache(maxsize=1)
 def _from_run_config(spec: str) -> Tools:
-    return Tools(spec, ContextState(), Parts.from_spec(json.loads(spec)))
+    parts = Parts.from_spec(json.loads(spec))
+    return Tools(spec, ContextState(), parts, measures=not parts.privacy.protects)
 
 
 def _handler(

@@ -10,7 +10,7 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from torch import Tensor, nn
 
 from ..distillation.base import Objective
-from ..engine.base import round_of
+from ..engine.base import MEASURED, round_of
 from ..engine.gathering import seconds
 from ..engine.state import ClientState, Memory
 from ..knowledge import Lesson, to_tensor
@@ -26,6 +26,8 @@ class Tools:
     spec: str
     state: ClientState
     parts: Parts
+    measures: bool = True
+    """whether the simulation may look at what no method may see"""
 
 
 @dataclass
@@ -118,9 +120,15 @@ class Phase:
         return result | {"seconds_evaluate": seconds() - started}
 
     def reply(self, records: dict[str, Any]) -> Message:
-        """Commit the client's memory and build the reply."""
-        records["metrics"] = MetricRecord(
-            {**records.get("metrics", {}), "seconds_phase": seconds() - self.started}
-        )
+        """Commit the client's memory and build the reply.
+
+        All that a client says leaves through here: ``metrics`` may be seen by the method, unless a
+        guarantee keeps them back, ``measured`` is for the simulation's tables alone.
+        """
+        told, kept = self.tools.parts.privacy.told(records.get("metrics", {}))
+        own = {**kept, **records.pop(MEASURED, {}), "seconds_phase": seconds() - self.started}
+        records["metrics"] = MetricRecord(told)
+        if self.tools.measures:
+            records[MEASURED] = MetricRecord(own)
         self.tools.state.commit(self.context, self.memory)
         return Message(RecordDict(records), reply_to=self.message)

@@ -12,6 +12,7 @@ import torch
 from flwr.app import ConfigRecord, Message
 from torch import Tensor, nn
 
+from ..engine.base import MEASURED
 from ..features import features_of
 from ..rng import torch_generator
 from .active import GLOBAL, ActiveLearner, frozen
@@ -51,15 +52,16 @@ def annotate(phase: Phase) -> Message:
     tensors[LABELS] = pools.labels.index_copy(0, picks[answered], labels[answered])
     queried = torch.bincount(labels[answered], minlength=phase.classes).tolist()
     numbers = {"annotated": int(answered.sum()), "cost": oracle.cost * len(picks)}
-    numbers |= {f"queried_{label}": count for label, count in enumerate(queried)}
-    numbers |= _tally(_pools(phase), phase.classes)
+    measured = {f"queried_{label}": count for label, count in enumerate(queried)}
+    measured |= _tally(_pools(phase), phase.classes)
     digest = hashlib.sha256(str(picks.tolist()).encode()).hexdigest()
-    return phase.reply({"metrics": numbers, "about": ConfigRecord({"picks": digest})})
+    about = ConfigRecord({"picks": digest})
+    return phase.reply({"metrics": numbers, MEASURED: measured, "about": about})
 
 
 def tally(phase: Phase) -> Message:
     """Reply how many labels of each class the client has."""
-    return phase.reply({"metrics": _tally(_pools(phase), phase.classes)})
+    return phase.reply({MEASURED: _tally(_pools(phase), phase.classes)})
 
 
 def _tally(pools: Pools, classes: int) -> dict[str, int]:

@@ -27,7 +27,7 @@ from flwr.clientapp.typing import ClientAppCallable
 
 from ..admission import Rejected
 from ..config import SecureConfig
-from ..engine.base import round_of
+from ..engine.base import MEASURED, round_of
 from ..masking import Secrets, needed
 from ..rng import stream
 from .exchange import Exchange
@@ -101,14 +101,15 @@ class Masking:
 
     def _masked(self, content: RecordDict, me: int, memory: Round) -> RecordDict:
         """Return a reply's content with masked integers in place of what is uploaded."""
-        adverts, metrics = memory.adverts, content.metric_records["metrics"]
+        adverts = memory.adverts
         try:
             vector, clipped = integers(content, self.exchange, self.config, len(adverts))
         except Rejected as reason:
             raise Refused(f"not fit to be summed: {reason}") from reason
         others = [client for client in memory["sharers"].tolist() if client != me]
         masked = memory.secrets.masked(me, adverts, others, vector)
-        metrics["clipped"] = clipped / max(1, len(vector))
+        if MEASURED in content:
+            content.metric_records[MEASURED]["clipped"] = clipped / max(1, len(vector))
         kept = {n: record for n, record in content.items() if n not in ("knowledge", "arrays")}
         return RecordDict({**kept, RECORD: ArrayRecord({"vector": Array(masked)})})
 

@@ -1,10 +1,11 @@
 """Knowledge: what clients upload, how it is stacked, and the teachers that come of it.
 
-A reply is a Flower ``RecordDict`` with three records::
+A reply is a Flower ``RecordDict`` with these records::
 
     knowledge  ArrayRecord   values, sample_ids (int32), and what else the exchange declares
     about      ConfigRecord  kind, client, round
-    metrics    MetricRecord  numbers for the run's tables
+    metrics    MetricRecord  numbers that the method may see
+    measured   MetricRecord  numbers for the run's tables alone (`fedkd.engine.base.MEASURED`)
 
 `fedkd.admission.admit` turns it into a `Knowledge`.
 """

@@ -69,8 +69,7 @@ class Measurements:
             content["arrays"] = model
         contents = dict.fromkeys(sorted(due - set(fresh)), RecordDict(content))
         for reply in plan.fleet.call("query.evaluate", contents, plan.number):
-            numbers = dict(reply.ok.metric_records["metrics"])
-            fresh[reply.client] = numbers  # type: ignore[assignment]
+            fresh[reply.client] = reply.numbers
             outcome.metrics.setdefault(reply.client, {}).update(fresh[reply.client])
         self.current |= fresh
         self.stale.clear()

@@ -139,7 +139,7 @@ def _estimate(ready: Prepared) -> Plan:
         workers=workers,
         architectures=costs,
         epsilon=_spent(ready),
-        notes=federation.notes,
+        notes=ready.notes,
     )
 
 

@@ -32,6 +32,7 @@ from .refusals import (
     check_models,
     check_parameters,
     check_privacy,
+    without_replay,
 )
 from .securing import check_secure
 from .server import Server
@@ -115,16 +116,17 @@ def prepare_run(
     check_codec(config, parts, strategy)
     instances = _instances(parts, federation)
     check_models(config, strategy, parts, instances)
-    check_privacy(config, strategy, parts, instances, resumes)
+    config = without_replay(config, parts, resumes)
+    check_privacy(config, strategy, parts, instances)
     notes = [*federation.notes, *strategy.settle(config, instances)]
     guard = _guard(config, parts, strategy, federation, resumed)
     config, parts = guard.config, _parts(guard.config, federation, strategy, objects.model)
     server = Server(federation, parts.models, instances, config.seed)
-    if config.secure.aggregation:
-        check_secure(config, strategy, parts, instances, federation.classes)
     if (reason := strategy.refusal(server)) is not None:
         raise ConfigError("strategy", config.strategy["name"], reason)
     strategy = _private_strategy(config, strategy, parts)
+    if config.secure.aggregation:
+        check_secure(config, strategy, parts, instances, federation.classes)
     parameters = {
         model_name(kind): sum(p.numel() for p in model.parameters())
         for kind, model in zip(parts.models, instances, strict=True)

@@ -80,7 +80,8 @@ class Outcome:
     changed: set[int] = field(default_factory=set)
     """clients whose model changed"""
     metrics: Metrics = field(default_factory=dict)
-    """numbers per client; ``local`` and ``global`` where it was evaluated"""
+    """numbers per client for the tables, ``local`` and ``global`` where it was evaluated; they say
+    what the simulation measured, so no method may look at them"""
     rejected: dict[int, str] = field(default_factory=dict)
     """clients whose reply was not used, and why"""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -109,8 +110,8 @@ class Outcome:
             if reply.content is None:
                 self._lose(reply)
                 continue
-            numbers: Any = reply.content.metric_records.get("metrics") or {}
-            plain = {k: float(v) for k, v in numbers.items() if isinstance(v, int | float)}
+            numbers = reply.numbers.items()
+            plain = {k: float(v) for k, v in numbers if isinstance(v, int | float)}
             self.metrics.setdefault(reply.client, {}).update(plain)
             yield reply
 
@@ -226,6 +227,10 @@ class Strategy(ABC):
     def compress_node(self) -> dict[str, Any] | None:
         """Return the codec that belongs to the method, for where the run names none."""
         return None
+
+    def reads(self) -> dict[str, str]:
+        """Return which of the clients' numbers the method reads, by the parameter that says so."""
+        return {}
 
     def refusal(self, server: Server) -> str | None:
         """Say why the method cannot work in this run; None if it can."""

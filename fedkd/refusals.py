@@ -1,8 +1,11 @@
 """What does not go together is refused before anything starts."""
 
+from dataclasses import replace
+
 from torch import nn
 
 from .clients import Parts
+from .clients.privacy.base import PUBLIC
 from .config import RunConfig
 from .errors import ConfigError
 from .flat import layout
@@ -54,21 +57,45 @@ def check_privacy(
     strategy: Strategy,
     parts: Parts,
     instances: list[nn.Module],
-    resumes: bool,
 ) -> None:
-    """Refuse mechanisms that cannot protect what the strategy exchanges, or these models.
-
-    Noise that does not repeat cannot protect a run that goes on after a stop, either: rounds since
-    the last checkpoint would be released a second time, with other noise.
-    """
-    if parts.privacy.secure and resumes:
-        problem = "a resumed run would release its last rounds again, with other noise"
-        raise ConfigError("privacy.secure_rng", True, problem)
+    """Refuse mechanisms that cannot protect what the strategy exchanges, or these models."""
+    for name, number in strategy.reads().items():
+        if parts.privacy.protects and number not in PUBLIC:
+            kinds = " and ".join(parts.privacy.mechanisms)
+            problem = f"is a client's own number, which {kinds} does not protect"
+            raise ConfigError(f"strategy.{name}", number, f"{problem}; public is {PUBLIC[0]} only")
     exchange = None if strategy.exchange is None else parts.exchange
     found = parts.privacy.refusal(exchange, _named(parts, instances))
     if found is not None:
         problem = f"{found[1]} (strategy {config.strategy['name']})"
         raise ConfigError("privacy", found[0], problem)
+
+
+def without_replay(config: RunConfig, parts: Parts, resumes: bool) -> RunConfig:
+    """Return the configuration, in which nothing is done twice that would not come out the same.
+
+    What is drawn from the operating system is not drawn again. A run that goes on after a stop
+    repeats the rounds since its last checkpoint, and an actor in a dead one's place those since its
+    last snapshot: other noise on the same release, other masks on the same upload.
+
+    Raises
+    ------
+    ConfigError
+        If the run is to be resumed.
+    """
+    secret = config.secure.aggregation and config.secure.rng == "os"
+    if not (parts.privacy.secure or secret):
+        return config
+    if resumes and parts.privacy.secure:
+        problem = "a resumed run would release its last rounds again, with other noise"
+        raise ConfigError("privacy.secure_rng", True, f"{problem}; start a new run")
+    if resumes:
+        problem = (
+            "a resumed run would sum its last rounds again, with other masks: who is missing from "
+            "one of two sums is known by their difference"
+        )
+        raise ConfigError("secure.rng", "os", f"{problem}; start a new run")
+    return replace(config, engine=replace(config.engine, max_restarts=0))
 
 
 def _named(parts: Parts, instances: list[nn.Module]) -> dict[str, nn.Module]:

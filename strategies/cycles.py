@@ -139,10 +139,7 @@ class Cycles:
         }
         replies = plan.fleet.call(action, contents, plan.number)
         return {
-            reply.client: {
-                **reply.ok.metric_records["metrics"],
-                **reply.ok.config_records.get("about", {}),
-            }
+            reply.client: {**reply.numbers, **reply.ok.config_records.get("about", {})}
             for reply in replies
         }
 

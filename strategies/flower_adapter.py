@@ -51,6 +51,10 @@ class FlowerStrategy(Strategy):
         self.current: ArrayRecord | None = None
         self.first: dict[str, Tensor] = {}  # the model as it was, for names, shapes and types
 
+    def reads(self) -> dict[str, str]:
+        """Return the metrics that Flower's strategy is told to weigh clients by."""
+        return keys_of(self.inner)
+
     def start(self, fleet: Fleet) -> None:
         """Take client 0's initial model as the first global model."""
         reply = fleet.call("query.snapshot", {0: RecordDict()}, 0)[0]
@@ -143,6 +147,24 @@ class FlowerStrategy(Strategy):
             outcome.rejected[reply.client] = str(reason)
             return False
         return True
+
+
+def keys_of(inner: object) -> dict[str, str]:
+    """Return the metrics that a Flower strategy, or one inside it, is told to read.
+
+    Examples
+    --------
+    >>> from flwr.serverapp.strategy import QFedAvg
+    >>> keys_of(QFedAvg(train_loss_key="loss_fit"))
+    {'weighted_by_key': 'num-examples', 'train_loss_key': 'loss_fit'}
+    """
+    found: dict[str, str] = {}
+    for name, value in vars(inner).items():
+        if isinstance(value, FlowerBase):
+            found |= keys_of(value)
+        elif name.endswith("_key") and not name.endswith("record_key"):
+            found[name] = str(value)
+    return found
 
 
 def as_vector(arrays: ArrayRecord) -> Tensor:

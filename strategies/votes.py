@@ -8,6 +8,7 @@ soft labels and no more; that method's other ideas (DS-FL's sharpening, for one)
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from ..knowledge import KnowledgeStack, Teacher
@@ -52,8 +53,7 @@ class NoisyVotes(FusionStrategy):
     def fused(self, plan: RoundPlan, knowledge: KnowledgeStack, outcome: Outcome) -> Teacher:
         """Count the votes; answer where enough agree."""
         check, sigma = self.mechanism.deviations
-        ballots = F.one_hot(knowledge.values.argmax(dim=-1), knowledge.values.shape[-1])
-        counts = ballots.sum(dim=0)
+        counts = counted(knowledge)
         source = None if self.mechanism.secure_rng else torch_generator(plan.seed)
         needed = self.mechanism.threshold * len(knowledge.clients)
         winners, answered = confident_gnmax(counts, needed, check, sigma, source)
@@ -65,3 +65,21 @@ class NoisyVotes(FusionStrategy):
         outcome.scalars["epsilon_data_dependent"] = spent
         labels = F.one_hot(winners, counts.shape[-1]).float() * answered.unsqueeze(-1)
         return Teacher("soft_labels", labels, knowledge.clients, answered)
+
+
+def counted(knowledge: KnowledgeStack) -> Tensor:
+    """Return the votes ``[samples, classes]`` of a round, also where only their mean is known.
+
+    Everybody has one vote a sample, whatever is uploaded. A mean is exact up to the fixed point of
+    the sum; it is rounded up from one half, so that a vote more is always a count of one more.
+
+    Examples
+    --------
+    >>> mean = torch.tensor([[[0.75, 0.25]]])
+    >>> counted(KnowledgeStack("soft_labels", mean, [0, 1, 2, 3], torch.arange(1)))
+    tensor([[3, 1]])
+    """
+    values, voters = knowledge.values, len(knowledge.clients)
+    if len(values) == voters:
+        return F.one_hot(values.argmax(dim=-1), values.shape[-1]).sum(dim=0)
+    return (values[0].double() * voters + 0.5).floor().long()

@@ -15,6 +15,7 @@ from fedkd.engine import Fleet, shared_ray
 from fedkd.overrides import merge
 from fedkd.plan import plan
 from fedkd.plugins import available
+from fedkd.preparing import Objects, prepare_run
 from fedkd.protocol import Strategy
 from fedkd.shamir import SHARE_BYTES
 
@@ -229,6 +230,32 @@ def test_a_run_resumes(tmp_path):
     whole = run(rounds=4, **ON)
     run(rounds=2, **ON, run_dir=str(tmp_path / "run"))
     assert resume(tmp_path / "run", rounds=4).summary["digest"] == whole.summary["digest"]
+
+
+@pytest.mark.parametrize("checkpoints", [1, None])
+def test_sums_with_keys_from_the_system_are_not_made_again(tmp_path, checkpoints):
+    from fedkd import resume
+
+    more = {"secure.rng": "os", "checkpoint.every": checkpoints, "run_dir": str(tmp_path / "run")}
+    run(rounds=2, **ON, **more)
+    words = r"secure.rng=os: a resumed run would sum its last rounds again.*; start a new run"
+    for settings in ({}, {"rounds": 4}):
+        with pytest.raises(ConfigError, match=words):
+            resume(tmp_path / "run", **settings)
+
+
+@pytest.mark.parametrize(
+    ("more", "restarts"),
+    [
+        ({}, 3),
+        (ON, 3),
+        (ON | {"secure.rng": "os"}, 0),
+        ({"privacy": {"name": "gaussian", "clip": 1.0, "epsilon": 9.0, "secure_rng": True}}, 0),
+    ],
+)
+def test_what_does_not_repeat_is_not_replayed_by_another_actor_either(tmp_path, more, restarts):
+    config = merge(RunConfig(), strategy="fedmd", **TINY | more)
+    assert prepare_run(config, tmp_path, Objects()).config.engine.max_restarts == restarts
 
 
 @pytest.fixture(scope="module")

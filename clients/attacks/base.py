@@ -9,6 +9,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr.clientapp.typing import ClientAppCallable
 from torch import Tensor
 
+from ...engine.base import MEASURED
 from ...knowledge import ON_SAMPLES, to_tensor
 from ...rng import SERVER, stream, torch_generator
 
@@ -104,9 +105,8 @@ class Attack:
             context.state[RECORD] = _remembered(given)
         if hostile and "knowledge" in reply.content:
             self._tamper(reply.content, context)
-        if self.hostile and "metrics" in reply.content:
-            # For all clients: Flower's strategies want the same metrics from each.
-            reply.content.metric_records["metrics"]["hostile"] = int(hostile)
+        if self.hostile and MEASURED in reply.content:
+            reply.content.metric_records[MEASURED]["hostile"] = int(hostile)
         return reply
 
     def _told(self, given: RecordDict) -> RecordDict:

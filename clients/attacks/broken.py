@@ -4,6 +4,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message
 from flwr.clientapp.typing import ClientAppCallable
 
+from ...engine.base import MEASURED
 from .base import Attack
 
 UPLOADS = ("knowledge", "arrays")
@@ -25,8 +26,8 @@ class NotANumber(Attack):
             for name in UPLOADS:
                 if name in reply.content:
                     spoilt += _spoil(reply.content.array_records[name])
-        if "metrics" in reply.content:
-            reply.content.metric_records["metrics"]["spoilt"] = spoilt
+        if MEASURED in reply.content:
+            reply.content.metric_records[MEASURED]["spoilt"] = spoilt
         return reply
 
 

@@ -109,6 +109,23 @@ class Exchange:
         values = self.values(logits, float(phase.options["temperature"]))
         return Knowledge(phase.index, self.kind, values, ids)
 
+    def declared(self, phase: "Phase", knowledge: Knowledge) -> Knowledge:
+        """Return what is uploaded, if it is no more than the class declares.
+
+        Raises
+        ------
+        RuntimeError
+            If it is: the server would not look at it, and no mechanism has judged it.
+        """
+        allowed = self.extras(phase.client.model, phase.classes).keys()
+        more = [name for name in knowledge.extras if name not in allowed]
+        more += ["mask"] if knowledge.mask is not None and not self.masked else []
+        more += ["scores"] if knowledge.scores is not None and not self.scored else []
+        if more:
+            who = type(self).__name__
+            raise RuntimeError(f"{who} uploads {', '.join(more)}, which it does not declare")
+        return knowledge
+
     def values(self, logits: Tensor, temperature: float) -> Tensor:
         """Return what is uploaded of logits ``[samples, classes]``."""
         raise NotImplementedError(f"{type(self).__name__} must define values() or upload()")

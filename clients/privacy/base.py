@@ -15,6 +15,11 @@ from ..exchange import Exchange
 CLIENT = "any change of all that one client holds"
 RECORD = "one record of a client, added or removed"
 
+PUBLIC = ("num-examples",)
+"""The numbers of a client that a method may see under a guarantee: how many samples it has trained
+on counts as public, as its weight in a mean of parameters. What else a client says of itself, a
+loss for one, goes to the simulation's tables alone (`fedkd.engine.base.MEASURED`)."""
+
 
 @dataclass(frozen=True)
 class Facts:

@@ -3,7 +3,8 @@
 Sun, Lyu, "Federated Model Distillation with Noise-Free Differential Privacy", IJCAI 2021, arXiv
 2009.05537. Formulas and their confidence: `fedkd.privacy.nfdp`. **Trap**: its delta, about k/n, is
 far above 1/n, so by usual standards this is a weak guarantee; summaries report that delta. The
-subset is drawn once (our reading): all rounds follow from it, so the guarantee does not grow.
+subset is drawn once (our reading): all rounds follow from it, so the guarantee does not grow. With
+``secure_rng`` it comes from the operating system, and the client remembers it.
 """
 
 from collections.abc import Mapping
@@ -13,12 +14,15 @@ from torch import Tensor, nn
 
 from ...privacy.accounting import Fixed, History
 from ...privacy.nfdp import affordable, guaranteed
-from ...privacy.noise import uniform
+from ...privacy.noise import Source, uniform
 from ...rng import torch_generator
 from ..active import ActiveLearner
 from ..base import Client
 from ..exchange import Exchange
 from .base import Facts, Mechanism
+
+ROWS = "privacy.nfdp"
+"""Tensor of a client: the rows that it drew, where they cannot be drawn again."""
 
 
 class NFDP(Mechanism):
@@ -73,18 +77,22 @@ class NFDP(Mechanism):
 
     def select(self, client: Client, seed: int) -> None:
         """Keep the records that are drawn, in their order."""
-        rows = self.drawn(len(client.y), seed)
+        rows = client.tensors.get(ROWS) if self.secure_rng else None
+        if rows is None:
+            rows = self.drawn(len(client.y), None if self.secure_rng else torch_generator(seed))
+        if self.secure_rng:
+            client.tensors[ROWS] = rows
         client.x, client.y = client.x[rows], client.y[rows]
 
-    def drawn(self, samples: int, seed: int) -> Tensor:
+    def drawn(self, samples: int, source: Source) -> Tensor:
         """Return the rows that are drawn, ascending."""
-        if self.secure_rng:
-            raise RuntimeError("NFDP draws from the run's streams: the subset must stay the same")
-        count, generator = self.kept(samples), torch_generator(seed)
+        count = self.kept(samples)
         if self.replacement:
-            found = (uniform((count,), generator) * samples).long()
+            found = (uniform((count,), source) * samples).long()
+        elif source is None:
+            found = uniform((samples,), source).argsort()[:count]
         else:
-            found = torch.randperm(samples, generator=generator)[:count]
+            found = torch.randperm(samples, generator=source)[:count]
         return found.sort().values
 
     def cost(self, facts: Facts, multiplier: float | None) -> History:

@@ -62,8 +62,6 @@ def guarded(
     ConfigError
         If the budget is none, or the run cannot keep to it.
     """
-    if protection.secure:  # a replaced actor would do the same
-        config = replace(config, engine=replace(config.engine, max_restarts=0))
     if not protection.protects:
         if protection.mechanisms and config.privacy.get("epsilon") is not None:
             problem = (
@@ -72,7 +70,7 @@ def guarded(
             raise ConfigError("privacy.epsilon", config.privacy["epsilon"], problem)
         return Guard(config)
     allowed = budget(config.privacy)
-    allowed.check(min(sizes))
+    allowed.check(max(sizes))
     costs = _Costs(config, protection, strategy, sizes)
     schedule = participants(config, strategy)
     node = dict(config.privacy)

@@ -17,7 +17,7 @@ from ...privacy.budget import Budget
 from ...rng import stream, torch_generator
 from ..base import Client, ClientLoop
 from ..exchange import Exchange
-from .base import Facts, Mechanism, Noisy
+from .base import PUBLIC, Facts, Mechanism, Noisy
 
 ROOM, SUBSET = "clients.privacy", "privacy.subset"
 
@@ -108,6 +108,15 @@ class Protection:
         for mechanism in self.mechanisms.values():
             loop = mechanism.loop(loop)
         return loop
+
+    def told(self, numbers: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the numbers that the method may see, and those that only the simulation may.
+
+        Under a guarantee the former are those that are `PUBLIC`.
+        """
+        named = {k for k in numbers if not self.protects or k in PUBLIC}
+        told = {k: v for k, v in numbers.items() if k in named}
+        return told, {k: v for k, v in numbers.items() if k not in named}
 
     def __call__(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         """Protect the knowledge in a reply.

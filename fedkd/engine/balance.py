@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from flwr.app import Message
 
-from .base import FIRST_NODE_ID
+from .base import FIRST_NODE_ID, MEASURED
 
 TOLERANCE = 0.05
 """Part of the largest load by which loads may differ."""
@@ -90,7 +90,7 @@ class Costs:
     def note(self, reply: Message) -> None:
         """Add what a training reply says that it took."""
         if reply.has_content() and reply.metadata.message_type.startswith("train"):
-            metrics = reply.content.metric_records.get("metrics")
+            metrics = reply.content.metric_records.get(MEASURED)
             seconds = metrics.get("seconds_phase") if metrics else None
             if isinstance(seconds, float) and 0 < seconds < math.inf:
                 self.add(reply.metadata.src_node_id - FIRST_NODE_ID, seconds)

@@ -18,6 +18,11 @@ BLOCK = 256
 """Samples in one fusion block: a constant, so that every engine adds up the same numbers in the
 same order and a teacher is bit-identical however many processes computed it."""
 
+MEASURED = "measured"
+"""The record of a reply with what the simulation measures of a client: accuracies, seconds, and
+under a privacy guarantee all numbers that are not public. It is for the tables: `fleet.Fleet` takes
+it out of a reply before a method sees that."""
+
 AppFactory = Callable[[], ClientApp]
 """Builds the ClientApp inside the process that will run it."""
 

@@ -7,6 +7,7 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from ..flower import Run
+from .replies import without_measured
 
 if TYPE_CHECKING:
     from .fleet import Fleet
@@ -41,12 +42,19 @@ class CohortGrid(Grid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Pass on to the grid below."""
-        return self.fleet.grid.pull_messages(message_ids)
+        return [_plain(reply) for reply in self.fleet.grid.pull_messages(message_ids)]
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
         """Pass on to the grid below; replies are sorted by node, in client order."""
-        replies = self.fleet.grid.send_and_receive(messages, timeout=timeout)
+        found = self.fleet.grid.send_and_receive(messages, timeout=timeout)
+        replies = [_plain(reply) for reply in found]
         rank = {node: place for place, node in enumerate(self.nodes)}
         return sorted(replies, key=lambda reply: rank[reply.metadata.src_node_id])
+
+
+def _plain(reply: Message) -> Message:
+    """Return a reply as a method may see it."""
+    without_measured(reply)
+    return reply

@@ -2,13 +2,15 @@
 
 import logging
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from flwr.app import Message, RecordDict
 
 from ..errors import RunError
 from ..faults import Fault
+from .base import MEASURED
 
 log = logging.getLogger("fedkd")
 
@@ -24,6 +26,8 @@ class Reply:
     """as it came in, also where the content was not let through"""
     fault: str | None = None
     """kind of the simulated fault that took it, if one did"""
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    """what the simulation measured of the client, which no method may look at"""
 
     @property
     def ok(self) -> RecordDict:
@@ -32,10 +36,26 @@ class Reply:
             raise RunError(self.error or "no reply")
         return self.content
 
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """All of the client's numbers, for the tables."""
+        told: Any = self.ok.metric_records.get("metrics") or {}
+        return {**told, **self.measured}
+
+
+def without_measured(message: Message) -> dict[str, Any]:
+    """Take out of a reply what the simulation measured, and return it."""
+    if not message.has_content() or MEASURED not in message.content:
+        return {}
+    found = dict(message.content.metric_records.get(MEASURED) or {})
+    del message.content[MEASURED]
+    return found
+
 
 def read(client: int, answers: Sequence[Message], fault: Fault | None) -> Reply:
     """Return what comes of a client's answers to one message."""
     first = answers[0]
+    measured = [without_measured(answer) for answer in answers]
     if len(answers) > 1:  # which one came first is a matter of chance, so none is taken
         return Reply(client, None, f"duplicate: {len(answers)} replies to one message", first)
     if first.has_error():
@@ -44,7 +64,7 @@ def read(client: int, answers: Sequence[Message], fault: Fault | None) -> Reply:
         return Reply(client, None, error, first, "crashed" if simulated else None)
     if fault is not None:
         return Reply(client, None, fault.reason, first, fault.kind)
-    return Reply(client, first.content, None, first)
+    return Reply(client, first.content, None, first, measured=measured[0])
 
 
 def cause(reason: str | None, logged: bool = True) -> str:

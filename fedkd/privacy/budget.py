@@ -28,7 +28,7 @@ class Budget:
         The most that any client may spend in the whole run, > 0. Mechanisms without a noise
         multiplier get the one that spends it in the planned rounds.
     delta : float
-        The chance that the guarantee fails, in (0, 1 / n), n the samples of the smallest client.
+        The chance that the guarantee fails, in (0, 1 / n), n the samples of the largest client.
     accountant : {"rdp", "pld"}
         See `fedkd.privacy.accounting.guarantee`.
     on_exhausted : {"refuse", "stop"}
@@ -41,13 +41,13 @@ class Budget:
     accountant: AccountantName = "rdp"
     on_exhausted: Literal["refuse", "stop"] = "refuse"
 
-    def check(self, smallest: int) -> None:
-        """Raise `ConfigError` for what cannot be a budget where clients have so many samples."""
+    def check(self, largest: int) -> None:
+        """Raise `ConfigError` for what is no budget where clients have up to so many samples."""
         if self.epsilon is not None and not (self.epsilon > 0 and math.isfinite(self.epsilon)):
             raise ConfigError("privacy.epsilon", self.epsilon, "must be greater than 0 and finite")
-        if not 0 < self.delta < 1 / smallest:
+        if not 0 < self.delta < 1 / largest:
             problem = (
-                f"must be in (0, 1/n), and the smallest client has n={smallest} samples: with "
+                f"must be in (0, 1/n), and the largest client has n={largest} samples: with "
                 "more, publishing a record at random would pass for private"
             )
             raise ConfigError("privacy.delta", self.delta, problem)

@@ -22,10 +22,13 @@ It depends on the votes, so the number itself is private: look at it, do not pub
 import math
 
 import numpy as np
-from scipy.special import erfc
+from scipy.special import log_ndtr
 from torch import Tensor
 
 from .noise import Source, normal
+
+LEAST = float(np.finfo(np.float64).tiny)
+"""What an answer costs at least: no vote is so clear that an answer is free."""
 
 
 def confident_gnmax(
@@ -74,10 +77,12 @@ def log_miss(counts: np.ndarray, sigma: float) -> float:
     --------
     >>> round(math.exp(log_miss(np.array([5, 5]), 1.0)), 3)
     0.5
+    >>> round(log_miss(np.array([60, 0]), 1.0), 2)  # q itself is no float64
+    -904.67
     """
     ordered = np.sort(np.asarray(counts, np.float64))[::-1]
-    q = 0.5 * erfc((ordered[0] - ordered[1:]) / (2 * sigma)).sum()
-    return math.log(min(1 - 1 / len(ordered), q)) if q > 0 else -math.inf
+    each = log_ndtr((ordered[1:] - ordered[0]) / (2**0.5 * sigma))  # ln(erfc(x) / 2)
+    return min(math.log1p(-1 / len(ordered)), float(np.logaddexp.reduce(each)))
 
 
 def answer_cost(logq: float, sigma: float, orders: np.ndarray) -> np.ndarray:
@@ -92,6 +97,11 @@ def answer_cost(logq: float, sigma: float, orders: np.ndarray) -> np.ndarray:
     orders : array
         Renyi orders above 1.
 
+    Returns
+    -------
+    array
+        Above 0; the clearer the vote, the less, down to the smallest number of full precision.
+
     Examples
     --------
     >>> answer_cost(-0.7, 10.0, np.array([2.0, 8.0])).tolist()
@@ -101,7 +111,7 @@ def answer_cost(logq: float, sigma: float, orders: np.ndarray) -> np.ndarray:
     """
     plain = orders / sigma**2
     if logq == -math.inf:
-        return np.zeros_like(plain)
+        return np.full_like(plain, LEAST)
     m2 = sigma * math.sqrt(-logq)
     if m2 <= 1:
         return plain
@@ -110,11 +120,13 @@ def answer_cost(logq: float, sigma: float, orders: np.ndarray) -> np.ndarray:
     if logq > limit or logq + e2 >= 0:  # the second: A must be positive
         return plain
     log1q = math.log1p(-math.exp(logq))
-    log_a = log1q - math.log(-math.expm1((logq + e2) * (m2 - 1) / m2))
+    log_a = log1q - math.log1p(-math.exp((logq + e2) * (m2 - 1) / m2))
     log_b = e1 - logq / (m1 - 1)
     steps = orders - 1
-    bound = np.logaddexp(log1q + steps * log_a, logq + steps * log_b) / steps
-    return np.where(orders <= m1, np.minimum(bound, plain), plain)
+    with np.errstate(over="ignore"):  # of orders above m1, which the theorem is not about
+        terms = np.expm1(log1q + steps * log_a) + np.exp(logq + steps * log_b)
+    bound = np.log1p(terms) / steps  # of terms far below 1, which 1 + terms would round away
+    return np.where(orders <= m1, np.clip(bound, LEAST, plain), plain)
 
 
 def votes_cost(

@@ -150,7 +150,8 @@ def asked(attack: Attack, context: Context, own: Tensor, kind: str, ids: Tensor,
 
     def honest(message: Message, context: Context) -> Message:
         seen.update(message.content.config_records["config"])
-        record = to_record(Knowledge(client, kind, own, ids), round_, {"samples": 5})
+        record = to_record(Knowledge(client, kind, own, ids), round_, {"loss_fit": 5})
+        record["measured"] = MetricRecord()
         return Message(record, reply_to=message)
 
     with identity():
@@ -170,7 +171,7 @@ def taught(attack: Attack, context: Context, values: Tensor, ids: Tensor | None 
 
     def honest(message: Message, context: Context) -> Message:
         assert message.content is content
-        return Message(RecordDict({"metrics": MetricRecord()}), reply_to=message)
+        return Message(RecordDict({"measured": MetricRecord()}), reply_to=message)
 
     with identity():
         message = Message(content, context.node_id, "train.distil", group_id="1")
@@ -189,8 +190,8 @@ def test_every_reply_is_admitted(make: Any, kind: str) -> None:
         reply, _ = asked(attack, context, own, kind, ids, round_)
         sent = admit(reply, Expected(2, round_, kind, ids, (len(ids), 6))).values
         assert kind == "logits" or simplex_error(sent) < 1e-6
-        assert reply.metric_records["metrics"]["hostile"] == 1
-        assert reply.metric_records["metrics"]["samples"] == 5
+        assert reply.metric_records["measured"]["hostile"] == 1
+        assert reply.metric_records["metrics"]["loss_fit"] == 5
         taught(attack, context, teacher)
 
 
@@ -215,7 +216,7 @@ def test_an_honest_client_is_left_alone() -> None:
     reply, options = asked(attack, context, OWN, "soft_labels", torch.arange(2))
     assert torch.equal(to_tensor(reply["knowledge"]["values"]), OWN)
     assert options == {"kind": "soft_labels"}
-    assert reply.metric_records["metrics"]["hostile"] == 0
+    assert reply.metric_records["measured"]["hostile"] == 0
     taught(attack, context, TEACHER)
     assert not context.state
 

@@ -55,7 +55,7 @@ def test_small_clients_on_one_actor_and_large_ones_on_the_other():
 
 def reply(client, **metrics):
     request = Message(RecordDict(), FIRST_NODE_ID + client, "train.fit")
-    content = RecordDict({"metrics": MetricRecord(metrics)} if metrics else {})
+    content = RecordDict({"measured": MetricRecord(metrics)} if metrics else {})
     answer = Message(content, reply_to=request)
     answer.metadata.__dict__["_src_node_id"] = FIRST_NODE_ID + client
     return answer

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from fedkd.config import DataConfig, EngineConfig, RunConfig, TransferConfig
 from fedkd.engine.host import Host
 from fedkd.engine.placement import actors_by_default, gpu_share, place
+from fedkd.engine.replies import read
 from fedkd.engine.state import (
     ClientState,
     ContextState,
@@ -153,7 +154,7 @@ def test_context_and_live_state_are_the_same(model: str, tmp_path: Path) -> None
                 one, two = (host.handle(make(node, round_)) for host in hosts)
                 assert one.has_content(), one.error.reason
                 numbers = [
-                    {k: v for k, v in r.content.metric_records["metrics"].items() if "sec" not in k}
+                    {k: v for k, v in read(0, [r], None).numbers.items() if "sec" not in k}
                     for r in (one, two)
                 ]
                 assert numbers[0] == numbers[1]

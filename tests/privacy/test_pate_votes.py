@@ -1,6 +1,7 @@
 """PATE: the noisy vote, and the theorem behind what it costs."""
 
 import math
+from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
@@ -43,6 +44,53 @@ def test_theorem_6_by_hand():
     found = answer_cost(logq, sigma, np.array([alpha]))[0]
     assert found == pytest.approx(wanted, rel=1e-9)
     assert found < alpha / sigma**2 / 1e6
+
+
+def half_erfc(x):
+    """Return ``erfc(x) / 2`` for x > 1 to 60 digits, by Laplace's continued fraction."""
+    tail = x
+    for k in range(400, 0, -1):
+        tail = x + Decimal(k) / 2 / tail
+    pi = Decimal("3.14159265358979323846264338327950288419716939937510582097494459")
+    return (-x * x).exp() / (2 * pi.sqrt() * tail)
+
+
+def theorem_6(gap, sigma, alpha):
+    """Return ln q of two classes and the bound, in Papernot et al.'s own letters."""
+    s, a = Decimal(sigma), Decimal(alpha)
+    q = half_erfc(Decimal(gap) / (2 * s))
+    m2 = s * (-q.ln()).sqrt()
+    m1 = m2 + 1
+    e1, e2 = m1 / s**2, m2 / s**2
+    assert a <= m1
+    assert q <= ((m2 - 1) * e2).exp() / (m1 / (m1 - 1) * m2 / (m2 - 1)) ** m2
+    big_a = (1 - q) / (1 - (q * e2.exp()) ** ((m2 - 1) / m2))
+    big_b = e1.exp() / q ** (1 / (m1 - 1))
+    return q.ln(), ((1 - q) * big_a ** (a - 1) + q * big_b ** (a - 1)).ln() / (a - 1)
+
+
+@pytest.mark.parametrize(
+    ("gap", "sigma", "alpha"), [(20, 2.0, 3), (54, 1.0, 2), (54, 1.0, 8), (60, 5.0, 4)]
+)
+def test_clear_votes_cost_what_the_theorem_says_to_many_digits(gap, sigma, alpha):
+    with localcontext() as context:
+        context.prec, context.Emin = 800, -(10**6)  # of 1 - q, too
+        logq, cost = theorem_6(gap, sigma, alpha)
+    found = log_miss(np.array([gap, 0]), sigma)
+    assert found == pytest.approx(float(logq), rel=1e-12)
+    assert answer_cost(found, sigma, np.array([float(alpha)]))[0] == pytest.approx(
+        float(cost), rel=1e-9, abs=0
+    )
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.0, 7.0, 40.0])
+def test_no_vote_is_so_clear_that_its_answer_is_free(sigma):
+    some = np.array([1.5, 2.0, 8.0, 64.0])
+    votes = [np.array([gap, 0, 0]) for gap in range(0, 3000, 6)]
+    costs = np.array([answer_cost(log_miss(vote, sigma), sigma, some) for vote in votes])
+    assert (costs > 0).all()
+    assert (np.diff(costs, axis=0) <= 0).all()
+    assert (answer_cost(-math.inf, sigma, some) > 0).all()
 
 
 @settings(max_examples=100, deadline=None)

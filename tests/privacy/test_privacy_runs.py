@@ -134,6 +134,52 @@ def test_pate_answers_where_clients_agree():
     assert silent.summary["privacy"]["epsilon"] < result.summary["privacy"]["epsilon"]
 
 
+@pytest.mark.parametrize("threshold", [0.3, 0.6])
+def test_a_sum_of_votes_counts_every_vote(threshold):
+    node = {"name": "pate", "noise_multiplier": 0.05, "threshold": threshold}
+    strategy = {"name": "fedmd", "exchange": "soft_labels"}
+    more = {"clients": 7, "fit.epochs": 5, "faults.dropout": 0.2, "rounds": 2, "data.alpha": None}
+    plain = run(node, strategy, **more)
+    summed = run(node, strategy, **more, **{"secure.aggregation": True})
+    assert sum(plain.rounds["rejected"].to_pylist()) > 0
+    for column in ("answered", "epsilon_data_dependent", "epsilon"):
+        assert summed.rounds[column].to_pylist() == plain.rounds[column].to_pylist()
+    assert summed.rounds["answered"].to_pylist()[0] > 0
+    assert summed.summary["digest"] == plain.summary["digest"]
+
+
+@pytest.mark.parametrize("replacement", [False, True])
+def test_a_subset_from_the_operating_system_is_drawn_once(replacement, monkeypatch):
+    from fedkd.clients.privacy.nfdp import NFDP
+
+    drawn, original = [], NFDP.select
+
+    def select(self, client, seed):
+        everything = client.x
+        original(self, client, seed)
+        same = (client.x.flatten(1).unsqueeze(1) == everything.flatten(1)).all(dim=-1)
+        drawn.append((client.index, tuple(same.int().argmax(dim=1).tolist())))
+
+    monkeypatch.setattr(NFDP, "select", select)
+    node = {"name": "nfdp", "k": 5, "secure_rng": True, "replacement": replacement}
+    first = run(node, clients=3, rounds=2)
+    subsets = dict(drawn)
+    assert first.summary["rejected"] == 0
+    assert len(drawn) > 2 * len(subsets) == 6  # of many phases
+    assert set(drawn) == set(subsets.items())  # each client's is the same in all
+    assert all(len(rows) == 5 for rows in subsets.values())
+    run(node, clients=3, rounds=2)
+    assert dict(drawn) != subsets
+
+
+def test_delta_is_small_enough_for_the_largest_client(png_folder):
+    more = {"data.partitioner": "dirichlet", "data.samples_per_client": None, "data.alpha": 0.3}
+    more |= {"data": str(png_folder), "data.min_partition_size": 5, "transfer.size": 20}
+    with pytest.raises(ConfigError, match=r"privacy.delta=0.015: .*the largest client has n="):
+        run(GAUSSIAN | {"delta": 0.015}, rounds=1, **more)
+    assert run(GAUSSIAN | {"delta": 1e-5}, rounds=1, **more).summary["privacy"]["delta"] == 1e-5
+
+
 @pytest.mark.parametrize("accountant", ["rdp", "pld"])
 def test_either_accountant(accountant):
     result = run(GAUSSIAN | {"accountant": accountant})
