@@ -90,6 +90,7 @@ class Keeper:
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint."""
+        self.tables.check()
         save(self.run_dir, checkpoint, self.tables)
 
 
@@ -99,7 +100,8 @@ def save(run_dir: Path, checkpoint: Checkpoint, tables: Tables) -> None:
     final = parent / f"round_{checkpoint.round:05d}"
     staged = parent / f".{final.name}"
     shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir(parents=True)
+    parent.mkdir(exist_ok=True)
+    staged.mkdir()
     for number, some in enumerate(checkpoint.clients):
         tensors, plain = _pack(some)
         save_file(tensors, staged / f"clients_{number:05d}.safetensors")

@@ -11,6 +11,7 @@ import yaml
 from torch import Tensor, nn
 
 from .admission import Expected
+from .callbacks.atomic import write_text
 from .checkpoint import Checkpoint
 from .clients import Parts
 from .clients.privacy.planning import Guard, guarded
@@ -120,8 +121,8 @@ def prepare_run(
         for kind, model in zip(parts.models, instances, strict=True)
     }
     text = json.dumps(_spec(config, federation, strategy))
-    (run_dir / "spec.json").write_text(text)
-    (run_dir / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
+    write_text(run_dir / "spec.json", text)
+    write_text(run_dir / "config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
     pieces = (federation, strategy, parts, text, parameters, server)
     return Prepared(config, run_dir, *pieces, guard.ledger, guard.summary)
 

@@ -12,6 +12,7 @@ from flwr.clientapp import ClientApp
 from torch import nn
 
 from .callbacks import Callback, RunInfo
+from .callbacks.atomic import write_text
 from .callbacks.recorder import KnowledgeRecorder
 from .callbacks.tables import Tables
 from .checkpoint import Keeper
@@ -163,13 +164,14 @@ def run(
     """
     began = time.perf_counter()
     where = config.resume or config.run_dir
-    with run_directory(where, config.resume is not None) as (run_dir, keep), log_file(run_dir):
+    with run_directory(where, config.resume is not None) as lent, log_file(lent.path):
+        run_dir = lent.path
         checkpoint = find_checkpoint(config) if config.resume else None
         with same_split(run_dir, config):
             prepared = prepare_run(config, run_dir, objects or Objects(), checkpoint)
         (run_dir / "summary.json").unlink(missing_ok=True)  # it is not finished any more
         config = prepared.config
-        tables = Tables(run_dir)
+        tables = Tables(run_dir, check=lent.lock.check)
         if checkpoint is not None and checkpoint.folder is not None:
             tables.read_from(checkpoint.folder)
         watchers: list[Callback] = [tables, *callbacks]
@@ -185,7 +187,7 @@ def run(
         if report:
             _write_report(run_dir)
         rounds, clients = tables.rounds, tables.clients
-        return RunResult(run_dir, summary, rounds, clients, _builder(prepared), keep)
+        return RunResult(run_dir, summary, rounds, clients, _builder(prepared), lent.keep)
 
 
 def _watched(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> dict[str, Any]:
@@ -203,9 +205,26 @@ def _watched(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
         raise RunError(f"{type(caught).__name__}: {caught} (details: {log_path})") from caught
     finally:
         workbench.cache_clear()
-        for watcher in loop.callbacks:
-            watcher.on_run_end(summary, error)
+        _tell_end(loop.callbacks, summary, error)
     return summary
+
+
+def _tell_end(
+    watchers: Sequence[Callback], summary: dict[str, Any] | None, error: BaseException | None
+) -> None:
+    """Have every watcher hear of the end, also where one of them fails."""
+    failure: Exception | None = None
+    for watcher in watchers:
+        try:
+            watcher.on_run_end(summary, error)
+        except Exception as caught:
+            log.exception("%s failed at the end of the run", type(watcher).__name__)
+            failure = failure or caught
+    if failure is None or error is not None:
+        return
+    if isinstance(failure, FedkdError):
+        raise failure
+    raise RunError(f"{type(failure).__name__}: {failure}") from failure
 
 
 def _execute(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> dict[str, Any]:
@@ -231,10 +250,11 @@ def _execute(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
     startup = (loop.started or began) - began
     derived = derive(config.to_dict(), tables.rounds, engine.restarts)
     seconds = time.perf_counter() - began
+    tables.check()
     hashed = loop.models.finish(prepared.strategy.arrays())
     derived["privacy"] |= prepared.privacy
     summary = complete(derived, seconds=seconds, startup=startup, digest=hashed)
-    (prepared.run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_text(prepared.run_dir / "summary.json", json.dumps(summary, indent=2) + "\n")
     return summary
 
 

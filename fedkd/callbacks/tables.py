@@ -2,6 +2,7 @@
 
 import time
 from array import array
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ class Tables(Callback):
     seconds : float
         Shortest time between two writes. Large tables are written less often, so that writing
         takes at most a twentieth of the run.
+    check : callable, optional
+        Raises if the directory is not the run's any more; called in every round.
 
     Examples
     --------
@@ -39,9 +42,16 @@ class Tables(Callback):
     ([{'round': 1, 'bytes_up': 10}], 0.5)
     """
 
-    def __init__(self, run_dir: str | Path, seconds: float = 5.0) -> None:
+    def __init__(
+        self,
+        run_dir: str | Path,
+        seconds: float = 5.0,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self.run_dir = Path(run_dir)
+        self.run_dir.mkdir(parents=True, exist_ok=True)
         self.seconds = seconds
+        self.check = check
         self._next_write = 0.0
         self._rows: list[dict[str, Any]] = []
         self._round, self._client, self._metric = array("i"), array("i"), array("i")
@@ -74,6 +84,7 @@ class Tables(Callback):
 
     def on_round(self, record: RoundRecord) -> None:
         """Take the round in; write if the last write is long enough ago."""
+        self.check()
         self._rows.append({"round": record.round} | record.scalars)
         for client, metric, value in record.clients:
             self._add(record.round, client, metric, value)
@@ -88,6 +99,7 @@ class Tables(Callback):
 
     def write(self) -> None:
         """Replace the files by what has been collected so far."""
+        self.check()
         start = time.monotonic()
         self.write_to(self.run_dir)
         end = time.monotonic()

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ..callbacks.atomic import replacing
 from ..config import RunConfig
 from ..errors import ConfigError
 from ..rng import SERVER, stream
@@ -61,7 +62,8 @@ def build_federation(
     held["class_names"] = np.array(corpus.class_names)
     path = Path(out).resolve() / "split.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **held)
+    with replacing(path) as staged, staged.open("wb") as file:  # savez appends .npz to a path
+        np.savez(file, **held)
     return Federation(corpus, source, path)
 
 
