@@ -175,6 +175,7 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
         engine=engine,
         resume=None,
         force=False,
+        trust=False,
     )
 
 

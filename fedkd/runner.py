@@ -27,6 +27,7 @@ from .engine.spilling import spill_folder, state_factory
 from .engine.state import ClientState, ContextState
 from .environment import join_as_told
 from .errors import FedkdError, RunError
+from .identity import identity
 from .loop import Loop
 from .models import build, model_name
 from .preparing import Objects, Prepared, prepare_run
@@ -36,6 +37,7 @@ from .resuming import find_checkpoint, same_split
 from .rng import scoped
 from .rundir import log_file, run_directory
 from .summary import complete, derive
+from .trust import seal
 
 log = logging.getLogger("fedkd")
 
@@ -108,6 +110,7 @@ def resume(
     data: Any = None,
     model: Any = None,
     callbacks: Sequence[Callback] = (),
+    trust: bool = False,
     **settings: Any,
 ) -> RunResult:
     """Go on with a run from its newest intact checkpoint.
@@ -120,6 +123,9 @@ def resume(
         The Python objects that the run was made with, if it was made with objects.
     callbacks : sequence of Callback
         Observers.
+    trust : bool
+        Whether to execute code outside fedkd that only somebody else's directory names; your own
+        runs are known without.
     **settings
         What shall differ: a larger ``rounds``, another ``engine``. Anything else needs
         ``force=True``.
@@ -127,11 +133,12 @@ def resume(
     Raises
     ------
     ConfigError
-        If there is no such run, its configuration differs, or every checkpoint is damaged.
+        If there is no such run, its configuration differs, it names code and is not yours, or no
+        checkpoint can be used.
     """
-    from .overrides import compose, merge
+    from .overrides import compose
 
-    config = merge(compose([f"resume={run_dir}"]), **settings)
+    config = compose([f"resume={run_dir}"], trust=trust, **settings)
     return run(config, callbacks, Objects(strategy, data, model))
 
 
@@ -169,16 +176,18 @@ def run(
         checkpoint = find_checkpoint(config) if config.resume else None
         with same_split(run_dir, config):
             prepared = prepare_run(config, run_dir, objects or Objects(), checkpoint)
+        seal(run_dir)
         (run_dir / "summary.json").unlink(missing_ok=True)  # it is not finished any more
         config = prepared.config
         tables = Tables(run_dir, check=lent.lock.check)
         if checkpoint is not None and checkpoint.folder is not None:
-            tables.read_from(checkpoint.folder)
+            tables.read_from(checkpoint.folder, checkpoint.files)
         watchers: list[Callback] = [tables, *callbacks]
         if config.record.knowledge:
             watchers.append(KnowledgeRecorder(run_dir))
+        run_id = identity(config.to_dict(), run_dir / "split.npz")
         every = config.checkpoint.every if where else None  # a temporary run cannot be resumed
-        keeper = Keeper(run_dir, every, config.rounds, tables) if every else None
+        keeper = Keeper(run_dir, every, config.rounds, tables, run_id) if every else None
         loop = Loop(prepared.config, prepared.strategy, prepared.server, prepared.expect, watchers)
         loop.keeper, loop.resumed = keeper, checkpoint
         loop.ledger = prepared.ledger

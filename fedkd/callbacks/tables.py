@@ -2,7 +2,7 @@
 
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +116,13 @@ class Tables(Callback):
             with replacing(folder / "weights.npz") as path, path.open("wb") as file:
                 np.savez(file, **self._weights)  # type: ignore[arg-type]
 
-    def read_from(self, folder: Path) -> None:
-        """Go on from the tables in a folder."""
+    def read_from(self, folder: Path, files: Collection[str]) -> None:
+        """Go on from the tables in a folder that has certain files."""
         for row in pq.read_table(folder / "rounds.parquet").to_pylist():
             self._rows.append(row)
         for row in pq.read_table(folder / "clients.parquet").to_pylist():
             self._add(row["round"], row["client"], row["metric"], row["value"])
-        if (folder / "weights.npz").is_file():
+        if "weights.npz" in files:
             with np.load(folder / "weights.npz", allow_pickle=False) as file:
                 self._weights = dict(file)
 

@@ -20,7 +20,12 @@ SCHEMA = 1
 
 
 def attack(
-    run: str | Path | RunResult, name: str, *, model: Any = None, **parameters: Any
+    run: str | Path | RunResult,
+    name: str,
+    *,
+    model: Any = None,
+    trust: bool = False,
+    **parameters: Any,
 ) -> Finding:
     """Attack a run that was made with ``record.knowledge=true``.
 
@@ -38,13 +43,17 @@ def attack(
         ``package.module:Class``.
     model : optional
         The Python models of a run that was made with such.
+    trust : bool
+        Whether to execute code outside fedkd that only somebody else's directory names; your own
+        runs are known without.
     **parameters
         Those of the attack.
 
     Raises
     ------
     ConfigError
-        If there is no such attack or parameter, or the run does not have what the attack needs.
+        If there is no such attack or parameter, the run does not have what the attack needs, is
+        under way, or names code and is not yours.
 
     Examples
     --------
@@ -58,7 +67,8 @@ def attack(
     path = run.run_dir if isinstance(run, RunResult) else Path(run).expanduser()
     # One that goes on changes what is read; attacks may be several at a time.
     with locked(path, "run", shared=True) if path.is_dir() else nullcontext():
-        return _attacked(Subject(path, model), made, name, parameters)
+        subject = Subject(path, model, trust or isinstance(run, RunResult))
+        return _attacked(subject, made, name, parameters)
 
 
 def _attacked(
