@@ -2,36 +2,34 @@
 
 ``RUN_DIR/checkpoint/round_00010/`` holds what every client remembers (in shards: nobody ever holds
 all of it), the server's state and the tables so far. It is written beside, synced to disk and
-renamed, so it is there whole or not at all; checksums tell one that was damaged later, and the one
-before it is kept. Nothing is pickled. No random state is in it: every stream starts from the seed,
-the client, the round and the phase.
+renamed, so it is there whole or not at all; a manifest tells one that was damaged later, or is
+another run's, and the one before it is kept. Nothing is pickled. No random state is in it: every
+stream starts from the seed, the client, the round and the phase.
 """
 
-import hashlib
 import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.app import RecordDict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .callbacks.tables import Tables
 from .errors import ConfigError
-from .knowledge import to_tensor
+from .manifest import Damage, Manifest, folder_name, sha256
+from .packing import pack
+from .shards import Shards, is_shard, present, reading
 
 log = logging.getLogger("fedkd")
 
 KEPT = 2
 """Checkpoints that are kept."""
-
-SUMS = "SHA256SUMS"
-_PLAIN: dict[str, type] = {"metric": MetricRecord, "config": ConfigRecord}
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,8 @@ class Checkpoint:
         What clients have spent of their privacy (`fedkd.privacy.ledger.Ledger.save`).
     folder : Path or None
         Where the tables so far are.
+    files : collection of str
+        The names of all files there.
     """
 
     round: int
@@ -61,6 +61,7 @@ class Checkpoint:
     measured: dict[str, Any]
     spent: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
+    files: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,15 @@ class Keeper:
         Rounds of the run.
     tables : Tables
         The run's tables.
+    run : str
+        The run's identity (`fedkd.identity`).
     """
 
     run_dir: Path
     every: int
     rounds: int
     tables: Tables
+    run: str
 
     def due(self, number: int) -> bool:
         """Say whether round `number` ends with a checkpoint."""
@@ -90,132 +94,93 @@ class Keeper:
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint."""
-        save(self.run_dir, checkpoint, self.tables)
+        self.tables.check()
+        save(self.run_dir, checkpoint, self.tables, self.run)
 
 
-def save(run_dir: Path, checkpoint: Checkpoint, tables: Tables) -> None:
-    """Write a checkpoint, and remove those before the last two."""
+def save(run_dir: Path, checkpoint: Checkpoint, tables: Tables, run: str = "") -> None:
+    """Write a checkpoint of the run of an identity, and remove those before the last two."""
     parent = run_dir / "checkpoint"
-    final = parent / f"round_{checkpoint.round:05d}"
+    final = parent / folder_name(checkpoint.round)
     staged = parent / f".{final.name}"
     shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir(parents=True)
+    parent.mkdir(exist_ok=True)
+    staged.mkdir()
+    clients = 0
     for number, some in enumerate(checkpoint.clients):
-        tensors, plain = _pack(some)
+        clients += len(some)
+        tensors, plain = pack(some)
         save_file(tensors, staged / f"clients_{number:05d}.safetensors")
         (staged / f"clients_{number:05d}.json").write_text(json.dumps(plain))
     save_file({k: v.clone() for k, v in checkpoint.server.items()}, staged / "server.safetensors")
     state = {
-        "round": checkpoint.round,
         "measured": checkpoint.measured,
         "spent": checkpoint.spent,
         "server": list(checkpoint.server),  # safetensors does not keep the order
     }
     (staged / "state.json").write_text(json.dumps(state))
     tables.write_to(staged)
-    sums = [f"{_sha256(file)}  {file.name}" for file in sorted(staged.iterdir())]
-    (staged / SUMS).write_text("\n".join(sums) + "\n")
+    sums = {file.name: sha256(file) for file in sorted(staged.iterdir())}
+    Manifest(run, checkpoint.round, clients, sums).write(staged)
     for path in (*staged.iterdir(), staged):
         _sync(path)
     shutil.rmtree(final, ignore_errors=True)
     staged.rename(final)
     _sync(parent)
-    for old in _folders(run_dir)[KEPT:]:
+    folders = _folders(run_dir)
+    for old in folders[folders.index(final) + KEPT :]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def newest(run_dir: Path) -> Checkpoint | None:
+def newest(run_dir: Path, run: str | None = None, clients: int | None = None) -> Checkpoint | None:
     """Return the newest checkpoint that is intact, or None if the run has none yet.
+
+    Parameters
+    ----------
+    run_dir : Path
+        The run directory.
+    run, clients : optional
+        Identity (`fedkd.identity`) and number of clients of the run; None = whichever.
 
     Raises
     ------
     ConfigError
-        If there are checkpoints and every one is damaged.
+        If there are checkpoints and none can be used.
     """
-    damaged = []
+    unfit = []
     for folder in _folders(run_dir):
-        if (problem := _damage(folder)) is None:
-            return _load(folder)
-        log.warning("checkpoint %s is damaged (%s), trying the one before it", folder, problem)
-        damaged.append(f"{folder.name}: {problem}")
-    if damaged:
-        raise ConfigError("resume", run_dir, f"every checkpoint is damaged ({'; '.join(damaged)})")
+        try:
+            return _load(folder, run, clients)
+        except Damage as damage:
+            log.warning("checkpoint %s is skipped: %s", folder, damage)
+            unfit.append(f"{folder.name}: {damage}")
+    if unfit:
+        raise ConfigError("resume", run_dir, f"no checkpoint can be used ({'; '.join(unfit)})")
     return None
 
 
 def _folders(run_dir: Path) -> list[Path]:
-    return sorted((run_dir / "checkpoint").glob("round_*"), reverse=True)
+    """Return the folders of all checkpoints, that of the last round first."""
+    found = (run_dir / "checkpoint").glob("round_*")
+    return sorted(found, key=lambda folder: (len(folder.name), folder.name), reverse=True)
 
 
-def _damage(folder: Path) -> str | None:
-    """Return what is wrong with a checkpoint, or None."""
-    try:
-        lines = (folder / SUMS).read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
-        return f"{SUMS} cannot be read"
-    for line in lines:
-        wanted, _, name = line.partition("  ")
-        file = folder / Path(name).name
-        if not file.is_file():
-            return f"{file.name} is missing"
-        if _sha256(file) != wanted:
-            return f"{file.name} does not match its checksum"
-    return None if lines else f"{SUMS} is empty"
-
-
-def _load(folder: Path) -> Checkpoint:
-    state = json.loads((folder / "state.json").read_text())
-    server = load_file(folder / "server.safetensors")
-    ordered = {name: server[name] for name in state["server"]}
-    spent = state.get("spent", {})  # older ones have none
-    return Checkpoint(state["round"], Shards(folder), ordered, state["measured"], spent, folder)
-
-
-@dataclass(frozen=True)
-class Shards:
-    """What clients remember, on disk: read shard by shard, as often as it is gone through."""
-
-    folder: Path
-
-    def __iter__(self) -> Iterator[dict[int, RecordDict]]:
-        """Yield one shard's clients after the other's."""
-        for file in sorted(self.folder.glob("clients_*.safetensors")):
-            yield _unpack(load_file(file), json.loads(file.with_suffix(".json").read_text()))
-
-
-def _pack(clients: Mapping[int, RecordDict]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return all arrays under ``client|record|name``, and the rest in JSON's types."""
-    tensors: dict[str, Tensor] = {}
-    plain: dict[str, Any] = {}
-    for client, records in clients.items():
-        kept = plain[str(client)] = {}
-        for name, record in records.items():
-            if isinstance(record, ArrayRecord):
-                kept[name] = {"kind": "array", "names": list(record)}
-                tensors |= {f"{client}|{name}|{k}": to_tensor(v) for k, v in record.items()}
-            else:
-                kind = "metric" if isinstance(record, MetricRecord) else "config"
-                kept[name] = {"kind": kind, "values": dict(record)}
-    return tensors, plain
-
-
-def _unpack(tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> dict[int, RecordDict]:
-    clients = {}
-    for client, kept in plain.items():
-        records: dict[str, Any] = {}
-        for name, record in kept.items():
-            if record["kind"] == "array":
-                values = {k: tensors[f"{client}|{name}|{k}"] for k in record["names"]}
-                records[name] = ArrayRecord(values)
-            else:
-                records[name] = _PLAIN[record["kind"]](record["values"])
-        clients[int(client)] = RecordDict(records)
-    return clients
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _load(folder: Path, run: str | None, clients: int | None) -> Checkpoint:
+    """Return a checkpoint that has been gone through from end to end, or raise `Damage`."""
+    manifest = Manifest.read(folder)
+    manifest.check(folder, run, clients)
+    shards = Shards(folder, tuple(sorted(filter(is_shard, manifest.files))))
+    with reading():
+        found = [client for name in shards.names for client in present(folder / name)]
+        state = json.loads((folder / "state.json").read_text())
+        server = load_file(folder / "server.safetensors")
+        ordered = {name: server[name] for name in state["server"]}
+        if sorted(found) != list(range(manifest.clients)):
+            raise Damage(f"it has {len(found)} of {manifest.clients} clients")
+        if len(ordered) != len(server):
+            raise Damage(f"it has {len(ordered)} of {len(server)} server arrays")
+        of_run = state["measured"], state["spent"]
+    return Checkpoint(manifest.round, shards, ordered, *of_run, folder, manifest.files.keys())
 
 
 def _sync(path: Path) -> None:

@@ -197,7 +197,8 @@ def attack(
     """Attack recorded runs: what do the uploads tell a curious server of the clients' data.
 
     RUN_DIR is a run made with record.knowledge=true, or a folder of them such as that of a sweep;
-    KEY=VALUE are parameters of the attack. Runs that differ only in their seed are averaged.
+    KEY=VALUE are parameters of the attack; trust=true executes code that a run directory of
+    somebody else names. Runs that differ only in their seed are averaged.
     Writes RUN_DIR/attacks/NAME.json and the run's report.
     """
     from .leakage.command import attack_runs

@@ -3,6 +3,7 @@
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from .callbacks.progress import Progress
 from .config import RunConfig
 from .engine import shared_ray
 from .errors import ConfigError, FedkdError
+from .locking import locked
 from .overrides import compose, sweep, sweep_names
 from .result import RunResult
 from .runner import run
@@ -66,6 +68,8 @@ def run_sweep(overrides: list[str], console: Console) -> None:
     progress = Console(stderr=True)
     with ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
+        if not any(config.resume for config in configs):
+            stack.enter_context(locked(folder, "run_dir"))
         on_ray = [config.engine for config in configs if config.engine.name != "inline"]
         if on_ray:
             stack.enter_context(shared_ray(on_ray[0]))
@@ -87,13 +91,19 @@ def run_sweep(overrides: list[str], console: Console) -> None:
 
 
 def default_run_dir(config: RunConfig) -> Path:
-    """Return ``runs/<time>-<strategy>-<data>``, numbered if that is taken."""
+    """Make and return ``runs/<time>-<strategy>-<data>``, numbered if that is taken."""
     words = [config.strategy["name"], config.data.name]
     names = [str(word).rpartition(":")[-1] or "run" for word in words]
     stem = "-".join([time.strftime("%Y%m%d-%H%M%S"), names[0], Path(names[1]).name])
-    path, number = Path("runs", stem), 2
-    while path.exists():
-        path, number = Path("runs", f"{stem}-{number}"), number + 1
+    for number in count(1):
+        path = Path("runs", stem if number == 1 else f"{stem}-{number}")
+        try:
+            path.mkdir(parents=True)  # which takes it: two runs may begin in the same second
+        except FileExistsError:
+            continue
+        except OSError:
+            pass  # the run says why
+        break
     return path
 
 

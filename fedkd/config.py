@@ -239,6 +239,8 @@ class RunConfig:
     """a run directory to go on with, from its newest checkpoint"""
     force: bool = False
     """resume although the configuration differs"""
+    trust: bool = False
+    """resume although somebody else's directory names code that is then executed"""
 
     @property
     def cohort(self) -> int:

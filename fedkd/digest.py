@@ -57,7 +57,7 @@ class Models:
 
     def add(self, state: State) -> None:
         """Take the next client's state dict."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(exist_ok=True)
         save_file(_plain(state), self.folder / f"client_{self._clients:05d}.safetensors")
         _update(self._sha, state)
         self._clients += 1

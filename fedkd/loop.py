@@ -19,6 +19,7 @@ from .digest import Models
 from .drawing import draw, drawn_cohort
 from .engine import BlockPool, Fleet
 from .engine.state import tensors_of
+from .errors import RunError
 from .faults import Faults
 from .measuring import Measurements, phase_seconds
 from .privacy.ledger import Ledger
@@ -103,9 +104,14 @@ class Loop:
             self.strategy.start(fleet)
             return 0
         checkpoint = self.resumed
+        restored = set()
         for some in checkpoint.clients:
             for reply in fleet.call("query.restore", some, checkpoint.round):
                 _ = reply.ok
+                restored.add(reply.client)
+        if len(restored) < self.config.clients:
+            had = f"{len(restored)} of {self.config.clients} clients"
+            raise RunError(f"the checkpoint of round {checkpoint.round} restored {had}")
         self.strategy.resume(fleet, checkpoint.server)
         self.measured.load(checkpoint.measured)
         return checkpoint.round

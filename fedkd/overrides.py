@@ -24,6 +24,7 @@ from .errors import ConfigError
 from .grammar import parse, raw_value, sweep, sweep_names
 from .savedconfig import saved_config
 from .schema import FREE, GROUPS, NAMED, check_item, is_parameter
+from .trust import vet
 
 __all__ = ["compose", "merge", "presets", "sweep", "sweep_names"]
 
@@ -31,18 +32,21 @@ Items = list[tuple[str, Any]]
 _DELETE = object()
 
 
-def compose(overrides: Iterable[str] = ()) -> RunConfig:
+def compose(overrides: Iterable[str] = (), **nested: Any) -> RunConfig:
     """Return the configuration that Hydra overrides describe.
 
     Parameters
     ----------
     overrides : iterable of str
         ``KEY=VALUE`` in Hydra's grammar, without sweeps; ``experiment=NAME`` starts from a preset.
+    **nested
+        More of them, as `merge` takes them.
 
     Raises
     ------
     ConfigError
-        For an unknown key or preset, a wrong type or value, or an override that cannot be read.
+        For an unknown key or preset, a wrong type or value, an override that cannot be read, or
+        ``resume=`` of a directory that is not the user's and names code (`fedkd.trust`).
 
     Examples
     --------
@@ -58,12 +62,16 @@ def compose(overrides: Iterable[str] = ()) -> RunConfig:
             raise ConfigError(parsed.key_or_group, raw_value(parsed), problem)
         items.append((parsed.key_or_group, _DELETE if parsed.is_delete() else parsed.value()))
     chosen = [value for key, value in items if key == "experiment"]
-    settings = [item for item in items if item[0] != "experiment"]
+    settings = [item for item in items if item[0] != "experiment"] + list(nested.items())
     resumed = [value for key, value in items if key == "resume" and value is not None]
     if resumed and chosen:
         raise ConfigError("experiment", chosen[-1], "a resumed run has its own configuration")
     tree = _saved(resumed[-1]) if resumed else _preset(chosen[-1] if chosen else None)
-    return _apply(tree, settings)
+    config = _apply(tree, settings)
+    if resumed:
+        given = set(_texts([value for _, value in settings]))
+        vet(resumed[-1], config.to_dict(), "resume", given=given, trusted=config.trust)
+    return config
 
 
 def merge(base: RunConfig, **nested: Any) -> RunConfig:
@@ -110,9 +118,11 @@ def _preset(name: Any) -> DictConfig:
 
 def _saved(run_dir: Any) -> DictConfig:
     """Return the configuration of a run that is to go on."""
-    tree = OmegaConf.structured(RunConfig)
+    tree, saved = OmegaConf.structured(RunConfig), saved_config(run_dir)
+    for key in ("resume", "force", "trust"):  # only whoever resumes it can say so
+        saved.pop(key, None)
     try:
-        OmegaConf.unsafe_merge(tree, saved_config(run_dir))
+        OmegaConf.unsafe_merge(tree, saved)
     except OmegaConfBaseException as error:
         raise ConfigError("resume", run_dir, f"its config.yaml: {_first_line(error)}") from error
     return tree
@@ -170,6 +180,15 @@ def _spread(key: str, value: Any) -> Iterator[tuple[str, Any]]:
         value = _plain(value)
         check_item(key, value)
         yield key, value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a value, at any depth."""
+    if isinstance(value, str | Path):
+        yield str(value)
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
 
 
 def _plain(value: Any) -> Any:

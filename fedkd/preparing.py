@@ -11,6 +11,7 @@ import yaml
 from torch import Tensor, nn
 
 from .admission import Expected
+from .callbacks.atomic import write_text
 from .checkpoint import Checkpoint
 from .clients import Parts
 from .clients.privacy.planning import Guard, guarded
@@ -134,8 +135,8 @@ def prepare_run(
     about = parts.exchange.kind, config.distil.temperature
     softness = {"uploads": strategy.softness(*about), "teachers": strategy.teacher_softness(*about)}
     text = json.dumps(_spec(config, federation, strategy) | {"softness": softness})
-    (run_dir / "spec.json").write_text(text)
-    (run_dir / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
+    write_text(run_dir / "spec.json", text)
+    write_text(run_dir / "config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
     pieces = (federation, strategy, parts, text, parameters, server)
     return Prepared(config, run_dir, *pieces, guard.ledger, guard.summary, notes)
 
@@ -186,6 +187,7 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
         engine=engine,
         resume=None,
         force=False,
+        trust=False,
     )
 
 

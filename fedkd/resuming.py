@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoint import Checkpoint, newest
-from .config import RunConfig, flatten
+from .config import RunConfig
 from .errors import ConfigError
+from .identity import decisive, identity
 from .savedconfig import saved_config
-
-FREE = ("rounds", "run_dir", "resume", "force", "engine", "checkpoint")
-"""Keys that may differ from the run's without `force`: they do not change what comes out."""
 
 
 def find_checkpoint(config: RunConfig) -> Checkpoint | None:
@@ -22,12 +20,14 @@ def find_checkpoint(config: RunConfig) -> Checkpoint | None:
     ------
     ConfigError
         If the run was made with another configuration (unless forced), has already gone further
-        than ``rounds``, or has only damaged checkpoints.
+        than ``rounds``, or has checkpoints and none that can be used.
     """
     run_dir = Path(str(config.resume)).expanduser()
+    saved = saved_config(run_dir)
     if not config.force:
-        _check_same(config, saved_config(run_dir))
-    checkpoint = newest(run_dir)
+        _check_same(config, saved)
+    run = None if config.force else identity(saved, run_dir / "split.npz")
+    checkpoint = newest(run_dir, run, config.clients)
     if checkpoint is not None and checkpoint.round > config.rounds:
         problem = f"the run has already done {checkpoint.round}; give at least as many"
         raise ConfigError("rounds", config.rounds, problem)
@@ -35,24 +35,16 @@ def find_checkpoint(config: RunConfig) -> Checkpoint | None:
 
 
 def _check_same(config: RunConfig, saved: dict[str, Any]) -> None:
-    defaults = flatten(RunConfig())  # a key that is newer than the run had its default
-    differing = []
-    for key, value in flatten(config).items():
-        old = _lookup(saved, key, defaults[key])
-        if key.partition(".")[0] not in FREE and old != value:
-            differing.append(f"{key} was {_show(old)}, is {_show(value)}")
+    differing = [
+        f"{key} was {_show(old)}, is {_show(new)}"
+        for (key, new, _), (_, old, _) in zip(
+            decisive(config.to_dict()), decisive(saved), strict=True
+        )
+        if old != new
+    ]
     if differing:
         problem = f"the configuration differs: {'; '.join(differing)}; force=true goes on anyway"
         raise ConfigError("resume", config.resume, problem)
-
-
-def _lookup(nested: dict[str, Any], key: str, default: Any) -> Any:
-    value: Any = nested
-    for name in key.split("."):
-        if not isinstance(value, dict) or name not in value:
-            return default
-        value = value[name]
-    return value
 
 
 @contextmanager

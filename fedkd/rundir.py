@@ -5,45 +5,76 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import ConfigError
+from .errors import ConfigError, RunError
+from .locking import Lock, locked
 
 log = logging.getLogger("fedkd")
 
 
+@dataclass(frozen=True)
+class RunDirectory:
+    """Where a run writes, for as long as it goes on.
+
+    Attributes
+    ----------
+    path : Path
+        The directory.
+    lock : Lock
+        Says whether it is still there.
+    keep : object
+        Keeps it alive if it is a temporary one.
+    """
+
+    path: Path
+    lock: Lock
+    keep: Any = None
+
+
 @contextmanager
-def run_directory(given: str | None, resumed: bool = False) -> Iterator[tuple[Path, Any]]:
-    """Yield the directory, and what keeps it alive if it is a temporary one.
+def run_directory(given: str | None, resumed: bool = False) -> Iterator[RunDirectory]:
+    """Lend the directory to one run.
 
     Only a resumed run may write where a run already is.
 
     Raises
     ------
     ConfigError
-        If it already holds a run, or cannot be made.
+        If a run is under way in it, or it already holds one, or it cannot be made or written to.
+    RunError
+        If it was removed meanwhile.
     """
-    if given is None:
-        keep = tempfile.TemporaryDirectory(prefix="fedkd-")
-        yield Path(keep.name), keep
-        return
-    path = Path(given).expanduser().resolve()
-    new = not path.exists()
-    if (path / "config.yaml").exists() and not resumed:
-        raise ConfigError(
-            "run_dir", given, "already holds a run; choose another, remove it, or resume it"
-        )
+    keep = tempfile.TemporaryDirectory(prefix="fedkd-") if given is None else None
+    path = Path(keep.name if keep else str(given)).expanduser().resolve()
+    new = _is_new(path)
+    with locked(path, "resume" if resumed else "run_dir", given) as lock:
+        if (path / "config.yaml").exists() and not resumed:
+            problem = "already holds a run; choose another, remove it, or resume it"
+            raise ConfigError("run_dir", given, problem)
+        try:
+            yield RunDirectory(path, lock, keep)
+        except ConfigError:  # nothing was run, so nothing is left behind
+            if new:
+                shutil.rmtree(path, ignore_errors=True)
+            raise
+        except Exception as error:
+            lock.check()  # what went wrong may be that there was nowhere to write to
+            if isinstance(error, OSError):
+                problem = f"{error.filename or path}: {error.strerror or error}"
+                raise RunError(problem) from error
+            raise
+        lock.check()
+
+
+def _is_new(path: Path) -> bool:
+    """Say whether there is nothing in a directory, or no directory."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError("run_dir", given, f"cannot be made: {error.strerror}") from error
-    try:
-        yield path, None
-    except ConfigError:  # nothing was run, so nothing is left behind
-        if new:
-            shutil.rmtree(path, ignore_errors=True)
-        raise
+        return not any(path.iterdir())
+    except OSError:
+        return not path.is_dir()
 
 
 @contextmanager

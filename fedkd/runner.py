@@ -12,6 +12,7 @@ from flwr.clientapp import ClientApp
 from torch import nn
 
 from .callbacks import Callback, RunInfo
+from .callbacks.atomic import write_text
 from .callbacks.recorder import KnowledgeRecorder
 from .callbacks.tables import Tables
 from .checkpoint import Keeper
@@ -27,6 +28,7 @@ from .engine.spilling import spill_folder, state_factory
 from .engine.state import ClientState, ContextState
 from .environment import join_as_told
 from .errors import FedkdError, RunError
+from .identity import identity
 from .loop import Loop
 from .models import build, model_name
 from .preparing import Objects, Prepared, prepare_run
@@ -36,6 +38,7 @@ from .resuming import find_checkpoint, same_split
 from .rng import scoped
 from .rundir import log_file, run_directory
 from .summary import complete, derive
+from .trust import seal
 
 log = logging.getLogger("fedkd")
 
@@ -109,6 +112,7 @@ def resume(
     data: Any = None,
     model: Any = None,
     callbacks: Sequence[Callback] = (),
+    trust: bool = False,
     **settings: Any,
 ) -> RunResult:
     """Go on with a run from its newest intact checkpoint.
@@ -121,6 +125,9 @@ def resume(
         The Python objects that the run was made with, if it was made with objects.
     callbacks : sequence of Callback
         Observers.
+    trust : bool
+        Whether to execute code outside fedkd that only somebody else's directory names; your own
+        runs are known without.
     **settings
         What shall differ: a larger ``rounds``, another ``engine``. Anything else needs
         ``force=True``.
@@ -128,11 +135,12 @@ def resume(
     Raises
     ------
     ConfigError
-        If there is no such run, its configuration differs, or every checkpoint is damaged.
+        If there is no such run, its configuration differs, it names code and is not yours, or no
+        checkpoint can be used.
     """
-    from .overrides import compose, merge
+    from .overrides import compose
 
-    config = merge(compose([f"resume={run_dir}"]), **settings)
+    config = compose([f"resume={run_dir}"], trust=trust, **settings)
     return run(config, callbacks, Objects(strategy, data, model))
 
 
@@ -165,20 +173,23 @@ def run(
     """
     began = time.perf_counter()
     where = config.resume or config.run_dir
-    with run_directory(where, config.resume is not None) as (run_dir, keep), log_file(run_dir):
+    with run_directory(where, config.resume is not None) as lent, log_file(lent.path):
+        run_dir = lent.path
         checkpoint = find_checkpoint(config) if config.resume else None
         with same_split(run_dir, config):
             prepared = prepare_run(config, run_dir, objects or Objects(), checkpoint)
+        seal(run_dir)
         (run_dir / "summary.json").unlink(missing_ok=True)  # it is not finished any more
         config = prepared.config
-        tables = Tables(run_dir)
+        tables = Tables(run_dir, check=lent.lock.check)
         if checkpoint is not None and checkpoint.folder is not None:
-            tables.read_from(checkpoint.folder)
+            tables.read_from(checkpoint.folder, checkpoint.files)
         watchers: list[Callback] = [tables, *callbacks]
         if config.record.knowledge:
             watchers.append(KnowledgeRecorder(run_dir))
+        run_id = identity(config.to_dict(), run_dir / "split.npz")
         every = config.checkpoint.every if where else None  # a temporary run cannot be resumed
-        keeper = Keeper(run_dir, every, config.rounds, tables) if every else None
+        keeper = Keeper(run_dir, every, config.rounds, tables, run_id) if every else None
         loop = Loop(prepared.config, prepared.strategy, prepared.server, prepared.expect, watchers)
         loop.keeper, loop.resumed = keeper, checkpoint
         loop.ledger = prepared.ledger
@@ -187,7 +198,7 @@ def run(
         if report:
             _write_report(run_dir)
         rounds, clients = tables.rounds, tables.clients
-        return RunResult(run_dir, summary, rounds, clients, _builder(prepared), keep)
+        return RunResult(run_dir, summary, rounds, clients, _builder(prepared), lent.keep)
 
 
 def _watched(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> dict[str, Any]:
@@ -205,9 +216,26 @@ def _watched(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
         raise RunError(f"{type(caught).__name__}: {caught} (details: {log_path})") from caught
     finally:
         workbench.cache_clear()
-        for watcher in loop.callbacks:
-            watcher.on_run_end(summary, error)
+        _tell_end(loop.callbacks, summary, error)
     return summary
+
+
+def _tell_end(
+    watchers: Sequence[Callback], summary: dict[str, Any] | None, error: BaseException | None
+) -> None:
+    """Have every watcher hear of the end, also where one of them fails."""
+    failure: Exception | None = None
+    for watcher in watchers:
+        try:
+            watcher.on_run_end(summary, error)
+        except Exception as caught:
+            log.exception("%s failed at the end of the run", type(watcher).__name__)
+            failure = failure or caught
+    if failure is None or error is not None:
+        return
+    if isinstance(failure, FedkdError):
+        raise failure
+    raise RunError(f"{type(failure).__name__}: {failure}") from failure
 
 
 def _execute(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> dict[str, Any]:
@@ -236,10 +264,11 @@ def _execute(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
     startup = (loop.started or began) - began
     derived = derive(config.to_dict(), tables.rounds, engine.restarts)
     seconds = time.perf_counter() - began
+    tables.check()
     hashed = loop.models.finish(prepared.strategy.arrays())
     derived["privacy"] |= prepared.privacy
     summary = complete(derived, seconds=seconds, startup=startup, digest=hashed)
-    (prepared.run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_text(prepared.run_dir / "summary.json", json.dumps(summary, indent=2) + "\n")
     return summary
 
 

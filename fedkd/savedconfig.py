@@ -19,7 +19,7 @@ def saved_config(run_dir: str | Path) -> dict[str, Any]:
     path = Path(run_dir).expanduser() / "config.yaml"
     try:
         config = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError("resume", run_dir, f"is no run directory ({reason})") from error
     if not isinstance(config, dict):

@@ -57,9 +57,10 @@ def write_png_folder(folder: Path, sizes: dict[str, int], shape: tuple[int, ...]
 
 @pytest.fixture(autouse=True, scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Keep decoded data sets of the tests away from the user's."""
+    """Keep decoded data sets and the key of the tests away from the user's."""
     path = tmp_path_factory.mktemp("cache")
     os.environ["FEDKD_CACHE_DIR"] = str(path)  # also for the worker processes that tests start
+    os.environ["FEDKD_CONFIG_DIR"] = str(tmp_path_factory.mktemp("config"))
     return path
 
 

@@ -7,17 +7,23 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pyarrow.parquet as pq
 import pytest
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 import fedkd
 from fedkd import ConfigError, simulate
-from fedkd.checkpoint import _pack, _unpack, newest
+from fedkd.checkpoint import newest
 from fedkd.cli import app
+from fedkd.loop import Loop
+from fedkd.manifest import Manifest, sha256
 from fedkd.overrides import compose
+from fedkd.packing import pack, unpack
+from fedkd.shards import Shards
 
 SMALL = {"clients": 5, "rounds": 5, "engine": "inline", "checkpoint.every": 2}
 CASES = {
@@ -156,7 +162,7 @@ def copy_of(run_dir, tmp_path):
         "server.safetensors",
         "state.json",
         "rounds.parquet",
-        "SHA256SUMS",
+        "manifest.json",
     ],
 )
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(file, whole, tmp_path):
@@ -168,7 +174,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(file, whole, t
     done = resume(run_dir)
     assert done.exit_code == 0, done.output
     assert digest(run_dir) == digest(whole("knfu"))
-    assert f"{last} is damaged" in (run_dir / "log.txt").read_text()
+    assert f"{last} is skipped" in (run_dir / "log.txt").read_text()
 
 
 def test_only_damaged_checkpoints_end_with_their_names(whole, tmp_path):
@@ -179,6 +185,147 @@ def test_only_damaged_checkpoints_end_with_their_names(whole, tmp_path):
     assert done.exit_code == 2
     assert "round_00005: clients_00000.safetensors is missing" in done.stderr
     assert "round_00004" in done.stderr
+
+
+def manifest_of(folder, change):
+    """Change a checkpoint's manifest and give it the sum that it then has."""
+    content = json.loads((folder / "manifest.json").read_text())
+    del content["sum"]
+    change(content)
+    Manifest(**content).write(folder)
+
+
+def fewer_clients(folder):
+    """Take a client out of a checkpoint, with every sum as it then is; say so, or do not."""
+    plain = json.loads((folder / "clients_00000.json").read_text())
+    tensors = load_file(folder / "clients_00000.safetensors")
+    gone = plain.popitem()[0]
+    kept = {name: value for name, value in tensors.items() if not name.startswith(f"{gone}|")}
+    save_file(kept, folder / "clients_00000.safetensors")
+    (folder / "clients_00000.json").write_text(json.dumps(plain))
+
+    def change(content):
+        for name in content["files"]:
+            content["files"][name] = sha256(folder / name)
+
+    manifest_of(folder, change)
+
+
+def without(name):
+    def take(folder):
+        (folder / name).unlink()
+        manifest_of(folder, lambda content: content["files"].pop(name))
+
+    return take
+
+
+def lost_array(folder):
+    """Drop an array of the server."""
+    save_file({}, folder / "server.safetensors")
+    manifest_of(
+        folder,
+        lambda content: content["files"].update(
+            {"server.safetensors": sha256(folder / "server.safetensors")}
+        ),
+    )
+
+
+def from_another_run(folder):
+    other = Path(mkdtemp(dir=folder.parents[2]))
+    simulate(run_dir=str(other), **SMALL | CASES["fedadam"] | {"seed": 1})
+    shutil.rmtree(folder)
+    shutil.copytree(other / "checkpoint" / folder.name, folder)
+
+
+def deleted_line(folder):
+    path = folder / "manifest.json"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text(
+        "".join(line for line in lines if "weights" not in line and "rounds" not in line)
+    )
+
+
+TAMPERED = {
+    "another run's": (from_another_run, "it is another run's"),
+    "a line deleted": (deleted_line, "manifest.json does not match its checksum"),
+    "a client less": (fewer_clients, "it has 4 of 5 clients"),
+    "a client less, and said": (
+        lambda folder: (
+            fewer_clients(folder),
+            manifest_of(folder, lambda content: content.update(clients=4)),
+        ),
+        "it has 4 clients, the run 5",
+    ),
+    "no shards": (without("clients_00000.safetensors"), "it has 0 of 5 clients"),
+    "no tables": (without("rounds.parquet"), "does not list rounds.parquet"),
+    "no state": (without("state.json"), "does not list state.json"),
+    "a server array less": (lost_array, "it cannot be read"),
+    "another round": (
+        lambda folder: manifest_of(folder, lambda content: content.update(round=3)),
+        "it is that of round 3",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TAMPERED)
+def test_a_checkpoint_that_is_not_the_runs_own_whole_one_is_skipped(case, whole, tmp_path):
+    tamper, reason = TAMPERED[case]
+    run_dir = copy_of(whole("fedadam"), tmp_path)
+    last, before = sorted((run_dir / "checkpoint").iterdir(), reverse=True)
+    tamper(last)
+    done = resume(run_dir)
+    assert done.exit_code == 0, done.output
+    assert digest(run_dir) == digest(whole("fedadam"))
+    assert tables(run_dir) == tables(whole("fedadam"))
+    log = (run_dir / "log.txt").read_text()
+    assert f"{last} is skipped: " in log
+    assert reason in log
+    shutil.rmtree(before)  # the last one was written again
+    tamper(last)
+    refused = resume(run_dir)
+    assert refused.exit_code == 2
+    assert f"no checkpoint can be used (round_00005: {reason}" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["round_00005", "clients_00000.safetensors"])
+def test_a_checkpoint_that_vanishes_while_it_is_read_is_named(name, whole, tmp_path, monkeypatch):
+    run_dir = copy_of(whole("knfu"), tmp_path)
+    folder = run_dir / "checkpoint" / "round_00005"
+
+    def vanish(checkpoint, fleet):
+        shutil.rmtree(folder) if name == folder.name else (folder / name).unlink()
+        return begin(checkpoint, fleet)
+
+    begin = Loop._begin
+    monkeypatch.setattr(Loop, "_begin", vanish)
+    done = resume(run_dir, "rounds=6")
+    assert done.exit_code == 1, done.output
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error")]
+    assert f"{folder} changed while it was read" in line
+    monkeypatch.undo()
+    again = resume(run_dir, "rounds=5")
+    assert again.exit_code == 0, again.output
+    assert digest(run_dir) == digest(whole("knfu"))
+
+
+def test_what_is_restored_is_counted(whole, tmp_path, monkeypatch):
+    run_dir = copy_of(whole("knfu"), tmp_path)
+    monkeypatch.setattr(Shards, "__iter__", lambda self: iter(()))
+    done = resume(run_dir, "rounds=6")
+    assert done.exit_code == 1
+    assert "the checkpoint of round 5 restored 0 of 5 clients" in done.stderr
+
+
+def test_anothers_later_checkpoints_do_not_push_out_the_runs_own(whole, tmp_path):
+    run_dir = copy_of(whole("knfu"), tmp_path)
+    other = tmp_path / "other"
+    simulate(run_dir=str(other), **SMALL | CASES["local"] | {"rounds": 9, "checkpoint.every": 1})
+    for folder in (other / "checkpoint").iterdir():
+        shutil.copytree(folder, run_dir / "checkpoint" / folder.name)
+    assert resume(run_dir, "rounds=6").exit_code == 0
+    assert resume(run_dir, "rounds=7").exit_code == 0
+    assert {"round_00006", "round_00007"} <= {f.name for f in (run_dir / "checkpoint").iterdir()}
 
 
 def test_a_half_written_checkpoint_does_not_count(whole, tmp_path):
@@ -236,8 +383,8 @@ def test_records_of_every_kind_come_back():
             "context.note": ConfigRecord({"who": "me", "rounds": [1, 2]}),
         }
     )
-    tensors, plain = _pack({7: records})
-    back = _unpack(tensors, json.loads(json.dumps(plain)))[7]
+    tensors, plain = pack({7: records})
+    back = unpack(tensors, json.loads(json.dumps(plain)))[7]
     assert dict(back) == dict(records)
     assert list(back.array_records["arrays"]) == ["z", "a"]
 

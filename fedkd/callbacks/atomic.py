@@ -10,6 +10,8 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Lend a temporary file beside `path` that takes its place if the block ends well.
 
+    The folder must be there: making one would bring back a run directory that was removed.
+
     Examples
     --------
     >>> import tempfile
@@ -19,10 +21,15 @@ def replacing(path: Path) -> Iterator[Path]:
     >>> path.read_text(), len(list(path.parent.iterdir()))
     ('done', 1)
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that is there whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text)

@@ -55,6 +55,7 @@ class KnowledgeRecorder(Callback):
             return
         kind = "none" if stack is None else str(stack.kind)
         plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        self.folder.mkdir(exist_ok=True)
         with replacing(self.folder / f"round_{record.round:04d}.safetensors") as path:
             save_file(plain, path, {"kind": kind, "round": str(record.round)})
 

@@ -2,6 +2,7 @@
 
 import time
 from array import array
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ class Tables(Callback):
     seconds : float
         Shortest time between two writes. Large tables are written less often, so that writing
         takes at most a twentieth of the run.
+    check : callable, optional
+        Raises if the directory is not the run's any more; called in every round.
 
     Examples
     --------
@@ -39,9 +42,16 @@ class Tables(Callback):
     ([{'round': 1, 'bytes_up': 10}], 0.5)
     """
 
-    def __init__(self, run_dir: str | Path, seconds: float = 5.0) -> None:
+    def __init__(
+        self,
+        run_dir: str | Path,
+        seconds: float = 5.0,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self.run_dir = Path(run_dir)
+        self.run_dir.mkdir(parents=True, exist_ok=True)
         self.seconds = seconds
+        self.check = check
         self._next_write = 0.0
         self._rows: list[dict[str, Any]] = []
         self._round, self._client, self._metric = array("i"), array("i"), array("i")
@@ -74,6 +84,7 @@ class Tables(Callback):
 
     def on_round(self, record: RoundRecord) -> None:
         """Take the round in; write if the last write is long enough ago."""
+        self.check()
         self._rows.append({"round": record.round} | record.scalars)
         for client, metric, value in record.clients:
             self._add(record.round, client, metric, value)
@@ -88,6 +99,7 @@ class Tables(Callback):
 
     def write(self) -> None:
         """Replace the files by what has been collected so far."""
+        self.check()
         start = time.monotonic()
         self.write_to(self.run_dir)
         end = time.monotonic()
@@ -104,13 +116,13 @@ class Tables(Callback):
             with replacing(folder / "weights.npz") as path, path.open("wb") as file:
                 np.savez(file, **self._weights)  # type: ignore[arg-type]
 
-    def read_from(self, folder: Path) -> None:
-        """Go on from the tables in a folder."""
+    def read_from(self, folder: Path, files: Collection[str]) -> None:
+        """Go on from the tables in a folder that has certain files."""
         for row in pq.read_table(folder / "rounds.parquet").to_pylist():
             self._rows.append(row)
         for row in pq.read_table(folder / "clients.parquet").to_pylist():
             self._add(row["round"], row["client"], row["metric"], row["value"])
-        if (folder / "weights.npz").is_file():
+        if "weights.npz" in files:
             with np.load(folder / "weights.npz", allow_pickle=False) as file:
                 self._weights = dict(file)
 

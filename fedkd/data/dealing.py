@@ -79,5 +79,7 @@ def _read(file: Path) -> Parts | None:
 
 
 def _write(file: Path, parts: Parts) -> None:
-    with suppress(OSError), replacing(file) as made:  # else it is dealt again
-        np.savez(made, rows=np.concatenate(parts), sizes=[len(part) for part in parts])
+    with suppress(OSError):  # else it is dealt again
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as made:
+            np.savez(made, rows=np.concatenate(parts), sizes=[len(part) for part in parts])

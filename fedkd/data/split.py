@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ..callbacks.atomic import replacing
 from ..config import RunConfig
 from ..errors import ConfigError
 from ..rng import SERVER, stream
@@ -62,7 +63,8 @@ def build_federation(
     held["content"] = np.array([corpus.content, source.content])  # a resume compares it
     path = Path(out).resolve() / "split.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **held)
+    with replacing(path) as staged, staged.open("wb") as file:  # savez appends .npz to a path
+        np.savez(file, **held)
     return Federation(corpus, source, path)
 
 

@@ -28,7 +28,7 @@ def attack_runs(given: Sequence[str], name: str, console: Console) -> None:
     Parameters
     ----------
     given : sequence of str
-        Run directories, or folders of them, and ``KEY=VALUE`` of the attack.
+        Run directories, or folders of them, ``KEY=VALUE`` of the attack, and ``trust=true``.
     name : str
         The attack.
     console : Console
@@ -40,6 +40,9 @@ def attack_runs(given: Sequence[str], name: str, console: Console) -> None:
         If a folder holds no run; if there is one run only, why it cannot be attacked.
     """
     folders, parameters = split(given)
+    trust = parameters.pop("trust", False)
+    if not isinstance(trust, bool):
+        raise ConfigError("trust", trust, "must be true or false")
     if not folders:
         raise ConfigError("run", "", "give at least one run directory")
     make(name, parameters)  # a mistake in them is no run's
@@ -47,7 +50,7 @@ def attack_runs(given: Sequence[str], name: str, console: Console) -> None:
     attacked, codes = [], []
     for path in paths:
         try:
-            attack(path, name, **parameters)
+            attack(path, name, trust=trust, **parameters)
             attacked.append(path)
         except FedkdError as error:
             if len(paths) == 1:

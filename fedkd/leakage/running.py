@@ -1,12 +1,14 @@
 """Attack a run and write down what was found."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from ..callbacks.atomic import replacing
 from ..engine.host import one_thread
 from ..errors import ConfigError
+from ..locking import locked
 from ..plugins import create
 from ..result import RunResult
 from ..rng import scoped
@@ -18,7 +20,12 @@ SCHEMA = 1
 
 
 def attack(
-    run: str | Path | RunResult, name: str, *, model: Any = None, **parameters: Any
+    run: str | Path | RunResult,
+    name: str,
+    *,
+    model: Any = None,
+    trust: bool = False,
+    **parameters: Any,
 ) -> Finding:
     """Attack a run that was made with ``record.knowledge=true``.
 
@@ -36,13 +43,17 @@ def attack(
         ``package.module:Class``.
     model : optional
         The Python models of a run that was made with such.
+    trust : bool
+        Whether to execute code outside fedkd that only somebody else's directory names; your own
+        runs are known without.
     **parameters
         Those of the attack.
 
     Raises
     ------
     ConfigError
-        If there is no such attack or parameter, or the run does not have what the attack needs.
+        If there is no such attack or parameter, the run does not have what the attack needs, is
+        under way, or names code and is not yours.
 
     Examples
     --------
@@ -53,7 +64,17 @@ def attack(
     ['debiased', 'mean soft label', 'prior: population', 'prior: uniform']
     """
     made = make(name, parameters)
-    subject = Subject(run.run_dir if isinstance(run, RunResult) else run, model)
+    path = run.run_dir if isinstance(run, RunResult) else Path(run).expanduser()
+    # One that goes on changes what is read; attacks may be several at a time.
+    with locked(path, "run", shared=True) if path.is_dir() else nullcontext():
+        subject = Subject(path, model, trust or isinstance(run, RunResult))
+        return _attacked(subject, made, name, parameters)
+
+
+def _attacked(
+    subject: Subject, made: PrivacyAttack, name: str, parameters: dict[str, Any]
+) -> Finding:
+    """Attack, and write down what was found."""
     kind = subject.recordings.kind
     if made.kinds is not None and kind not in made.kinds:
         problem = f"its clients share {kind}, and the attack needs {' or '.join(made.kinds)}"
@@ -99,6 +120,7 @@ def _write(
     }
     stem = subject.run.path / "attacks" / short_name(name)
     try:
+        stem.parent.mkdir(exist_ok=True)
         with replacing(stem.with_suffix(".json")) as path:
             path.write_text(json.dumps(_finite(whole), indent=1, allow_nan=False) + "\n")
         if found.picture is not None:

@@ -21,6 +21,7 @@ from ..models import build
 from ..recordings import Recordings
 from ..report.reader import Run
 from ..rng import scoped, stream, torch_generator
+from ..trust import vet
 
 
 class Subject:
@@ -32,6 +33,8 @@ class Subject:
         Its directory.
     model : optional
         The Python models of a run that was made with such, as for `fedkd.simulate`.
+    trust : bool
+        Whether to execute code outside fedkd that only somebody else's directory names.
 
     Attributes
     ----------
@@ -45,10 +48,10 @@ class Subject:
     Raises
     ------
     ConfigError
-        If it is no run, did not finish, or has no recordings.
+        If it is no run, did not finish, has no recordings, or names code and is not the user's.
     """
 
-    def __init__(self, run_dir: str | Path, model: Any = None) -> None:
+    def __init__(self, run_dir: str | Path, model: Any = None, trust: bool = False) -> None:
         path = Path(run_dir)
         self.run = Run.load(path)
         if not self.run.finished:
@@ -58,7 +61,8 @@ class Subject:
             problem = f"{self.strategy} exchanges nothing that could be recorded"
             raise ConfigError("run", path, problem)
         self.takers = self.recordings.clients  # says how to record if nothing was
-        self.spec: dict[str, Any] = json.loads((path / "spec.json").read_text())
+        self.spec = _spec(path)
+        vet(path, self.spec, "run", trusted=trust)
         self._model = model
 
     @cached_property
@@ -156,3 +160,15 @@ class Subject:
     def refuse(self, attack: str, problem: str) -> ConfigError:
         """Return the error that says why an attack makes no sense here."""
         return ConfigError("attack", attack, f"{self.run.path.name} ({self.strategy}): {problem}")
+
+
+def _spec(run_dir: Path) -> dict[str, Any]:
+    """Return what the run's clients were made of."""
+    try:
+        spec = json.loads((run_dir / "spec.json").read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError("run", run_dir, f"its spec.json cannot be read: {reason}") from error
+    if not isinstance(spec, dict):
+        raise ConfigError("run", run_dir, "its spec.json is no mapping")
+    return spec
