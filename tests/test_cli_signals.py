@@ -17,8 +17,8 @@ HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 """What a shell starts in the background ignores SIGINT, and its children inherit that."""
 
 COMMAND = [sys.executable, "-c", f"{HEED}; from fedkd.cli import main; main()"]
-SECONDS = 10.0
-"""Within which a run has ended after the signal."""
+LIMIT = 120
+"""Seconds after which what we wait for is not going to happen; every run here would take days."""
 
 
 def start(run_dir: Path, engine: str, *more: str) -> "subprocess.Popen[str]":
@@ -32,32 +32,29 @@ def start(run_dir: Path, engine: str, *more: str) -> "subprocess.Popen[str]":
 
 
 def wait_for(process: "subprocess.Popen[str]", there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + LIMIT
     while not there():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-def end(process: "subprocess.Popen[str]", number: int, starting: bool = False) -> tuple[float, str]:
-    """Send a signal; return the seconds until the run has ended, and standard error."""
+def end(process: "subprocess.Popen[str]", number: int, starting: bool = False) -> str:
+    """Send a signal, wait until the run has ended, and return standard error."""
     children = psutil.Process(process.pid).children(recursive=True)
-    began = time.monotonic()
     os.kill(process.pid, number)
-    _, stderr = process.communicate(timeout=60)
-    seconds = time.monotonic() - began
-    _, alive = psutil.wait_procs(children, timeout=30)
+    _, stderr = process.communicate(timeout=LIMIT)
+    _, alive = psutil.wait_procs(children, timeout=LIMIT)
     # Ray's agents, killed before they have come up, may outlive a raylet that dies meanwhile.
     left = [one for one in alive if not (starting and "Agent" in one.name())]
     assert not left
-    return seconds, stderr
+    return stderr
 
 
-def check_ended(process: "subprocess.Popen[str]", seconds: float, stderr: str) -> None:
+def check_ended(process: "subprocess.Popen[str]", stderr: str) -> None:
     assert process.returncode == 1, stderr
     assert stderr.strip().splitlines()[-1] == "interrupted"
     assert "Traceback" not in stderr
-    assert seconds < SECONDS
 
 
 @pytest.mark.slow
@@ -70,7 +67,7 @@ def test_a_signal_leaves_a_readable_run(
     process = start(run_dir, engine)
     try:
         wait_for(process, (run_dir / "rounds.parquet").exists)
-        check_ended(process, *end(process, number))
+        check_ended(process, end(process, number))
     finally:
         process.kill()
     rounds = pq.read_table(run_dir / "rounds.parquet")["round"].to_pylist()
@@ -99,7 +96,7 @@ def test_a_signal_does_not_wait_for_busy_clients(engine: str, tmp_path: Path) ->
     process = start(tmp_path / "run", engine, "fit.epochs=100000")
     try:
         wait_for(process, lambda: busy_actors(process) == 2)
-        check_ended(process, *end(process, signal.SIGTERM))
+        check_ended(process, end(process, signal.SIGTERM))
     finally:
         process.kill()
 
@@ -140,6 +137,6 @@ def test_a_polite_kill_while_ray_starts(pause: float, tmp_path: Path) -> None:
     try:
         wait_for(process, (tmp_path / "run" / "config.yaml").exists)
         time.sleep(pause)
-        check_ended(process, *end(process, signal.SIGTERM, starting=True))
+        check_ended(process, end(process, signal.SIGTERM, starting=True))
     finally:
         process.kill()
