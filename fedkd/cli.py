@@ -217,7 +217,7 @@ def list_(
     """List what can be chosen, with parameters and defaults.
 
     WHAT: strategies, objectives, models, data, clients, attacks (on the fusion), privacy_attacks,
-    codecs, privacy, engines, partitioners, experiments or keys.
+    codecs, privacy, samplers, oracles, engines, partitioners, experiments or keys.
     """
     from .listing import show
 
