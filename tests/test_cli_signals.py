@@ -7,16 +7,25 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 
 import psutil
 import pyarrow.parquet as pq
 import pytest
 
-HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-"""What a shell starts in the background ignores SIGINT, and its children inherit that."""
+from fedkd.ending import ENDING, heed, interrupt
 
-COMMAND = [sys.executable, "-c", f"{HEED}; from fedkd.cli import main; main()"]
+HEED = """
+import os, signal, sys
+for number in (signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+"""What a shell starts in the background ignores SIGINT, under nohup SIGHUP; children inherit that."""
+
+PYTHON = [sys.executable, "-c", HEED]
+COMMAND = [*PYTHON, "-m", "fedkd"]
 LIMIT = 120
 """Seconds after which what we wait for is not going to happen; every run here would take days."""
 
@@ -57,25 +66,89 @@ def check_ended(process: "subprocess.Popen[str]", stderr: str) -> None:
     assert "Traceback" not in stderr
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["term", "int"])
-@pytest.mark.parametrize("engine", ["inline", "ray", "flower"])
-def test_a_signal_leaves_a_readable_run(
-    engine: str, number: signal.Signals, tmp_path: Path
-) -> None:
-    run_dir = tmp_path / "run"
-    process = start(run_dir, engine)
-    try:
-        wait_for(process, (run_dir / "rounds.parquet").exists)
-        check_ended(process, end(process, number))
-    finally:
-        process.kill()
+def check_readable(run_dir: Path) -> None:
     rounds = pq.read_table(run_dir / "rounds.parquet")["round"].to_pylist()
     assert rounds == list(range(1, len(rounds) + 1))
     clients = pq.read_table(run_dir / "clients.parquet")
     assert set(clients["round"].to_pylist()) == set(rounds)
     assert not (run_dir / "summary.json").exists()
     assert "the run failed" in (run_dir / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_while_the_command_line_is_imported(number: signal.Signals) -> None:
+    timed = [*PYTHON, "-X", "importtime", "-m", "fedkd", "list", "strategies"]
+    with subprocess.Popen(timed, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        assert process.stderr
+        while b"click" not in process.stderr.readline():  # fedkd.cli imports it, through typer
+            pass
+        process.send_signal(number)
+        stderr = process.communicate(timeout=LIMIT)[1].decode()
+    words = [line for line in stderr.splitlines() if not line.startswith("import time:")]
+    assert (process.returncode, words) == (1, ["interrupted"])
+
+
+ON_TERMINAL = """
+import os, sys
+os.setsid()
+terminal = os.open(sys.argv[1], os.O_RDWR)
+for number in (0, 1, 2):
+    os.dup2(terminal, number)
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+
+def test_a_terminal_that_is_closed_leaves_a_run_with_all_its_rounds(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    os.set_blocking(ours, False)
+    settings = ["clients=2", "rounds=100000", "engine=inline", f"run_dir={tmp_path}/run"]
+    command = [*PYTHON, "-c", ON_TERMINAL, os.ttyname(theirs), "-m", "fedkd", "run", *settings]
+    process = subprocess.Popen(command)
+    os.close(theirs)
+    shown = bytearray()
+
+    def third_round() -> bool:
+        with suppress(BlockingIOError, OSError):  # EIO before they have opened it
+            shown.extend(os.read(ours, 2**16))
+        return b"round 3/" in shown
+
+    try:
+        wait_for(process, third_round)
+        os.close(ours)
+        assert process.wait(timeout=LIMIT) == 1
+    finally:
+        process.kill()
+    check_readable(tmp_path / "run")
+    assert pq.read_table(tmp_path / "run" / "rounds.parquet").num_rows >= 2
+    assert "KeyboardInterrupt" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_under_nohup_a_closed_terminal_changes_nothing() -> None:
+    before = {number: signal.getsignal(number) for number in ENDING}
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        heed(interrupt)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) is interrupt
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("engine", "number"),
+    [*product(("inline", "ray", "flower"), ("SIGTERM", "SIGINT")), ("ray", "SIGHUP")],
+)
+def test_a_signal_leaves_a_readable_run(engine: str, number: str, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    process = start(run_dir, engine)
+    try:
+        wait_for(process, (run_dir / "rounds.parquet").exists)
+        check_ended(process, end(process, getattr(signal, number)))
+    finally:
+        process.kill()
+    check_readable(run_dir)
     shown = subprocess.run([*COMMAND, "report", str(run_dir)], timeout=120, check=False)
     assert shown.returncode == 0
 
