@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +65,9 @@ class ClientLoop(ABC):
     device : str
         ``"cpu"`` or ``"cuda"``.
     """
+
+    from_run: ClassVar[tuple[str, ...]] = ("fit", "distil", "device")
+    """parameters that are the run's, and no keys of ``client``"""
 
     def __init__(self, *, fit: dict[str, Any], distil: dict[str, Any], device: str) -> None:
         self.fit_config, self.distil_config, self.device = fit, distil, device

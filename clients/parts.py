@@ -81,12 +81,12 @@ class Parts:
         shared = {key: spec[key] for key in ("fit", "distil", "device")}
         run = {key: spec[key] for key in ("seed", "clients")}
         privacy = Protection.from_node(spec["privacy"], spec["seed"])
-        loop = create(spec["client"] | shared, "clients", ClientLoop, "client")
+        loop = create(spec["client"], "clients", ClientLoop, "client", known=shared)
         return cls(
             models=[factory(one) for one in deal(models or spec["model"], spec["clients"])],
             loop=privacy.loop(loop),
             objective=create(spec["objective"], "distillation", Objective, "objective"),
-            attack=create(spec["attack"] | run, "clients.attacks", Attack, "attack"),
+            attack=create(spec["attack"], "clients.attacks", Attack, "attack", known=run),
             sampler=create(spec["sampler"], "clients.samplers", Sampler, "sampler"),
             oracle=create(spec["oracle"], "clients.oracles", Oracle, "oracle"),
             exchange=create(spec["exchange"], "clients.exchange", Exchange, "exchange"),

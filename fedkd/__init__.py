@@ -7,7 +7,6 @@ The names below are imported on first use, so ``import fedkd`` stays cheap.
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import Any
 
 _EXPORTS = {
@@ -36,6 +35,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import an exported name when it is first used (PEP 562)."""
     if name == "__version__":
+        from importlib.metadata import version
+
         return version("fedkd")
     if name in _EXPORTS:
         return getattr(import_module(_EXPORTS[name]), name)

@@ -130,29 +130,34 @@ def ranking(scores: Tensor, generator: torch.Generator) -> Tensor:
     return order[scores[order].sort(descending=True, stable=True).indices]
 
 
-def rank_fusion(scores: Sequence[Tensor]) -> Tensor:
-    """Return ``sum_k 1 / (20 + rank_k)``, rank 1 for a list's largest score.
+def rank_fusion(scores: Sequence[Tensor], top: int | None = None) -> Tensor:
+    """Return ``sum_k 1 / (20 + rank_k)``, rank 0 for a list's largest score.
 
-    Equal scores share the best of their ranks. Only the order within each list matters, so lists
-    on different scales count alike. Confidence: 20 is certain; that ranks start at 1 is inferred.
+    Only the order within each list matters, so lists on different scales count alike. Confidence:
+    certain (LoGo's public code), but for equal scores, which share the best of their ranks here;
+    there, sorting decides.
 
     Parameters
     ----------
     scores : sequence of Tensor
         Each ``[n]``, higher = more wanted, without NaN.
+    top : int, optional
+        How many of each list count: what comes after them adds nothing. None = all.
 
     Examples
     --------
-    >>> rank_fusion([torch.tensor([5.0, 7.0]), torch.tensor([0.1, 0.2])]) * 21
-    tensor([1.9091, 2.0000], dtype=torch.float64)
+    >>> lists = [torch.tensor([5.0, 7.0]), torch.tensor([0.1, 0.2])]
+    >>> rank_fusion(lists) * 20, rank_fusion(lists, top=1) * 20
+    (tensor([1.9048, 2.0000], dtype=torch.float64), tensor([0., 2.], dtype=torch.float64))
     """
-    return torch.stack([1 / (RANK_OFFSET + _ranks(each)) for each in scores]).sum(dim=0)
+    ranks = torch.stack([_ranks(each) for each in scores])
+    counts = ranks < (ranks.shape[1] if top is None else top)
+    return (counts / (RANK_OFFSET + ranks)).sum(dim=0)
 
 
 def _ranks(scores: Tensor) -> Tensor:
-    """Return 1 + how many scores are larger, ``[n]`` float64."""
-    higher = torch.searchsorted(scores.neg().sort().values, scores.neg())
-    return 1 + higher.double()
+    """Return how many scores are larger, ``[n]`` float64."""
+    return torch.searchsorted(scores.neg().sort().values, scores.neg()).double()
 
 
 def k_centre(features: Tensor, centres: Tensor, picks: int, generator: torch.Generator) -> Tensor:

@@ -1,6 +1,6 @@
 """The ``fedkd`` command. Each command imports what it needs when it runs: ``--help`` is quick."""
 
-import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
+from .ending import begin, end_at_once, heed
 from .environment import set_defaults
 from .errors import FedkdError
 
@@ -18,12 +19,14 @@ class _Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
+            begin()
             return super().invoke(ctx)
         except FedkdError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
-            typer.echo("interrupted", err=True)
+            with suppress(OSError):  # the terminal may be gone
+                typer.echo("interrupted", err=True)
             raise typer.Exit(1) from error
 
 
@@ -218,7 +221,7 @@ def list_(
     """List what can be chosen, with parameters and defaults.
 
     WHAT: strategies, objectives, models, data, clients, attacks (on the fusion), privacy_attacks,
-    codecs, privacy, engines, partitioners, experiments or keys.
+    codecs, privacy, samplers, oracles, engines, partitioners, experiments or keys.
     """
     from .listing import show
 
@@ -227,11 +230,6 @@ def list_(
 
 def main() -> None:
     """Run the command line."""
+    heed(end_at_once)
     set_defaults()
-    signal.signal(signal.SIGTERM, _interrupt)
     app()
-
-
-def _interrupt(signum: int, frame: Any) -> None:
-    """Have a polite kill end a run the way Ctrl-C does."""
-    raise KeyboardInterrupt

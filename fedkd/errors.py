@@ -112,9 +112,26 @@ def _nearest(name: str, allowed: list[str]) -> str | None:
     >>> _nearest("data.alhpa", ["data.alpha", "data.name"])
     'data.alpha'
     >>> _nearest("data.partitioner.num_shards", ["data.partitioner.partition_by"])
+    >>> _nearest("fit.learning_rate", ["fit.epochs", "fit.lr"])
+    'fit.lr'
     """
     for near in get_close_matches(name, allowed, n=3, cutoff=0.5):
         ends = [one.rpartition(".")[2] for one in (name, near)]
-        if get_close_matches(ends[0], ends[1:], cutoff=0.5):
+        if get_close_matches(ends[0], ends[1:], cutoff=0.5) or ends[1].startswith(ends[0]):
             return near
-    return None
+    short = abbreviated(name)
+    same = [one for one in allowed if one.rpartition(".")[2] == short.rpartition(".")[2]]
+    return next(iter(get_close_matches(short, same, n=1, cutoff=0)), None)
+
+
+def abbreviated(name: str) -> str:
+    """Return a name with the initials of its last part's words, if those are several.
+
+    Examples
+    --------
+    >>> abbreviated("fit.learning_rate"), abbreviated("fit.rate")
+    ('fit.lr', 'fit.rate')
+    """
+    head, dot, last = name.rpartition(".")
+    words = last.split("_")
+    return f"{head}{dot}{''.join(word[:1] for word in words)}" if words[1:] else name

@@ -80,13 +80,13 @@ def _objectives() -> Iterator[Row]:
 def _clients() -> Iterator[Row]:
     from .clients import ClientLoop
 
-    return _room("clients", ClientLoop, hidden=("fit", "distil", "device"))
+    return _room("clients", ClientLoop, hidden=ClientLoop.from_run)
 
 
 def _attacks() -> Iterator[Row]:
     from .clients.attacks import Attack
 
-    return _room("clients.attacks", Attack, hidden=("seed", "clients"))
+    return _room("clients.attacks", Attack, hidden=Attack.from_run)
 
 
 def _privacy_attacks() -> Iterator[Row]:
@@ -119,7 +119,7 @@ def _samplers() -> Iterator[Row]:
 def _oracles() -> Iterator[Row]:
     from .clients.oracles import Oracle
 
-    return _room("clients.oracles", Oracle, hidden=("classes",))
+    return _room("clients.oracles", Oracle, hidden=Oracle.from_run)
 
 
 def _models() -> Iterator[Row]:

@@ -8,7 +8,7 @@ registered: a class's allowed parameters are those of its ``__init__``.
 import inspect
 import pkgutil
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -108,7 +108,12 @@ def parameters(cls: type) -> dict[str, Any]:
 
 
 def create(
-    node: dict[str, Any], room: str, base: type, key: str, adapt: Adapt | None = None
+    node: dict[str, Any],
+    room: str,
+    base: type,
+    key: str,
+    adapt: Adapt | None = None,
+    known: Mapping[str, Any] | None = None,
 ) -> Any:
     """Return an object of the class and with the parameters that a configuration node names.
 
@@ -118,6 +123,8 @@ def create(
         ``{"name": short name or FILE:Class, parameter: value, ...}``.
     room, base, key, adapt
         See `resolve`.
+    known : mapping, optional
+        Parameters that the run fills in: those that are no key of the user's (``base.from_run``).
 
     Raises
     ------
@@ -129,7 +136,8 @@ def create(
         raise ConfigError(f"{key}.name", node.get("name"), "must be given", available(room, base))
     cls = resolve(node["name"], room, base, key, adapt)
     given = {name: value for name, value in node.items() if name != "name"}
-    accepted = signature(cls)
+    filled = from_run(base)
+    accepted = {name: kind for name, kind in signature(cls).items() if name not in filled}
     for name, value in given.items():
         if name not in accepted:
             allowed = [f"{key}.{other}" for other in accepted]
@@ -140,13 +148,18 @@ def create(
         if parameter.default is REQUIRED and name not in given:
             raise ConfigError(f"{key}.{name}", None, f"{node['name']} needs this parameter")
     try:
-        return cls(**given)
+        return cls(**given, **(known or {}))
     except (TypeError, ValueError) as error:
         about = re.fullmatch(r"(\w+)=(\S+) (.+)", str(error), re.DOTALL)
         if about and about[1] in accepted:  # "clip=0 must be greater than 0": which key that is
             value = given.get(about[1], about[2])
             raise ConfigError(f"{key}.{about[1]}", value, about[3]) from error
         raise ConfigError(key, node["name"], str(error)) from error
+
+
+def from_run(base: type) -> tuple[str, ...]:
+    """Return the parameters of a family of plug-ins that the run fills in."""
+    return getattr(base, "from_run", ())
 
 
 def describe(cls: type) -> tuple[str, list[tuple[str, Any]]]:

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import Any, get_args, get_origin, get_type_hints
 
 from .config import RunConfig
-from .errors import ConfigError
+from .errors import ConfigError, abbreviated
 from .hints import fits, spoken
 
 
@@ -71,9 +71,18 @@ def check_item(key: str, value: Any) -> None:
 
 
 def _near(key: str, keys: Iterable[str]) -> list[str]:
-    """Return the few valid keys that `key` may stand for; naming all forty helps nobody."""
+    """Return the few valid keys that `key` may stand for; naming all forty helps nobody.
+
+    Of a group, all its keys; of what is no group, itself: it takes a value and has no keys.
+    """
     keys = list(keys)
-    last = key.rpartition(".")[-1]
-    same = [valid for valid in keys if valid.rpartition(".")[-1] == last]
-    near = {*same, *get_close_matches(key, keys, n=3, cutoff=0.6)}
+    parent = key.rpartition(".")[0]
+    while parent and parent not in keys:
+        parent = parent.rpartition(".")[0]
+    ends = {one.rpartition(".")[-1] for one in (key, key if parent else abbreviated(key))}
+    near = {valid for valid in keys if valid.rpartition(".")[-1] in ends}
+    if parent:
+        near |= {leaf for leaf in LEAVES if leaf.startswith(f"{parent}.")} or {parent}
+    else:
+        near |= set(get_close_matches(key, keys, n=3, cutoff=0.6))
     return sorted(near) or [valid for valid in keys if "." not in valid]

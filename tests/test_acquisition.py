@@ -221,10 +221,15 @@ def test_nan_never_becomes_an_order() -> None:
 
 
 def test_rank_fusion_by_hand() -> None:
-    """Ranks (1, 2, 3) and (2, 2, 1): the tied two share rank 2."""
-    fused = rank_fusion([torch.tensor([9.0, 5.0, 1.0]), torch.tensor([0.1, 0.1, 0.2])])
-    by_hand = [1 / 21 + 1 / 22, 1 / 22 + 1 / 22, 1 / 23 + 1 / 21]
-    assert fused.tolist() == pytest.approx(by_hand, abs=1e-15)
+    """Ranks (0, 1, 2) and (1, 1, 0): the tied two share rank 1; of the lists' top 1, 2 count."""
+    lists = [torch.tensor([9.0, 5.0, 1.0]), torch.tensor([0.1, 0.1, 0.2])]
+    by_hand = {
+        None: [1 / 20 + 1 / 21, 1 / 21 + 1 / 21, 1 / 22 + 1 / 20],
+        2: [1 / 20 + 1 / 21, 1 / 21 + 1 / 21, 1 / 20],
+        1: [1 / 20, 0.0, 1 / 20],
+    }
+    for top, expected in by_hand.items():
+        assert rank_fusion(lists, top).tolist() == pytest.approx(expected, abs=1e-15)
 
 
 @quick

@@ -77,6 +77,12 @@ def test_an_interrupt_is_one_line_and_exit_code_1(monkeypatch):
     assert invoke("list", "keys") == (1, "interrupted\n")
 
 
+def test_help_names_all_that_can_be_listed():
+    _, output = invoke("list", "-h")
+    words = re.findall(r"\w+", output.partition("WHAT:")[2].partition("Examples")[0])
+    assert set(listing.KINDS) <= set(words)
+
+
 @pytest.mark.parametrize("what", listing.KINDS)
 def test_lists(what):
     code, output = invoke("list", what)

@@ -5,6 +5,7 @@ the modules are found by import.
 """
 
 import doctest
+import signal
 from importlib import import_module
 from pkgutil import walk_packages
 
@@ -21,6 +22,14 @@ def modules():
     for package in map(import_module, PACKAGES):
         found |= {info.name for info in walk_packages(package.__path__, f"{package.__name__}.")}
     return sorted(name for name in found if not name.startswith(ELSEWHERE))
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_interrupts():
+    """Heed SIGINT, which what a shell starts in the background ignores."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("name", modules())

@@ -10,6 +10,7 @@ from hydra.version import VersionBase
 from fedkd.config import RunConfig
 from fedkd.errors import ConfigError
 from fedkd.overrides import compose, merge, presets, sweep, sweep_names
+from fedkd.schema import GROUPS, LEAVES
 
 
 def test_no_overrides_give_the_defaults():
@@ -52,6 +53,15 @@ def test_a_data_folder_may_have_any_name(tmp_path):
     assert compose([f"data={folder}"]).data.name == str(folder)
 
 
+@pytest.mark.parametrize("group", GROUPS)
+def test_an_unknown_key_of_a_group_lists_that_groups_keys(group):
+    inside = sorted(leaf for leaf in LEAVES if leaf.startswith(f"{group}."))
+    for given in ({f"{group}.qwertz": 1}, {group: {"qwertz": 1}}):
+        with pytest.raises(ConfigError) as caught:
+            merge(RunConfig(), **given)
+        assert (caught.value.key, caught.value.allowed) == (f"{group}.qwertz", inside)
+
+
 def test_later_overrides_win_and_parameters_can_be_removed():
     assert compose(["seed=1", "seed=2"]).seed == 2
     assert compose(["strategy.a=1", "strategy.b=2", "~strategy.a"]).strategy["b"] == 2
@@ -65,6 +75,11 @@ def test_later_overrides_win_and_parameters_can_be_removed():
         ("alpha=1", "did you mean 'data.alpha'?"),
         ("epochs=1", "allowed: distil.epochs, fit.epochs"),
         ("fit.lrr=1", "did you mean 'fit.lr'?"),
+        ("fit.learning_rate=1", "unknown key; did you mean 'fit.lr'? (allowed: fit.augment, "),
+        ("learning_rate=1", "did you mean 'fit.lr'? (allowed: distil.lr, fit.lr)"),
+        ("fit.lr.decay=1", "unknown key (allowed: fit.lr)"),
+        ("model.hidden=64", "unknown key (allowed: model)"),
+        ("secure.agg=true", "did you mean 'secure.aggregation'?"),
         ("fit={lrr:1}", "fit.lrr=1: unknown key"),
         ("hydra.job.name=x", "unknown key"),
         ("rounds=abc", "rounds=abc: must be an integer"),

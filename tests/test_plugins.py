@@ -5,9 +5,16 @@ from collections.abc import Sequence
 from typing import Literal
 
 import pytest
+from fedkd.clients import ClientLoop
+from fedkd.clients.attacks import Attack
+from fedkd.clients.oracles import Oracle
 
+from fedkd.config import RunConfig
+from fedkd.data import SHORT_NAMES
+from fedkd.data.partitioners import keywords
 from fedkd.errors import ConfigError
 from fedkd.hints import fits, spoken
+from fedkd.overrides import merge
 from fedkd.plugins import (
     REQUIRED,
     available,
@@ -236,6 +243,32 @@ def test_create_passes_checked_parameters(monkeypatch):
 )
 def test_create_refuses(monkeypatch, cls, given, message):
     assert message in error_of(made, monkeypatch, cls, **given)
+
+
+@pytest.mark.parametrize(
+    ("node", "room", "base"),
+    [
+        ("client", "clients", ClientLoop),
+        ("attack", "clients.attacks", Attack),
+        ("oracle", "clients.oracles", Oracle),
+    ],
+)
+def test_what_the_run_fills_in_is_no_key(node, room, base):
+    """Such a key would change nothing, so it is neither taken nor offered."""
+    assert base.from_run
+    for name, cls in available(room, base).items():
+        for key in {*base.from_run, "qwertz"} & {*parameters(cls), "qwertz"}:
+            with pytest.raises(ConfigError, match=f"{node}.{key}=1: unknown key") as caught:
+                create({"name": name, key: 1}, room, base, node)
+            offered = {one.removeprefix(f"{node}.") for one in caught.value.allowed}
+            assert offered == set(parameters(cls)) - set(base.from_run)
+
+
+def test_an_unknown_parameter_of_a_partitioner_lists_its_keys():
+    config = merge(RunConfig(), **{"data.partitioner": {"name": "shard", "qwertz": 1}})
+    with pytest.raises(ConfigError) as caught:
+        keywords(config, "shard", SHORT_NAMES["shard"], {"qwertz": 1}, None)
+    assert all(key.startswith("data.partitioner.") for key in caught.value.allowed)
 
 
 def test_create_needs_a_name():

@@ -75,6 +75,8 @@ class Attack:
         The kinds of knowledge that it can poison; None if it does not depend on what is exchanged.
     """
 
+    from_run: ClassVar[tuple[str, ...]] = ("seed", "clients")
+    """parameters that are the run's, and no keys of ``attack``"""
     kinds: ClassVar[tuple[str, ...] | None] = ON_SAMPLES
 
     def __init__(self, *, fraction: float = 0.2, seed: int = 0, clients: int = 1) -> None:

@@ -1,6 +1,7 @@
 """What an oracle is. Subclass `Oracle` and override `label` to write one."""
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ class Oracle:
     classes : int
         Number of classes, the run's.
     """
+
+    from_run: ClassVar[tuple[str, ...]] = ("classes",)
+    """parameters that are the run's, and no keys of ``oracle``"""
 
     def __init__(self, *, cost: float = 1.0, classes: int = 0) -> None:
         if not 0 <= cost < math.inf:

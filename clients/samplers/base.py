@@ -148,11 +148,16 @@ class ScoreSampler(Sampler):
 
     def choose(self, pool: Pool, budget: int) -> Tensor:
         """Shuffle, sort stably by score, take the top."""
-        scores = self.score(pool)
+        scores = self._scores(pool, budget)
         if scores.shape != (len(pool.x),):
             wanted = f"[{len(pool.x)}]"
             raise ValueError(f"{type(self).__name__} scored {list(scores.shape)}, not {wanted}")
         return ranking(scores, pool.generator)[:budget]
+
+    def _scores(self, pool: Pool, budget: int) -> Tensor:
+        """Return the scores that decide among so many picks."""
+        del budget
+        return self.score(pool)
 
 
 class UncertaintySampler(ScoreSampler):
@@ -161,17 +166,21 @@ class UncertaintySampler(ScoreSampler):
     Parameters
     ----------
     selector : {"global", "local", "both"}
-        Whose doubt counts. "both" adds up ``1 / (20 + rank)`` over the two models, rank 1 for the
-        sample that a model doubts most (LoGo's public code).
+        Whose doubt counts. "both" adds up ``1 / (20 + rank)`` over the two models, rank 0 for the
+        sample that a model doubts most; only the first ``budget`` of each model's list count
+        (LoGo's public code).
     """
 
     def __init__(self, *, selector: Selector = "global") -> None:
         self.models = models_of(selector)
 
     def score(self, pool: Pool) -> Tensor:
-        """Return the model's uncertainty, or the fused ranks of both."""
+        """Return the model's uncertainty, or the fused ranks of both, to the lists' ends."""
+        return self._scores(pool, len(pool.x))
+
+    def _scores(self, pool: Pool, budget: int) -> Tensor:
         scores = [self.uncertainty(pool.logits(m).double().softmax(dim=-1)) for m in self.models]
-        return scores[0] if len(scores) == 1 else rank_fusion(scores)
+        return scores[0] if len(scores) == 1 else rank_fusion(scores, budget)
 
     def uncertainty(self, p: Tensor) -> Tensor:
         """Return ``[samples]`` of probabilities ``[samples, classes]``, higher = less sure."""

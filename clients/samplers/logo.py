@@ -6,9 +6,10 @@ from scratch on the client's labels only) giving p and features h, and b the bud
     macro   k-means with b clusters on e_x = h(x) * (1 - max_y p_y(x))
     micro   in each cluster, the sample with the largest entropy under the global model
 
-Where k-means finds fewer than b clusters, the next most uncertain samples fill up. Deviations:
-k-means is scikit-learn's with one start (how many the public code has is unconfirmed), and
-the picks are in the order of their entropy.
+k-means is scikit-learn's with the best of ten starts, as its default was for the public code. Where
+it finds fewer than b clusters, the most uncertain of the other samples fill up. Deviations: the
+public code fills up cluster by cluster, and its picks are in no particular order; ours are in the
+order of their entropy.
 """
 
 import warnings
@@ -18,6 +19,9 @@ from torch import Tensor
 
 from ...acquisition import entropy, least_confidence, ranking
 from .base import Pool, Sampler
+
+STARTS = 10
+"""Starts of k-means; the one with the smallest inertia counts."""
 
 
 class LoGo(Sampler):
@@ -58,7 +62,7 @@ def _clusters(points: Tensor, count: int, seed: int) -> Tensor:
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
-    means = KMeans(count, n_init=1, random_state=seed)
+    means = KMeans(count, n_init=STARTS, random_state=seed)
     # Several threads add up in the order in which they finish, and get in the way of other clients.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters

@@ -83,7 +83,7 @@ def start(name: str, run_dir: Path, *more: str) -> "subprocess.Popen[str]":
 
 def launch(*overrides: str) -> "subprocess.Popen[str]":
     """Start ``fedkd run`` in a process of its own."""
-    command = [sys.executable, "-c", "from fedkd.cli import main; main()", "run", *overrides]
+    command = [sys.executable, "-m", "fedkd", "run", *overrides]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 

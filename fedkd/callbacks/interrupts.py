@@ -4,13 +4,12 @@ import signal
 import socket
 from contextlib import AbstractContextManager, suppress
 
+from ..ending import ENDING
 from .base import Callback, RoundRecord, RunInfo
-
-ENDING = {signal.SIGINT, signal.SIGTERM}
 
 
 class Interrupts(Callback, AbstractContextManager["Interrupts"]):
-    """Notes SIGINT and SIGTERM while it is entered, beside the handlers that there are.
+    """Notes SIGINT, SIGTERM and SIGHUP while it is entered, beside the handlers that there are.
 
     What a handler raises can be lost: in a finaliser, or when a process is forked, Python prints
     "Exception ignored" and goes on. A run with this callback then raises ``KeyboardInterrupt`` when
@@ -47,7 +46,7 @@ class Interrupts(Callback, AbstractContextManager["Interrupts"]):
     def told(self) -> bool:
         """Whether there was a signal to end."""
         with suppress(BlockingIOError):
-            self._told |= not ENDING.isdisjoint(self._noted.recv(4096))
+            self._told |= not set(ENDING).isdisjoint(self._noted.recv(4096))
         return self._told
 
     def on_run_start(self, run: RunInfo) -> None:

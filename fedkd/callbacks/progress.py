@@ -2,6 +2,8 @@
 
 import atexit
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import rich.progress as rp
@@ -53,12 +55,13 @@ class Progress(Callback):
         if self._display is None:
             return
         of = f"/{self._total}" if self._total else ""
-        self._display.update(
-            self._task,
-            description=f"round {round_}{of}  {phase}",
-            completed=done,
-            total=total,
-        )
+        with self._shown():
+            self._display.update(
+                self._task,
+                description=f"round {round_}{of}  {phase}",
+                completed=done,
+                total=total,
+            )
 
     def on_round(self, record: RoundRecord) -> None:
         """Show the round's results and the time left."""
@@ -67,13 +70,14 @@ class Progress(Callback):
         self._seen += 1  # a resumed run does not begin with round 1
         each = (time.monotonic() - self._started) / self._seen
         left = each * (record.rounds - record.round)
-        if self._display is None:
-            self._print(_line(record, left))
-        else:
-            ends = time.monotonic() + left
-            self._display.update(self._task, alma=self._alma, ends=ends)
-        for line in rejections(record.rejected):
-            self._print(f"  {line}")
+        with self._shown():
+            if self._display is None:
+                self._print(_line(record, left))
+            else:
+                ends = time.monotonic() + left
+                self._display.update(self._task, alma=self._alma, ends=ends)
+            for line in rejections(record.rejected):
+                self._print(f"  {line}")
 
     def on_run_end(self, summary: dict[str, Any] | None, error: BaseException | None) -> None:
         """Stop the display and give the terminal back."""
@@ -82,9 +86,18 @@ class Progress(Callback):
     def close(self) -> None:
         """Give the terminal back; safe to call twice."""
         atexit.unregister(self.close)
-        if self._display is not None:
-            self._display.stop()
-            self._display = None
+        display, self._display = self._display, None
+        if display is not None:
+            with self._shown():
+                display.stop()
+
+    @contextmanager
+    def _shown(self) -> Iterator[None]:
+        """Go on in silence once the terminal has gone."""
+        try:
+            yield
+        except OSError:
+            self.console.quiet, self._display = True, None
 
     def _open(self) -> None:
         columns = (

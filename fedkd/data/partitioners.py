@@ -75,7 +75,9 @@ def keywords(
     accepted = parameters(kind)
     for key, value in given.items():
         if key not in accepted:
-            raise ConfigError(f"{KEY}.{key}", value, "unknown key", accepted)
+            raise ConfigError(
+                f"{KEY}.{key}", value, "unknown key", [f"{KEY}.{one}" for one in accepted]
+            )
     known: dict[str, Any] = {
         "num_partitions": config.clients,
         "partition_by": "label",

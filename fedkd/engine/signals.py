@@ -6,21 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ..ending import ENDING
+
 
 @contextmanager
 def held_signals() -> Iterator[None]:
-    """Have the first SIGINT or SIGTERM wait for the end of the ``with`` block; a second does not.
+    """Have the first signal that ends a run wait for the end of the block; a second does not.
 
     Ray forks its processes when it starts. What a handler raises meanwhile is lost, and may leave
     the lock of ``logging`` taken for good; it is lost in the import of its compiled part, too.
-    Ray's own handler of SIGTERM, which raises, too, is only
-    installed where the program has none.
+    Ray's own handler of SIGTERM, which raises, too, is only installed where the program has none.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     held: list[int] = []
-    before: dict[int, Any] = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    before: dict[int, Any] = {n: signal.getsignal(n) for n in ENDING}
     ours = [number for number, handler in before.items() if callable(handler)]
 
     def hold(number: int, frame: Any) -> None:

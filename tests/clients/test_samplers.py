@@ -37,6 +37,8 @@ SAMPLERS: dict[str, Sampler] = {
     },
     **{cls.__name__: cls() for cls in (Random, KSAS, Discrepancy, LoGo)},
 }
+ENSEMBLES = ("LoGo", *(f"{name}-both" for name in ("LeastConfidence", "Margin", "Entropy")))
+"""Whose first picks depend on how many there are: clusters, or how much of a list counts."""
 SCORING = [name for name, sampler in SAMPLERS.items() if isinstance(sampler, ScoreSampler)]
 every = pytest.mark.parametrize("name", SAMPLERS)
 seeds = st.integers(0, 10_000)
@@ -209,7 +211,7 @@ def test_picking_leaves_the_pool_alone(name: str) -> None:
     assert all(t.equal(b) for t, b in zip(tensors, before, strict=True))
 
 
-@pytest.mark.parametrize("name", [n for n in SAMPLERS if n != "LoGo"])
+@pytest.mark.parametrize("name", [n for n in SAMPLERS if n not in ENSEMBLES])
 def test_a_larger_budget_picks_the_same_first(name: str) -> None:
     few, many = (SAMPLERS[name].pick(pool_of(), budget) for budget in (6, 20))
     assert many[:6].equal(few)
@@ -358,13 +360,23 @@ def test_scores_of_confident_models_do_not_saturate() -> None:
 
 
 def test_both_fuses_ranks() -> None:
-    """Ranks 1, 2, 3 for the global and 3, 1, 2 for the local model."""
+    """Ranks 0, 1, 2 for the global and 2, 0, 1 for the local model."""
     other = torch.tensor([[0.1, 0.0], [1.0, 0.0], [2.0, 0.0]])
     local = torch.tensor([[900.0, 0.0], [0.1, 0.0], [1.0, 0.0]])
     pool = given_logits(local, other, [1, 1])
-    by_hand = [1 / 21 + 1 / 23, 1 / 22 + 1 / 21, 1 / 23 + 1 / 22]
+    by_hand = [1 / 20 + 1 / 22, 1 / 21 + 1 / 20, 1 / 22 + 1 / 21]
     assert Entropy(selector="both").score(pool).tolist() == pytest.approx(by_hand)
     assert Entropy(selector="both").pick(pool, 3).tolist() == [1, 0, 2]
+
+
+def test_both_fuses_only_as_much_of_each_list_as_is_asked_for() -> None:
+    """Sample 2 is second in both lists: with a budget of 1 it loses to what is first in one."""
+    doubts = {"global": [0.1, 9.0, 0.3, 8.0, 7.0], "local": [9.0, 0.1, 0.3, 8.0, 7.0]}
+    other, local = (F.pad(torch.tensor(row)[:, None], (0, 1)) for row in doubts.values())
+    pools = [given_logits(local, other, [1, 1], seed) for seed in range(20)]
+    sampler = Entropy(selector="both")
+    assert {int(sampler.pick(pool, 1)) for pool in pools} == {0, 1}
+    assert int(sampler.score(pools[0]).argmax()) == int(sampler.pick(pools[0], 2)[0]) == 2
 
 
 def test_ksas_follows_the_prior() -> None:

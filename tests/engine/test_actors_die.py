@@ -51,7 +51,7 @@ def on_ray(callbacks=(), **settings):
     try:
         return simulate(engine=engine, callbacks=callbacks, **SHORT | settings).summary
     finally:
-        psutil.wait_procs(actors(), timeout=20)
+        psutil.wait_procs(actors(), timeout=120)
         assert not actors()
 
 

@@ -146,7 +146,7 @@ def test_a_ray_that_was_there_stays_and_our_actors_go(name):
     simulate(engine={"name": name, "actors": 2}, **SHORT)
     assert ray.is_initialized()
     gone, alive = psutil.wait_procs(
-        [p for p in psutil.Process().children(recursive=True) if "Actor" in p.name()], timeout=20
+        [p for p in psutil.Process().children(recursive=True) if "Actor" in p.name()], timeout=120
     )
     del gone
     assert not alive

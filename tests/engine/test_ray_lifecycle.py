@@ -11,7 +11,7 @@ from fedkd import simulate
 if __name__ == "__main__":
     simulate(clients=4, rounds=1, engine={"name": "ENGINE", "actors": 2})
     assert not ray.is_initialized()
-    gone, alive = psutil.wait_procs(psutil.Process().children(recursive=True), timeout=20)
+    gone, alive = psutil.wait_procs(psutil.Process().children(recursive=True), timeout=120)
     assert not alive, alive
 """
 
