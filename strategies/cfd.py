@@ -12,7 +12,7 @@ server model's soft labels down), inferred for the quantisation with b_up and b_
 ``Q(p, b)`` is the nearest row of multiples of ``1/(2^b - 1)`` that sums to 1; at one bit it is the
 one-hot row of the largest entry.
 
-This file makes the values; the codec ``quantised`` packs them on their way up.
+This file makes the values; the codec ``quantised`` packs them on their way.
 
 Deviations. The original also sends only what changed since the round before (delta coding); that
 is left out.
@@ -83,10 +83,15 @@ class CFD(ServerStudent):
         return {"name": self.exchange, "bits": self.b_up}
 
     def compress_node(self) -> dict[str, Any] | None:
-        """Return the codec that packs what is uploaded, without loss."""
-        if self.b_up == 32:
+        """Return the codec that packs both ways, without loss; 32 bits stay as they are."""
+        up, down = self.b_up < 32, self.b_down < 32
+        if not up and not down:
             return None
-        return {"name": "quantised", "bits": self.b_up, "scale": "unit", "down": False}
+        bits = {
+            "bits": self.b_up if up else self.b_down,
+            "bits_down": self.b_down if down else None,
+        }
+        return {"name": "quantised", **bits, "scale": "unit", "up": up, "down": down}
 
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the clients' mean ``[samples, classes]``, which the server's model learns from."""
