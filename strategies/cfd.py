@@ -1,8 +1,9 @@
 """CFD: soft labels of few bits, and a model at the server between the two directions.
 
-Compressed federated distillation; Sattler, Marban, Rischke, Samek, arXiv 2012.00632. Confidence:
-certain for the simplified version (the SCARLET authors' re-implementation: hard labels up, the
-server model's soft labels down), inferred for the quantisation with b_up and b_down bits::
+Sattler, Marban, Rischke, Samek, "Communication-Efficient Federated Distillation", 2020, arXiv
+2012.00632. Confidence: certain for the simplified version (the SCARLET authors' re-implementation:
+hard labels up, the server model's soft labels down), inferred for the quantisation with b_up and
+b_down bits::
 
     up       q_n(x) = Q(p_n(x), b_up)
     server   f_0 <- argmin CE( softmax f_0(x), mean_n q_n(x) )     on the transfer set

@@ -43,7 +43,8 @@ def effective(subject: Subject) -> str:
             found.setdefault(UNUSED, []).append(name)
             continue
         before = before or outcome(subject, brief)
-        others = candidates(parameter.annotation, strategy.brief.get(name, parameter.default))
+        value = strategy.brief.get(name, vars(strategy).get(name, parameter.default))
+        others = candidates(parameter.annotation, value)
         changed, tried = changes(subject, brief, name, others, before)
         if tried and not changed:
             told = f"strategy.{name} changes nothing (tried {', '.join(tried)})"
@@ -72,14 +73,13 @@ def changes(
 
 def outcome(subject: Subject, settings: dict[str, Any]) -> object:
     """Return what a run comes to: models, what the server keeps, accuracies, and bytes."""
-    model = "mlp" if subject.make().homogeneous else ["mlp", "lenet5"]
-    summary = subject.run(**RUN, model=model, **settings).summary
+    summary = subject.run(**RUN, **settings).summary
     names = ("digest", "alma_local", "alma_global", "bytes_up", "bytes_down")
     return [summary[name] for name in names]
 
 
-def candidates(hint: Any, default: Any) -> Iterator[Any]:
-    """Yield other values that a parameter may have, if its hint or default says anything of them.
+def candidates(hint: Any, value: Any) -> Iterator[Any]:
+    """Yield other values that a parameter may have, if its hint or value says anything of them.
 
     Examples
     --------
@@ -88,13 +88,13 @@ def candidates(hint: Any, default: Any) -> Iterator[Any]:
     >>> list(candidates(int, 10))[:3], list(candidates(str | None, None))
     ([1, 2, 3], ['lenet5', 'mlp'])
     """
-    if hint is REQUIRED and default is not None:
-        hint = float if type(default) is int else type(default)
+    if hint is REQUIRED and value is not None:
+        hint = float if type(value) is int else type(value)
     if fits(object(), hint):
         return
-    number = isinstance(default, int | float) and not isinstance(default, bool)
-    near = (default / 2, default * 2, default // 2) if number else ()
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    near = (value / 2, value * 2, value // 2) if number else ()
     options = get_args(hint) if get_origin(hint) is Literal else ()
-    for value in (*options, True, False, *NUMBERS, *near, *TEXTS):
-        if value != default and fits(value, hint):
-            yield value
+    for other in (*options, True, False, *NUMBERS, *near, *TEXTS):
+        if other != value and fits(other, hint):
+            yield other
