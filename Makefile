@@ -17,8 +17,8 @@ venv: .venv/installed  ## set up .venv (safe to repeat)
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[dev]'
 	@touch $@
 
-demo: venv  ## compare Local, FedMD and KnFu with 100 clients on digits (a minute)
-	$(BIN)/fedkd run -m experiment=demo strategy=local,fedmd,knfu
+demo: venv  ## compare Local, FedMD and KnFu (twice) with 100 clients on digits (a minute)
+	$(BIN)/fedkd run -m experiment=demo 'strategy=local,fedmd,knfu,{name:knfu,exchange:logits,beta:1}'
 
 test: venv lint types  ## lint, types and the whole suite, in two processes
 	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST)

@@ -18,7 +18,7 @@ def compressing(
     """
     content, message_type = message.content, message.metadata.message_type
     for name in carried(content, DOWN, message_type) if codec.down else ():
-        record = decoded(codec, content.array_records[name], kind_of(content))
+        record = decoded(codec.downward(), content.array_records[name], kind_of(content))
         message.content = content = replacing(content, name, record)
     reply = call_next(message, context)
     content = reply.content

@@ -52,7 +52,7 @@ class Compression:
     """
 
     def __init__(self, codec: Codec, bytes_of: Callable[[int], int]) -> None:
-        self.codec, self.bytes_of = codec, bytes_of
+        self.codec, self.downward, self.bytes_of = codec, codec.downward(), bytes_of
 
     def outgoing(self, messages: Iterable[Message]) -> None:
         """Encode what messages bring; what several share, once."""
@@ -62,7 +62,7 @@ class Compression:
             for name in carried(content, DOWN, message.metadata.message_type):
                 record, kind = content.array_records[name], kind_of(content)
                 if (id(record), kind) not in known:  # it is kept, so that no other gets its id
-                    known[id(record), kind] = record, encoded(self.codec, record, kind)
+                    known[id(record), kind] = record, encoded(self.downward, record, kind)
                 content = replacing(content, name, known[id(record), kind][1])
             message.content = content
 

@@ -161,7 +161,7 @@ def _payload(ready: Prepared, transfer: int) -> tuple[int, int, int]:
         downs = [(size(model),) for model in ready.server.instances]
     plain, codec = _mean_bytes(None, kind, ups), ready.parts.codec
     up = _mean_bytes(codec if codec.up else None, kind, ups)
-    down = _mean_bytes(codec if codec.down else None, sent, downs)
+    down = _mean_bytes(codec.downward() if codec.down else None, sent, downs)
     if ready.config.secure.aggregation:
         about = ready.expect(0, 1, ids), ready.server.instances[0]
         up, more = traffic(ready.config, ready.strategy, *about)

@@ -166,8 +166,9 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
     if objective["name"] == "auto":
         objective = own | objective | {"name": own["name"]}
     objective.setdefault("temperature", own.get("temperature", config.distil.temperature))
-    packs = config.compress["name"] == "none" and not config.secure.aggregation
-    packing = strategy.compress_node() if packs else None
+    packing = strategy.compress_node() if config.compress["name"] == "none" else None
+    if packing and config.secure.aggregation:
+        packing["up"] = False  # masked integers cannot be packed
     cuda = torch.cuda.is_available()
     if config.device == "cuda" and not cuda:
         raise ConfigError("device", "cuda", "torch sees no CUDA device; use cpu or auto")

@@ -1,7 +1,7 @@
 """What a strategy is to the rest of fedkd: it is given a round's plan and reports an outcome."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -182,6 +182,8 @@ class Strategy(ABC):
     sums_only: bool = False
     """True where sums over clients, of what each can compute by itself, are all the server needs:
     `fuse` makes of one row, the mean, what it makes of all rows"""
+    brief: ClassVar[Mapping[str, Any]] = {}
+    """Parameters with which a run of four rounds shows what each of the others does"""
     uses_transfer: ClassVar[bool] = False
     """True where the server itself works on transfer samples, whatever clients exchange"""
 

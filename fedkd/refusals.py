@@ -34,7 +34,7 @@ def check_parameters(config: RunConfig, strategy: Strategy, parts: Parts) -> Non
     """Refuse a parameter of the strategy that would change nothing."""
     idle = strategy.unused(parts.exchange.kind)
     for name, default in parameters(type(strategy)).items():
-        value = config.strategy.get(name, getattr(strategy, name, default))
+        value = config.strategy.get(name, vars(strategy).get(name, default))
         if name in idle and value != default:
             raise ConfigError(f"strategy.{name}", value, idle[name])
 

@@ -1,7 +1,7 @@
 """The round of federated active learning: base of ``kafal`` and its kin."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from ..protocol import Outcome, RoundPlan
@@ -36,6 +36,7 @@ class ActiveLearning(FusionStrategy):
     """
 
     fit_action: ClassVar[str] = "train.kcfu"
+    brief: ClassVar[Mapping[str, Any]] = {"rounds_per_cycle": 2, "initial": 0.5}
 
     def __init__(
         self,

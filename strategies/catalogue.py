@@ -39,8 +39,8 @@ formula and says where it deviates. Made by `make docs` from the classes: do not
 - **mixed models**: clients may have different architectures in one run.
 - **transfer set**: the method needs transfer samples, or their labels too.
 - **sums suffice**: the server needs only sums over clients of what each can compute by itself, so
-  that secure aggregation, which reveals nothing else, could carry the method. fedkd itself has
-  none. A dash: nothing is exchanged.
+  that secure aggregation (`secure.aggregation=true`), which reveals nothing else, carries the
+  method; all others refuse it. A dash: nothing is exchanged.
 - **state**: what the server remembers from round to round, beside the models of Flower's own
   strategies.
 - **confidence**: how well the formula is known. *certain*: from code or the paper itself;

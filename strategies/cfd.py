@@ -1,8 +1,9 @@
 """CFD: soft labels of few bits, and a model at the server between the two directions.
 
-Compressed federated distillation; Sattler, Marban, Rischke, Samek, arXiv 2012.00632. Confidence:
-certain for the simplified version (the SCARLET authors' re-implementation: hard labels up, the
-server model's soft labels down), inferred for the quantisation with b_up and b_down bits::
+Sattler, Marban, Rischke, Samek, "Communication-Efficient Federated Distillation", 2020, arXiv
+2012.00632. Confidence: certain for the simplified version (the SCARLET authors' re-implementation:
+hard labels up, the server model's soft labels down), inferred for the quantisation with b_up and
+b_down bits::
 
     up       q_n(x) = Q(p_n(x), b_up)
     server   f_0 <- argmin CE( softmax f_0(x), mean_n q_n(x) )     on the transfer set
@@ -12,7 +13,7 @@ server model's soft labels down), inferred for the quantisation with b_up and b_
 ``Q(p, b)`` is the nearest row of multiples of ``1/(2^b - 1)`` that sums to 1; at one bit it is the
 one-hot row of the largest entry.
 
-This file makes the values; the codec ``quantised`` packs them on their way up.
+This file makes the values; the codec ``quantised`` packs them on their way.
 
 Deviations. The original also sends only what changed since the round before (delta coding); that
 is left out.
@@ -83,10 +84,15 @@ class CFD(ServerStudent):
         return {"name": self.exchange, "bits": self.b_up}
 
     def compress_node(self) -> dict[str, Any] | None:
-        """Return the codec that packs what is uploaded, without loss."""
-        if self.b_up == 32:
+        """Return the codec that packs both ways, without loss; 32 bits stay as they are."""
+        up, down = self.b_up < 32, self.b_down < 32
+        if not up and not down:
             return None
-        return {"name": "quantised", "bits": self.b_up, "scale": "unit", "down": False}
+        bits = {
+            "bits": self.b_up if up else self.b_down,
+            "bits_down": self.b_down if down else None,
+        }
+        return {"name": "quantised", **bits, "scale": "unit", "up": up, "down": down}
 
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the clients' mean ``[samples, classes]``, which the server's model learns from."""

@@ -1,8 +1,9 @@
 """COMET: clients are clustered anew for every transfer sample; each learns from its cluster.
 
-COMET. Confidence: certain for the re-implementation that the reference cites
-(the SCARLET authors' reproducibility branch), inferred for the original, which clusters the
-clients once a round::
+Cho, Wang, Chiruvolu, Joshi, "Communication-Efficient and Model-Heterogeneous Personalized Federated
+Learning via Clustered Knowledge Transfer", IEEE JSTSP 2023 (COMET; first version: arXiv
+2109.08119). Confidence: certain for a re-implementation (the SCARLET authors' reproducibility
+branch), inferred for the original, which clusters the clients once a round::
 
     centroids(x)  = k-means of the N rows p_1(x) ... p_N(x)       k = 2
     teacher_n(x)  = the centroid nearest to p_n(x), in L2

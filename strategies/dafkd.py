@@ -18,7 +18,8 @@ And its factor T^2 belongs to its learning rate of 1e-5: with that of private tr
 times larger, clients would forget all else, so it is left out (``objective.scale=true`` has it).
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -54,6 +55,7 @@ class DaFKD(FusionStrategy):
     exchange = "discriminated_logits"
     per_sample = True
     tempers = True
+    brief: ClassVar[Mapping[str, Any]] = {"steps": 20}
     sums_only = True
 
     def __init__(self, steps: int = 300, lr: float = 1e-3, temperature: float = 10.0) -> None:

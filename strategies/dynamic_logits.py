@@ -1,9 +1,10 @@
 """Dynamic logits: a client's own logits plus what the others have learnt, as far as they moved.
 
-Dynamic Logits Fusion, made for adding what small fine-tuned language models have learnt to a large
-one; that it is a fusion method for clients is a reconstruction. Confidence: certain for the
-multi-expert equation. On each sample, with own logits z_L, experts z_t and a model z_base that has
-learnt nothing::
+Fan, Lu, Wei, Tian, Qu, Chen, Cheng, "On Giant's Shoulders: Effortless Weak to Strong by Dynamic
+Logits Fusion", NeurIPS 2024, arXiv 2406.15480. It was made for adding what small fine-tuned
+language models have learnt to a large one; that it is a fusion method for clients is a
+reconstruction. Confidence: certain for the multi-expert equation. On each sample, with own logits
+z_L, experts z_t and a model z_base that has learnt nothing::
 
     P(a) = softmax( z_L + a * sum_t (z_t - z_base) )
     a    = argmin over a grid on [0, 2] of

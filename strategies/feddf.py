@@ -7,8 +7,12 @@ NeurIPS 2020, arXiv 2006.07242. Confidence: certain (official code)::
     theta_g <- argmin KL( softmax( mean_n f_n(x) / T ) || softmax( f_g(x) / T ) )
 
 The KL is over the transfer set, the ensemble of all clients, whatever their architecture, and
-there is no factor T^2. The official server takes up to 10,000 steps of Adam and stops early on a
-labelled validation split; here it makes some epochs of SGD, which needs no labels.
+there is no factor T^2.
+
+Deviations. The official code averages the models of an architecture evenly; here they count by
+their samples, as in FedAvg. Its server takes up to 10,000 steps of Adam with gradients clipped to
+norm 5, and stops early on a labelled validation split; here it makes some epochs of SGD without
+clipping, which needs no labels.
 """
 
 from collections.abc import Sequence

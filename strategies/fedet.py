@@ -1,7 +1,9 @@
 """Fed-ET: clients that are surer count for more, and the server also hears those who disagree.
 
-Fed-ET, IJCAI 2022. Confidence: certain from third-party code and notes on the paper (the
-repository is not publicly confirmed). On transfer sample x::
+Cho, Manoel, Joshi, Sim, Dimitriadis, "Heterogeneous Ensemble Knowledge Transfer for Training Large
+Models in Federated Learning", IJCAI 2022, arXiv 2204.12703 (Fed-ET). Confidence: certain from
+third-party code and notes on the paper (the repository is not publicly confirmed). On transfer
+sample x::
 
     var_n = Var_c( log-softmax f_n(x) )           w_n = var_n / sum_m var_m
     z     = sum_n w_n f_n(x)                      y   = argmax_c z_c

@@ -1,7 +1,9 @@
 """FedGEMS: a labelled transfer set says whom to believe, client by client and sample by sample.
 
-FedGEMS. Confidence: certain (a public implementation). The server has a model f_0 of its own and a
-pool of the logits that it once got right. In each round, for sample x with label y::
+Cheng, Wu, Xiao, Liu, Liu, "FedGEMS: Federated Learning of Larger Server Models via Selective
+Knowledge Fusion", 2021, arXiv 2110.11027. Confidence: certain (a public implementation). The server
+has a model f_0 of its own and a pool of the logits that it once got right. In each round, for
+sample x with label y::
 
     f_0 right              learn y; the pool keeps f_0(x)
     f_0 wrong, pooled      eps * CE(y) + (1 - eps) * KL( softmax pool(x) || softmax f_0(x) )

@@ -15,6 +15,9 @@ Deviations: as for FedProto; a class has a prototype once some client has had it
 code also sends untrained ones.
 """
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -56,6 +59,7 @@ class FedTGP(FedProto):
     """
 
     sums_only = False
+    brief: ClassVar[Mapping[str, Any]] = {"epochs": 5, "dim": 16}
 
     def __init__(
         self,

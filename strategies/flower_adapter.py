@@ -55,6 +55,16 @@ class FlowerStrategy(Strategy):
         """Return the metrics that Flower's strategy is told to weigh clients by."""
         return keys_of(self.inner)
 
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of what the run decides: who takes part, and who is measured."""
+        del kind
+        drawn = "has no effect: the run draws who takes part; use fraction and min_clients"
+        measured = "has no effect: the run measures every client; use evaluate.every"
+        return {
+            **dict.fromkeys(("fraction_train", *SIZES), drawn),
+            **dict.fromkeys(("fraction_evaluate", "evaluate_metrics_aggr_fn"), measured),
+        }
+
     def start(self, fleet: Fleet) -> None:
         """Take client 0's initial model as the first global model."""
         reply = fleet.call("query.snapshot", {0: RecordDict()}, 0)[0]

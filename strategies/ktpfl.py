@@ -1,8 +1,9 @@
 """KT-pFL: each client learns from a mixture whose weights are themselves learnt.
 
-Parameterized knowledge transfer for personalized federated learning (KT-pFL). Confidence: certain
-(official code). With ``p_n = softmax(f_n / T)`` on the transfer set and a matrix c ``[N, N]``,
-1/N at the start, every round makes one step for each row::
+Zhang, Guo, Ma, Wang, Xu, Wu, "Parameterized Knowledge Transfer for Personalized Federated
+Learning", NeurIPS 2021, arXiv 2111.02862 (KT-pFL). Confidence: certain (official code). With ``p_n
+= softmax(f_n / T)`` on the transfer set and a matrix c ``[N, N]``, 1/N at the start, every round
+makes one step for each row::
 
     Z_n   = sum_m c_nm p_m
     L_n   = MSE(p_n, Z_n) + rho * MSE(c_n, 1/N)

@@ -1,6 +1,8 @@
 """SCARLET: DS-FL with a cache of soft labels that is the same at server and clients.
 
-SCARLET, IEEE TMC 2026, arXiv 2504.19602. Confidence: certain (official code)::
+Azuma, Nishio, Kitagawa, Nakano, Tanimura, "Soft-Label Caching and Sharpening for
+Communication-Efficient Federated Distillation", IEEE TMC 2026, arXiv 2504.19602. Confidence:
+certain (official code)::
 
     teacher(x) = Enhanced ERA = pbar(x)^beta / sum_c pbar(x)^beta      pbar = mean_n p_n
 

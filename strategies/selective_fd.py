@@ -13,13 +13,17 @@ the two implementations differ, the defaults are those of the re-implementation:
 0.25) and the penalty's exponent 0.5 (official -0.5). The estimate sees flattened, standardised
 inputs, as the official code does, so `width` is in their units.
 
+The server's threshold is ours, as no published value is known to select anything: half of the mass
+on one class. On MNIST at Dirichlet(0.1) it is worth 12 points of local accuracy, at 1 it costs one.
+
 Traps: the distance is ``2 (1 - max pbar)``, always below 2, so the re-implementation's threshold of
 2 drops nothing; and the official ``--tau`` is a softmax temperature (here ``temperature``), not
 this threshold. In KuLSIF a linear system is to be solved, where the official code multiplies by its
 matrix; with uniform samples far from all data, that changes little.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -33,8 +37,8 @@ class SelectiveFD(FusionStrategy):
     Parameters
     ----------
     threshold : float
-        Largest ambiguity ``2 (1 - max pbar)`` of a teacher, in (0, 2]; 2 keeps everything, 1 what
-        has a class of more than 1/2.
+        Largest ambiguity ``2 (1 - max pbar)`` of a teacher, in (0, 2]; 1 keeps what has a class of
+        more than 1/2, 2 everything.
     quantile : float
         Share of held-out private samples that the client selector would turn down, in [0, 1].
     width : float
@@ -57,10 +61,11 @@ class SelectiveFD(FusionStrategy):
     exchange = "selected_labels"
     per_sample = True
     sums_only = True
+    brief: ClassVar[Mapping[str, Any]] = {"width": 20.0}  # else the uniform samples are too far
 
     def __init__(
         self,
-        threshold: float = 2.0,
+        threshold: float = 1.0,
         quantile: float = 0.125,
         width: float = 5.0,
         exponent: float = 0.5,

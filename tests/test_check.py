@@ -48,6 +48,8 @@ def test_a_method_with_a_round_of_its_own_is_judged_by_its_runs():
     assert held == {"constructs", "exchange", "newcomers", "hostile", "resumes"}
     held = {name for name, verdict in verdicts("local").items() if verdict.held}
     assert held == {"constructs", "exchange", "resumes"}
+    held = {name for name, verdict in verdicts("fedprox").items() if verdict.held}
+    assert held == {"constructs", "exchange", "newcomers", "hostile", "resumes", "parameters"}
 
 
 @pytest.mark.parametrize(
@@ -77,6 +79,8 @@ def test_a_method_with_a_round_of_its_own_is_judged_by_its_runs():
         ("pure", "Counting", "remembers something"),
         ("per_sample", "NotPerSample", "when fused in blocks of 256"),
         ("resumes", "Forgetful", "keep in self.state what the next round needs"),
+        ("parameters", "Decorated", "strategy.spare changes nothing (tried "),
+        ("parameters", "Honest", None),
     ],
 )
 def test_what_is_broken_is_named(promise, name, words):
@@ -142,7 +146,7 @@ def test_a_sound_plug_in_ends_with_0():
     lines = output.splitlines()
     assert len(lines) == len(SUITE) + 2
     assert lines[0] == "fedavg"
-    assert lines[-1].startswith("5 hold, 0 broken, 10 skipped, ")
+    assert lines[-1].startswith("5 hold, 0 broken, 11 skipped, ")
 
 
 def test_a_broken_one_ends_with_1():

@@ -56,8 +56,34 @@ def test_the_table_is_ranked_by_the_mean_of_its_accuracies():
 def test_every_strategy_is_in_the_table():
     cells = fusion_table.cells(seeds=3)
     names = {cell["strategy"] for cell in cells}
-    assert names == set(available("strategies", Strategy)) - set(fusion_table.OTHERWISE)
+    plain = set(available("strategies", Strategy)) - set(fusion_table.OTHERWISE)
+    assert names == plain | set(fusion_table.SETTINGS)
     assert len(cells) == 6 * len(names)
+    for cell in cells:
+        assert compose(fusion_table.overrides(cell)).data.alpha == cell["alpha"]
+
+
+def test_rows_may_have_settings_of_their_own_and_footnotes_say_so():
+    assert set(fusion_table.NOTES) >= set(fusion_table.SETTINGS)
+    assert set(fusion_table.NOTES) <= set(fusion_table.names())
+    cell = {"seed": 1, "alpha": 0.1, "strategy": "knfu, logits"}
+    strategy = compose(fusion_table.overrides(cell)).strategy
+    assert strategy == {"name": "knfu", "exchange": "logits", "beta": 1}
+    rows = [
+        row(name, alpha, 0, 0.5, 0.5)
+        for name in ("fedmd", "knfu, logits")
+        for alpha in fusion_table.ALPHAS
+    ]
+    text = fusion_table.markdown(rows)
+    assert "| knfu, logits <sup>1</sup> | 50.0 |" in text
+    assert "| fedmd | 50.0 |" in text
+    assert text.rstrip().endswith("1. " + fusion_table.NOTES["knfu, logits"])
+
+
+def test_a_row_with_other_settings_is_run_anew():
+    cell = next(c for c in fusion_table.cells(1) if c["strategy"] == "scarlet")
+    assert missing([cell], [cell | {"alma_local": 0.9}]) == []
+    assert missing([cell], [cell | {"settings": "", "alma_local": 0.9}]) == [cell]
 
 
 def test_it_says_what_it_does():

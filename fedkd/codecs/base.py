@@ -40,6 +40,10 @@ class Codec(ABC):
     def __init__(self, *, up: bool = True, down: bool = True) -> None:
         self.up, self.down = up, down
 
+    def downward(self) -> "Codec":
+        """Return the codec for what clients are sent; by default this one."""
+        return self
+
     def fits(self, values: Tensor) -> bool:
         """Tell whether a tensor can be encoded; one that cannot travels as it is.
 

@@ -38,6 +38,8 @@ class Quantised(Codec):
         Bits a number, 1 to 16.
     scale : {"row", "unit"}
         Between each row's smallest and largest number, or between 0 and 1 (soft labels only).
+    bits_down : int or None
+        Bits a number of what clients are sent, 1 to 16; None = `bits`.
     **ways
         See `Codec`.
 
@@ -48,12 +50,23 @@ class Quantised(Codec):
     tensor([[0., 1., 2., 3., 3.]])
     """
 
-    def __init__(self, bits: int = 8, scale: Literal["row", "unit"] = "row", **ways: bool) -> None:
+    def __init__(
+        self,
+        bits: int = 8,
+        scale: Literal["row", "unit"] = "row",
+        bits_down: int | None = None,
+        **ways: bool,
+    ) -> None:
         super().__init__(**ways)
-        if not 1 <= bits <= 16:
-            raise ValueError(f"bits={bits} must be 1 to 16")
-        self.bits, self.scale = bits, scale
+        self.bits, self.bits_down, self.scale = bits, bits_down or bits, scale
+        for name, value in {"bits": bits, "bits_down": self.bits_down}.items():
+            if not 1 <= value <= 16:
+                raise ValueError(f"{name}={value} must be 1 to 16")
         self.kinds = None if scale == "row" else ("soft_labels",)
+
+    def downward(self) -> Codec:
+        """Return one with the bits of that direction."""
+        return Quantised(self.bits_down, self.scale)
 
     def fits(self, values: Tensor) -> bool:
         """Take what lies between the ends."""

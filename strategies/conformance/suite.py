@@ -4,6 +4,7 @@ from ...promises import Promise
 from .attendance import newcomers
 from .costs import scales
 from .declares import constructs, exchanges
+from .parameters import effective
 from .purity import deterministic, pure
 from .runs import engines, hostile, resumes
 from .symmetry import absent, permutation, single
@@ -23,6 +24,7 @@ SUITE: tuple[Promise, ...] = (
     Promise("pure", "fuses without side effects", pure),
     Promise("per_sample", "treats samples one by one if it says so", per_sample),
     Promise("resumes", "can be interrupted and resumed", resumes),
+    Promise("parameters", "has no parameter without effect", effective),
     Promise("engines", "does not depend on the engine", engines),
     Promise("costs", "is quick enough", scales),
 )

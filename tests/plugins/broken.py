@@ -250,3 +250,24 @@ class Intrusive(Mean):
         """Train the first client that is not in the round."""
         absent = sorted(set(range(plan.server.clients)) - set(plan.cohort))[:1]
         plan.fleet.call("train.fit", dict.fromkeys(absent, RecordDict()), plan.number)
+
+
+class Decorated(Mean):
+    """Has a parameter that it makes no use of."""
+
+    def __init__(self, used=1.0, spare=1.0, **base):
+        super().__init__(**base)
+        self.used = used
+
+    def fuse(self, knowledge):
+        """Return a mean, the first client weighing more or less."""
+        values = knowledge.soft_labels
+        return (self.used * values[:1].sum(dim=0) + values.sum(dim=0)) / (len(values) + self.used)
+
+
+class Honest(Decorated):
+    """Says so."""
+
+    def unused(self, kind):
+        """Name the parameter."""
+        return super().unused(kind) | {"spare": "has no effect; leave it out"}

@@ -1,5 +1,6 @@
 """The table of methods says what the classes say, and is complete."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -30,6 +31,19 @@ def test_every_method_says_where_it_comes_from_and_how_sure_it_is() -> None:
         if name != "local" and not (cells["confidence"] and cells["paper"]):
             without.append(name)
     assert not without, f"module docstrings without a citation or `Confidence:`: {without}"
+
+
+def test_papers_have_authors_and_a_title() -> None:
+    ours = ("local", "kafal_soft", "kafal_student", "geometric_median")
+    papers = {name: row(name, cls)[-1] for name, cls in STRATEGIES.items() if name not in ours}
+    form = re.compile(r'[A-Z][a-z]+.*, "[^"]+", .*(20\d\d|arXiv \d)')
+    bad = [name for name, paper in papers.items() if not form.match(paper)]
+    assert not bad
+
+
+def test_the_page_knows_of_secure_aggregation() -> None:
+    assert "secure.aggregation=true" in page()
+    assert "has\n  none" not in page()
 
 
 def test_what_secure_aggregation_could_carry_has_one_teacher_for_all() -> None:

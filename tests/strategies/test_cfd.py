@@ -205,3 +205,28 @@ def test_a_run_with_mixed_models_can_be_resumed(tmp_path) -> None:
     resumed = fedkd.resume(run_dir, rounds=3)
     assert resumed.summary["digest"] == whole.summary["digest"]
     assert whole.summary["rejected"] == 0
+
+
+def down(bits: int, **settings) -> int:
+    strategy = {"name": "cfd", "b_down": bits}
+    return fedkd.simulate(strategy, **TINY | settings).summary["bytes_down"]
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_few_bits_down_are_few_bytes_down(secure: bool) -> None:
+    settings = {"secure.aggregation": True} if secure else {}
+    nothing = down(32, **settings | {"transfer.size": 1})
+    whole, byte, bit = (down(bits, **settings) - nothing for bits in (32, 8, 1))
+    assert byte < 0.35 * whole
+    assert bit < 0.2 * whole
+
+
+@pytest.mark.parametrize(("up", "bits"), [(1, 1), (32, 2), (4, 7), (2, 16)])
+def test_packing_down_loses_nothing(up: int, bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The outcome is that of the quantised teacher as it is."""
+    packed = fedkd.simulate(CFD(b_up=up, b_down=bits), **TINY).summary
+    monkeypatch.setattr(CFD, "compress_node", lambda self: None)
+    plain = fedkd.simulate(CFD(b_up=up, b_down=bits), **TINY).summary
+    assert packed["digest"] == plain["digest"]
+    assert packed["bytes_down"] < 0.5 * plain["bytes_down"]
+    assert (packed["bytes_up"] < plain["bytes_up"]) == (up < 32)

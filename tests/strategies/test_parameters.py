@@ -69,6 +69,13 @@ def test_what_another_parameter_leaves_without_effect_is_refused(node: Any, key:
         fedkd.simulate(node, **TINY)
 
 
+@pytest.mark.parametrize("key", ["fraction_train", "min_train_nodes", "fraction_evaluate"])
+def test_what_the_run_decides_is_refused_of_flowers_strategies(key: str) -> None:
+    node = {"name": "flwr.serverapp.strategy:FedAvg", key: 0 if "fraction" in key else 1}
+    with pytest.raises(ConfigError, match=rf"^strategy.{key}=.*: has no effect: the run .*; use "):
+        fedkd.simulate(node, **TINY)
+
+
 def test_a_method_that_uses_its_temperature_may_have_one() -> None:
     for node in ({"name": "feddf", "temperature": 3}, {"name": "cfd", "temperature": 2, "b_up": 8}):
         assert fedkd.simulate(node, **TINY).summary["rejected"] == 0

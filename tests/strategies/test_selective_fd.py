@@ -86,7 +86,7 @@ def test_teachers_are_soft_labels_and_clients_may_change_places(
 @given(st.integers(0, 999), st.integers(1, 5))
 def test_if_everybody_keeps_everything_it_is_the_plain_mean(seed: int, n: int) -> None:
     values, _ = drawn(seed, n, samples=300)
-    teacher = teach(SelectiveFD(), values, torch.ones(n, 300, dtype=torch.bool))
+    teacher = teach(SelectiveFD(threshold=2.0), values, torch.ones(n, 300, dtype=torch.bool))
     torch.testing.assert_close(teacher.values, values.mean(dim=0))
 
 
@@ -98,15 +98,22 @@ def test_trap_threshold_2_keeps_everything(seed: int, classes: int) -> None:
     values, mask = drawn(seed, 4, classes=classes)
     uniform = torch.full((1, 8, classes), 1 / classes)
     values, mask = torch.cat([values, uniform]), torch.cat([mask, torch.ones(1, 8).bool()])
-    kept = teach(SelectiveFD(), values, mask).mask
+    kept = teach(SelectiveFD(threshold=2.0), values, mask).mask
     assert kept is not None
     assert kept.all()
-    assert SelectiveFD().threshold == 2.0
+
+
+def test_the_server_selects_by_default() -> None:
+    """What has no class of more than a half is dropped."""
+    values = torch.tensor([[[0.51, 0.49, 0.0], [0.5, 0.4, 0.1]]])
+    kept = teach(SelectiveFD(), values, torch.ones(1, 2).bool()).mask
+    assert kept is not None
+    assert kept.tolist() == [True, False]
 
 
 def test_trap_the_temperature_is_not_the_threshold() -> None:
     """The official --tau softens what is uploaded; it must not filter."""
-    strategy = SelectiveFD(temperature=0.3)
+    strategy = SelectiveFD(threshold=2.0, temperature=0.3)
     assert (strategy.temperature, strategy.threshold) == (0.3, 2.0)
     values, mask = drawn(1, 3)
     found = teach(strategy, values, mask).mask
