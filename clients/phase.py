@@ -10,6 +10,7 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from torch import Tensor, nn
 
 from ..distillation.base import Objective
+from ..diverging import DIVERGED, is_finite
 from ..engine.base import round_of
 from ..engine.gathering import seconds
 from ..engine.state import ClientState, Memory
@@ -115,12 +116,15 @@ class Phase:
         if len(held_y):
             guess = self.tools.parts.exchange.predict(self, held_x).argmax(dim=1)
             result["validation"] = (guess == held_y).double().mean().item()
+        if not logits.isfinite().all():
+            result[DIVERGED] = 1.0
         return result | {"seconds_evaluate": seconds() - started}
 
     def reply(self, records: dict[str, Any]) -> Message:
-        """Commit the client's memory and build the reply."""
+        """Commit the client's memory and build the reply; tell of a model that has diverged."""
+        told = {} if is_finite(self.memory.model) else {DIVERGED: 1.0}
         records["metrics"] = MetricRecord(
-            {**records.get("metrics", {}), "seconds_phase": seconds() - self.started}
+            {**records.get("metrics", {}), **told, "seconds_phase": seconds() - self.started}
         )
         self.tools.state.commit(self.context, self.memory)
         return Message(RecordDict(records), reply_to=self.message)

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from flwr.app import ArrayRecord, ConfigRecord
+from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 from torch import Tensor
 
 from .admission import Expected
 from .config import SecureConfig
+from .diverging import DIVERGED, numbers_of
 from .engine import BlockPool, Fleet, Reply
 from .errors import RunError
 from .knowledge import KnowledgeStack
@@ -82,6 +83,8 @@ class Outcome:
     """numbers per client; ``local`` and ``global`` where it was evaluated"""
     rejected: dict[int, str] = field(default_factory=dict)
     """clients whose reply was not used, and why"""
+    diverged: dict[int, bool] = field(default_factory=dict)
+    """whether a client's model was not finite when it last replied"""
     seconds: dict[str, float] = field(default_factory=dict)
     """wall-clock seconds per phase"""
     simulated: set[int] = field(default_factory=set)
@@ -103,15 +106,21 @@ class Outcome:
     def taking(self, replies: Iterable[Reply]) -> Iterator[Reply]:
         """Do as `take` does, reply by reply."""
         for reply in replies:
+            numbers: dict[str, float] = {}
             if reply.message is not None and reply.message.has_content():
                 self.changed.add(reply.client)  # also where the reply came too late
+                numbers = self.numbers(reply.client, reply.message.content)
             if reply.content is None:
                 self._lose(reply)
                 continue
-            numbers: Any = reply.content.metric_records.get("metrics") or {}
-            plain = {k: float(v) for k, v in numbers.items() if isinstance(v, int | float)}
-            self.metrics.setdefault(reply.client, {}).update(plain)
+            self.metrics.setdefault(reply.client, {}).update(numbers)
             yield reply
+
+    def numbers(self, client: int, content: RecordDict) -> dict[str, float]:
+        """Return a reply's numbers; note whether the client's model has diverged."""
+        numbers = numbers_of(content)
+        self.diverged[client] = bool(numbers.pop(DIVERGED, 0.0))
+        return numbers
 
     def _lose(self, reply: Reply) -> None:
         self.rejected[reply.client] = reply.error or "no reply"
