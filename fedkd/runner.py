@@ -26,6 +26,7 @@ from .engine.spilling import spill_folder, state_factory
 from .engine.state import ClientState, ContextState
 from .environment import join_as_told
 from .errors import FedkdError, RunError
+from .exits import ends_in_words
 from .loop import Loop
 from .models import build, model_name
 from .preparing import Objects, Prepared, prepare_run
@@ -134,6 +135,7 @@ def resume(
     return run(config, callbacks, Objects(strategy, data, model))
 
 
+@ends_in_words()
 def run(
     config: RunConfig,
     callbacks: Sequence[Callback] = (),
@@ -197,7 +199,7 @@ def _watched(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
     except BaseException as caught:
         error = caught
         log.exception("the run failed")
-        if isinstance(caught, FedkdError) or not isinstance(caught, Exception):
+        if isinstance(caught, FedkdError | KeyboardInterrupt):
             raise
         log_path = prepared.run_dir / "log.txt"
         raise RunError(f"{type(caught).__name__}: {caught} (details: {log_path})") from caught
