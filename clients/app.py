@@ -46,7 +46,7 @@ from ..errors import RunError
 from ..knowledge import to_record
 from ..rng import scoped
 from .compression import compressing
-from .faults import crashing
+from .faults import crashing, surviving
 from .parts import Parts
 from .phase import Phase, Tools
 from .queries import annotate, score, tally
@@ -188,7 +188,7 @@ def client_app(
     attack, mask = mod(lambda parts: parts.attack), mod(lambda parts: parts.masking)
     protect = mod(lambda parts: parts.privacy)
     compress = mod(lambda parts: partial(compressing, parts.codec))
-    app = ClientApp()
+    app = ClientApp(mods=[surviving])
     app.query("hello")(lambda message, context: hello(tools(context), message, context))
     app.query("forget")(lambda message, context: forget(tools(context), message, context))
     app.query("evaluate", mods=[compress])(_handler(evaluate, tools))
@@ -224,9 +224,9 @@ def _handler(
             seed = workbench(own.spec).seed_of(client, round_, f"global.{answer.__name__}")
             with scoped(seed):
                 return answer(Phase(own, message, context, answer.__name__))
-        except RunError:
+        except (RunError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except BaseException as error:  # sys.exit in a plug-in, too
             own.state.rollback(context)
             where = f"client {client}, round {round_}, {message.metadata.message_type}"
             cause = " ".join(f"{type(error).__name__}: {error}".split())

@@ -19,6 +19,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..distillation.base import Objective, TeacherBatch
+from ..exits import contained
 from .architectures import architecture, coupled
 from .base import Client, ClientLoop
 from .jobs import Job, Jobs
@@ -136,7 +137,7 @@ class CohortLoop(ClientLoop):
             before = [one.generator.get_state() for one in trainings]
             try:
                 losses = Trainer(trainings, settings, loss, padded, self.device).train()
-            except Exception:
+            except BaseException:
                 for one, state in zip(trainings, before, strict=True):
                     one.generator.set_state(state)
                 raise
@@ -169,7 +170,8 @@ class CohortLoop(ClientLoop):
         """Return whether samples of a batch depend on each other; None = random, or it fails."""
         if kind not in self._habits:
             try:
-                self._habits[kind] = coupled(model, x[:1])
+                with contained():
+                    self._habits[kind] = coupled(model, x[:1])
             except Exception:  # when it is alone, the client says so
                 self._habits[kind] = None
         return self._habits[kind]

@@ -1,9 +1,10 @@
-"""Simulated crashes, at the client."""
+"""Simulated crashes, at the client, and real ones that would take others along."""
 
 from flwr.app import Context, Message
 from flwr.clientapp.typing import ClientAppCallable
 
 from ..engine.base import round_of
+from ..exits import contained
 from ..faults import RECORD
 
 
@@ -16,3 +17,12 @@ def crashing(message: Message, context: Context, call_next: ClientAppCallable) -
         client, kind = context.node_config["partition-id"], message.metadata.message_type
         raise RuntimeError(f"client {client}, round {round_of(message)}, {kind}: crash (simulated)")
     return call_next(message, context)
+
+
+def surviving(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """Have what would end the process, such as ``sys.exit`` in a mod, be the client's failure.
+
+    A Flower mod, outside of all others: other clients live in the process.
+    """
+    with contained():
+        return call_next(message, context)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ..engine.gathering import meet
+from ..exits import contained
 
 log = logging.getLogger("fedkd")
 
@@ -108,7 +109,8 @@ class Jobs:
         """Return answers; none if memory ran out, so that fewer are tried."""
         kind, size = jobs[0].kind, len(jobs)
         try:
-            return jobs[0].together([job.item for job in jobs])
+            with contained():
+                return jobs[0].together([job.item for job in jobs])
         except torch.cuda.OutOfMemoryError:
             self.most[kind] = size // 2
             problem = "out of memory with %d clients side by side (%s); going on with %d"

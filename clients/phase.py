@@ -10,6 +10,7 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from torch import Tensor, nn
 
 from ..distillation.base import Objective
+from ..diverging import DIVERGED, is_finite
 from ..engine.base import MEASURED, round_of
 from ..engine.gathering import seconds
 from ..engine.state import ClientState, Memory
@@ -117,6 +118,8 @@ class Phase:
         if len(held_y):
             guess = self.tools.parts.exchange.predict(self, held_x).argmax(dim=1)
             result["validation"] = (guess == held_y).double().mean().item()
+        if not logits.isfinite().all():
+            result[DIVERGED] = 1.0
         return result | {"seconds_evaluate": seconds() - started}
 
     def reply(self, records: dict[str, Any]) -> Message:
@@ -126,7 +129,10 @@ class Phase:
         guarantee keeps them back, ``measured`` is for the simulation's tables alone.
         """
         told, kept = self.tools.parts.privacy.told(records.get("metrics", {}))
-        own = {**kept, **records.pop(MEASURED, {}), "seconds_phase": seconds() - self.started}
+        own = {**kept, **records.pop(MEASURED, {})}
+        if not is_finite(self.memory.model):
+            own[DIVERGED] = 1.0
+        own["seconds_phase"] = seconds() - self.started
         records["metrics"] = MetricRecord(told)
         if self.tools.measures:
             records[MEASURED] = MetricRecord(own)

@@ -48,6 +48,10 @@ class Expected:
         Shapes of what else it sends (float32, finite, at least 0).
     heaviest : float
         The largest weight that it may have in a mean over clients.
+    counted : tuple of str
+        Extras that count private samples; their entries sum to at most `samples`.
+    samples : int or None
+        Private samples of the client; None = nobody knows.
     """
 
     client: int
@@ -59,6 +63,8 @@ class Expected:
     scored: bool = False
     extras: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     heaviest: float = 1.0
+    counted: tuple[str, ...] = ()
+    samples: int | None = None
 
     @property
     def weighted(self) -> bool:
@@ -106,6 +112,9 @@ def admit(reply: RecordDict, expected: Expected) -> Knowledge:
         shapes["scores"] = (len(ids),)
     for name, shape in shapes.items():
         _check_extra(name, arrays[name], shape)
+    if expected.samples is not None:
+        for name in expected.counted:
+            check_count(name, arrays[name].sum().item(), expected.samples)
     scores = arrays.pop("scores", None)
     return Knowledge(expected.client, expected.kind, values, ids.long(), mask, scores, arrays)
 
@@ -143,6 +152,29 @@ def _check_extra(name: str, values: Tensor, shape: tuple[int, ...]) -> None:
         raise Rejected(f"{name}: {reason}") from None
     if values.numel() and values.min().item() < 0:
         raise Rejected(f"{name}: smallest entry is {values.min().item():.3g}, below 0")
+
+
+def check_count(name: str, claimed: object, most: float, least: float = 0) -> float:
+    """Return a number that a client tells, if it is one between `least` and `most`.
+
+    Raises
+    ------
+    Rejected
+        If it is not.
+
+    Examples
+    --------
+    >>> check_count("num-examples", 12, most=40)
+    12.0
+    >>> check_count("num-examples", 1e300, most=40)
+    Traceback (most recent call last):
+        ...
+    fedkd.admission.Rejected: num-examples: got 1e+300, expected a number from 0 to 40
+    """
+    if not isinstance(claimed, int | float) or not least <= claimed <= most:
+        told = reprlib.repr(claimed)
+        raise Rejected(f"{name}: got {told}, expected a number from {least:g} to {most:g}")
+    return float(claimed)
 
 
 def check_values(kind: str, values: Tensor, shape: Sequence[int]) -> None:

@@ -28,6 +28,11 @@ class _Group(TyperGroup):
             with suppress(OSError):  # the terminal may be gone
                 typer.echo("interrupted", err=True)
             raise typer.Exit(1) from error
+        except Exception:
+            raise
+        except BaseException as error:  # sys.exit in a plug-in is not ours
+            typer.echo(f"error: {type(error).__name__}: {error}", err=True)
+            raise typer.Exit(1) from error
 
 
 app = typer.Typer(

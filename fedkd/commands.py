@@ -116,6 +116,7 @@ def print_summary(result: RunResult, console: Console) -> None:
         "ALMA local": _alma(summary["alma_local"]),
         "ALMA global": _alma(summary["alma_global"]),
         "worst tenth": _worst(summary["worst_decile"], summary["ece"]),
+        **_diverged(summary),
         **_spent(summary["privacy"]),
         "exchanged": f"{decimal(summary['bytes_up'])} up, {decimal(summary['bytes_down'])} down, "
         f"{summary['rejected']} replies rejected",
@@ -125,6 +126,14 @@ def print_summary(result: RunResult, console: Console) -> None:
     }
     report = result.run_dir / "report.html"
     print_facts(facts | ({"report": report} if report.exists() else {}), console)
+
+
+def _diverged(summary: dict[str, Any]) -> dict[str, object]:
+    """Return how many clients have diverged, if any has."""
+    if not summary["diverged"]:
+        return {}
+    problem = "models or predictions are not finite, accuracies are what is left of them"
+    return {"diverged": f"{summary['diverged']} of {summary['clients']} clients: {problem}"}
 
 
 def _spent(privacy: dict[str, Any]) -> dict[str, object]:

@@ -90,7 +90,9 @@ def _from_file(source: str, spec: str, key: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses and pickle look a class's module up while it loads
     try:
         importing.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit, too
         del sys.modules[name]
         raise ConfigError(key, spec, f"the file does not import: {_reason(error, path)}") from error
     setattr(module, _DIGEST, digest)
@@ -106,7 +108,9 @@ def _from_package(source: str, spec: str, key: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if not _is_within(source, error):
             raise ConfigError(key, spec, f"does not import: {_reason(error)}") from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise ConfigError(key, spec, f"does not import: {_reason(error)}") from error
     return _from_working_directory(source, spec, key)
 
@@ -120,7 +124,9 @@ def _from_working_directory(source: str, spec: str, key: str) -> ModuleType:
     importlib.invalidate_caches()
     try:
         module = importlib.import_module(source)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         sys.path.remove(here)
         missing = isinstance(error, ModuleNotFoundError) and source.startswith(str(error.name))
         problem = (

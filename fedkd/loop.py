@@ -16,6 +16,7 @@ from .checkpoint import Checkpoint, Keeper
 from .compression import Compression
 from .config import RunConfig
 from .digest import Models
+from .diverging import DIVERGED, spoken
 from .drawing import draw, drawn_cohort
 from .engine import BlockPool, Fleet
 from .engine.state import tensors_of
@@ -132,12 +133,14 @@ class Loop:
             whole = number == self.config.rounds and self.config.evaluate.samples is not None
             model = self.strategy.broadcast()
             seconds["evaluate"] += self.measured.update(plan, outcome, model, whole)
+        self.measured.note(outcome)
         spent = self._charge(plan, outcome)
         scalars: dict[str, Any] = {
             "round": number,
             "participants": len(plan.cohort),
             **self.measured.columns(plan.evaluate is not None),
             "rejected": len(outcome.rejected),
+            "diverged": len(self.measured.diverged),
             "skipped": int(outcome.skipped),
             "bytes_up": fleet.bytes_up - up,
             "bytes_down": fleet.bytes_down - down,
@@ -194,7 +197,11 @@ class Loop:
             for name, value in outcome.metrics[client].items()
             if not name.startswith("seconds")
         ]
+        diverged = sorted(self.measured.diverged)
         rows += [(client, "rejected", 1.0) for client in sorted(outcome.rejected)]
+        rows += [(client, DIVERGED, 1.0) for client in diverged]
+        if diverged:
+            log.warning("round %d: %s", number, spoken(diverged))
         for client, reason in sorted(outcome.rejected.items()):
             log.info("round %d: client %d rejected: %s", number, client, reason)
         record = RoundRecord(
@@ -204,6 +211,7 @@ class Loop:
             clients=rows,
             weights=outcome.weights,
             rejected=outcome.rejected,
+            diverged=diverged,
             knowledge=outcome.knowledge,
             exchanged=outcome.exchanged,
         )

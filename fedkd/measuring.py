@@ -1,12 +1,14 @@
 """Accuracies, calibration and seconds of a round."""
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, RecordDict
 
+from .errors import RunError
 from .protocol import Outcome, RoundPlan
 
 ACCURACIES = ("local", "global", "validation", "ece")
@@ -28,21 +30,31 @@ class Measurements:
     ----------
     stale : set of int
         Clients whose model changed since it was measured.
+    diverged : set of int
+        Clients whose model was not finite when it was last seen.
     """
 
     def __init__(self, clients: int) -> None:
         self.clients = clients
         self.current: dict[int, dict[str, float]] = {}
         self.stale = set(range(clients))
+        self.diverged: set[int] = set()
 
     def save(self) -> dict[str, Any]:
         """Return what `load` takes, JSON-ready."""
-        return {"current": self.current, "stale": sorted(self.stale)}
+        marks = {"stale": sorted(self.stale), "diverged": sorted(self.diverged)}
+        return {"current": self.current, **marks}
 
     def load(self, saved: dict[str, Any]) -> None:
         """Go on from what `save` returned."""
         self.current = {int(client): numbers for client, numbers in saved["current"].items()}
         self.stale = set(saved["stale"])
+        self.diverged = set(saved.get("diverged", []))  # older checkpoints do not know
+
+    def note(self, outcome: Outcome) -> None:
+        """Take in whose models turned out in a round to be finite, and whose not."""
+        self.diverged -= outcome.diverged.keys()
+        self.diverged |= {client for client, found in outcome.diverged.items() if found}
 
     def update(
         self, plan: RoundPlan, outcome: Outcome, model: ArrayRecord | None, whole: bool
@@ -50,7 +62,8 @@ class Measurements:
         """Bring every client's accuracy up to date; return the seconds that took.
 
         Clients that the round itself measured are done. The others are measured now, if their
-        model changed since, or if their number is from a subset of the test split.
+        model changed since, or if their number is from a subset of the test split. Who cannot be
+        measured counts as rejected, and has no accuracy until it can.
 
         Parameters
         ----------
@@ -60,19 +73,40 @@ class Measurements:
             The server's model, where it is every client's.
         whole : bool
             Whether this is the first time that the whole test split is used.
+
+        Raises
+        ------
+        RunError
+            If nobody can be measured.
         """
         began = time.perf_counter()
-        fresh = {k: numbers for k, numbers in outcome.metrics.items() if "local" in numbers}
+        fresh = {k: numbers for k, numbers in outcome.metrics.items() if _problem(numbers) is None}
         due = set(range(self.clients)) if model or whole else self.stale
         content: dict[str, Any] = {"config": plan.options(**plan.evaluation())}
         if model is not None:
             content["arrays"] = model
         contents = dict.fromkeys(sorted(due - set(fresh)), RecordDict(content))
+        failed: dict[int, str] = {}
         for reply in plan.fleet.call("query.evaluate", contents, plan.number):
-            fresh[reply.client] = reply.numbers
-            outcome.metrics.setdefault(reply.client, {}).update(fresh[reply.client])
-        self.current |= fresh
-        self.stale.clear()
+            client, found = reply.client, dict[str, float]()
+            problem: str | None = reply.error or "no reply"
+            if reply.content is not None:
+                found = outcome.numbers(reply)
+                problem = _problem(found)
+            numbers = outcome.metrics.setdefault(client, {})
+            for name in ACCURACIES:
+                numbers.pop(name, None)
+            if problem is None:
+                fresh[client] = found
+                numbers.update(found)
+            else:
+                failed[client] = problem
+        self.current = {k: v for k, v in (self.current | fresh).items() if k not in failed}
+        if not self.current:
+            cause = next(iter(failed.values()), "no replies")
+            raise RunError(f"every client failed in query.evaluate; the first: {cause}")
+        outcome.rejected = failed | outcome.rejected
+        self.stale = set(failed)
         return time.perf_counter() - began
 
     def columns(self, evaluated: bool) -> dict[str, float | None]:
@@ -90,6 +124,15 @@ class Measurements:
             if name in WORST:
                 columns[f"alma_{name}_worst"] = worst(values) if known else None
         return columns
+
+
+def _problem(numbers: Mapping[str, float]) -> str | None:
+    """Say why numbers are not those of a measured client; None if they are."""
+    for name in (*WORST, *(set(ACCURACIES) & numbers.keys())):
+        value = numbers.get(name)
+        if value is None or not (0 <= value <= 1 or math.isnan(value)):
+            return f"{name}: got {value}, expected a number from 0 to 1"
+    return None
 
 
 def worst(values: Sequence[float]) -> float:

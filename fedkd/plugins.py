@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from .errors import ConfigError
+from .errors import ConfigError, FedkdError
 from .hints import fits, signature, spoken
 from .loading import by_value, load_object
 
@@ -155,6 +155,11 @@ def create(
             value = given.get(about[1], about[2])
             raise ConfigError(f"{key}.{about[1]}", value, about[3]) from error
         raise ConfigError(key, node["name"], str(error)) from error
+    except (FedkdError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        problem = " ".join(f"cannot be made: {type(error).__name__}: {error}".split())
+        raise ConfigError(key, node["name"], problem) from error
 
 
 def from_run(base: type) -> tuple[str, ...]:

@@ -74,7 +74,9 @@ class Prepared:
     def expect(self, client: int, round_: int, ids: Tensor) -> Expected:
         """Return what to accept from a client, as the exchange says."""
         model = self.server.instances[client]
-        return self.parts.exchange.expected(client, round_, ids, self.federation.classes, model)
+        exchange, classes = self.parts.exchange, self.federation.classes
+        expected = exchange.expected(client, round_, ids, classes, model)
+        return replace(expected, samples=len(self.federation.indices(client)))
 
     def bytes_of(self, client: int) -> int:
         """Return the bytes of the numbers that a client uploads at most, before compression."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from .engine.host import one_thread
 from .errors import FedkdError
+from .exits import contained
 
 
 class Broken(Exception):
@@ -42,7 +43,8 @@ class Promise:
     def judge(self, subject: Any) -> "Verdict":
         """Test it; whatever the plug-in raises breaks it."""
         try:
-            return Verdict(self, True, self.test(subject))
+            with contained():
+                return Verdict(self, True, self.test(subject))
         except Skipped as reason:
             return Verdict(self, None, str(reason))
         except (Broken, FedkdError) as reason:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .admission import Expected
 from .config import RunConfig, SecureConfig
+from .diverging import DIVERGED
 from .engine import BlockPool, Fleet, Reply
 from .errors import RunError
 from .knowledge import KnowledgeStack
@@ -84,6 +85,8 @@ class Outcome:
     what the simulation measured, so no method may look at them"""
     rejected: dict[int, str] = field(default_factory=dict)
     """clients whose reply was not used, and why"""
+    diverged: dict[int, bool] = field(default_factory=dict)
+    """whether a client's model was not finite when it last replied"""
     seconds: dict[str, float] = field(default_factory=dict)
     """wall-clock seconds per phase"""
     simulated: set[int] = field(default_factory=set)
@@ -105,15 +108,21 @@ class Outcome:
     def taking(self, replies: Iterable[Reply]) -> Iterator[Reply]:
         """Do as `take` does, reply by reply."""
         for reply in replies:
+            numbers: dict[str, float] = {}
             if reply.message is not None and reply.message.has_content():
                 self.changed.add(reply.client)  # also where the reply came too late
+                numbers = self.numbers(reply)
             if reply.content is None:
                 self._lose(reply)
                 continue
-            numbers = reply.numbers.items()
-            plain = {k: float(v) for k, v in numbers if isinstance(v, int | float)}
-            self.metrics.setdefault(reply.client, {}).update(plain)
+            self.metrics.setdefault(reply.client, {}).update(numbers)
             yield reply
+
+    def numbers(self, reply: Reply) -> dict[str, float]:
+        """Return a reply's numbers; note whether the client's model has diverged."""
+        numbers = reply.numbers
+        self.diverged[reply.client] = bool(numbers.pop(DIVERGED, 0.0))
+        return numbers
 
     def _lose(self, reply: Reply) -> None:
         self.rejected[reply.client] = reply.error or "no reply"

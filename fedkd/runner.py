@@ -28,6 +28,7 @@ from .engine.spilling import spill_folder, state_factory
 from .engine.state import ClientState, ContextState
 from .environment import join_as_told
 from .errors import FedkdError, RunError
+from .exits import ends_in_words
 from .identity import identity
 from .loop import Loop
 from .models import build, model_name
@@ -144,6 +145,7 @@ def resume(
     return run(config, callbacks, Objects(strategy, data, model))
 
 
+@ends_in_words()
 def run(
     config: RunConfig,
     callbacks: Sequence[Callback] = (),
@@ -210,7 +212,7 @@ def _watched(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
     except BaseException as caught:
         error = caught
         log.exception("the run failed")
-        if isinstance(caught, FedkdError) or not isinstance(caught, Exception):
+        if isinstance(caught, FedkdError | KeyboardInterrupt):
             raise
         log_path = prepared.run_dir / "log.txt"
         raise RunError(f"{type(caught).__name__}: {caught} (details: {log_path})") from caught

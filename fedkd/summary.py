@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 PHASES = ("fit", "fuse", "distil", "evaluate")
-ADDED = ("worst_decile", "ece", "privacy")
+ADDED = ("worst_decile", "ece", "privacy", "diverged")
 """Keys that summaries of earlier versions lack."""
 
 PACKAGES = ("fedkd", "flwr", "ray", "torch", "numpy")
@@ -52,6 +52,7 @@ def derive(config: dict[str, Any], rounds: pa.Table, restarts: int = 0) -> dict[
         kept = values[np.isfinite(values)]
         return float(kept[-1]) if kept.size else None
 
+    diverged = last("diverged")
     return {
         "schema": 1,
         "strategy": config["strategy"]["name"],
@@ -63,6 +64,7 @@ def derive(config: dict[str, Any], rounds: pa.Table, restarts: int = 0) -> dict[
         "ece": last("alma_ece"),
         "privacy": _privacy(config, last("epsilon"), last("delta")),
         "rejected": int(total("rejected")),
+        "diverged": None if diverged is None else int(diverged),
         "restarts": restarts,
         **{key: int(total(key)) for key in ("bytes_up", "bytes_down")},
         "seconds": {"total": total("seconds")} | {key: total(f"seconds_{key}") for key in PHASES},

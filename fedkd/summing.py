@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .admission import Expected, Rejected, check_values
+from .admission import Expected, Rejected, check_count, check_values
 from .config import SecureConfig
 from .fixedpoint import Layout, Piece
 from .knowledge import Knowledge
@@ -25,6 +25,9 @@ CLIP = 2.0**7
 
 HEAVIEST = 2.0**20
 """Largest weight of a client, and largest of its counts: samples that it has trained on."""
+
+SLACK = 2.0
+"""How many times the samples that there are a sum may count: integers of few bits are coarse."""
 
 FLOOR = 2.0**16
 """Least weight by scores, in units of the integers: a mean of tiny weights must not be noise."""
@@ -85,16 +88,30 @@ def contribution(
     return terms | {f"extras.{k}": v.double().numpy() for k, v in knowledge.extras.items()}
 
 
-def averages(sums: Sums, expected: Expected, clients: Sequence[int]) -> list[Knowledge]:
+def averages(sums: Sums, asked: Sequence[Expected]) -> list[Knowledge]:
     """Return what stands for each client's knowledge: the mean, the same for all.
+
+    Parameters
+    ----------
+    sums : mapping
+        The sums over clients.
+    asked : sequence of Expected
+        What each of them was asked for.
 
     Raises
     ------
     Rejected
         If no admissible knowledge could have this mean.
     """
-    values, mask = torch.from_numpy(sums["values"]), None
-    divisor = torch.tensor([float(len(clients))], dtype=torch.float64)
+    expected, values, mask = asked[0], torch.from_numpy(sums["values"]), None
+    divisor = torch.tensor([float(len(asked))], dtype=torch.float64)
+    known = [one.samples for one in asked if one.samples is not None]
+    if len(known) == len(asked):
+        for name in expected.counted:
+            check_count(name, float(sums[f"extras.{name}"].sum()), SLACK * sum(known))
+        if expected.counted and expected.weighted:  # by what is counted, at least 1 each
+            most = sum(max(1, samples) for samples in known)
+            check_count("weights", float(sums["weights"].sum()), SLACK * most)
     if expected.weighted:
         weights = torch.from_numpy(sums["weights"])
         mask, divisor = weights > 0, torch.where(weights > 0, weights, 1.0)
@@ -104,7 +121,7 @@ def averages(sums: Sums, expected: Expected, clients: Sequence[int]) -> list[Kno
     else:
         check_values(expected.kind, values[mask], (int(mask.sum()), *expected.shape[1:]))
     one = Knowledge(
-        client=clients[0],
+        client=expected.client,
         kind=expected.kind,
         values=values,
         sample_ids=expected.sample_ids,
@@ -113,7 +130,7 @@ def averages(sums: Sums, expected: Expected, clients: Sequence[int]) -> list[Kno
         extras={name: _extra(name, sums) for name in expected.extras},
         summed=True,
     )
-    return [replace(one, client=client) for client in clients]
+    return [replace(one, client=each.client) for each in asked]
 
 
 def _extra(name: str, sums: Sums) -> Tensor:
@@ -131,8 +148,17 @@ def weighed_arrays(
     return terms | {"weights": np.array([weight])}
 
 
-def mean_arrays(sums: Sums, names: Iterable[str]) -> dict[str, NDArray[np.float64]]:
+def mean_arrays(sums: Sums, names: Iterable[str], most: float) -> dict[str, NDArray[np.float64]]:
     """Return the weighted means of a model's arrays.
+
+    Parameters
+    ----------
+    sums : mapping
+        The sums over clients.
+    names : iterable of str
+        The arrays' names.
+    most : float
+        Samples that these clients have.
 
     Raises
     ------
@@ -140,6 +166,6 @@ def mean_arrays(sums: Sums, names: Iterable[str]) -> dict[str, NDArray[np.float6
         If the weights cannot be those of clients.
     """
     weight = float(sums["weights"][0])
-    if not weight > 0:
-        raise Rejected(f"num-examples: sum is {weight:g}, expected a number above 0")
+    if not 0 < weight <= SLACK * most:
+        raise Rejected(f"num-examples: sum is {weight:g}, expected a number from 1 to {most:g}")
     return {name: sums[f"arrays.{name}"] / weight for name in names}

@@ -85,13 +85,15 @@ class ActiveLearning(FusionStrategy):
     def round(self, plan: RoundPlan) -> Outcome:
         """Ask for labels if a cycle begins; then run the method's round."""
         columns: dict[str, Any] = {}
+        lost: dict[int, str] = {}
         started = time.perf_counter()
         if LABELLED not in self.state:
-            self.state[LABELLED], columns = self.cycles.first(plan)
+            self.state[LABELLED], columns = self.cycles.first(plan, lost)
         elif self.cycles.begins(plan.number):
-            self.state[LABELLED], columns = self.cycles.query(plan, self.state[LABELLED])
+            self.state[LABELLED], columns = self.cycles.query(plan, self.state[LABELLED], lost)
         seconds = time.perf_counter() - started
         outcome = super().round(plan)
+        outcome.rejected = lost | outcome.rejected
         if columns:
             outcome.seconds["query"] = seconds
         labels = int(self.state[LABELLED].sum())

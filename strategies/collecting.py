@@ -12,7 +12,7 @@ import torch
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from torch import Tensor
 
-from ..admission import Rejected, admit
+from ..admission import Rejected, admit, check_values
 from ..config import SecureConfig
 from ..engine import Reply
 from ..fixedpoint import Layout
@@ -78,7 +78,7 @@ def _summed_knowledge(
         return outcome.take(plan.fleet.call(action, asked, plan.number))
 
     def mean(sums: Sums, replies: Sequence[Reply]) -> list[Knowledge]:
-        return averages(sums, expected, [reply.client for reply in replies])
+        return averages(sums, [plan.expect(reply.client, ids) for reply in replies])
 
     return _summed(plan, outcome, layout, train, mean)
 
@@ -100,8 +100,12 @@ def summed_arrays(
         return outcome.take(plan.fleet.send(due))
 
     def mean(sums: Sums, replies: Sequence[Reply]) -> list[Message]:
-        means = {k: torch.from_numpy(v) for k, v in mean_arrays(sums, like).items()}
+        most = sum(plan.server.sizes[reply.client] for reply in replies)
+        means = {k: torch.from_numpy(v) for k, v in mean_arrays(sums, like, most).items()}
         arrays = {k: v.float() if like[k].is_floating_point() else v for k, v in means.items()}
+        for name, value in arrays.items():
+            if like[name].is_floating_point():
+                check_values("parameters", value, like[name].shape)
         metrics = MetricRecord({"num-examples": float(sums["weights"][0])})
         reply = replies[0].message
         assert reply is not None

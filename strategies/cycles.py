@@ -15,12 +15,16 @@ import torch
 from flwr.app import RecordDict
 from torch import Tensor
 
+from ..admission import Rejected
+from ..errors import RunError
 from ..protocol import RoundPlan
+from .answers import Answer, Bounds, answered
 
 LABELLED = "labelled"
 """Name of the state ``[clients]`` int64: how many labelled samples each client has."""
 
 Rule = Literal["proportional", "equal"]
+Lost = dict[int, str]
 
 
 @dataclass(frozen=True)
@@ -92,13 +96,13 @@ class Cycles:
         known = zip(sizes, self.at_first(sizes), self.parts(sizes), strict=True)
         return [min(size, first + cycles * part) for size, first, part in known]
 
-    def first(self, plan: RoundPlan) -> tuple[Tensor, dict[str, Any]]:
+    def first(self, plan: RoundPlan, lost: Lost) -> tuple[Tensor, dict[str, Any]]:
         """Return what `query` does, of the labels that clients have from the start."""
-        answers = self._ask(plan, "query.tally", dict.fromkeys(range(plan.server.clients), 0))
-        counts = _counts(answers, plan.classes)
-        return counts.sum(dim=1), _balance(counts)
+        labelled = torch.tensor(self.at_first(plan.server.sizes))
+        answers = self._ask(plan, "query.tally", dict.fromkeys(range(plan.server.clients), 0), lost)
+        return _updated(labelled, answers), _balance(answers)
 
-    def query(self, plan: RoundPlan, labelled: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    def query(self, plan: RoundPlan, labelled: Tensor, lost: Lost) -> tuple[Tensor, dict[str, Any]]:
         """Have every client pick samples and get them labelled.
 
         Parameters
@@ -107,6 +111,8 @@ class Cycles:
             The first round of a cycle.
         labelled : Tensor
             ``[clients]`` labelled samples so far.
+        lost : dict
+            Where to note whose answers are not used, and why; their labels stay as they are known.
 
         Returns
         -------
@@ -118,44 +124,55 @@ class Cycles:
             ``imbalance`` and ``absent`` of the labels there are now.
         """
         asked = dict(enumerate(self.parts(plan.server.sizes)))
-        scored = self._ask(plan, "query.score", asked)
-        granted = {client: int(numbers["requested"]) for client, numbers in scored.items()}
-        answers = self._ask(plan, "query.annotate", granted)
-        labelled = labelled.clone()
-        for client, numbers in answers.items():
-            labelled[client] += int(numbers["annotated"])
-        names = ["annotated", "cost", *(f"queried_{c}" for c in range(plan.classes))]
-        sums = {name: sum(numbers[name] for numbers in answers.values()) for name in names}
-        columns = sums | {"picks": _digest(n["picks"] for n in answers.values())}
-        columns["unheard"] = sum(numbers["unheard"] for numbers in scored.values())
-        return labelled, columns | _balance(_counts(answers, plan.classes))
+        scored = self._ask(plan, "query.score", asked, lost)
+        granted = {client: answer.requested for client, answer in scored.items()}
+        answers = self._ask(plan, "query.annotate", granted, lost)
+        queried = torch.stack([answer.queried for answer in answers.values()]).sum(dim=0)
+        columns: dict[str, Any] = {
+            "annotated": sum(answer.annotated for answer in answers.values()),
+            "cost": sum(answer.cost for answer in answers.values()),
+            **{f"queried_{label}": count for label, count in enumerate(queried.tolist())},
+            "picks": _digest(answer.picks for answer in answers.values()),
+            "unheard": sum(answer.unheard for answer in scored.values()),
+        }
+        return _updated(labelled, answers), columns | _balance(answers)
 
     def _ask(
-        self, plan: RoundPlan, action: str, numbers: dict[int, int]
-    ) -> dict[int, dict[str, Any]]:
+        self, plan: RoundPlan, action: str, numbers: dict[int, int], lost: Lost
+    ) -> dict[int, Answer]:
+        """Return the answers that can be true; without any, the run cannot go on."""
         contents = {
             client: RecordDict({"config": plan.options(samples=number)})
             for client, number in numbers.items()
         }
-        replies = plan.fleet.call(action, contents, plan.number)
-        return {
-            reply.client: {**reply.numbers, **reply.ok.config_records.get("about", {})}
-            for reply in replies
-        }
+        sizes, found = plan.server.sizes, dict[int, Answer]()
+        for reply in plan.fleet.call(action, contents, plan.number):
+            bounds = Bounds(plan.classes, sizes[reply.client], numbers[reply.client])
+            try:
+                found[reply.client] = answered(action, reply, bounds)
+            except Rejected as reason:
+                lost[reply.client] = str(reason)
+        if not found:
+            cause = next(iter(lost.values()), "no replies")
+            raise RunError(f"every client failed in {action}; the first: {cause}")
+        return found
+
+
+def _updated(labelled: Tensor, answers: dict[int, Answer]) -> Tensor:
+    """Return ``[clients]`` labelled samples, with what clients have answered."""
+    labelled = labelled.clone()
+    for client, answer in answers.items():
+        labelled[client] = answer.labelled.sum()
+    return labelled
 
 
 def _digest(parts: Iterable[str]) -> str:
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
 
-def _counts(answers: dict[int, dict[str, Any]], classes: int) -> Tensor:
-    """Return ``[clients, classes]`` labels of each class."""
-    rows = [[int(numbers[f"labelled_{c}"]) for c in range(classes)] for numbers in answers.values()]
-    return torch.tensor(rows)
-
-
-def _balance(counts: Tensor) -> dict[str, float]:
-    """Return the columns that say how evenly labels ``[clients, classes]`` are spread."""
+def _balance(answers: dict[int, Answer]) -> dict[str, float]:
+    """Return the columns that say how evenly labels are spread over classes."""
+    counts = torch.stack([answer.labelled for answer in answers.values()])
     absent = (counts == 0).sum(dim=1).double().mean().item()
     return {"imbalance": imbalance(counts.sum(dim=0)), "absent": absent}
 

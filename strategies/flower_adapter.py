@@ -6,28 +6,27 @@ the ordering proxy, and hands ``aggregate_train`` the admitted replies in client
 """
 
 import inspect
-import math
 import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp.strategy import Strategy as FlowerBase
 from torch import Tensor
 
 from ..admission import Rejected
-from ..arrays import to_arrays, to_tensor, values_of
+from ..arrays import to_arrays, to_tensor
 from ..engine import Fleet, Reply
 from ..engine.state import cast, tensors_of
 from ..errors import RunError
 from ..flower import quiet
 from ..knowledge import KnowledgeStack
-from ..payload import oversize
 from ..protocol import Outcome, RoundPlan, Strategy
 from ..rng import scoped
 from .collecting import summed_arrays
+from .flower_replies import admitted as admitted_replies
+from .flower_replies import check_parameters
 from .flower_state import load_attributes, save_attributes
 
 SIZES = ("min_train_nodes", "min_evaluate_nodes", "min_available_nodes")
@@ -103,7 +102,7 @@ class FlowerStrategy(Strategy):
         accepted: list[Reply] = []
         if plan.secure is None:
             replies = outcome.take(plan.fleet.send(messages))
-            accepted = [reply for reply in replies if self._admit(reply, outcome)]
+            accepted = admitted_replies(replies, self.first, plan.server.sizes, self.inner, outcome)
             admitted += [reply.message for reply in accepted]
         else:
             admitted += summed_arrays(plan, messages, self.first, outcome)
@@ -119,9 +118,15 @@ class FlowerStrategy(Strategy):
         started = time.perf_counter()
         with quiet():
             arrays, _ = self.inner.aggregate_train(plan.number, admitted)  # type: ignore[arg-type]
+        name = type(self.inner).__name__
         if arrays is None:
-            raise RunError(f"{type(self.inner).__name__} aggregated nothing in round {plan.number}")
-        self.current = like_first(arrays, self.first)
+            raise RunError(f"{name} aggregated nothing in round {plan.number}")
+        current = like_first(arrays, self.first)
+        try:
+            check_parameters(current, self.first)
+        except Rejected as reason:
+            raise RunError(f"{name} diverged in round {plan.number}: {reason}") from None
+        self.current = current
         outcome.seconds["fuse"] = time.perf_counter() - started
 
     def _note(self, plan: RoundPlan, accepted: list[Reply], outcome: Outcome) -> None:
@@ -147,17 +152,6 @@ class FlowerStrategy(Strategy):
             rank = {node: place for place, node in enumerate(grid.get_node_ids())}
             return sorted(messages, key=lambda message: rank[message.metadata.dst_node_id])
 
-    def _admit(self, reply: Reply, outcome: Outcome) -> bool:
-        """Admit a reply's parameters, or note why not."""
-        try:
-            check_size(reply.ok, self.first)
-            check_parameters(reply.ok.array_records.get("arrays"), self.first)
-            check_weight(reply.ok.metric_records.get("metrics"))
-        except Rejected as reason:
-            outcome.rejected[reply.client] = str(reason)
-            return False
-        return True
-
 
 def keys_of(inner: object) -> dict[str, str]:
     """Return the metrics that a Flower strategy, or one inside it, is told to read.
@@ -181,37 +175,6 @@ def as_vector(arrays: ArrayRecord) -> Tensor:
     """Return a state dict's floating-point numbers as `fedkd.flat.flatten` orders them."""
     values = [to_tensor(array) for array in arrays.values()]
     return torch.cat([value.flatten().float() for value in values if value.is_floating_point()])
-
-
-def check_size(content: RecordDict, like: Mapping[str, Tensor]) -> None:
-    """Raise `Rejected` if a reply is far larger than these parameters."""
-    if (problem := oversize(content, sum(value.nbytes for value in like.values()))) is not None:
-        raise Rejected(problem)
-
-
-def check_parameters(got: ArrayRecord | None, like: Mapping[str, Tensor]) -> None:
-    """Raise `Rejected` unless `got` holds finite parameters like these."""
-    if got is None or list(got) != list(like):
-        raise Rejected("parameters: not the model's names")
-    for name, array in got.items():
-        try:
-            value = values_of(array)
-        except Exception as error:
-            raise Rejected(f"unreadable: {type(error).__name__}") from error
-        if value.shape != like[name].shape:
-            raise Rejected(f"shape: {name} is {value.shape}, expected {tuple(like[name].shape)}")
-        wanted = like[name].numpy().dtype
-        if value.dtype != wanted:
-            raise Rejected(f"dtype: {name} is {value.dtype}, expected {wanted}")
-        if not np.isfinite(value).all():
-            raise Rejected(f"finite: {name} contains NaN or infinity")
-
-
-def check_weight(metrics: MetricRecord | None) -> None:
-    """Raise `Rejected` unless a reply says how many samples it stands for."""
-    weight = metrics.get("num-examples") if metrics else None
-    if not isinstance(weight, int | float) or not 0 < weight < math.inf:
-        raise Rejected(f"num-examples: got {weight!r}, expected a number above 0")
 
 
 def like_first(arrays: ArrayRecord, first: Mapping[str, Tensor]) -> ArrayRecord:

@@ -52,9 +52,9 @@ def fuse_in_blocks(
             fused = map(strategy.fuse, views)
         checked = (_teacher(strategy, *pair) for pair in zip(views, fused, strict=True))
         values, mask = _joined(checked, slices)
-    except FedkdError:
+    except (FedkdError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())
         raise RunError(f"strategy {type(strategy).__name__} raised {cause}") from error
     return Teacher(knowledge.kind, values, knowledge.clients, mask, weights), weights

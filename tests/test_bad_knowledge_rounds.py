@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from fedkd.clients import client_app
+from fedkd.strategies.flower_adapter import FlowerStrategy
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.serverapp.strategy import QFedAvg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,6 +80,15 @@ def weight(value: Any) -> Change:
     return apply
 
 
+def tells(**numbers: Any) -> Change:
+    """Add metrics, or replace them."""
+    return lambda reply: reply.content.metric_records["metrics"].update(numbers)
+
+
+def keeps_back(name: str) -> Change:
+    return lambda reply: reply.content.metric_records["metrics"].pop(name)
+
+
 SOFT = {
     "nan": (spoil("values", put(np.nan)), "finite: "),
     "inf": (spoil("values", put(np.inf)), "finite: "),
@@ -119,10 +130,25 @@ PARAMETERS = {
     "weightless": (weight(0), "num-examples: "),
     "negative": (weight(-5), "num-examples: "),
     "of infinite weight": (weight(float("inf")), "num-examples: "),
+    "of a nation's weight": (weight(1e300), "num-examples: got 1e+300, expected a number from 1"),
+    "of no weight": (keeps_back("num-examples"), "num-examples: got None"),
+    "of many weights": (weight([1.0, 2.0]), "num-examples: got [1.0, 2.0]"),
+    "huge": (spoil("", put(3e38), "arrays"), "magnitude: "),
+    "without metrics": (without("metrics"), "num-examples: got None"),
+    "secretive": (keeps_back("loss_fit"), "metrics: lacks loss_fit"),
+}
+SAMPLES_OF = {
+    "more than it has": (spoil("samples", lambda v: v * 0 + 1e6), "samples: got 1000000.0"),
+    "a number that overflows": (spoil("samples", lambda v: v * 0 + 3e38), "samples: magnitude"),
 }
 CASES = [
     (strategy, name, *case)
-    for strategy, cases in (("knfu", SOFT), ("fedmd", LOGITS), ("fedavg", PARAMETERS))
+    for strategy, cases in (
+        ("knfu", SOFT),
+        ("fedmd", LOGITS),
+        ("fedavg", PARAMETERS),
+        ("lg_fedavg", SAMPLES_OF),
+    )
     for name, case in cases.items()
 ]
 
@@ -141,7 +167,7 @@ class Watcher(Callback):
 
 
 def hostile_run(
-    monkeypatch: pytest.MonkeyPatch, strategy: str, change: Callable[[Message], Message | None]
+    monkeypatch: pytest.MonkeyPatch, strategy: Any, change: Callable[[Message], Message | None]
 ) -> tuple[Any, Watcher]:
     """Run with one client whose upload passes through `change`, as a mod."""
 
@@ -214,6 +240,44 @@ def test_a_good_reply_makes_a_difference(
         result, _ = hostile_run(monkeypatch, strategy, lambda reply: None)
         assert result.summary["rejected"] == 0
         assert result.summary["digest"] != without_it(strategy)
+
+
+TALKATIVE = {
+    "one metric more": tells(mood=0.5),
+    "a list": tells(history=[0.1, 0.2]),
+    "a number that is none": tells(mood=float("nan")),
+    "a number beyond all floats": tells(mood=10**400),
+    "a record more": lambda reply: reply.content.update(more=MetricRecord({"n": 1})),
+    "arrays more": lambda reply: reply.content.update(more=ArrayRecord({"x": Array(np.ones(2))})),
+}
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "lg_fedavg", "knfu"])
+@pytest.mark.parametrize("name", sorted(TALKATIVE))
+def test_who_tells_more_than_the_others_does_no_harm(
+    strategy: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flower gives up a round in which clients do not all reply with the same metrics."""
+    change = TALKATIVE[name]
+    good, _ = hostile_run(monkeypatch, strategy, lambda reply: None)
+    got, _ = hostile_run(monkeypatch, strategy, lambda reply: change(reply) and None)
+    assert got.summary["rejected"] == 0
+    assert got.summary["digest"] == good.summary["digest"]
+
+
+@pytest.mark.parametrize("told", [1e300, -1.0, float("nan"), [0.1], None])
+def test_a_loss_that_a_strategy_weighs_by_is_checked(
+    told: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change(reply: Message) -> None:
+        metrics = reply.content.metric_records["metrics"]
+        metrics.pop("loss_fit") if told is None else metrics.update(loss_fit=told)
+
+    inner = QFedAvg(client_learning_rate=0.1, train_loss_key="loss_fit")
+    result, watcher = hostile_run(monkeypatch, FlowerStrategy(inner), change)
+    reasons = [rejected[HOSTILE] for rejected in watcher.rejected]
+    assert all(reason.startswith("loss_fit: got ") for reason in reasons)
+    assert result.summary["rejected"] == ROUNDS
 
 
 def test_knowledge_of_an_earlier_round_is_stale(monkeypatch: pytest.MonkeyPatch) -> None:

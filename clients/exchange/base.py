@@ -40,6 +40,8 @@ class Exchange:
         alone, as DP-SGD needs. A class that overrides one of `TOUCHES` must say so again.
     heaviest : float
         The largest weight that a client may have in a mean over clients.
+    counted : tuple of str
+        Those of its extras that count private samples: nobody can claim more than it has.
     power : float
         What scores are raised to for that weight.
     input_shape : tuple of int
@@ -56,6 +58,7 @@ class Exchange:
     scored: ClassVar[bool] = False
     from_model: ClassVar[bool] = True
     heaviest: float = 1.0
+    counted: ClassVar[tuple[str, ...]] = ()
     power: float = 1.0
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -153,7 +156,7 @@ class Exchange:
         self, client: int, round_: int, ids: Tensor, classes: int, model: nn.Module
     ) -> Expected:
         """Return what the server accepts from a client with such a model."""
-        on_samples = self.kind in ON_SAMPLES
+        on_samples, extras = self.kind in ON_SAMPLES, self.extras(model, classes)
         return Expected(
             client=client,
             round=round_,
@@ -162,6 +165,7 @@ class Exchange:
             shape=self.shape(model, len(ids), classes),
             masked=self.masked,
             scored=self.scored,
-            extras=self.extras(model, classes),
+            extras=extras,
             heaviest=self.heaviest,
+            counted=tuple(name for name in self.counted if name in extras),
         )

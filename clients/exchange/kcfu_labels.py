@@ -30,6 +30,8 @@ class KCFULabels(ActiveLearner, SoftLabels):
         See `ActiveLearner`.
     """
 
+    counted = ("samples", "counts")
+
     def __init__(self, share_counts: bool = False, **active: float | str | bool | None) -> None:
         super().__init__(**active)  # type: ignore[arg-type]
         self.share_counts = share_counts

@@ -23,6 +23,7 @@ class Parameters(Exchange):
     kind = "parameters"
     from_model = True  # but for the number of samples, which counts as public
     heaviest = HEAVIEST
+    counted = ("samples",)
 
     def shape(self, model: nn.Module, samples: int, classes: int) -> tuple[int, ...]:
         """Return ``(size,)``."""

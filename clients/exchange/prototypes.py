@@ -39,6 +39,7 @@ class Prototypes(Exchange):
 
     kind = "class_knowledge"
     masked = True
+    counted = ("counts",)
 
     def __init__(
         self, weight: float = 1.0, dim: int = 64, counts: bool = False, nearest: bool = True

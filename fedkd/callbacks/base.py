@@ -43,6 +43,8 @@ class RoundRecord:
     """clients and their row-stochastic mixing weights ``[n, n]``"""
     rejected: dict[int, str] = field(default_factory=dict)
     """clients whose reply was not admitted, and why"""
+    diverged: list[int] = field(default_factory=list)
+    """clients whose model, or what it predicts, is not finite"""
     knowledge: "KnowledgeStack | None" = None
     exchanged: "Exchanged | None" = None
     """what the server sent"""

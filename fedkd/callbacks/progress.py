@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.text import Text
 
+from ..diverging import spoken
 from .base import Callback, RoundRecord, RunInfo
 
 NAMED = 5
@@ -40,11 +41,12 @@ class Progress(Callback):
         self._started = time.monotonic()
         self._seen = 0  # rounds since then
         self._alma = ""
+        self._diverged: set[int] = set()  # as of the last round
 
     def on_run_start(self, run: RunInfo) -> None:
         """Say what is to be known, and start the display."""
         self._started, self._seen = time.monotonic(), 0
-        self._total = run.config.rounds
+        self._total, self._diverged = run.config.rounds, set()
         for note in run.notes:
             self._print(f"note: {note}")
         if self.live:
@@ -78,6 +80,9 @@ class Progress(Callback):
                 self._display.update(self._task, alma=self._alma, ends=ends)
             for line in rejections(record.rejected):
                 self._print(f"  {line}")
+            if new := set(record.diverged) - self._diverged:
+                self._print(f"  {spoken(new)}")
+            self._diverged = set(record.diverged)
 
     def on_run_end(self, summary: dict[str, Any] | None, error: BaseException | None) -> None:
         """Stop the display and give the terminal back."""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import ray
 from flwr.app import Message, RecordDict
 
+from ..exits import contained
 from ..flower import identity
 from .base import FIRST_NODE_ID, AppFactory, Engine, Main
 from .blocks import ActorBlocks
@@ -78,7 +79,8 @@ class Actor:
 
     def block(self, function: Callable[[T], Any], block: T) -> Any:
         """Compute one fusion block."""
-        return function(block)
+        with contained():  # Ray takes sys.exit for the wish of the actor to end
+            return function(block)
 
     def pid(self) -> int:
         """Return the id of this process."""

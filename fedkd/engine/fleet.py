@@ -8,9 +8,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
-from flwr.app import Message, RecordDict
+from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from ..compression import Compression
@@ -65,10 +64,12 @@ class Fleet:
                 raise RunError(f"only {len(nodes)} of {self.clients} nodes came up")
             time.sleep(POLL_SECONDS)
         messages = [Message(RecordDict(), node, "query.hello") for node in nodes]
-        answers: list[tuple[Any, int]] = []
+        answers: list[tuple[int, int]] = []
         for reply in self._exchange(messages):
             _raise_error(reply)
-            partition = reply.content.config_records["about"]["client"]
+            partition = reply.content.config_records.get("about", ConfigRecord()).get("client")
+            if not isinstance(partition, int):
+                raise RunError(f"node {reply.metadata.src_node_id} does not say which client it is")
             answers.append((partition, reply.metadata.src_node_id))
         partitions = sorted(partition for partition, _ in answers)
         if partitions != list(range(self.clients)):

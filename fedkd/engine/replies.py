@@ -14,6 +14,9 @@ from .base import MEASURED
 
 log = logging.getLogger("fedkd")
 
+LARGEST = 2**1023
+"""Whole numbers beyond this are no floats."""
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -37,10 +40,28 @@ class Reply:
         return self.content
 
     @property
-    def numbers(self) -> dict[str, Any]:
-        """All of the client's numbers, for the tables."""
-        told: Any = self.ok.metric_records.get("metrics") or {}
-        return {**told, **self.measured}
+    def numbers(self) -> dict[str, float]:
+        """All of the client's plain numbers, for the tables, also where its content was stopped."""
+        content = self.content
+        if content is None and self.message is not None and self.message.has_content():
+            content = self.message.content
+        told: Any = (content.metric_records.get("metrics") if content else None) or {}
+        return plain({**told, **self.measured})
+
+
+def plain(numbers: Mapping[str, Any]) -> dict[str, float]:
+    """Return those that are single numbers, and no larger than a float can be.
+
+    Examples
+    --------
+    >>> plain({"loss_fit": 0.5, "steps": 3, "losses": [0.6, 0.4], "huge": 10**400})
+    {'loss_fit': 0.5, 'steps': 3.0}
+    """
+    return {
+        name: float(value)
+        for name, value in numbers.items()
+        if isinstance(value, float) or (isinstance(value, int) and abs(value) < LARGEST)
+    }
 
 
 def without_measured(message: Message) -> dict[str, Any]:
@@ -63,7 +84,7 @@ def read(client: int, answers: Sequence[Message], fault: Fault | None) -> Reply:
         error = cause(first.error.reason, logged=not simulated)
         return Reply(client, None, error, first, "crashed" if simulated else None)
     if fault is not None:
-        return Reply(client, None, fault.reason, first, fault.kind)
+        return Reply(client, None, fault.reason, first, fault.kind, measured[0])
     return Reply(client, first.content, None, first, measured=measured[0])
 
 

@@ -72,6 +72,11 @@ def headline(groups: Sequence[Group]) -> list[Fact]:
     rejected = sum(int(run.summary.get("rejected") or 0) for run in runs)
     if rejected:
         facts.append(("Rejected replies", str(rejected), "not admitted, named in log.txt"))
+    diverged = sum(int(run.summary.get("diverged") or 0) for run in runs)
+    if diverged:
+        of = sum(int(run.summary["clients"]) for run in runs)
+        remark = f"of {of}: models or predictions are not finite, named in log.txt"
+        facts.append(("Diverged clients", str(diverged), remark))
     return facts
 
 

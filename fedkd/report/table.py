@@ -56,7 +56,8 @@ def rows(groups: Sequence[Group], wide: bool = False) -> list[list[Cell]]:
     result = []
     for group in groups:
         unfinished = any(not run.finished for run in group.runs)
-        row = [Cell(group.strategy + ("*" if unfinished else ""))]
+        diverged = any(run.summary["diverged"] for run in group.runs)
+        row = [Cell(group.strategy + "*" * unfinished + "!" * diverged)]
         row += [Cell(group.settings.get(key, "")) for key in keys]
         row += [Cell(str(len(group.runs)))] if seeds else []
         row += [_alma(group, name, top[name]) for name in ALMA]
@@ -129,7 +130,7 @@ _WIDE = (
 
 
 def warnings(groups: Sequence[Group]) -> list[str]:
-    """Return what is not as it should be: runs that did not finish, replies not admitted."""
+    """Return what is not as it should be: runs unfinished, replies rejected, models diverged."""
     lines = []
     for group in groups:
         for run in group.runs:
@@ -138,6 +139,9 @@ def warnings(groups: Sequence[Group]) -> list[str]:
                 lines.append(f"* unfinished, {done}: {run.path}")
             if run.summary.get("rejected"):
                 lines.append(f"{run.summary['rejected']} replies rejected: {run.path}")
+            if run.summary["diverged"]:
+                share = f"{run.summary['diverged']} of {run.summary['clients']} clients"
+                lines.append(f"! diverged, {share} (models not finite): {run.path}")
     return lines
 
 

@@ -1,0 +1,176 @@
+"""``sys.exit`` in a plug-in, and what else passes ``except Exception``: a failure by name."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import fedkd
+from fedkd.cli import app
+from fedkd.errors import ConfigError, RunError
+from fedkd.plugins import load_object
+
+FILE = f"{Path(__file__).parent}/plugins/leaving.py"
+ENGINES = {"inline": "inline", "ray": {"name": "ray", "actors": 2}, "flower": "flower"}
+SIDE_BY_SIDE = {"name": "inline", "cohort": 4}
+TINY = {"clients": 4, "rounds": 2, "transfer.size": 40, "engine": "inline"}
+
+
+def run(strategy: Any = "fedmd", **settings: Any) -> Any:
+    return fedkd.simulate(strategy, **TINY | settings)
+
+
+def rejected(result: Any) -> list[tuple[int, int]]:
+    rows = result.clients.to_pylist()
+    return [(row["round"], row["client"]) for row in rows if row["metric"] == "rejected"]
+
+
+# -- at a client ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["exit", "generator", "own"])
+@pytest.mark.parametrize("phase", ["fit", "distil", "predict"])
+def test_a_client_loop_that_leaves_costs_its_client(how: str, phase: str) -> None:
+    loop = {"name": f"{FILE}:Loop", "how": how, "phase": phase}
+    result = run(client=loop)
+    assert rejected(result) == [(1, 1), (2, 1)]
+    assert result.summary["rejected"] == 2
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_it_is_the_same_on_every_engine(engine: str, tmp_path: Path) -> None:
+    """Also with no actor lost: other clients live on it."""
+    settings = {"client": {"name": f"{FILE}:Loop"}, "engine": ENGINES[engine]}
+    result = run(run_dir=str(tmp_path / "run"), **settings)
+    assert rejected(result) == [(1, 1), (2, 1)]
+    assert result.summary["restarts"] == 0
+    assert result.summary["digest"] == run(client=settings["client"]).summary["digest"]
+    told = "client 1, round 1, train.fit: SystemExit: 0"
+    assert told in (tmp_path / "run" / "log.txt").read_text()
+
+
+HOSTILE = {"attack": {"name": f"{FILE}:Hostile", "fraction": 0.25}}
+
+
+@pytest.mark.parametrize(
+    ("engine", "setting"),
+    [("inline", {"strategy": f"{FILE}:Uploads"}), ("inline", HOSTILE), ("flower", HOSTILE)],
+    ids=["exchange", "mod", "mod in Flower's engine"],
+)
+def test_so_does_whatever_else_runs_at_a_client(engine: str, setting: dict[str, Any]) -> None:
+    result = run(engine=ENGINES[engine], **setting)
+    assert result.summary["rejected"] == 2
+    assert result.summary["restarts"] == 0
+
+
+def test_an_objective_that_leaves_fails_alone_and_side_by_side() -> None:
+    """Nobody can learn, so the run has failed."""
+    for engine in ("inline", SIDE_BY_SIDE):
+        with pytest.raises(RunError, match=r"^every client failed in train\.distil; .*SystemExit"):
+            run(objective=f"{FILE}:Objective", engine=engine)
+
+
+@pytest.mark.parametrize(
+    ("setting", "query"), [({"sampler": "Picks"}, "score"), ({"oracle": "Labels"}, "annotate")]
+)
+def test_a_sampler_or_oracle_that_leaves_is_named(setting: dict[str, str], query: str) -> None:
+    kafal = {"name": "kafal", "rounds_per_cycle": 1, "budget": 0.1, "initial": 0.2}
+    given = {key: f"{FILE}:{name}" for key, name in setting.items()}
+    cause = rf"^every client failed in query\.{query}; the first: client 0, .*: SystemExit: 0"
+    with pytest.raises(RunError, match=cause):
+        run(kafal, **{"data.samples_per_client": 30}, **given)
+
+
+# -- at the server -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("engine", "name", "where"),
+    [
+        ("inline", "Strategy", "fuse"),
+        ("inline", "Blocks", "fuse"),
+        ("inline", "Strategy", "refine"),
+        ("ray", "Blocks", "fuse"),
+        ("flower", "Strategy", "refine"),
+    ],
+)
+def test_a_strategy_that_leaves_has_failed(engine: str, name: str, where: str) -> None:
+    strategy = {"name": f"{FILE}:{name}", "where": where}
+    with pytest.raises(RunError, match="SystemExit: 0") as caught:
+        run(strategy, engine=ENGINES[engine])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("how", ["exit", "generator", "own"])
+@pytest.mark.parametrize("where", ["init", "refusal", "save"])
+def test_so_has_one_that_leaves_beside_the_rounds(how: str, where: str, tmp_path: Path) -> None:
+    strategy = {"name": f"{FILE}:Strategy", "where": where, "how": how}
+    with pytest.raises(fedkd.errors.FedkdError, match=r"SystemExit|GeneratorExit|Enough"):
+        run(strategy, run_dir=str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("engine", "hook"),
+    [*(("inline", hook) for hook in ("start", "phase", "round", "end")), ("ray", "phase")],
+)
+def test_a_callback_that_leaves_fails_the_run(engine: str, hook: str) -> None:
+    watcher = load_object(f"{FILE}:Watcher")(hook)
+    with pytest.raises(RunError, match="SystemExit: 0"):
+        run(callbacks=[watcher], engine=ENGINES[engine])
+
+
+@pytest.mark.parametrize(("name", "verb"), [("Model", "fails on"), ("unbuilt", "cannot be built")])
+def test_a_model_that_leaves_is_refused(name: str, verb: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^model={name}: {verb}.*SystemExit: 0"):
+        run(model=f"{FILE}:{name}")
+
+
+def test_an_interrupt_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C is the user's, and no client's failure."""
+
+    def interrupted(*given: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fedkd.clients.standard.Standard.fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+
+
+# -- the command line ----------------------------------------------------------------------------
+
+
+def command(*words: str) -> Any:
+    return CliRunner().invoke(app, [*words, "engine=inline", "clients=4", "rounds=1"])
+
+
+def test_a_run_that_a_plug_in_ends_has_not_ended_well(tmp_path: Path) -> None:
+    for where in ("init", "refusal", "fuse"):
+        words = [f"strategy={FILE}:Strategy", f"strategy.where={where}"]
+        got = command("run", *words, f"run_dir={tmp_path}/{where}")
+        assert got.exit_code in (1, 2)
+        assert "SystemExit: 0" in got.output
+        assert "Traceback" not in got.output
+        dry = command("run", *words, "--dry-run")
+        assert (dry.exit_code == 0) == (where == "fuse")
+    assert command("run", f"strategy={FILE}:Missing").exit_code == 2
+
+
+@pytest.mark.parametrize("where", ["init", "refusal", "fuse"])
+def test_a_sweep_goes_on_and_says_that_one_failed(where: str, tmp_path: Path) -> None:
+    strategies = f"strategy='{FILE}:Strategy,local'"
+    file = tmp_path / "leaving_now.py"
+    file.write_text(
+        Path(FILE).read_text().replace('where: str = "fuse"', f'where: str = "{where}"')
+    )
+    strategies = f"strategy={file}:Strategy,local"
+    got = command("run", "-m", strategies, f"run_dir={tmp_path}/sweep")
+    assert got.exit_code in (1, 2)
+    assert "1 of 2 runs failed" in got.output
+    assert len(list((tmp_path / "sweep").glob("*/summary.json"))) == 1
+
+
+def test_check_says_that_a_plug_in_left() -> None:
+    got = CliRunner().invoke(app, ["check", f"{FILE}:Strategy"])
+    assert got.exit_code == 1
+    assert "SystemExit: 0" in got.output
