@@ -74,7 +74,9 @@ class Subject:
         locator = self.spec["data"] | {"split": str((self.run.path / "split.npz").resolve())}
         paths = [locator["corpus"], locator["transfer"]]
         if not all(intact(Path(path)) for path in paths if path):
-            problem = "its decoded data set is gone or damaged; `fedkd data data=NAME` makes it again"
+            problem = (
+                "its decoded data set is gone or damaged; `fedkd data data=NAME` makes it again"
+            )
             raise ConfigError("run", self.run.path, problem)
         return Federation.open(locator)
 
