@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 VALUE, PROBLEM = 200, 1000
-"""Characters that a message has of a value and of a problem; longer ones lose their middle."""
+"""Characters that a message has of a value, and of a problem or of names; see `one_line`."""
 
 
 class FedkdError(Exception):
@@ -47,7 +47,7 @@ class ConfigError(FedkdError):
     def __init__(self, key: str, value: object, problem: str, allowed: Iterable[str] = ()) -> None:
         self.key, self.value, self.problem = key, value, problem
         self.allowed = sorted(allowed)
-        told = _one_line(problem, PROBLEM)
+        told = one_line(problem, PROBLEM)
         super().__init__(f"{key}={shortened(value)}: {told}{self._hint()}")
 
     def _hint(self) -> str:
@@ -55,8 +55,8 @@ class ConfigError(FedkdError):
             return ""
         name = self.key if "unknown key" in self.problem else shortened(self.value)
         near = _nearest(name, self.allowed)
-        guess = f"; did you mean {near!r}?" if near else ""
-        return f"{guess} (allowed: {', '.join(self.allowed)})"
+        guess = f"; did you mean {shortened(near)!r}?" if near else ""
+        return f"{guess} (allowed: {one_line(', '.join(self.allowed), PROBLEM)})"
 
 
 def shortened(value: object) -> str:
@@ -70,7 +70,7 @@ def shortened(value: object) -> str:
     200
     """
     try:
-        return _one_line(str(_sketch(value)), VALUE)
+        return one_line(str(_sketch(value)), VALUE)
     except Exception:  # an object that cannot even be printed
         return type(value).__name__
 
@@ -95,7 +95,7 @@ def _sketch(value: object) -> object:
     return value
 
 
-def _one_line(text: str, longest: int) -> str:
+def one_line(text: str, longest: int) -> str:
     """Return a text without what would steer a terminal, and without its middle if it is long."""
     text = "".join(char if char.isprintable() else " " for char in text)
     if len(text) <= longest:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..errors import ConfigError
+from ..errors import PROBLEM, ConfigError, one_line
 
 IMAGE_NAMES = ("image", "img")
 LABEL_NAMES = ("label", "fine_label", "labels", "target", "class")
@@ -68,7 +68,7 @@ class Columns:
         label = f"label {self.label!r}, " if self.label is not None else ""
         text = f"{label}{self.kind} {_listed(list(self.features)) or 'none'}{self.seen}"
         left = [f"{name} ({reason})" for name, reason in self.left.items()]
-        return f"{text}; left out: {_listed(left)}" if left else text
+        return one_line(f"{text}; left out: {_listed(left)}" if left else text, PROBLEM)
 
     @property
     def plain(self) -> bool:

@@ -103,7 +103,7 @@ def decode(dataset: Any, key: str, shown: object, choice: Choice, *, outside: bo
         raise ConfigError(key, shown, "has a split without rows")
     label = find_label(dataset, choice, key, shown)
     kind, about = dataset.features[label], (key, f"{shown}, column {label!r}")
-    if label == choice.label and choice.features is None:
+    if label == choice.label and choice.strict:
         about = "data.label", label
     y, names = classes(from_column(scalars(dataset, [label]).column(label), *about), *about)
     if isinstance(kind, datasets.ClassLabel) and kind.names:
@@ -121,12 +121,13 @@ def decoded(
         train = decode(splits["train"], key, shown, choice, outside=outside)
         if "test" not in splits:
             return {"train": train}
-        columns = train.columns
-        if columns is not None:
-            features = columns.features if columns.kind == "features" else None
-            choice = replace(choice, label=columns.label, features=features, strict=True)
-        shown = f"{shown}, test split"
-        return {"train": train, "test": decode(splits["test"], key, shown, choice, outside=outside)}
+        test, shown, columns = splits["test"], f"{shown}, test split", train.columns
+        assert columns is not None  # only arrays have none
+        if columns.label not in test.features:
+            raise ConfigError(key, shown, f"lacks the label column {columns.label!r} of the other")
+        features = columns.features if columns.kind == "features" else None
+        choice = replace(choice, label=columns.label, features=features, strict=False)
+        return {"train": train, "test": decode(test, key, shown, choice, outside=outside)}
 
 
 def _from_frame(frame: Any, key: str) -> Any:

@@ -118,7 +118,7 @@ def _from_torch(given: Any) -> Any:
     if not hasattr(given, "detach"):
         return given
     tensor = given.detach().cpu()
-    return (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy()
+    return (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy()[()]
 
 
 def _shapes(given: Any) -> list[str]:
