@@ -1,7 +1,9 @@
 """Accuracies, calibration and seconds of a round."""
 
+import copy
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,20 +39,18 @@ class Measurements:
 
     def save(self) -> dict[str, Any]:
         """Return what `load` takes, JSON-ready."""
-        return {"current": self.current, "stale": sorted(self.stale)}
+        return {"current": copy.deepcopy(self.current), "stale": sorted(self.stale)}
 
     def load(self, saved: dict[str, Any]) -> None:
         """Go on from what `save` returned."""
         self.current = {int(client): numbers for client, numbers in saved["current"].items()}
         self.stale = set(saved["stale"])
 
-    def update(
-        self, plan: RoundPlan, outcome: Outcome, model: ArrayRecord | None, whole: bool
-    ) -> float:
+    def update(self, plan: RoundPlan, outcome: Outcome, model: ArrayRecord | None) -> float:
         """Bring every client's accuracy up to date; return the seconds that took.
 
         Clients that the round itself measured are done. The others are measured now, if their
-        model changed since, or if their number is from a subset of the test split.
+        model changed since.
 
         Parameters
         ----------
@@ -58,21 +58,28 @@ class Measurements:
             The round; the new numbers are added to ``outcome.metrics``.
         model : ArrayRecord or None
             The server's model, where it is every client's.
-        whole : bool
-            Whether this is the first time that the whole test split is used.
         """
-        began = time.perf_counter()
         fresh = {k: numbers for k, numbers in outcome.metrics.items() if "local" in numbers}
-        due = set(range(self.clients)) if model or whole else self.stale
+        self.current |= fresh
+        due = set(range(self.clients)) if model else self.stale
+        return self._measure(sorted(due - set(fresh)), plan, outcome, model)
+
+    def complete(self, plan: RoundPlan, outcome: Outcome, model: ArrayRecord | None) -> float:
+        """Measure everybody on the whole test split; return the seconds that took."""
+        return self._measure(range(self.clients), replace(plan, evaluate=0), outcome, model)
+
+    def _measure(
+        self, due: Sequence[int], plan: RoundPlan, outcome: Outcome, model: ArrayRecord | None
+    ) -> float:
+        began = time.perf_counter()
         content: dict[str, Any] = {"config": plan.options(**plan.evaluation())}
         if model is not None:
             content["arrays"] = model
-        contents = dict.fromkeys(sorted(due - set(fresh)), RecordDict(content))
+        contents = dict.fromkeys(due, RecordDict(content))
         for reply in plan.fleet.call("query.evaluate", contents, plan.number):
-            numbers = dict(reply.ok.metric_records["metrics"])
-            fresh[reply.client] = numbers  # type: ignore[assignment]
-            outcome.metrics.setdefault(reply.client, {}).update(fresh[reply.client])
-        self.current |= fresh
+            numbers: dict[str, Any] = dict(reply.ok.metric_records["metrics"])
+            self.current[reply.client] = numbers
+            outcome.metrics.setdefault(reply.client, {}).update(numbers)
         self.stale.clear()
         return time.perf_counter() - began
 

@@ -26,6 +26,14 @@ class RunInfo:
     """trainable parameters of each architecture in use"""
 
 
+@dataclass(frozen=True)
+class Row:
+    """A round's row, and its clients' rows, in the tables."""
+
+    scalars: dict[str, Any]
+    clients: list[tuple[int, str, float]]
+
+
 @dataclass
 class RoundRecord:
     """What happened in one round."""
