@@ -20,6 +20,7 @@ from flwr.app import RecordDict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from .callbacks.base import Row
 from .callbacks.tables import Tables
 from .errors import ConfigError
 from .manifest import Damage, Manifest, folder_name, sha256
@@ -49,6 +50,8 @@ class Checkpoint:
         The clients' last accuracies, and whose are out of date.
     spent : dict
         What clients have spent of their privacy (`fedkd.privacy.ledger.Ledger.save`).
+    row : Row or None
+        Of a last round that was measured otherwise than where more follow: its row if more do.
     folder : Path or None
         Where the tables so far are.
     files : collection of str
@@ -60,6 +63,7 @@ class Checkpoint:
     server: dict[str, Tensor]
     measured: dict[str, Any]
     spent: dict[str, Any] = field(default_factory=dict)
+    row: Row | None = None
     folder: Path | None = None
     files: Collection[str] = ()
 
@@ -116,6 +120,7 @@ def save(run_dir: Path, checkpoint: Checkpoint, tables: Tables, run: str = "") -
     state = {
         "measured": checkpoint.measured,
         "spent": checkpoint.spent,
+        "row": None if checkpoint.row is None else vars(checkpoint.row),
         "server": list(checkpoint.server),  # safetensors does not keep the order
     }
     (staged / "state.json").write_text(json.dumps(state))
@@ -179,7 +184,8 @@ def _load(folder: Path, run: str | None, clients: int | None) -> Checkpoint:
             raise Damage(f"it has {len(found)} of {manifest.clients} clients")
         if len(ordered) != len(server):
             raise Damage(f"it has {len(ordered)} of {len(server)} server arrays")
-        of_run = state["measured"], state["spent"]
+        row = None if state["row"] is None else Row(**state["row"])
+        of_run = state["measured"], state["spent"], row
     return Checkpoint(manifest.round, shards, ordered, *of_run, folder, manifest.files.keys())
 
 

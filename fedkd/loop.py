@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .admission import Expected
 from .callbacks import Callback, RoundRecord
+from .callbacks.base import Row
 from .checkpoint import Checkpoint, Keeper
 from .compression import Compression
 from .config import RunConfig
@@ -85,6 +86,8 @@ class Loop:
         self.faults = Faults(config.faults, config.seed)
         self.number = 0  # the round under way
         self.measured = Measurements(config.clients)
+        # What it held after the round, and the round's row, as both are where more rounds follow.
+        self.kept: tuple[dict[str, Any], Row | None] = {}, None
         self.started: float | None = None
 
     def run(self, grid: Grid, blocks: BlockPool) -> None:
@@ -130,9 +133,8 @@ class Loop:
         self.measured.stale |= outcome.changed
         seconds = phase_seconds(outcome)
         if plan.evaluate is not None:
-            whole = number == self.config.rounds and self.config.evaluate.samples is not None
             model = self.strategy.broadcast()
-            seconds["evaluate"] += self.measured.update(plan, outcome, model, whole)
+            seconds["evaluate"] += self.measured.update(plan, outcome, model)
         self.measured.note(outcome)
         spent = self._charge(plan, outcome)
         scalars: dict[str, Any] = {
@@ -149,6 +151,16 @@ class Loop:
             "seconds": time.perf_counter() - began,
             **outcome.scalars,
         }
+        self.kept = self.measured.save(), None
+        if number == self.config.rounds and plan.evaluate != 0:
+            self.kept = self.kept[0], Row(scalars, _rows(outcome, self.measured.diverged))
+            more = self.measured.complete(plan, outcome, self.strategy.broadcast())
+            self.measured.note(outcome)
+            scalars = scalars | self.measured.columns(True)
+            scalars["rejected"] = len(outcome.rejected)
+            scalars["diverged"] = len(self.measured.diverged)
+            for name in ("seconds", "seconds_evaluate"):
+                scalars[name] += more
         self._report(number, scalars, outcome)
 
     def _charge(self, plan: RoundPlan, outcome: Outcome) -> dict[str, float]:
@@ -166,8 +178,7 @@ class Loop:
         """Draw the round's cohort and transfer samples."""
         config, federation = self.config, self.server.federation
         size = federation.transfer_size
-        last = number == config.rounds
-        evaluates = last or number % config.evaluate.every == 0
+        evaluates = number % config.evaluate.every == 0
         some = config.transfer.per_round
         ids = draw(size, some or size, stream(config.seed, SERVER, number, "transfer"))
         labels = federation.transfer_labels()[ids] if config.transfer.labelled else None
@@ -180,7 +191,7 @@ class Loop:
             temperature=config.distil.temperature,
             sample_ids=ids,
             all_samples=len(ids) == size,
-            evaluate=(0 if last else config.evaluate.samples or 0) if evaluates else None,
+            evaluate=config.evaluate.samples or 0 if evaluates else None,
             seed=stream(config.seed, SERVER, number, "strategy"),
             expect=lambda client, ids: self.expect(client, number, ids),
             server=self.server,
@@ -191,15 +202,7 @@ class Loop:
         )
 
     def _report(self, number: int, scalars: dict[str, Any], outcome: Outcome) -> None:
-        rows = [
-            (client, name, float(value))
-            for client in sorted(outcome.metrics)
-            for name, value in outcome.metrics[client].items()
-            if not name.startswith("seconds")
-        ]
         diverged = sorted(self.measured.diverged)
-        rows += [(client, "rejected", 1.0) for client in sorted(outcome.rejected)]
-        rows += [(client, DIVERGED, 1.0) for client in diverged]
         if diverged:
             log.warning("round %d: %s", number, spoken(diverged))
         for client, reason in sorted(outcome.rejected.items()):
@@ -208,7 +211,7 @@ class Loop:
             round=number,
             rounds=self.config.rounds,
             scalars=scalars,
-            clients=rows,
+            clients=_rows(outcome, diverged),
             weights=outcome.weights,
             rejected=outcome.rejected,
             diverged=diverged,
@@ -224,9 +227,9 @@ class Loop:
         last = number == self.config.rounds
         passing = self._final(clients) if last else clients
         if keeper:
-            server, measured = self.strategy.save(), self.measured.save()
+            server, (measured, row) = self.strategy.save(), self.kept
             spent = self.ledger.save() if self.ledger else {}
-            keeper.keep(Checkpoint(number, passing, server, measured, spent))
+            keeper.keep(Checkpoint(number, passing, server, measured, spent, row))
         elif last:
             deque(passing, maxlen=0)
 
@@ -247,6 +250,18 @@ class Loop:
                 if self.models is not None:
                     self.models.add(_model(content))
             yield some
+
+
+def _rows(outcome: Outcome, diverged: Iterable[int]) -> list[tuple[int, str, float]]:
+    """Return a round's rows of clients.parquet."""
+    rows = [
+        (client, name, float(value))
+        for client in sorted(outcome.metrics)
+        for name, value in outcome.metrics[client].items()
+        if not name.startswith("seconds")
+    ]
+    rows += [(client, "rejected", 1.0) for client in sorted(outcome.rejected)]
+    return rows + [(client, DIVERGED, 1.0) for client in sorted(diverged)]
 
 
 def _model(snapshot: RecordDict) -> dict[str, Tensor]:

@@ -75,7 +75,7 @@ class Manifest:
             The run's identity and number of clients; None = whichever.
         """
         if run is not None and self.run != run:
-            raise Damage("it is another run's")
+            raise Damage("it is another run's, or the data changed since")
         if folder.name != folder_name(self.round):
             raise Damage(f"it is that of round {self.round}")
         if clients is not None and self.clients != clients:

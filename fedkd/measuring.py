@@ -1,13 +1,16 @@
 """Accuracies, calibration and seconds of a round."""
 
+import copy
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, RecordDict
 
+from .engine import Reply
 from .errors import RunError
 from .protocol import Outcome, RoundPlan
 
@@ -43,7 +46,7 @@ class Measurements:
     def save(self) -> dict[str, Any]:
         """Return what `load` takes, JSON-ready."""
         marks = {"stale": sorted(self.stale), "diverged": sorted(self.diverged)}
-        return {"current": self.current, **marks}
+        return {"current": copy.deepcopy(self.current), **marks}
 
     def load(self, saved: dict[str, Any]) -> None:
         """Go on from what `save` returned."""
@@ -56,14 +59,12 @@ class Measurements:
         self.diverged -= outcome.diverged.keys()
         self.diverged |= {client for client, found in outcome.diverged.items() if found}
 
-    def update(
-        self, plan: RoundPlan, outcome: Outcome, model: ArrayRecord | None, whole: bool
-    ) -> float:
+    def update(self, plan: RoundPlan, outcome: Outcome, model: ArrayRecord | None) -> float:
         """Bring every client's accuracy up to date; return the seconds that took.
 
         Clients that the round itself measured are done. The others are measured now, if their
-        model changed since, or if their number is from a subset of the test split. Who cannot be
-        measured counts as rejected, and has no accuracy until it can.
+        model changed since. Who cannot be measured counts as rejected, and has no accuracy until it
+        can.
 
         Parameters
         ----------
@@ -71,43 +72,53 @@ class Measurements:
             The round; the new numbers are added to ``outcome.metrics``.
         model : ArrayRecord or None
             The server's model, where it is every client's.
-        whole : bool
-            Whether this is the first time that the whole test split is used.
 
         Raises
         ------
         RunError
             If nobody can be measured.
         """
-        began = time.perf_counter()
         fresh = {k: numbers for k, numbers in outcome.metrics.items() if _problem(numbers) is None}
-        due = set(range(self.clients)) if model or whole else self.stale
+        self.current |= fresh
+        due = set(range(self.clients)) if model else self.stale
+        return self._measure(sorted(due - set(fresh)), plan, outcome, model)
+
+    def complete(self, plan: RoundPlan, outcome: Outcome, model: ArrayRecord | None) -> float:
+        """Measure everybody on the whole test split; return the seconds that took."""
+        return self._measure(range(self.clients), replace(plan, evaluate=0), outcome, model)
+
+    def _measure(
+        self, due: Sequence[int], plan: RoundPlan, outcome: Outcome, model: ArrayRecord | None
+    ) -> float:
+        began = time.perf_counter()
         content: dict[str, Any] = {"config": plan.options(**plan.evaluation())}
         if model is not None:
             content["arrays"] = model
-        contents = dict.fromkeys(sorted(due - set(fresh)), RecordDict(content))
+        contents = dict.fromkeys(due, RecordDict(content))
         failed: dict[int, str] = {}
         for reply in plan.fleet.call("query.evaluate", contents, plan.number):
-            client, found = reply.client, dict[str, float]()
-            problem: str | None = reply.error or "no reply"
-            if reply.content is not None:
-                found = outcome.numbers(reply)
-                problem = _problem(found)
-            numbers = outcome.metrics.setdefault(client, {})
-            for name in ACCURACIES:
-                numbers.pop(name, None)
-            if problem is None:
-                fresh[client] = found
-                numbers.update(found)
-            else:
-                failed[client] = problem
-        self.current = {k: v for k, v in (self.current | fresh).items() if k not in failed}
+            problem = self._take(reply, outcome)
+            if problem is not None:
+                failed[reply.client] = problem
         if not self.current:
             cause = next(iter(failed.values()), "no replies")
             raise RunError(f"every client failed in query.evaluate; the first: {cause}")
         outcome.rejected = failed | outcome.rejected
         self.stale = set(failed)
         return time.perf_counter() - began
+
+    def _take(self, reply: Reply, outcome: Outcome) -> str | None:
+        """Put a client's new accuracies in the place of the old; say why there are none."""
+        found = {} if reply.content is None else outcome.numbers(reply)
+        problem = (reply.error or "no reply") if reply.content is None else _problem(found)
+        numbers = outcome.metrics.setdefault(reply.client, {})
+        for name in ACCURACIES:
+            numbers.pop(name, None)
+        self.current.pop(reply.client, None)
+        if problem is None:
+            self.current[reply.client] = found
+            numbers.update(found)
+        return problem
 
     def columns(self, evaluated: bool) -> dict[str, float | None]:
         """Return mean and deviation over clients, and the worst, of each, for the tables."""

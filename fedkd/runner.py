@@ -186,6 +186,8 @@ def run(
         tables = Tables(run_dir, check=lent.lock.check)
         if checkpoint is not None and checkpoint.folder is not None:
             tables.read_from(checkpoint.folder, checkpoint.files)
+            if checkpoint.row is not None and checkpoint.round < config.rounds:
+                tables.replace_last(checkpoint.row)
         watchers: list[Callback] = [tables, *callbacks]
         if config.record.knowledge:
             watchers.append(KnowledgeRecorder(run_dir))

@@ -11,6 +11,8 @@ from tempfile import mkdtemp
 
 import pyarrow.parquet as pq
 import pytest
+import torch
+from fedkd.clients.workbench import Workbench
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
@@ -142,12 +144,45 @@ def test_a_larger_number_of_rounds_extends_a_finished_run(case, whole, tmp_path)
     done = resume(run_dir, "rounds=5")
     assert done.exit_code == 0, done.output
     assert digest(run_dir) == digest(whole(case))
-    if case not in ("mixed", "local"):  # their third round was measured as a last one
-        assert tables(run_dir) == tables(whole(case))
+    assert tables(run_dir) == tables(whole(case))
     assert resume(run_dir, "rounds=4").exit_code == 2
     again = resume(run_dir)
     assert again.exit_code == 0
     assert digest(run_dir) == digest(whole(case))
+    assert tables(run_dir) == tables(whole(case))
+
+
+SEEN = {
+    "subset": {"evaluate.samples": 50},
+    "now and then": {"evaluate.every": 2},
+    "a subset now and then": {"evaluate.samples": 50, "evaluate.every": 2},
+}
+
+
+@pytest.mark.parametrize("strategy", ["knfu", "fedavg"])
+@pytest.mark.parametrize("seen", SEEN)
+def test_a_last_round_leaves_no_trace_in_a_longer_run(seen, strategy, tmp_path):
+    settings = SMALL | SEEN[seen] | {"strategy": strategy, "fraction": 0.6, "rounds": 7}
+    straight = simulate(run_dir=str(tmp_path / "straight"), **settings)
+    run_dir = tmp_path / "run"
+    for rounds in (3, 4, 7):
+        last = (
+            fedkd.resume(run_dir, rounds=rounds)
+            if rounds > 3
+            else simulate(run_dir=str(run_dir), **settings | {"rounds": rounds})
+        )
+        models = [last.model(client) for client in range(5)]
+        rows = last.clients.to_pylist()
+        measured = {
+            r["client"]: r["value"] for r in rows if (r["round"], r["metric"]) == (rounds, "global")
+        }
+        x, y = Workbench((run_dir / "spec.json").read_text()).test(None)
+        for client, model in enumerate(models):
+            with torch.no_grad():
+                right = (model(x).argmax(dim=1) == y).double().mean().item()
+            assert measured[client] == pytest.approx(right, abs=1e-6)
+    assert tables(run_dir) == tables(tmp_path / "straight")
+    assert last.summary["alma_local"] == straight.summary["alma_local"]
 
 
 def copy_of(run_dir, tmp_path):
@@ -257,8 +292,8 @@ TAMPERED = {
         "it has 4 clients, the run 5",
     ),
     "no shards": (without("clients_00000.safetensors"), "it has 0 of 5 clients"),
-    "no tables": (without("rounds.parquet"), "does not list rounds.parquet"),
-    "no state": (without("state.json"), "does not list state.json"),
+    "no tables": (without("rounds.parquet"), "manifest.json does not list rounds.parquet"),
+    "no state": (without("state.json"), "manifest.json does not list state.json"),
     "a server array less": (lost_array, "it cannot be read"),
     "another round": (
         lambda folder: manifest_of(folder, lambda content: content.update(round=3)),
@@ -373,8 +408,6 @@ def test_nothing_in_a_checkpoint_is_a_pickle(whole):
 
 
 def test_records_of_every_kind_come_back():
-    import torch
-
     records = RecordDict(
         {
             "arrays": ArrayRecord({"z": torch.ones(2), "a": torch.tensor(3)}),

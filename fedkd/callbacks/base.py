@@ -29,6 +29,14 @@ class RunInfo:
     """what the user should know before the first round, a line each"""
 
 
+@dataclass(frozen=True)
+class Row:
+    """A round's row, and its clients' rows, in the tables."""
+
+    scalars: dict[str, Any]
+    clients: list[tuple[int, str, float]]
+
+
 @dataclass
 class RoundRecord:
     """What happened in one round."""

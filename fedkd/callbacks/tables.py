@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .atomic import replacing
-from .base import Callback, RoundRecord
+from .base import Callback, RoundRecord, Row
 
 ALL_ROUNDS_UP_TO = 1_000
 """Clients in a round up to which the mixing weights of every round are kept."""
@@ -125,6 +125,16 @@ class Tables(Callback):
         if "weights.npz" in files:
             with np.load(folder / "weights.npz", allow_pickle=False) as file:
                 self._weights = dict(file)
+
+    def replace_last(self, row: Row) -> None:
+        """Put another row in the place of the last round's."""
+        number = self._rows.pop()["round"]
+        while self._round and self._round[-1] == number:
+            for column in (self._round, self._client, self._metric, self._value):
+                column.pop()
+        self._rows.append({"round": number} | row.scalars)
+        for client, metric, value in row.clients:
+            self._add(number, client, metric, value)
 
     def _add(self, round_: int, client: int, metric: str, value: float) -> None:
         self._round.append(round_)
