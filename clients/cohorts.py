@@ -18,7 +18,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..distillation.base import Objective, TeacherBatch
+from ..distillation.base import Batch, Objective, TeacherBatch
 from ..exits import contained
 from .architectures import architecture, coupled
 from .base import Client, ClientLoop
@@ -101,8 +101,8 @@ class CohortLoop(ClientLoop):
     ) -> Job:
         kind = teacher.kind, teacher.temperature
 
-        def loss(logits: Tensor, target: Tensor, rows: Tensor) -> Tensor:
-            return objective(logits, TeacherBatch(target, *kind), rows)
+        def loss(logits: Tensor, target: Tensor, x: Tensor, rows: Tensor) -> Tensor:
+            return objective(logits, TeacherBatch(target, *kind), Batch(x, rows))
 
         alike = _alike(objective)
         return self._training(
@@ -177,8 +177,8 @@ class CohortLoop(ClientLoop):
         return self._habits[kind]
 
 
-def _cross_entropy(logits: Tensor, labels: Tensor, rows: Tensor) -> Tensor:
-    del rows
+def _cross_entropy(logits: Tensor, labels: Tensor, x: Tensor, rows: Tensor) -> Tensor:
+    del x, rows
     return nn.functional.cross_entropy(logits, labels)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..distillation.base import Objective, TeacherBatch
+from ..distillation.base import Batch, Objective, TeacherBatch
 from .augment import flip_crop
 from .base import Client, ClientLoop
 from .optimisers import carry, make_optimizer
@@ -73,8 +73,9 @@ class Standard(ClientLoop):
         about = teacher.kind, teacher.temperature
 
         def loss(rows: Tensor) -> Tensor:
-            logits = client.model(x.index_select(0, rows))
-            return objective(logits, TeacherBatch(values.index_select(0, rows), *about), rows)
+            batch = Batch(x.index_select(0, rows), rows)
+            target = TeacherBatch(values.index_select(0, rows), *about)
+            return objective(client.model(batch.x), target, batch)
 
         return self._train(client, len(x), self.distil_settings, loss, objective.progress)
 

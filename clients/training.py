@@ -17,8 +17,9 @@ from .optimisers import OPTIMIZERS, Optimizer
 from .stack import Stack, Tensors
 from .standard import batches
 
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Logits ``[batch, classes]``, targets ``[batch, ...]``, rows ``[batch]`` to a scalar."""
+Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""Logits ``[batch, classes]``, targets ``[batch, ...]``, samples ``[batch, *shape]`` and rows
+``[batch]`` to a scalar."""
 
 
 @dataclass(frozen=True)
@@ -147,16 +148,18 @@ class Trainer:
         logits = self.stack(parts, buffers, x, common=False)
         if self.prior is not None:
             logits = logits + self.prior[:active, None]
-        losses: Tensor = vmap(self._loss)(logits, target, rows, mask)
+        losses: Tensor = vmap(self._loss)(logits, target, x, rows, mask)
         if not self.start:
             return losses
         moved = [(p - self.start[n][:active]).square().flatten(1) for n, p in parts.items()]
         return losses + self.mu[:active] / 2 * torch.cat(moved, dim=1).sum(dim=1)
 
-    def _loss(self, logits: Tensor, target: Tensor, rows: Tensor, mask: Tensor) -> Tensor:
+    def _loss(
+        self, logits: Tensor, target: Tensor, x: Tensor, rows: Tensor, mask: Tensor
+    ) -> Tensor:
         if not self.padded:
-            return self.loss(logits, target, rows)
-        each = vmap(self.loss)(logits[:, None], target[:, None], rows[:, None])
+            return self.loss(logits, target, x, rows)
+        each = vmap(self.loss)(logits[:, None], target[:, None], x[:, None], rows[:, None])
         return torch.where(mask, each, 0.0).sum() / mask.sum()
 
 

@@ -108,16 +108,24 @@ class EngineConfig:
     """address of a running Ray cluster to join, such as auto; null = start one"""
     max_restarts: int = 3
     """actors that may die and be replaced before the run gives up"""
+    timeout: float | None = None
+    """seconds a phase after which a client that hangs is lost (engine=ray); null = no limit"""
     state_memory: int | str | None = None
     """for all clients' models together, such as 4GB; what exceeds it is on disk; null = no limit"""
 
     def check(self) -> None:
-        """Raise `ConfigError` for a cohort or a memory that no run could use."""
+        """Raise `ConfigError` for a cohort, a limit or a memory that no run could use."""
         size = str(self.cohort)
         if size not in ("auto", "off") and not (size.isdecimal() and int(size) >= 1):
             raise ConfigError("engine.cohort", size, "must be auto, off or a number of at least 1")
         if self.name == "flower" and size not in ("auto", "off", "1"):
             problem = "engine=flower hands out clients one by one; use engine=ray or inline"
+            raise ConfigError("engine.cohort", size, problem)
+        if self.timeout is not None and self.name != "ray":
+            problem = f"engine={self.name} cannot end a client that hangs; use engine=ray, or null"
+            raise ConfigError("engine.timeout", self.timeout, problem)
+        if self.timeout is not None and size not in ("auto", "off", "1"):
+            problem = "which of them hangs could not be told for engine.timeout; use off"
             raise ConfigError("engine.cohort", size, problem)
         if self.state_memory is not None and self.name == "flower":
             problem = "is not used by engine=flower, whose clients live in messages; leave it out"
@@ -306,7 +314,10 @@ _AT_LEAST: dict[str, float] = {
     "engine.actors": 1,
     "engine.gpus_per_actor": 0,
 }
-_POSITIVE = ("data.alpha", "fit.lr", "distil.lr", "distil.temperature", "secure.clip")
+_POSITIVE = (
+    *("data.alpha", "fit.lr", "distil.lr", "distil.temperature"),
+    *("secure.clip", "engine.timeout"),
+)
 _ONE_OF = {
     "secure.rng": ("seeded", "os"),
     "engine.name": ("inline", "ray", "flower"),

@@ -31,7 +31,7 @@ def derive(config: dict[str, Any], rounds: pa.Table, restarts: int = 0) -> dict[
     rounds : pyarrow.Table
         A row a round.
     restarts : int
-        Actors that died and were replaced.
+        Actors that were replaced.
     """
     numeric = [name for name in rounds.column_names if not pa.types.is_string(rounds[name].type)]
     columns = {name: floats(rounds[name]) for name in numeric}

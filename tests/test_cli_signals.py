@@ -22,7 +22,7 @@ for number in (signal.SIGINT, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
-"""What a shell starts in the background ignores SIGINT, under nohup SIGHUP; children inherit that."""
+"""What a shell starts in the background ignores SIGINT, under nohup SIGHUP; it is inherited."""
 
 PYTHON = [sys.executable, "-c", HEED]
 COMMAND = [*PYTHON, "-m", "fedkd"]

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -94,6 +94,22 @@ class TeacherBatch:
         return self.values if self.kind == "logits" else self.temperature * self.values.log()
 
 
+@dataclass(frozen=True)
+class Batch:
+    """The samples of one batch.
+
+    Parameters
+    ----------
+    x : Tensor
+        ``[B, *shape]``, on the device where the student computes.
+    rows : Tensor
+        ``[B]`` int64, their places among the transfer samples of the phase.
+    """
+
+    x: torch.Tensor
+    rows: torch.Tensor
+
+
 class Objective:
     """Base class of distillation objectives: ``(student_logits, teacher, batch) -> loss``.
 
@@ -125,7 +141,7 @@ class Objective:
         self.temperature = float(temperature)
 
     def __call__(
-        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Any = None
+        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Batch | None = None
     ) -> torch.Tensor:
         """Return the scalar loss of one batch.
 
@@ -135,8 +151,8 @@ class Objective:
             ``[B, C]``, with gradient.
         teacher : TeacherBatch
             The same samples, without gradient.
-        batch : object, optional
-            The samples themselves, for objectives that look at them.
+        batch : Batch, optional
+            The samples themselves, for objectives that look at them; a run hands it always.
         """
         raise NotImplementedError(f"{type(self).__name__} must define __call__")
 

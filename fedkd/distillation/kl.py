@@ -7,11 +7,9 @@ size as T grows; FedDF leaves it out (``scale=false``). Traps avoided: the batch
 mean is over samples, not over samples x classes, and a teacher probability of 0 contributes 0.
 """
 
-from typing import Any
-
 import torch
 
-from .base import Objective, TeacherBatch
+from .base import Batch, Objective, TeacherBatch
 
 
 class KL(Objective):
@@ -37,7 +35,7 @@ class KL(Objective):
         self.scale = scale
 
     def __call__(
-        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Any = None
+        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Batch | None = None
     ) -> torch.Tensor:
         """Return the scalar loss of one batch."""
         student = (student_logits / self.temperature).log_softmax(dim=-1)

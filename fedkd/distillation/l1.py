@@ -8,12 +8,10 @@ probabilities at temperature T. Confidence: certain (the official code has Keras
 mean_absolute_error on raw logits); the form for soft labels is ours.
 """
 
-from typing import Any
-
 import torch
 from torch.nn import functional as F
 
-from .base import Objective, TeacherBatch
+from .base import Batch, Objective, TeacherBatch
 
 
 class L1(Objective):
@@ -37,7 +35,7 @@ class L1(Objective):
         super().__init__(temperature)
 
     def __call__(
-        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Any = None
+        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Batch | None = None
     ) -> torch.Tensor:
         """Return the scalar loss of one batch."""
         return F.l1_loss(*teacher.paired(student_logits, self.temperature))

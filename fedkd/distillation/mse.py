@@ -7,12 +7,10 @@ plays no part. With a teacher of soft labels, which fix logits only up to a cons
 probabilities at temperature T. Confidence: certain (textbook; FL-bench's FedMD digests with it).
 """
 
-from typing import Any
-
 import torch
 from torch.nn import functional as F
 
-from .base import Objective, TeacherBatch
+from .base import Batch, Objective, TeacherBatch
 
 
 class MSE(Objective):
@@ -36,7 +34,7 @@ class MSE(Objective):
         super().__init__(temperature)
 
     def __call__(
-        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Any = None
+        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Batch | None = None
     ) -> torch.Tensor:
         """Return the scalar loss of one batch."""
         return F.mse_loss(*teacher.paired(student_logits, self.temperature))

@@ -8,11 +8,10 @@ a class costs the student at most ``log(1 / eps)``.
 """
 
 import math
-from typing import Any
 
 import torch
 
-from .base import Objective, TeacherBatch
+from .base import Batch, Objective, TeacherBatch
 
 
 class ReverseKL(Objective):
@@ -42,7 +41,7 @@ class ReverseKL(Objective):
         self.scale, self.eps = scale, eps
 
     def __call__(
-        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Any = None
+        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Batch | None = None
     ) -> torch.Tensor:
         """Return the scalar loss of one batch."""
         student = (student_logits / self.temperature).log_softmax(dim=-1)

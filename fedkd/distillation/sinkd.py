@@ -13,11 +13,9 @@ leaves it as it is), so ``kl=0`` trains no usable classifier; and it grows with 
 sums to B, so its weight belongs to a batch size.
 """
 
-from typing import Any
-
 import torch
 
-from .base import Objective, TeacherBatch
+from .base import Batch, Objective, TeacherBatch
 from .kl import KL
 
 
@@ -69,7 +67,7 @@ class SinKD(Objective):
         self._kl = KL(temperature=temperature)
 
     def __call__(
-        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Any = None
+        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Batch | None = None
     ) -> torch.Tensor:
         """Return the scalar loss of one batch."""
         student = (student_logits / self.sinkhorn_temperature).softmax(dim=-1)

@@ -17,12 +17,11 @@ labels serve as logits through their logarithm: q is the same, as a constant per
 """
 
 import math
-from typing import Any
 
 import torch
 from torch import nn
 
-from .base import Objective, TeacherBatch
+from .base import Batch, Objective, TeacherBatch
 
 
 class TAID(Objective):
@@ -86,7 +85,7 @@ class TAID(Objective):
         self._fraction = fraction
 
     def __call__(
-        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Any = None
+        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Batch | None = None
     ) -> torch.Tensor:
         """Return the scalar loss of one batch, and move the target for the next one."""
         target = (1 - self.t) * student_logits.detach() + self.t * teacher.log_probabilities()

@@ -1,8 +1,9 @@
 """The Ray engine: one pool of actors that hold their clients and compute fusion blocks.
 
 A client stays on its actor, so that only messages travel and its model does not. If an actor dies,
-its clients live on in another one (see `recovery`); if one would have much more to do in a round
-than another, some of its clients move (see `balance`).
+its clients live on in another one (see `recovery`); also if one of them hangs for longer than
+``engine.timeout`` (see `clock`), and that one is then as it was before. If an actor would have much
+more to do in a round than another, some of its clients move (see `balance`).
 """
 
 import os
@@ -96,7 +97,8 @@ class RayEngine(Engine):
             actors = actor_count(self.config)
             cohort = cohort_size(self.config.cohort, len(self.sizes), actors)
             placed = place_cohorts(self.sizes, actors, cohort)
-            pool = Pool(self._spawner(len(placed), cohort > 1), placed, self.config.max_restarts)
+            spawn, limits = self._spawner(len(placed), cohort > 1), self.config
+            pool = Pool(spawn, placed, limits.max_restarts, limits.timeout)
             try:
                 main(RayGrid(pool, self.sizes, cohort), ActorBlocks(pool))
             finally:

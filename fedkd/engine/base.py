@@ -72,7 +72,7 @@ class Engine(ABC):
     config : EngineConfig
         Number of actors and so on.
     restarts : int
-        Actors that died and were replaced.
+        Actors that were replaced: they died, or a client hung.
     """
 
     factory: Callable[[int], ClientApp]

@@ -1,14 +1,21 @@
 """Ray's life cycle: join the one that is there, or start one and take it down again."""
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from traceback import walk_tb
 from typing import Any
 
 from ..config import EngineConfig
 from ..environment import set_defaults
 from ..errors import ConfigError, RunError
 from .signals import held_signals
+
+log = logging.getLogger("fedkd")
+
+TRIALS = 2
+"""How often Ray is started before that counts as a failure."""
 
 
 def cores() -> int:
@@ -31,23 +38,61 @@ def shared_ray(config: EngineConfig) -> Iterator[None]:
         yield
         return
     try:
-        with held_signals():
-            _start(config)
+        _start(config)
         yield
     finally:
         ray.shutdown()
 
 
 def _start(config: EngineConfig) -> None:
+    """Have Ray up; try again if that fails, as it does where its own limits of time are too short.
+
+    Raises
+    ------
+    ConfigError
+        If there is no cluster to join.
+    RunError
+        If it fails again.
+    """
+    for trial in range(TRIALS):
+        try:
+            with held_signals():
+                _init(config)
+            return
+        except ConfigError:
+            raise
+        except Exception as error:
+            _take_down(error)
+            cause = str(error).strip().partition("\n")[0] or type(error).__name__
+            log.warning("Ray did not start (attempt %d of %d): %s", trial + 1, TRIALS, cause)
+            if trial + 1 == TRIALS:
+                remedy = "try again when the machine is less busy, or use engine=inline"
+                raise RunError(
+                    f"Ray did not start in {TRIALS} attempts; {remedy} ({cause})"
+                ) from error
+
+
+def _take_down(error: Exception) -> None:
+    """End what Ray has started before it raised: only a frame of the traceback knows of it."""
+    import ray
+    from ray._private.node import Node
+
+    ray.shutdown()
+    for frame, _ in walk_tb(error.__traceback__):
+        if isinstance(node := frame.f_locals.get("self"), Node):
+            node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
+
+
+def _init(config: EngineConfig) -> None:
     import ray
 
     quiet: dict[str, Any] = {"configure_logging": True, "logging_level": "ERROR"}
+    if not config.address:
+        quiet |= {"include_dashboard": False, "log_to_driver": False}
+        ray.init("local", num_cpus=cores(), **quiet)  # not one that happens to run here
+        return
     try:
-        if config.address:
-            ray.init(address=config.address, log_to_driver=False, **quiet)
-        else:
-            quiet |= {"include_dashboard": False, "log_to_driver": False}
-            ray.init("local", num_cpus=cores(), **quiet)  # not one that happens to run here
+        ray.init(address=config.address, log_to_driver=False, **quiet)
     except (ConnectionError, ValueError) as error:
         problem = f"no Ray cluster to join there ({str(error).splitlines()[0]})"
         raise ConfigError("engine.address", config.address, problem) from error

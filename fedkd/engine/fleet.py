@@ -15,6 +15,7 @@ from flwr.serverapp import Grid
 from ..compression import Compression
 from ..errors import RunError
 from ..faults import Fault
+from ..flower import unanswered
 from ..payload import exchanges, payload_bytes
 from .cohort import CohortGrid
 from .replies import Reply, cause, read
@@ -55,6 +56,7 @@ class Fleet:
         self._part = 0, 0  # messages in the waves before this one, and in all waves
         self.faults: Mapping[int, Fault] = {}  # of the round under way
         self.struck: set[int] = set()  # whom they have met in it
+        self.hung: dict[int, str] = {}  # who did not answer in time in it, and what is said of it
 
     def hello(self, timeout: float = 60.0) -> None:
         """Ask every node for its partition id (``query.hello``) and remember who is who."""
@@ -117,13 +119,13 @@ class Fleet:
 
     def begin(self, faults: Mapping[int, Fault]) -> None:
         """Begin a round in which these simulated faults happen."""
-        self.faults, self.struck = faults, set()
+        self.faults, self.struck, self.hung = faults, set(), {}
 
     def send(self, messages: Sequence[Message]) -> list[Reply]:
         """Exchange ready messages and return the replies, sorted by client.
 
         A simulated fault meets a client in its first training message of a round; after that the
-        client is absent from training until the next round.
+        client is absent from training until the next round, as is one that did not answer in time.
         """
         message_type = messages[0].metadata.message_type if messages else ""
         training, counted = message_type.startswith("train"), exchanges(message_type)
@@ -145,6 +147,8 @@ class Fleet:
     def _read(self, client: int, answers: Sequence[Message], fault: Fault | None) -> Reply:
         """Return what comes of a client's answers to one message, decoded."""
         reply = read(client, answers, fault)
+        if unanswered(answers[0]):
+            self.hung[client] = reply.error or "no reply"
         if reply.content is None or reply.message is None or self.compression is None:
             return reply
         problem = self.compression.incoming(client, reply.message)
@@ -160,6 +164,9 @@ class Fleet:
         for message in messages:
             client = client_of[message.metadata.dst_node_id]
             fault = self.faults.get(client)
+            if client in self.hung:
+                absent.append(Reply(client, None, self.hung[client]))
+                continue
             if fault is not None and (fault.silent or client in self.struck):
                 absent.append(Reply(client, None, fault.reason, fault=fault.kind))
                 continue

@@ -33,11 +33,14 @@ class Chunk(Entry):
         Their ids.
     reads : bool
         Whether they change nothing at a client.
+    limited : bool
+        Whether ``engine.timeout`` holds for them.
     """
 
     messages: Any
     ids: frozenset[str]
     reads: bool
+    limited: bool = False
 
     def again(self, actor: Any, missing: set[str]) -> Any:
         """Have them handled once more."""

@@ -9,6 +9,7 @@ import ray
 from ray.exceptions import ActorUnavailableError, GetTimeoutError, OutOfMemoryError
 
 from ..errors import RunError
+from .journal import Chunk
 from .recovery import DEATHS, PATIENCE_SECONDS, Home
 
 log = logging.getLogger("fedkd")
@@ -27,6 +28,13 @@ class Pool:
         The clients of each home.
     max_restarts : int
         Deaths that the run survives, 0 or more.
+    timeout : float or None
+        Seconds that an actor may work on a client's message.
+
+    Attributes
+    ----------
+    restarts : int
+        Actors that were replaced, those that a client hung among them.
     """
 
     def __init__(
@@ -34,9 +42,11 @@ class Pool:
         spawn: Callable[[bool], Any],
         placed: Iterable[list[int]],
         max_restarts: int,
+        timeout: float | None = None,
     ) -> None:
-        self.spawn, self.max_restarts, self.restarts = spawn, max_restarts, 0
-        self.homes: Sequence[Home] = [Home(clients, spawn(False)) for clients in placed]
+        self.spawn, self.max_restarts = spawn, max_restarts
+        self.timeout, self.deaths, self.restarts = timeout, 0, 0
+        self.homes: Sequence[Home] = [Home(own, spawn(False), timeout) for own in placed]
 
     def recover(self, home: Home, actor: Any, error: Exception) -> None:
         """Bring a home's clients back after a call to its `actor` failed.
@@ -54,12 +64,25 @@ class Pool:
         cause = _cause(error)
         if getattr(error, "actor_init_failed", False):
             raise RunError(f"an actor could not start: {cause}") from error
-        if self.restarts >= self.max_restarts:
-            reached = f"after {self.restarts} restarts (engine.max_restarts={self.max_restarts})"
+        if self.deaths >= self.max_restarts:
+            reached = f"after {self.deaths} restarts (engine.max_restarts={self.max_restarts})"
             raise RunError(f"an actor died {reached}: {cause}") from error
+        self.deaths += 1
+        log.warning("restart %d of %d: %s", self.deaths, self.max_restarts, cause)
+        self._replace(home)
+
+    def lose(self, home: Home, chunk: Chunk) -> None:
+        """Go on, on another actor, without an answer to messages that this one hangs over.
+
+        It is a restart that does not count towards ``engine.max_restarts``: each costs a client its
+        phase, so there is an end to them.
+        """
+        home.skip(chunk)
+        self._replace(home)
+
+    def _replace(self, home: Home) -> None:
         self.restarts += 1
-        log.warning("restart %d of %d: %s", self.restarts, self.max_restarts, cause)
-        ray.kill(actor)  # one that is only out of reach must not come back
+        ray.kill(home.actor)  # one that is only out of reach must not come back
         home.move(self.spawn(True))
 
     def move(self, clients: list[int], origin: Home, goal: Home) -> bool:

@@ -7,13 +7,14 @@ from typing import Any
 import ray
 from flwr.app import Message
 
-from ..flower import stamp
+from ..flower import no_reply, stamp
 from .balance import Costs, moves
 from .base import LocalGrid, client_of, cohort_of, round_of
 from .cluster import nodes
+from .journal import Chunk
 from .pacing import Pace
 from .pool import Pool
-from .recovery import DEATHS, PART, Home
+from .recovery import DEATHS, PART, Home, fetch
 
 PULL_SECONDS = 0.2
 """Longest wait inside one pull."""
@@ -92,7 +93,7 @@ class RayGrid(LocalGrid):
             cohorts = groupby(queue, lambda message: cohort_of(message, self.cohort))
             return (list(cohort) for _, cohort in cohorts)
         queue.sort(key=self._longest_first)
-        size = self.pace.chunk(kind, len(queue))
+        size = 1 if self.pool.timeout else self.pace.chunk(kind, len(queue))
         return (queue[start : start + size] for start in range(0, len(queue), size))
 
     def _longest_first(self, message: Message) -> tuple[float, int]:
@@ -106,9 +107,22 @@ class RayGrid(LocalGrid):
             ready, _ = ray.wait(list(running), timeout=PULL_SECONDS)
             for call in ready:
                 self._receive(running[call], call)
+        for home in self.pool.homes:
+            if (chunk := home.overdue()) is not None:
+                self._lose(home, chunk)
         if not any(home.running for home in self.pool.homes):
             self.pace.end()
         return [self.arrived.pop(key) for key in list(message_ids) if key in self.arrived]
+
+    def _lose(self, home: Home, chunk: Chunk) -> None:
+        """Answer in the place of a client that hangs."""
+        messages = chunk.messages if isinstance(chunk.messages, list) else fetch(chunk.messages)
+        self.pool.lose(home, chunk)
+        for message in messages:
+            who = f"client {client_of(message)}, round {round_of(message)}"
+            late = f"no reply within engine.timeout={self.pool.timeout:g} s"
+            reply = no_reply(message, f"{who}, {message.metadata.message_type}: {late}")
+            self.arrived[message.metadata.message_id] = reply
 
     def _receive(self, home: Home, call: Any) -> None:
         try:

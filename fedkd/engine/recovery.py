@@ -24,6 +24,7 @@ from ray.exceptions import (
 )
 
 from ..payload import payload_bytes
+from .clock import Clock
 from .cluster import nodes
 from .journal import Arrival, Chunk, Departure, Entry
 
@@ -48,6 +49,9 @@ PART = 64
 
 READS = ("query.hello", "query.snapshot")
 """Messages that change nothing at a client."""
+
+UNLIMITED = (*READS, "query.restore")
+"""Messages that ``engine.timeout`` does not hold for: they are fedkd's own work, not a client's."""
 
 
 def fetch(reference: Any, timeout: float | None = None) -> Any:
@@ -92,15 +96,18 @@ class Home:
         The clients, largest first.
     actor : ray.actor.ActorHandle
         The first actor.
+    timeout : float or None
+        ``engine.timeout``.
 
     Attributes
     ----------
     running : dict
-        References to the calls whose result is not here yet.
+        References to the calls whose result is not here yet, and the clocks of limited messages.
     """
 
-    def __init__(self, clients: list[int], actor: Any) -> None:
-        self.clients = clients
+    def __init__(self, clients: list[int], actor: Any, timeout: float | None = None) -> None:
+        self.clients, self.timeout = clients, timeout
+        self.running: dict[Any, Clock | None] = {}
         self._snapshot = Snapshot([], list(clients))
         self._log: list[Entry] = []  # since the snapshot
         self._missing: set[str] = set()  # ids of the messages without a reply
@@ -118,12 +125,39 @@ class Home:
     def send(self, chunk: list[Message]) -> None:
         """Let the actor answer messages."""
         ids = frozenset(message.metadata.message_id for message in chunk)
-        reads = all(message.metadata.message_type in READS for message in chunk)
+        types = {message.metadata.message_type for message in chunk}
         small = sum(payload_bytes(message.content) for message in chunk) <= SMALL
-        sent = Chunk(chunk if small else ray.put(chunk), ids, reads)
+        limited = not types <= set(UNLIMITED)
+        sent = Chunk(chunk if small else ray.put(chunk), ids, types <= set(READS), limited)
         self._log.append(sent)
         self._missing |= ids
-        self.running[self.actor.handle.remote(sent.messages)] = None
+        clock = self._clock(sent)
+        self.running[self.actor.handle.remote(sent.messages)] = clock
+
+    def _clock(self, entry: Entry) -> Clock | None:
+        """Have the actor say when it turns to messages that have a limit and no reply yet."""
+        if (
+            self.timeout
+            and isinstance(entry, Chunk)
+            and entry.limited
+            and entry.ids & self._missing
+        ):
+            return Clock(entry, self.actor.pid.remote())
+        return None
+
+    def overdue(self) -> Chunk | None:
+        """Return the messages that the actor has been working on for longer than it may."""
+        timed = ((call, clock) for call, clock in self.running.items() if clock is not None)
+        call, clock = next(timed, (None, None))
+        if clock is None or self.timeout is None or clock.seconds() <= self.timeout:
+            return None
+        return None if ray.wait([call], timeout=0)[0] else clock.chunk
+
+    def skip(self, chunk: Chunk) -> None:
+        """Let messages be: nobody answers them, and a replacement does not get them again."""
+        nothing = Chunk([], frozenset(), reads=True)  # the snapshot counts entries
+        self._log = [nothing if entry is chunk else entry for entry in self._log]
+        self._missing -= chunk.ids
 
     def receive(self, reference: Any) -> list[Message]:
         """Return the replies that a finished call brought, without those that are here already."""
@@ -193,4 +227,5 @@ class Home:
         self.running = {actor.rewind.remote(self._snapshot.clients): None}
         self.running |= dict.fromkeys(actor.restore.remote(part) for part in self._snapshot.parts)
         for entry in self._log:
-            self.running[entry.again(actor, self._missing)] = None
+            clock = self._clock(entry)
+            self.running[entry.again(actor, self._missing)] = clock

@@ -8,7 +8,7 @@
 """
 
 from .crypto import PrivateKey, agree, opened, private_key, public_key, sealed
-from .messages import RUN_ID, Run, error_reply, identity, lost, new_run, stamp
+from .messages import RUN_ID, Run, error_reply, identity, lost, new_run, no_reply, stamp, unanswered
 from .simulation import quiet, run_in_flower
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "identity",
     "lost",
     "new_run",
+    "no_reply",
     "opened",
     "private_key",
     "public_key",
@@ -27,4 +28,5 @@ __all__ = [
     "run_in_flower",
     "sealed",
     "stamp",
+    "unanswered",
 ]

@@ -42,6 +42,16 @@ def error_reply(message: Message, reason: str) -> Message:
     return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
 
 
+def no_reply(message: Message, reason: str) -> Message:
+    """Return what stands for the reply of a node that has not answered in time."""
+    return Message(Error(ErrorCode.REPLY_MESSAGE_UNAVAILABLE, reason), reply_to=message)
+
+
+def unanswered(message: Message) -> bool:
+    """Tell whether a message stands for a reply that did not come in time."""
+    return bool(message.has_error() and message.error.code == ErrorCode.REPLY_MESSAGE_UNAVAILABLE)
+
+
 def lost(message: Message) -> bool:
     """Tell whether a message stands for a reply that Flower's backend could not get.
 

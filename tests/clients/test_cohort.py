@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fedkd.distillation.base import Objective, TeacherBatch
+from fedkd.distillation.base import Batch, Objective, TeacherBatch
 from fedkd.distillation.kl import KL
 from fedkd.engine.gathering import gathered
 from fedkd.models import ZOO, build
@@ -105,6 +105,48 @@ def fits(
     for mine, theirs in zip(cohorts, numbers, strict=True):
         assert mine["loss_fit"] == pytest.approx(theirs["loss_fit"], abs=1e-6)
     return gap(one, two), [numbers["cohort"] for numbers in cohorts]
+
+
+class Looking(Objective):
+    """Weighs a sample by what it looks like, and by where it stands."""
+
+    def __call__(
+        self, student_logits: Tensor, teacher: TeacherBatch, batch: Batch | None = None
+    ) -> Tensor:
+        """Return the weighted cross-entropy."""
+        assert batch is not None
+        weights = batch.x.flatten(1).mean(dim=1).exp() + batch.rows
+        losses = -(teacher.values * student_logits.log_softmax(dim=-1)).sum(dim=-1)
+        return (weights * losses).mean()
+
+
+@pytest.mark.parametrize("per_sample", [True, False])
+def test_an_objective_sees_the_samples_themselves(per_sample: bool) -> None:
+    """By hand the weights stand beside the teacher, where rows cannot be mixed up."""
+
+    class Told(Objective):
+        def __call__(
+            self, student_logits: Tensor, teacher: TeacherBatch, batch: Batch | None = None
+        ) -> Tensor:
+            values, weights = teacher.values[:, :-1], teacher.values[:, -1]
+            losses = -(values * student_logits.log_softmax(dim=-1)).sum(dim=-1)
+            return (weights * losses).mean()
+
+    weights = X.flatten(1).mean(dim=1).exp() + torch.arange(len(X))
+    ours = type("Ours", (Looking,), {"per_sample": per_sample})()
+    alone, together = loops()
+    expected, one, two = (clients_of(small, RAGGED) for _ in range(3))
+    teachers = teachers_of(one)
+    told = [
+        replace(teacher, values=torch.cat([teacher.values, weights[:, None]], dim=1))
+        for teacher in teachers
+    ]
+    alone.distil(expected, X, told, Told())
+    alone.distil(one, X, teachers, ours)
+    assert gap(expected, one) < 1e-12
+    numbers = together.distil(two, X, teachers, ours)
+    assert gap(expected, two) < 1e-9
+    assert [each["cohort"] for each in numbers] == [5.0] * 5
 
 
 # -- fit -----------------------------------------------------------------------------------------

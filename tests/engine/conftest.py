@@ -30,8 +30,8 @@ def reaper(monkeypatch):
     made = []
     begin = Home.__init__
 
-    def noting(home, clients, actor):
-        begin(home, clients, actor)
+    def noting(home, clients, actor, *more):
+        begin(home, clients, actor, *more)
         made[-1].actors.append(actor)
 
     monkeypatch.setattr(Home, "__init__", noting)
