@@ -3,11 +3,19 @@
 Roux, Zimmer, Pokutta, "On the Byzantine-Resilience of Distillation-Based Federated Learning", ICLR
 2025, arXiv 2402.12265 ("FilterExp" in its first version).
 
-Confidence: certain (the paper's code). In every round, for each client n that took part::
+Confidence: certain (the paper's code) where all clients take part in every round; a reconstruction
+where they do not. For each client n of a round's cohort P::
 
     score_n = mean over samples of its outlier score
-    w_n    <- w_n * exp(-eta * score_n)                    w_n = 1 before the first round
-    teacher = sum_n w_n * F_n / sum_n w_n
+    w_n    <- w_n * exp(-eta * score_n) * z                w_n = 1 before the first round
+    teacher = sum_n w_n * F_n / sum_n w_n                  sums over P
+
+In the paper z = 1 and all clients shrink alike. With a part of the clients in a round, whoever takes
+part more often would weigh less, and the newest most. **Reconstructed**: as in prediction with
+specialists that may be absent (Freund, Schapire, Singer, Warmuth, STOC 1997), z keeps the cohort's
+sum of weights as it was, so that only being worse than the others of one's rounds costs weight; and
+a newcomer starts at the geometric mean of all weights so far. Where everybody takes part, z is
+common to all and the teacher is the paper's.
 
 The outlier score of a sample is that of the inner rule: for `spectral_filter` its own
 ``|(F_n - mean) . v|``, for all others the distance ``||F_n - teacher of the inner rule||_2``. The
@@ -56,7 +64,8 @@ class ExpGuard(FusionStrategy):
     Attributes
     ----------
     state : dict
-        ``log_weights`` ``[largest client seen + 1]`` float64: ``ln w`` by client index.
+        ``log_weights`` ``[largest client seen + 1]`` float64: ``ln w`` by client index, and
+        ``seen``, bool of that size: who has taken part.
 
     Examples
     --------
@@ -65,7 +74,7 @@ class ExpGuard(FusionStrategy):
     >>> guard = ExpGuard(inner="coordinate_median", eta=1.0)
     >>> guard.fuse(stack)
     tensor([[0.6889, 0.3111]])
-    >>> guard.state["log_weights"] = guard.updated(stack)
+    >>> guard.state |= guard.updated(stack)
     >>> guard.fuse(stack)  # a hostile client counts less in every round
     tensor([[0.7604, 0.2396]])
     """
@@ -92,14 +101,21 @@ class ExpGuard(FusionStrategy):
         middle = self.rule.fuse(knowledge)
         return (values.double() - middle).norm(dim=-1).mean(dim=1)
 
-    def updated(self, knowledge: KnowledgeStack) -> Tensor:
-        """Return the logarithms of all weights after this round, by client index."""
+    def updated(self, knowledge: KnowledgeStack) -> dict[str, Tensor]:
+        """Return the state after this round: the logarithms of all weights, and who has one."""
         clients = torch.tensor(knowledge.clients)
-        known = self.state.get("log_weights", torch.zeros(0, dtype=torch.float64))
-        newcomers = max(0, knowledge.clients[-1] + 1 - len(known))
-        updated = torch.cat([known, known.new_zeros(newcomers)])
-        updated[clients] -= self.eta * self.scores(knowledge)
-        return updated
+        size = max(knowledge.clients[-1] + 1, len(self.state.get("seen", ())))
+        log_weights = torch.zeros(size, dtype=torch.float64)
+        seen = torch.zeros(size, dtype=torch.bool)
+        if self.state:
+            known = len(self.state["seen"])
+            log_weights[:known], seen[:known] = self.state["log_weights"], self.state["seen"]
+            log_weights[~seen] = log_weights[seen].mean()
+        before = log_weights[clients]
+        after = before - self.eta * self.scores(knowledge)
+        log_weights[clients] = after + before.logsumexp(dim=0) - after.logsumexp(dim=0)
+        seen[clients] = True
+        return {"log_weights": torch.where(seen, log_weights, 0.0), "seen": seen}
 
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the mean ``[samples, classes]`` with the weights of this round."""
@@ -109,13 +125,13 @@ class ExpGuard(FusionStrategy):
     def refine(self, plan: RoundPlan, knowledge: KnowledgeStack, teacher: Teacher) -> Teacher:
         """Remember the weights."""
         del plan
-        self.state["log_weights"] = self.updated(knowledge)
+        self.state = self.updated(knowledge)
         return teacher
 
-    def _weights(self, knowledge: KnowledgeStack, log_weights: Tensor) -> Tensor:
+    def _weights(self, knowledge: KnowledgeStack, state: dict[str, Tensor]) -> Tensor:
         """Return the participants' weights ``[clients]``; they sum to 1."""
-        return log_weights[torch.tensor(knowledge.clients)].softmax(dim=0)
+        return state["log_weights"][torch.tensor(knowledge.clients)].softmax(dim=0)
 
     def round_extras(self, knowledge: KnowledgeStack) -> dict[str, Tensor]:
         """Log every client's weight."""
-        return {"weight": self._weights(knowledge, self.state["log_weights"])}
+        return {"weight": self._weights(knowledge, self.state)}

@@ -227,14 +227,58 @@ def test_expguard_remembers_by_client_and_not_by_row() -> None:
     values = one_hot([0, 0, 3])
     guard = ExpGuard(inner="coordinate_median", eta=1.0)
     round_of(guard, values, [0, 2, 5])
-    log_weights = guard.state["log_weights"]
-    first = [0.0, 0, 0, 0, 0, -math.sqrt(2)]
-    same(log_weights.float(), first)
+    state = dict(guard.state)
+    z = math.log(3 / (2 + math.exp(-math.sqrt(2))))
+    first = torch.tensor([z, 0, z, 0, 0, z - math.sqrt(2)])
+    same(state["log_weights"].float(), first)
+    assert state["seen"].nonzero().flatten().tolist() == [0, 2, 5]
     round_of(guard, values, [5, 7, 8])  # client 5 now agrees with another; 8 sticks out
-    expected = torch.zeros(9)
-    expected[[5, 8]] = -math.sqrt(2)
+    new = first[[0, 2, 5]].mean()  # where a newcomer starts
+    before = torch.stack([first[5], new, new])
+    after = before - torch.tensor([0, 0, math.sqrt(2)])
+    expected = torch.cat([first, torch.zeros(3)])
+    expected[[5, 7, 8]] = after + before.logsumexp(dim=0) - after.logsumexp(dim=0)
     same(guard.state["log_weights"].float(), expected)
-    same(log_weights.float(), first)  # what a checkpoint took is not changed
+    same(state["log_weights"].float(), first)  # what a checkpoint took is not changed
+
+
+@pytest.mark.parametrize("inner", INNER)
+def test_a_hostile_newcomer_does_not_outweigh_honest_regulars(inner: str) -> None:
+    truth = torch.arange(40) % 4
+    honest = (labels(0, 10 * 10, 40).log() + 3 * torch.nn.functional.one_hot(truth, 4)).softmax(-1)
+    lie = torch.nn.functional.one_hot((truth + 1) % 4, 4).float().unsqueeze(0)
+    guard = ExpGuard(inner=inner)  # type: ignore[arg-type]
+    for values in honest.split(9)[:10]:
+        round_of(guard, values)
+    fair = dict(guard.state)
+    teacher = round_of(guard, torch.cat([honest[-9:], lie]))
+    knowledge = stack_of(torch.cat([honest[-9:], lie]))
+    assert guard.round_extras(knowledge)["weight"][9] < 1 / 10
+    assert torch.equal(teacher.argmax(dim=-1), truth)
+    guard.state = fair
+    round_of(guard, honest[-10:])
+    assert 1 / 30 < guard.round_extras(knowledge)["weight"][9] < 3 / 10  # an honest one is welcome
+
+
+@settings(max_examples=20, deadline=None)
+@given(seeds, st.integers(1, 6), st.integers(1, 5))
+def test_expguard_is_the_papers_where_all_take_part(seed: int, n: int, rounds: int) -> None:
+    guard, log_weights = ExpGuard(inner="mean", eta=2.0), torch.zeros(n, dtype=torch.float64)
+    for number in range(rounds):
+        values = labels(seed + number, n)
+        log_weights -= 2.0 * guard.scores(stack_of(values))
+        expected = (log_weights.softmax(dim=0).view(-1, 1, 1) * values).sum(dim=0)
+        same(round_of(guard, values), expected.float())
+
+
+@settings(max_examples=20, deadline=None)
+@given(seeds, st.lists(st.sets(st.integers(0, 5), min_size=1), min_size=1, max_size=8))
+def test_taking_part_costs_nothing_among_equals(seed: int, cohorts: list[set[int]]) -> None:
+    guard, row = ExpGuard(inner="mean"), labels(seed, 1)
+    for cohort in cohorts:
+        clients = sorted(cohort)
+        round_of(guard, row.expand(len(clients), -1, -1), clients)
+    same(guard.state["log_weights"], torch.zeros(len(guard.state["seen"])).double())
 
 
 # -- what must hold for any clients --------------------------------------------------------------
