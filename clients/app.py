@@ -43,6 +43,7 @@ from ..engine.state import (
     tensors_of,
 )
 from ..errors import RunError
+from ..exits import is_interrupt
 from ..knowledge import to_record
 from ..rng import scoped
 from .compression import compressing
@@ -224,10 +225,12 @@ def _handler(
             seed = workbench(own.spec).seed_of(client, round_, f"global.{answer.__name__}")
             with scoped(seed):
                 return answer(Phase(own, message, context, answer.__name__))
-        except (RunError, KeyboardInterrupt):
+        except RunError:
             raise
         except BaseException as error:  # sys.exit in a plug-in, too
             own.state.rollback(context)
+            if is_interrupt(error):
+                raise
             where = f"client {client}, round {round_}, {message.metadata.message_type}"
             cause = " ".join(f"{type(error).__name__}: {error}".split())
             raise RuntimeError(f"{where}: {cause} ({_inputs(message)})") from error

@@ -4,10 +4,24 @@ What Python raises besides ``Exception`` (``SystemExit``, ``GeneratorExit``, a p
 every ``except Exception``. Only an interrupt means what it says.
 """
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .errors import FedkdError, RunError
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Tell whether somebody wants the process to end: Ctrl-C, or SIGTERM where Ray handles it.
+
+    Examples
+    --------
+    >>> is_interrupt(KeyboardInterrupt()), is_interrupt(SystemExit(0))
+    (True, False)
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1:]
+    by_ray = any(str(frame.f_globals.get("__name__")).startswith("ray.") for frame in frames)
+    return isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and by_ray)
 
 
 @contextmanager
@@ -24,9 +38,11 @@ def contained() -> Iterator[None]:
     """
     try:
         yield
-    except (Exception, KeyboardInterrupt):
+    except Exception:
         raise
     except BaseException as error:
+        if is_interrupt(error):
+            raise
         raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
 
@@ -46,7 +62,9 @@ def ends_in_words() -> Iterator[None]:
     """
     try:
         yield
-    except (FedkdError, KeyboardInterrupt):
+    except FedkdError:
         raise
     except BaseException as error:
+        if is_interrupt(error):
+            raise
         raise RunError(" ".join(f"{type(error).__name__}: {error}".split())) from error

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from .errors import ConfigError
+from .exits import is_interrupt
 
 _DIGEST = "__fedkd_source_digest__"
 
@@ -90,10 +91,10 @@ def _from_file(source: str, spec: str, key: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses and pickle look a class's module up while it loads
     try:
         importing.loader.exec_module(module)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # sys.exit, too
         del sys.modules[name]
+        if is_interrupt(error):
+            raise
         raise ConfigError(key, spec, f"the file does not import: {_reason(error, path)}") from error
     setattr(module, _DIGEST, digest)
     by_value(module)
@@ -108,9 +109,9 @@ def _from_package(source: str, spec: str, key: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if not _is_within(source, error):
             raise ConfigError(key, spec, f"does not import: {_reason(error)}") from error
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        if is_interrupt(error):
+            raise
         raise ConfigError(key, spec, f"does not import: {_reason(error)}") from error
     return _from_working_directory(source, spec, key)
 
@@ -124,9 +125,9 @@ def _from_working_directory(source: str, spec: str, key: str) -> ModuleType:
     importlib.invalidate_caches()
     try:
         module = importlib.import_module(source)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        if is_interrupt(error):
+            raise
         sys.path.remove(here)
         missing = isinstance(error, ModuleNotFoundError) and source.startswith(str(error.name))
         problem = (

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from .errors import ConfigError, FedkdError
+from .exits import is_interrupt
 from .hints import fits, signature, spoken
 from .loading import by_value, load_object
 
@@ -155,9 +156,11 @@ def create(
             value = given.get(about[1], about[2])
             raise ConfigError(f"{key}.{about[1]}", value, about[3]) from error
         raise ConfigError(key, node["name"], str(error)) from error
-    except (FedkdError, KeyboardInterrupt):
+    except FedkdError:
         raise
     except BaseException as error:
+        if is_interrupt(error):
+            raise
         problem = " ".join(f"cannot be made: {type(error).__name__}: {error}".split())
         raise ConfigError(key, node["name"], problem) from error
 

@@ -28,7 +28,7 @@ from .engine.spilling import spill_folder, state_factory
 from .engine.state import ClientState, ContextState
 from .environment import join_as_told
 from .errors import FedkdError, RunError
-from .exits import ends_in_words
+from .exits import ends_in_words, is_interrupt
 from .identity import identity
 from .loop import Loop
 from .models import build, model_name
@@ -214,7 +214,7 @@ def _watched(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
     except BaseException as caught:
         error = caught
         log.exception("the run failed")
-        if isinstance(caught, FedkdError | KeyboardInterrupt):
+        if isinstance(caught, FedkdError) or is_interrupt(caught):
             raise
         log_path = prepared.run_dir / "log.txt"
         raise RunError(f"{type(caught).__name__}: {caught} (details: {log_path})") from caught

@@ -14,6 +14,7 @@ from ..encoding import normalised
 from ..engine import BlockPool
 from ..engine.base import BLOCK
 from ..errors import FedkdError, RunError
+from ..exits import is_interrupt
 from ..knowledge import ON_SAMPLES, KnowledgeStack, Teacher
 from ..lazily import LazySequence
 
@@ -52,9 +53,11 @@ def fuse_in_blocks(
             fused = map(strategy.fuse, views)
         checked = (_teacher(strategy, *pair) for pair in zip(views, fused, strict=True))
         values, mask = _joined(checked, slices)
-    except (FedkdError, KeyboardInterrupt):
+    except FedkdError:
         raise
     except BaseException as error:
+        if is_interrupt(error):
+            raise
         cause = " ".join(f"{type(error).__name__}: {error}".split())
         raise RunError(f"strategy {type(strategy).__name__} raised {cause}") from error
     return Teacher(knowledge.kind, values, knowledge.clients, mask, weights), weights

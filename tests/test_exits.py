@@ -137,6 +137,16 @@ def test_an_interrupt_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
         run()
 
 
+def test_a_polite_kill_is_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a program handles no SIGTERM itself, Ray's handler raises SystemExit in it."""
+    namespace = {"__name__": "ray._private.worker"}
+    exec("import sys\ndef sigterm_handler(*given):\n    sys.exit(15)", namespace)
+    monkeypatch.setattr("fedkd.clients.standard.Standard.fit", namespace["sigterm_handler"])
+    with pytest.raises(SystemExit) as caught:
+        run()
+    assert caught.value.code == 15
+
+
 # -- the command line ----------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from ..errors import ConfigError
+from ..exits import is_interrupt
 from ..rng import scoped
 from .fedmd import FedMD2, FedMD3
 from .lenet5 import LeNet5
@@ -71,9 +72,11 @@ package.module:Class; did you mean 'mlp'? (allowed: fedmd_cnn2, fedmd_cnn3, lene
     name, make = model_name(spec), factory(spec)
     try:
         model = make(**_arguments(make, shape, classes))
-    except (ConfigError, KeyboardInterrupt):
+    except ConfigError:
         raise
     except BaseException as error:  # sys.exit, too
+        if is_interrupt(error):
+            raise
         raise ConfigError("model", name, f"cannot be built: {_line(error)}") from error
     if not isinstance(model, nn.Module):
         problem = f"must return a torch.nn.Module, not {type(model).__name__}"
@@ -133,9 +136,9 @@ but returned shape (2, 7)
         for training in (True, False):
             try:
                 logits = model.train(training)(x)
-            except KeyboardInterrupt:
-                raise
             except BaseException as error:
+                if is_interrupt(error):
+                    raise
                 problem = f"fails on 2 samples of shape {tuple(shape)}: {_line(error)}"
                 raise ConfigError("model", name, problem) from error
             _check_logits(name, logits, classes)
@@ -183,9 +186,9 @@ def _materialise(model: nn.Module, name: str, shape: Shape) -> None:
     try:
         with torch.no_grad():
             model.eval()(torch.zeros(2, *shape))
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        if is_interrupt(error):
+            raise
         problem = f"fails on 2 samples of shape {tuple(shape)}: {_line(error)}"
         raise ConfigError("model", name, problem) from error
     model.train()
