@@ -44,7 +44,7 @@ def scratch_folder(root: Path) -> Iterator[Path]:
             _remove_dead(root)
             made = Path(tempfile.mkdtemp(dir=root, prefix=_SCRATCH))
             mine = os.open(made, os.O_RDONLY)
-            fcntl.flock(mine, fcntl.LOCK_EX)
+            _lock(mine)
     except OSError as error:
         problem = f"cannot be written ({error.strerror}); set it to a folder of yours"
         raise ConfigError("FEDKD_CACHE_DIR", root, problem) from error
@@ -108,10 +108,15 @@ def _remove_dead(root: Path) -> None:
 def _locked(folder: Path) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        _lock(handle)
         yield
     finally:
         os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    with suppress(OSError):  # some network file systems have none: then the dead stay, too
+        fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def _sync(path: Path) -> None:
