@@ -7,9 +7,11 @@ right only so often (`fedkd.privacy.audit.audit_lower_bound`).
 The coins here are the partition's: which of two samples of one class a client was dealt, and which
 nobody was, is a fair coin, independent from pair to pair, given what the pairs are and how many
 samples of each class a client has. So nothing need be planted, and every training sample of the
-clients attacked is half of a canary. That holds for partitioners that treat samples of one class
-alike (iid, dirichlet, pathological), not for those that go by other columns of the data, and not
-between the train and test splits of sets like MNIST, whose digits are of different writers.
+clients attacked is half of a canary, while there are samples that nobody holds to pair it with.
+No sample is in two pairs, of one client or of two: the coins would not be independent. That holds
+for partitioners that treat samples of one class alike (iid, dirichlet, pathological), not for those
+that go by other columns of the data, and not between the train and test splits of sets like MNIST,
+whose digits are of different writers.
 
 To replace one half of a pair by the other is to *replace* one record: the bound is on epsilon under
 replacement, up to twice that under adding or removing one. It is a bound on what these scores see,
@@ -92,13 +94,21 @@ class Audit(PrivacyAttack):
             )
             raise subject.refuse("audit", problem)
         targets = subject.drawn(self.clients, among)
-        bench = Bench(subject, pools, targets, self.shadows, self.epochs, population=500)
+        pairs = pools.pairs(targets)
+        bench = Bench(subject, pools, pairs, self.shadows, self.epochs, population=500)
         for variant, scored in bench.variants(finding):
             if variant == self.variant:
                 self._bound(finding, subject, scored)
                 break
         else:
             raise subject.refuse("audit", f"{self.variant} cannot be had of this run")
+        paired = sum(len(own.members) for own in pairs.values())
+        held = sum(len(subject.federation.indices(k)) for k in targets)
+        if paired < held:
+            finding.note(
+                f"{paired} of the clients' {held} samples are in a pair: samples that nobody holds "
+                "are in one pair each, and of some classes there are too few."
+            )
         finding.note("Epsilon is under replacement of one record: up to twice that of add/remove.")
         return finding
 

@@ -6,6 +6,7 @@ counts. They are training samples that no client holds and that are not in the t
 where a class has too few of those are samples of the test split added, and then it is said.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,6 +100,26 @@ class Pools:
             )
         nothing = np.zeros(0, np.int64)
         return Candidates(np.concatenate([nothing, *mine]), np.concatenate([nothing, *others]))
+
+    def pairs(self, clients: Sequence[int]) -> dict[int, Candidates]:
+        """Return members and non-members of clients, paired within classes, each in one pair only.
+
+        Where a class has more members than non-members, those that have a pair are drawn at random
+        among all clients. Clients without a pair are left out.
+        """
+        rows = [self.subject.federation.indices(k) for k in clients]
+        owners = np.repeat(np.array(clients, np.int64), [len(own) for own in rows])
+        members = np.concatenate([np.zeros(0, np.int64), *rows])
+        order = self.subject.numpy("pairs").permutation(len(members))
+        mine = [
+            order[self.labels[members[order]] == y][: len(pool)]
+            for y, pool in enumerate(self.candidates)
+        ]
+        chosen = np.concatenate(mine)
+        others = [pool[: len(own)] for own, pool in zip(mine, self.candidates, strict=True)]
+        both = np.stack([members[chosen], np.concatenate(others)])
+        found = {k: both[:, owners[chosen] == k] for k in clients}
+        return {k: Candidates(*pair) for k, pair in found.items() if pair.size}
 
     def shadows(self, client: int, number: int) -> Rows:
         """Return a shadow model's training samples: as many of each class as the client has."""

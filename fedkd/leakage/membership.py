@@ -95,10 +95,14 @@ class Membership(PrivacyAttack):
             problem = "no held-out samples of its clients' classes are left; use fewer or smaller "
             raise subject.refuse("membership", f"{problem}clients (data.samples_per_client)")
         targets = subject.drawn(self.clients, among)
-        bench = Bench(subject, pools, targets, self.shadows, self.epochs, self.population)
+        candidates = {k: pools.of(k) for k in targets}
+        bench = Bench(subject, pools, candidates, self.shadows, self.epochs, self.population)
         for variant, scored in bench.variants(finding):
             self._add(finding, variant, targets, scored)
         self._notes(finding, pools)
+        others = np.concatenate([own.others for own in candidates.values()])
+        if len(np.unique(others)) < len(others):
+            finding.note("Clients share non-members; intervals take all scores for independent.")
         return finding
 
     def _add(

@@ -1,6 +1,6 @@
 """Every access to a client, and every score, of one membership attack."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -53,8 +53,8 @@ class Bench:
     ----------
     subject, pools
         The run, and its held-out samples.
-    targets : sequence of int
-        The clients attacked.
+    candidates : mapping
+        The clients attacked, and the samples that each is attacked with.
     shadows, epochs, population : int
         See `Membership`.
     """
@@ -63,12 +63,13 @@ class Bench:
         self,
         subject: Subject,
         pools: Pools,
-        targets: Sequence[int],
+        candidates: Mapping[int, Candidates],
         shadows: int,
         epochs: int,
         population: int,
     ) -> None:
-        self.subject, self.pools, self.targets = subject, pools, list(targets)
+        self.subject, self.pools = subject, pools
+        self.candidates, self.targets = candidates, list(candidates)
         self.count, self.epochs, self.population = shadows, epochs, population
         self.kind = subject.recordings.kind
 
@@ -86,7 +87,7 @@ class Bench:
     @cached_property
     def trials(self) -> dict[int, Trial]:
         """What each client is attacked with."""
-        return {k: self._trial([k], self.pools.of(k)) for k in self.targets}
+        return {k: self._trial([k], own) for k, own in self.candidates.items()}
 
     def variants(self, finding: Finding) -> Iterator[tuple[str, Scored]]:
         """Yield ``"access / score"`` and its scores; note in `finding` what cannot be had."""

@@ -11,6 +11,7 @@ import torch
 
 import fedkd
 from fedkd.errors import ConfigError
+from fedkd.leakage.audit import Audit
 from fedkd.leakage.candidates import Pools
 from fedkd.leakage.subject import Subject
 from fedkd.privacy.audit import audit_lower_bound
@@ -160,6 +161,39 @@ def test_an_audit_needs_samples_that_nobody_holds(tmp_path):
     everything = simulate(tmp_path / "all", **rest)
     with pytest.raises(ConfigError, match="leave some over"):
         fedkd.attack(everything, "audit")
+
+
+def test_pairs_of_an_audit_share_no_sample(run):
+    subject = Subject(run.run_dir)
+    pools = Pools(subject, ratio=1)
+    pairs = pools.pairs(range(5))
+    for rows in ("members", "others"):
+        every = np.concatenate([getattr(own, rows) for own in pairs.values()])
+        assert len(every) == len(set(every)) == 100
+    for k, own in pairs.items():
+        assert set(own.members) <= set(subject.federation.indices(k))
+        assert pools.labels[own.members].tolist() == pools.labels[own.others].tolist()
+
+
+def test_an_audit_that_knows_nothing_finds_something_as_seldom_as_it_says(tmp_path, monkeypatch):
+    """Scores are a random direction of the inputs, so nothing of who holds what is in them."""
+    few = {"clients": 20, "transfer.size": 600, "fit.epochs": 0, "rounds": 1}
+    subject = Subject(simulate(tmp_path / "a", **few).run_dir)
+    rng, attack = np.random.default_rng(0), Audit(access="model", score="loss", clients=20)
+    trials, bounds = 300, []
+    for _ in range(trials):
+        direction = torch.from_numpy(rng.normal(size=64)).float()
+
+        def score(subject, model, x, y, direction=direction):
+            return x.flatten(1) @ direction
+
+        monkeypatch.setattr("fedkd.leakage.scoring.log_probability", score)
+        finding = attack.run(subject)
+        row = finding.results["model / loss"]
+        bounds.append(row["epsilon_at_least"] > 0)
+    assert 150 < row["pairs"] < 250  # of 400 samples
+    assert any(f"{row['pairs']:.0f} of the clients' 400 samples" in note for note in finding.notes)
+    assert np.mean(bounds) <= 0.05 + 3 * (0.05 * 0.95 / trials) ** 0.5
 
 
 def test_label_distributions_are_inferred_better_than_by_a_prior(run):
