@@ -1,8 +1,11 @@
+import importlib
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from fedkd import listing
@@ -120,3 +123,27 @@ def test_a_dry_run_writes_nothing_and_counts_bytes(tmp_path, monkeypatch):
     assert "0 bytes up" in invoke("run", "strategy=local", "--dry-run")[1]
     assert "strategy-knfu" in invoke("run", "-m", "strategy=knfu,fedavg", "--dry-run")[1]
     assert not list(tmp_path.iterdir())
+
+
+def options_of(line):
+    """Return the options of the command that the README calls, of all where it calls none."""
+    cli = typer.main.get_command(app)
+    if module := re.search(r"python -m (fedkd\.\S+)", line):
+        called = typer.Typer()
+        called.command()(importlib.import_module(module[1]).command)
+        commands = [typer.main.get_command(called)]
+    else:
+        name = re.search(r"\bfedkd (\w+)", line)
+        commands = [cli.commands[name[1]]] if name else list(cli.commands.values())
+    return {"--help"} | {
+        option for command in commands for each in command.params for option in each.opts
+    }
+
+
+def test_every_option_that_the_readme_names_exists():
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    lines = [line for line in text.splitlines() if re.match(r" {4}(fedkd|python -m fedkd)", line)]
+    lines += re.findall(r"`(--[^`]*|fedkd [^`]*)`", text)
+    named = [(line, option) for line in lines for option in re.findall(r"(?<!\S)--[a-z-]+", line)]
+    assert len(named) > 5
+    assert [(line, option) for line, option in named if option not in options_of(line)] == []
