@@ -28,6 +28,7 @@ from torch import Tensor
 from ..density import score_weights
 from ..knowledge import KnowledgeStack
 from ..robust import weighted_mean
+from ..server import Server
 from .base import FusionStrategy
 
 
@@ -43,7 +44,7 @@ class FedAUX(FusionStrategy):
         Privacy budget of a client's scores, > 0, spent once; None = no noise. It does not cover the
         logits, and above 1 the formula is no guarantee.
     delta : float
-        Failure probability of that guarantee, in (0, 1).
+        Failure probability of that guarantee, in (0, 1 / n), n the samples of the largest client.
     **base
         See `FusionStrategy`.
 
@@ -75,6 +76,15 @@ class FedAUX(FusionStrategy):
     def exchange_node(self) -> dict[str, Any]:
         """Return the exchange with the parameters of the regression."""
         return {"name": self.exchange, **self.scoring}
+
+    def refusal(self, server: Server) -> str | None:
+        """Refuse a guarantee that publishing a record at random would keep."""
+        largest, delta = int(max(server.federation.sizes)), float(self.scoring["delta"] or 0)
+        if self.scoring["epsilon"] is None or delta < 1 / largest:
+            return None
+        return (
+            f"has delta={delta:g}: give less than 1/n, the largest client has n={largest} samples"
+        )
 
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the weighted mean logits ``[samples, classes]``."""

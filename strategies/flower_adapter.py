@@ -155,8 +155,8 @@ def keys_of(inner: object) -> dict[str, str]:
     Examples
     --------
     >>> from flwr.serverapp.strategy import QFedAvg
-    >>> keys_of(QFedAvg(train_loss_key="loss_fit"))
-    {'weighted_by_key': 'num-examples', 'train_loss_key': 'loss_fit'}
+    >>> keys_of(QFedAvg(client_learning_rate=0.1))
+    {'weighted_by_key': 'num-examples', 'train_loss_key': 'train_loss'}
     """
     found: dict[str, str] = {}
     for name, value in vars(inner).items():
