@@ -17,6 +17,7 @@ from ..data import Federation
 from ..digest import load_model
 from ..errors import ConfigError
 from ..models import build
+from ..reading import readable
 from ..recordings import Recordings
 from ..report.reader import Run
 from ..rng import scoped, stream, torch_generator
@@ -69,17 +70,22 @@ class Subject:
         """The clients' loop, models and objective, as the run had them."""
         given = self._model
         models = None if given is None else given if isinstance(given, list) else [given]
-        return Parts.from_spec(self.spec, models)
+        with readable("run", self.run.path, "its spec.json cannot be used"):
+            return Parts.from_spec(self.spec, models)
 
     @cached_property
     def federation(self) -> Federation:
         """Who holds what. Attacks look at it to draw candidates and to measure success."""
-        locator = self.spec["data"] | {"split": str((self.run.path / "split.npz").resolve())}
+        with readable("run", self.run.path, "its spec.json cannot be used"):
+            locator = self.spec["data"] | {"split": str((self.run.path / "split.npz").resolve())}
         try:
-            return Federation.open(locator)
+            opened = Federation.open(locator)
         except OSError as error:
             problem = "its decoded data set is gone; `fedkd data data=NAME` makes it again"
             raise ConfigError("run", self.run.path, problem) from error
+        with readable("run", self.run.path, "its split.npz cannot be read"):
+            _ = opened.histograms, opened.sizes, opened.transfer_size
+        return opened
 
     @property
     def config(self) -> dict[str, Any]:
@@ -124,7 +130,8 @@ class Subject:
     def model(self, client: int) -> nn.Module:
         """Return a client's final model."""
         model = self.fresh(client, "shape")
-        model.load_state_dict(load_model(self.run.path / "models", client))
+        with readable("run", self.run.path, f"its model of client {client} cannot be read"):
+            model.load_state_dict(load_model(self.run.path / "models", client))
         return model.eval()
 
     def client(self, model: nn.Module, x: Tensor, y: Tensor, name: str, index: int) -> Client:
@@ -161,11 +168,8 @@ class Subject:
 
 def _spec(run_dir: Path) -> dict[str, Any]:
     """Return what the run's clients were made of."""
-    try:
+    with readable("run", run_dir, "its spec.json cannot be read"):
         spec = json.loads((run_dir / "spec.json").read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError("run", run_dir, f"its spec.json cannot be read: {reason}") from error
     if not isinstance(spec, dict):
         raise ConfigError("run", run_dir, "its spec.json is no mapping")
     return spec
