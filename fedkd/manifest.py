@@ -58,7 +58,7 @@ class Manifest:
             content = json.loads((folder / FILE).read_text())
             own = content.pop("sum")
             made = cls(**content)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except Exception as error:
             raise Damage(f"{FILE} cannot be read") from error
         if own != _sum(content):
             raise Damage(f"{FILE} does not match its checksum")

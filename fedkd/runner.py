@@ -28,7 +28,7 @@ from .engine.spilling import spill_folder, state_factory
 from .engine.state import ClientState, ContextState
 from .environment import join_as_told
 from .errors import FedkdError, RunError
-from .exits import ends_in_words, is_interrupt
+from .exits import contained, ends_in_words, is_interrupt
 from .identity import identity
 from .loop import Loop
 from .models import build, model_name
@@ -231,7 +231,8 @@ def _tell_end(
     failure: Exception | None = None
     for watcher in watchers:
         try:
-            watcher.on_run_end(summary, error)
+            with contained():
+                watcher.on_run_end(summary, error)
         except Exception as caught:
             log.exception("%s failed at the end of the run", type(watcher).__name__)
             failure = failure or caught

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from .errors import ConfigError
+from .reading import readable
 
 
 def saved_config(run_dir: str | Path) -> dict[str, Any]:
@@ -17,11 +18,8 @@ def saved_config(run_dir: str | Path) -> dict[str, Any]:
         If there is none.
     """
     path = Path(run_dir).expanduser() / "config.yaml"
-    try:
+    with readable("resume", run_dir, "is no run directory"):
         config = yaml.safe_load(path.read_text())
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError("resume", run_dir, f"is no run directory ({reason})") from error
     if not isinstance(config, dict):
         raise ConfigError("resume", run_dir, f"is no run directory: {path.name} is no mapping")
     return config

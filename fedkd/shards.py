@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flwr.app import RecordDict
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from .errors import RunError
@@ -20,7 +20,9 @@ def reading() -> Iterator[None]:
     """Turn whatever a file that is not as it was written makes go wrong into `Damage`."""
     try:
         yield
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except Damage:
+        raise
+    except Exception as error:  # each library raises its own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise Damage(f"it cannot be read: {reason}") from error
 

@@ -18,6 +18,7 @@ from ..data.cache import intact
 from ..digest import load_model
 from ..errors import ConfigError
 from ..models import build
+from ..reading import readable
 from ..recordings import Recordings
 from ..report.reader import Run
 from ..rng import scoped, stream, torch_generator
@@ -70,19 +71,23 @@ class Subject:
         """The clients' loop, models and objective, as the run had them."""
         given = self._model
         models = None if given is None else given if isinstance(given, list) else [given]
-        return Parts.from_spec(self.spec, models)
+        with readable("run", self.run.path, "its spec.json cannot be used"):
+            return Parts.from_spec(self.spec, models)
 
     @cached_property
     def federation(self) -> Federation:
         """Who holds what. Attacks look at it to draw candidates and to measure success."""
-        locator = self.spec["data"] | {"split": str((self.run.path / "split.npz").resolve())}
-        paths = [locator["corpus"], locator["transfer"]]
-        if not all(intact(Path(path)) for path in paths if path):
-            problem = (
-                "its decoded data set is gone or damaged; `fedkd data data=NAME` makes it again"
-            )
-            raise ConfigError("run", self.run.path, problem)
-        return Federation.open(locator)
+        with readable("run", self.run.path, "its spec.json cannot be used"):
+            locator = self.spec["data"] | {"split": str((self.run.path / "split.npz").resolve())}
+            paths = [Path(path) for path in (locator["corpus"], locator["transfer"]) if path]
+        if not all(map(intact, paths)):
+            problem = "its decoded data set is gone or damaged"
+            remedy = "`fedkd data data=NAME` makes it again"
+            raise ConfigError("run", self.run.path, f"{problem}; {remedy}")
+        opened = Federation.open(locator)
+        with readable("run", self.run.path, "its split.npz cannot be read"):
+            _ = opened.histograms, opened.sizes, opened.transfer_size
+        return opened
 
     @property
     def config(self) -> dict[str, Any]:
@@ -127,7 +132,8 @@ class Subject:
     def model(self, client: int) -> nn.Module:
         """Return a client's final model."""
         model = self.fresh(client, "shape")
-        model.load_state_dict(load_model(self.run.path / "models", client))
+        with readable("run", self.run.path, f"its model of client {client} cannot be read"):
+            model.load_state_dict(load_model(self.run.path / "models", client))
         return model.eval()
 
     def client(self, model: nn.Module, x: Tensor, y: Tensor, name: str, index: int) -> Client:
@@ -166,11 +172,8 @@ class Subject:
 
 def _spec(run_dir: Path) -> dict[str, Any]:
     """Return what the run's clients were made of."""
-    try:
+    with readable("run", run_dir, "its spec.json cannot be read"):
         spec = json.loads((run_dir / "spec.json").read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError("run", run_dir, f"its spec.json cannot be read: {reason}") from error
     if not isinstance(spec, dict):
         raise ConfigError("run", run_dir, "its spec.json is no mapping")
     return spec

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ..reading import readable
 from .page import render
 from .reader import Run, find_runs, load_runs
 from .statistics import group_runs
@@ -38,5 +39,6 @@ def compare(
         If a path holds no run, or a run cannot be read.
     """
     runs = load_runs(find_runs(paths))
-    print_table(group_runs(runs), console)
+    with readable("run", runs[0].path, "cannot be compared"):
+        print_table(group_runs(runs), console)
     return render(runs, out)

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ..errors import ConfigError
+from ..reading import readable
 from . import cycles, figures
 from .command import command
 from .findings import Section, roc_figure, sections
@@ -77,7 +78,8 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template("page.html.j2").render(_content(runs))
+    with readable("run", folder, "cannot be shown"):
+        page = environment.get_template("page.html.j2").render(_content(runs))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page, encoding="utf-8")

@@ -2,7 +2,6 @@
 
 import json
 import re
-import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from ..errors import ConfigError
+from ..reading import readable
 from ..summary import ADDED, derive, floats
 
 REQUIRED = ("config.yaml", "rounds.parquet")
@@ -60,9 +60,9 @@ class Run:
         if missing:
             what = f"{' and '.join(missing)} missing" if path.is_dir() else "no such folder"
             raise ConfigError("run", path, f"not a run directory: {what}")
-        try:
+        with readable("run", path):
             config = yaml.safe_load((path / "config.yaml").read_text())
-            rounds = pq.read_table(path / "rounds.parquet")
+            rounds = _numbered(pq.read_table(path / "rounds.parquet"))
             clients = _clients(path / "clients.parquet")
             file = path / "summary.json"
             finished = file.is_file()
@@ -70,9 +70,9 @@ class Run:
             summary = json.loads(file.read_text()) if finished else derived
             summary = {key: derived[key] for key in ADDED} | summary
             lacking = sorted(derived.keys() - summary.keys())
-        except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ConfigError("run", path, f"cannot be read: {reason}") from error
+            odd = sorted(key for key in derived if not _alike(derived[key], summary.get(key)))
+        if odd and not lacking:
+            raise ConfigError("run", path, f"summary.json has another kind of {', '.join(odd)}")
         if lacking:
             raise ConfigError("run", path, f"summary.json lacks {', '.join(lacking)}")
         return cls(path, summary, config, rounds, clients, finished)
@@ -104,7 +104,7 @@ class Run:
         file = self.path / "weights.npz"
         if not file.is_file():
             return None
-        with _open(file) as arrays:
+        with readable("run", file), np.load(file, allow_pickle=False) as arrays:
             names = [name for name in arrays.files if name.startswith("round_")]
             last = max(names, key=lambda name: int(name[6:]), default="")
             name = last if round is None else f"round_{round:04d}"
@@ -126,9 +126,10 @@ class Run:
         return rows["client"].to_numpy(), floats(rows["value"])
 
     def _array(self, file: str, key: str) -> np.ndarray | None:
-        if not (self.path / file).is_file():
+        path = self.path / file
+        if not path.is_file():
             return None
-        with _open(self.path / file) as arrays:
+        with readable("run", path), np.load(path, allow_pickle=False) as arrays:
             return arrays[key] if key in arrays.files else None
 
 
@@ -187,15 +188,30 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
-def _open(path: Path) -> Any:
-    try:
-        return np.load(path)
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise ConfigError("run", path, f"cannot be read: {error}") from error
-
-
 def _clients(path: Path) -> pa.Table:
-    if path.is_file():
-        return pq.read_table(path)
-    types = [pa.int32(), pa.int32(), pa.string(), pa.float64()]
-    return pa.schema(zip(("round", "client", "metric", "value"), types, strict=True)).empty_table()
+    schema = pa.schema(
+        {"round": pa.int32(), "client": pa.int32(), "metric": pa.string(), "value": pa.float64()}
+    )
+    if not path.is_file():
+        return schema.empty_table()
+    table = pq.read_table(path)
+    for field in schema:
+        table[field.name].cast(field.type)  # fails where it is another table
+    return table
+
+
+def _numbered(rounds: pa.Table) -> pa.Table:
+    """Return a table of rounds; fail if it is another one."""
+    rounds["round"].cast(pa.int64())
+    return rounds
+
+
+def _alike(wanted: Any, given: Any) -> bool:
+    """Say whether a value of a summary is of the kind that is wanted; None may stand for others."""
+    if isinstance(wanted, dict):
+        return isinstance(given, dict) and all(
+            _alike(value, given.get(key)) for key, value in wanted.items()
+        )
+    if isinstance(wanted, int | float):
+        return isinstance(given, int | float)
+    return wanted is None or given is None or isinstance(given, type(wanted))
