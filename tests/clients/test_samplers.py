@@ -19,6 +19,7 @@ from fedkd.clients.samplers.margin import Margin
 from fedkd.clients.samplers.random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.cluster import KMeans
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -488,6 +489,20 @@ def test_logo_picks_the_most_uncertain_of_each_cluster(seed: int, budget: int) -
     assert set(picked) == best
     assert len(set(groups[picked].tolist())) == budget
     assert doubt[picked].tolist() == sorted(doubt[picked].tolist(), reverse=True)
+
+
+def test_logo_takes_the_best_of_ten_starts() -> None:
+    points = torch.randn(60, 2, generator=torch_generator(0)).double()
+
+    def inertia(groups: Tensor) -> float:
+        parts = [points[groups == k] for k in groups.unique()]
+        return sum(float((part - part.mean(dim=0)).square().sum()) for part in parts)
+
+    for seed in range(5):
+        expected = KMeans(8, n_init=10, random_state=seed).fit(points.numpy()).inertia_
+        assert inertia(_clusters(points, 8, seed)) == pytest.approx(expected)
+        one = KMeans(8, n_init=1, random_state=seed).fit(points.numpy()).inertia_
+        assert expected < one
 
 
 def test_logo_by_hand() -> None:
