@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..compensation import class_weights, compensation, log_prior, mixed_weights
-from ..flat import flatten, unflatten
+from ..maths.imbalance import class_weights, compensation, log_prior, mixed_weights
+from ..models.flat import flatten, unflatten
 from .augment import flip_crop
 from .pools import LABELS, Pools, initial_labels
 

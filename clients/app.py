@@ -32,7 +32,6 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 
-from ..arrays import to_arrays
 from ..engine.base import MEASURED, round_of
 from ..engine.state import (
     OWN_KEYS,
@@ -45,6 +44,7 @@ from ..engine.state import (
 from ..errors import RunError
 from ..exits import is_interrupt
 from ..knowledge import to_record
+from ..knowledge.arrays import to_arrays
 from ..rng import scoped
 from .compression import compressing
 from .faults import crashing, surviving

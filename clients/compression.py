@@ -4,8 +4,8 @@ from flwr.app import Context, Message
 from flwr.clientapp.typing import ClientAppCallable
 
 from ..codecs import Codec
-from ..compression import DOWN, UP, carried, kind_of, replacing
-from ..encoding import decoded, encoded
+from ..codecs.compression import DOWN, UP, carried, kind_of, replacing
+from ..codecs.encoding import decoded, encoded
 
 
 def compressing(

@@ -4,8 +4,8 @@ from flwr.app import Context, Message
 from flwr.clientapp.typing import ClientAppCallable
 
 from ..engine.base import round_of
+from ..engine.faults import RECORD
 from ..exits import contained
-from ..faults import RECORD
 
 
 def crashing(message: Message, context: Context, call_next: ClientAppCallable) -> Message:

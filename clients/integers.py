@@ -3,11 +3,11 @@
 import numpy as np
 from flwr.app import Array, RecordDict
 
-from ..admission import Expected, Rejected, admit
 from ..config import SecureConfig
-from ..fixedpoint import Integers
 from ..knowledge import to_tensor
-from ..summing import arrays_layout, contribution, knowledge_layout, weighed_arrays
+from ..knowledge.admission import Expected, Rejected, admit
+from ..secure.fixedpoint import Integers
+from ..secure.summing import arrays_layout, contribution, knowledge_layout, weighed_arrays
 from .exchange import Exchange
 
 ABOUT_SAMPLES = {"values", "sample_ids", "mask", "scores"}

@@ -13,7 +13,7 @@ from flwr.app import ConfigRecord, Message
 from torch import Tensor, nn
 
 from ..engine.base import MEASURED
-from ..features import features_of
+from ..models.features import features_of
 from ..rng import torch_generator
 from .active import GLOBAL, ActiveLearner, frozen
 from .base import Client

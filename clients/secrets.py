@@ -6,7 +6,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message
 
 from ..engine.base import round_of
-from ..masking import Advert, Secrets
+from ..secure.masking import Advert, Secrets
 
 RECORD = "secure"
 """The record of messages, and of ``Context.state``, that belongs to secure aggregation."""

@@ -1,4 +1,4 @@
-"""The client's end of secure aggregation: see `fedkd.masking` for what is computed and why.
+"""The client's end of secure aggregation: see `fedkd.secure.masking` for what is computed and why.
 
 ====================  =============================================================================
 ``query.advertise``   publishes the round's public keys
@@ -25,11 +25,11 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
-from ..admission import Rejected
 from ..config import SecureConfig
 from ..engine.base import MEASURED, round_of
-from ..masking import Secrets, needed
+from ..knowledge.admission import Rejected
 from ..rng import stream
+from ..secure.masking import Secrets, needed
 from .exchange import Exchange
 from .integers import integers
 from .secrets import RECORD, Refused, Round, remembered

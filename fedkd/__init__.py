@@ -13,11 +13,11 @@ _EXPORTS = {
     "ConfigError": "fedkd.errors",
     "FedkdError": "fedkd.errors",
     "KnowledgeStack": "fedkd.knowledge",
-    "RunResult": "fedkd.result",
+    "RunResult": "fedkd.run.result",
     "RunError": "fedkd.errors",
     "attack": "fedkd.leakage",
-    "resume": "fedkd.runner",
-    "simulate": "fedkd.runner",
+    "resume": "fedkd.run.runner",
+    "simulate": "fedkd.run.runner",
 }
 
 __all__ = [

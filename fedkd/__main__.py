@@ -6,7 +6,7 @@ from .ending import end_at_once, heed
 def main() -> None:
     """Run the command line."""
     heed(end_at_once)
-    from .cli import main as run
+    from .cli.app import main as run
 
     run()
 

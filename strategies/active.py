@@ -4,8 +4,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from ..protocol import Outcome, RoundPlan
-from ..timing import Workload
+from ..rounds.protocol import Outcome, RoundPlan
+from ..rounds.timing import Workload
 from .base import FusionStrategy
 from .cycles import LABELLED, Cycles, Rule
 

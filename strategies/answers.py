@@ -8,8 +8,8 @@ import torch
 from flwr.app import ConfigRecord
 from torch import Tensor
 
-from ..admission import LARGEST, Rejected, check_count
 from ..engine import Reply
+from ..knowledge.admission import LARGEST, Rejected, check_count
 
 LONGEST = 128
 """Characters of a digest of picks."""

@@ -14,10 +14,10 @@ import torch
 from flwr.app import Array, ArrayRecord, RecordDict
 from torch import Tensor
 
-from ..fusion import effective_neighbours
 from ..knowledge import ON_SAMPLES, Knowledge, KnowledgeStack, Teacher, stack
-from ..lazily import LazyMapping
-from ..protocol import Outcome, RoundPlan, Strategy
+from ..knowledge.lazily import LazyMapping
+from ..maths.mixing import effective_neighbours
+from ..rounds.protocol import Outcome, RoundPlan, Strategy
 from .collecting import collect
 from .fusing import fuse_in_blocks
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..clients.exchange import Exchange
 from ..knowledge import ON_SAMPLES
 from ..plugins import available, create
-from ..protocol import Strategy
+from ..rounds.protocol import Strategy
 
 PAGE = Path(__file__).with_name("README.md")
 

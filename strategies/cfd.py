@@ -25,9 +25,9 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..codecs.quantisation import BITS, quantised
 from ..knowledge import KnowledgeStack, Teacher
-from ..protocol import RoundPlan
-from ..quantisation import BITS, quantised
+from ..rounds.protocol import RoundPlan
 from .server_model import ServerStudent
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..knowledge import Teacher
-from ..protocol import Outcome, RoundPlan
+from ..rounds.protocol import Outcome, RoundPlan
 from .base import FusionStrategy, Records
 
 

@@ -12,14 +12,14 @@ import torch
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from torch import Tensor
 
-from ..admission import Rejected, admit, check_values
 from ..config import SecureConfig
 from ..engine import Reply
-from ..fixedpoint import Layout
 from ..knowledge import Knowledge
-from ..protocol import Outcome, RoundPlan
-from ..shelf import Shelf
-from ..summing import Sums, arrays_layout, averages, knowledge_layout, mean_arrays
+from ..knowledge.admission import Rejected, admit, check_values
+from ..knowledge.shelf import Shelf
+from ..rounds.protocol import Outcome, RoundPlan
+from ..secure.fixedpoint import Layout
+from ..secure.summing import Sums, arrays_layout, averages, knowledge_layout, mean_arrays
 from .secure import RECORD, Sum
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ the plain mean.
 from torch import Tensor
 
 from ..knowledge import KnowledgeStack
-from ..robust import on_simplex, trimmed
+from ..maths.robust import on_simplex, trimmed
 from .base import FusionStrategy
 
 

@@ -19,7 +19,7 @@ with the teacher (distillation after private training) is the common round.
 from torch import Tensor
 
 from ..knowledge import KnowledgeStack
-from ..robust import keep_smallest, on_simplex, outlier_scores, weighted_mean
+from ..maths.robust import keep_smallest, on_simplex, outlier_scores, weighted_mean
 from .base import FusionStrategy
 
 

@@ -15,9 +15,9 @@ import torch
 from flwr.app import RecordDict
 from torch import Tensor
 
-from ..admission import Rejected
 from ..errors import RunError
-from ..protocol import RoundPlan
+from ..knowledge.admission import Rejected
+from ..rounds.protocol import RoundPlan
 from .answers import Answer, Bounds, answered
 
 LABELLED = "labelled"

@@ -23,9 +23,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from ..density import score_weights
 from ..knowledge import KnowledgeStack
-from ..robust import weighted_mean
+from ..maths.density import score_weights
+from ..maths.robust import weighted_mean
 from .base import FusionStrategy
 
 

@@ -15,8 +15,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from ..fusion import sharpen_era
 from ..knowledge import KnowledgeStack
+from ..maths.mixing import sharpen_era
 from .base import FusionStrategy
 
 

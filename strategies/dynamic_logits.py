@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from ..knowledge import KnowledgeStack
-from ..protocol import RoundPlan
-from ..server import Server, Study, study
+from ..rounds.protocol import RoundPlan
+from ..rounds.server import Server, Study, study
 from .base import FusionStrategy, Records
 from .server_model import fresh, unbuildable
 

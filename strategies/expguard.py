@@ -31,8 +31,8 @@ import torch
 from torch import Tensor
 
 from ..knowledge import KnowledgeStack, Teacher
-from ..protocol import RoundPlan
-from ..robust import outlier_scores
+from ..maths.robust import outlier_scores
+from ..rounds.protocol import RoundPlan
 from .base import FusionStrategy
 from .coordinate_median import CoordinateMedian
 from .cronus import Cronus

@@ -25,10 +25,10 @@ from typing import Any
 
 from torch import Tensor
 
-from ..density import score_weights
 from ..knowledge import KnowledgeStack
-from ..robust import weighted_mean
-from ..server import Server
+from ..maths.density import score_weights
+from ..maths.robust import weighted_mean
+from ..rounds.server import Server
 from .base import FusionStrategy
 
 

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..flat import unflatten
 from ..knowledge import Knowledge
-from ..protocol import RoundPlan
-from ..server import Study, study
+from ..models.flat import unflatten
+from ..rounds.protocol import RoundPlan
+from ..rounds.server import Study, study
 from .parametric import ParameterFusion
 
 

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..knowledge import KnowledgeStack, Teacher
-from ..protocol import RoundPlan
+from ..rounds.protocol import RoundPlan
 from .server_model import ServerStudent
 
 

@@ -28,9 +28,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..fusion import entropy
 from ..knowledge import KnowledgeStack, Teacher
-from ..protocol import RoundPlan
+from ..maths.mixing import entropy
+from ..rounds.protocol import RoundPlan
 from .server_model import ServerStudent
 
 SURE = 1e-3

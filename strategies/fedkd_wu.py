@@ -27,12 +27,12 @@ from typing import Any
 
 from torch import Tensor
 
-from ..admission import Rejected, check_values
-from ..features import head
 from ..knowledge import Knowledge, Teacher
-from ..lowrank import pack, ramped, shapes_of, unpack
-from ..protocol import Outcome, RoundPlan
-from ..server import Server
+from ..knowledge.admission import Rejected, check_values
+from ..models.features import head
+from ..models.lowrank import pack, ramped, shapes_of, unpack
+from ..rounds.protocol import Outcome, RoundPlan
+from ..rounds.server import Server
 from .base import Records
 from .mentees import MenteeFusion
 

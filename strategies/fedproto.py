@@ -23,8 +23,8 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from ..config import RunConfig
-from ..features import common_width
 from ..knowledge import KnowledgeStack
+from ..models.features import common_width
 from .classwise import ClassFusion
 
 DIM = 64

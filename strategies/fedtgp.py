@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..knowledge import KnowledgeStack, Teacher
-from ..protocol import RoundPlan
 from ..rng import scoped
+from ..rounds.protocol import RoundPlan
 from .fedproto import FedProto
 
 

@@ -15,15 +15,15 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp.strategy import Strategy as FlowerBase
 from torch import Tensor
 
-from ..admission import Rejected
-from ..arrays import to_arrays, to_tensor
 from ..engine import Fleet, Reply
 from ..engine.state import cast, tensors_of
 from ..errors import RunError
 from ..flower import quiet
 from ..knowledge import KnowledgeStack
-from ..protocol import Outcome, RoundPlan, Strategy
+from ..knowledge.admission import Rejected
+from ..knowledge.arrays import to_arrays, to_tensor
 from ..rng import scoped
+from ..rounds.protocol import Outcome, RoundPlan, Strategy
 from .collecting import summed_arrays
 from .flower_replies import admitted as admitted_replies
 from .flower_replies import check_parameters
@@ -172,7 +172,7 @@ def keys_of(inner: object) -> dict[str, str]:
 
 
 def as_vector(arrays: ArrayRecord) -> Tensor:
-    """Return a state dict's floating-point numbers as `fedkd.flat.flatten` orders them."""
+    """Return a state dict's floating-point numbers as `fedkd.models.flat.flatten` orders them."""
     values = [to_tensor(array) for array in arrays.values()]
     return torch.cat([value.flatten().float() for value in values if value.is_floating_point()])
 

@@ -13,11 +13,11 @@ from flwr.app import ArrayRecord, MetricRecord, RecordDict
 from flwr.serverapp.strategy import Strategy as FlowerBase
 from torch import Tensor
 
-from ..admission import LARGEST, Rejected, check_count
-from ..arrays import values_of
 from ..engine import Reply
-from ..payload import oversize
-from ..protocol import Outcome
+from ..knowledge.admission import LARGEST, Rejected, check_count
+from ..knowledge.arrays import values_of
+from ..knowledge.payload import oversize
+from ..rounds.protocol import Outcome
 
 WEIGHT = "num-examples"
 """The metric by which Flower's strategies weigh clients, unless told otherwise."""

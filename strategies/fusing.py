@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .. import fusion
-from ..admission import Rejected, check_values
-from ..encoding import normalised
+from ..codecs.encoding import normalised
 from ..engine import BlockPool
 from ..engine.base import BLOCK
 from ..errors import FedkdError, RunError
 from ..exits import is_interrupt
 from ..knowledge import ON_SAMPLES, KnowledgeStack, Teacher
-from ..lazily import LazySequence
+from ..knowledge.admission import Rejected, check_values
+from ..knowledge.lazily import LazySequence
+from ..maths import mixing as fusion
 
 if TYPE_CHECKING:
     from .base import FusionStrategy

@@ -13,7 +13,7 @@ Confidence: certain (100 iterations in the latter's code). Per sample::
 from torch import Tensor
 
 from ..knowledge import KnowledgeStack
-from ..robust import on_simplex, weiszfeld
+from ..maths.robust import on_simplex, weiszfeld
 from .base import FusionStrategy
 
 

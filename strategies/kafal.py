@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from ..flat import flatten
-from ..protocol import RoundPlan
+from ..models.flat import flatten
+from ..rounds.protocol import RoundPlan
 from .active import ActiveLearning
 from .base import Records
 from .parametric import ParameterFusion

@@ -22,8 +22,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..fusion import mix
 from ..knowledge import KnowledgeStack
+from ..maths.mixing import mix
 from .active import ActiveLearning
 from .knfu import KnFu
 

@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import RunError
-from ..flat import unflatten
 from ..knowledge import Knowledge, KnowledgeStack
-from ..protocol import RoundPlan
-from ..server import Study, study
+from ..models.flat import unflatten
+from ..rounds.protocol import RoundPlan
+from ..rounds.server import Study, study
 from .kafal import KAFAL
 from .kafal_soft import consensus
 

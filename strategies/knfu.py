@@ -26,9 +26,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..divergences import divergence
-from ..fusion import ROWS, epd, top_k
 from ..knowledge import KnowledgeStack
+from ..maths.divergences import divergence
+from ..maths.mixing import ROWS, epd, top_k
 from .mixtures import MixingFusion
 
 

@@ -25,9 +25,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..fusion import ROWS
 from ..knowledge import KnowledgeStack, Teacher
-from ..protocol import RoundPlan
+from ..maths.mixing import ROWS
+from ..rounds.protocol import RoundPlan
 from .mixtures import MixingFusion
 
 SHARPNESS, STEP, FACTOR, CHANGES = 5.0, 0.01, 5.0, 5

@@ -17,9 +17,9 @@ from collections.abc import Hashable
 
 from torch import Tensor
 
-from ..features import head
-from ..flat import flatten, layout
-from ..server import Server
+from ..models.features import head
+from ..models.flat import flatten, layout
+from ..rounds.server import Server
 from .parametric import ParameterFusion
 
 

@@ -4,7 +4,7 @@ import time
 
 from flwr.app import RecordDict
 
-from ..protocol import Outcome, RoundPlan, Strategy
+from ..rounds.protocol import Outcome, RoundPlan, Strategy
 
 
 class Local(Strategy):

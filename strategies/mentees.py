@@ -5,8 +5,8 @@ from collections.abc import Hashable
 from torch import Tensor
 
 from ..errors import ConfigError
-from ..flat import flatten
-from ..server import Server
+from ..models.flat import flatten
+from ..rounds.server import Server
 from .parametric import ParameterFusion
 
 

@@ -10,10 +10,10 @@ from collections.abc import Hashable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ..flat import flatten, layout
 from ..knowledge import Knowledge, KnowledgeStack, Teacher, stack
-from ..protocol import Outcome, RoundPlan
-from ..server import Server
+from ..models.flat import flatten, layout
+from ..rounds.protocol import Outcome, RoundPlan
+from ..rounds.server import Server
 from .base import FusionStrategy, Records
 
 

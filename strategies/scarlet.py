@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ..config import RunConfig
 from ..knowledge import KnowledgeStack, Teacher
-from ..protocol import Outcome, RoundPlan
+from ..rounds.protocol import Outcome, RoundPlan
 from .base import FusionStrategy, Records
 
 

@@ -1,4 +1,4 @@
-"""The server's end of secure aggregation: see `fedkd.masking` for what is computed and why.
+"""The server's end of secure aggregation: see `fedkd.secure.masking` for what is computed and why.
 
 `Sum` goes through the stages of one round.
 """
@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ArrayRecord, RecordDict
 
-from ..admission import Rejected
 from ..config import SecureConfig
 from ..engine import Reply
-from ..fixedpoint import Integers, Layout
 from ..flower import private_key, public_key
-from ..masking import ADVERT_BYTES, KEY_BYTES, Advert, committed, needed, unmasked
-from ..protocol import Outcome, RoundPlan
-from ..shamir import SHARE_BYTES, combine, lagrange
-from ..summing import Sums
+from ..knowledge.admission import Rejected
+from ..rounds.protocol import Outcome, RoundPlan
+from ..secure.fixedpoint import Integers, Layout
+from ..secure.masking import ADVERT_BYTES, KEY_BYTES, Advert, committed, needed, unmasked
+from ..secure.shamir import SHARE_BYTES, combine, lagrange
+from ..secure.summing import Sums
 
 RECORD = "secure"
 """The record of messages that belongs to secure aggregation."""

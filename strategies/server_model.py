@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from ..errors import ConfigError, RunError
-from ..flat import unflatten
-from ..protocol import RoundPlan
-from ..server import Loss, Server, Study, study
+from ..models.flat import unflatten
+from ..rounds.protocol import RoundPlan
+from ..rounds.server import Loss, Server, Study, study
 from .base import FusionStrategy
 
 

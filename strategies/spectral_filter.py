@@ -20,7 +20,7 @@ import math
 from torch import Tensor
 
 from ..knowledge import KnowledgeStack
-from ..robust import keep_smallest, on_simplex, outlier_scores, weighted_mean
+from ..maths.robust import keep_smallest, on_simplex, outlier_scores, weighted_mean
 from .base import FusionStrategy
 
 

@@ -14,7 +14,7 @@ A sample where nothing but zeros is left, as when no two clients agree, gets the
 from torch import Tensor
 
 from ..knowledge import KnowledgeStack
-from ..robust import on_simplex, trimmed
+from ..maths.robust import on_simplex, trimmed
 from .base import FusionStrategy
 
 

@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..fusion import effective_neighbours
 from ..knowledge import KnowledgeStack, Teacher
-from ..lowrank import low_rank, shapes_of
-from ..protocol import Outcome, RoundPlan
+from ..maths.mixing import effective_neighbours
+from ..models.lowrank import low_rank, shapes_of
+from ..rounds.protocol import Outcome, RoundPlan
 from .base import Records
 from .parametric import ParameterFusion
 

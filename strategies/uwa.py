@@ -22,9 +22,9 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from ..density import score_weights
 from ..knowledge import KnowledgeStack
-from ..robust import weighted_mean
+from ..maths.density import score_weights
+from ..maths.robust import weighted_mean
 from .mixtures import MixingFusion
 
 

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from ..knowledge import KnowledgeStack, Teacher
 from ..privacy.curves import epsilon_of, orders
 from ..privacy.pate import confident_gnmax, votes_cost
-from ..protocol import Outcome, RoundPlan, Strategy
 from ..rng import torch_generator
+from ..rounds.protocol import Outcome, RoundPlan, Strategy
 from .base import FusionStrategy
 
 CURVE = "curve"

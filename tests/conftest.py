@@ -18,7 +18,7 @@ PNG_CLASSES = ["circle", "cross", "square", "star"]
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do without report.html, which takes longer than a tiny run."""
-    monkeypatch.setattr("fedkd.runner._write_report", lambda run_dir: None)
+    monkeypatch.setattr("fedkd.run.runner._write_report", lambda run_dir: None)
 
 
 def write_png_folder(folder: Path, sizes: dict[str, int], shape: tuple[int, ...] = (8, 8)) -> Path:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedkd.acquisition import _from as factored_distances
-from fedkd.acquisition import (
+from fedkd.maths.acquisition import _from as factored_distances
+from fedkd.maths.acquisition import (
     discrepancy,
     entropy,
     gradient_seeds,
@@ -293,7 +293,7 @@ def test_k_centre_of_equal_points_never_picks_twice() -> None:
 def test_many_centres_in_blocks_equal_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
     x, centres = normal(0, 30, 4), normal(1, 12, 4)
     whole = k_centre(x, centres, 8, torch_generator(0))
-    monkeypatch.setattr("fedkd.acquisition._BLOCK", 50)
+    monkeypatch.setattr("fedkd.maths.acquisition._BLOCK", 50)
     assert k_centre(x, centres, 8, torch_generator(0)).equal(whole)
 
 

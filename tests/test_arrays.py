@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fedkd.arrays import NpyArray, nbytes, to_arrays, to_tensor, values_of
-from fedkd.payload import payload_bytes
+from fedkd.knowledge.arrays import NpyArray, nbytes, to_arrays, to_tensor, values_of
+from fedkd.knowledge.payload import payload_bytes
 
 arrays = hnp.arrays(
     st.sampled_from(["float32", "float64", "float16", "int64", "int32", "uint8", "bool"]),

@@ -13,13 +13,13 @@ from fedkd.clients.phase import Phase
 from flwr.app import Array, Message
 
 import fedkd
-from fedkd.admission import Expected, Rejected
 from fedkd.callbacks import Callback
 from fedkd.config import RunConfig
-from fedkd.drawing import drawn_cohort
+from fedkd.config.overrides import merge
 from fedkd.errors import RunError
-from fedkd.overrides import merge
-from fedkd.summing import averages, mean_arrays
+from fedkd.knowledge.admission import Expected, Rejected
+from fedkd.rounds.drawing import drawn_cohort
+from fedkd.secure.summing import averages, mean_arrays
 
 HOSTILE = 2
 KAFAL = {"name": "kafal", "rounds_per_cycle": 2, "budget": 0.1, "initial": 0.2}
@@ -253,7 +253,7 @@ def test_a_secure_round_with_an_impossible_weight_is_skipped(
         return client_app(*given, mods=[heavy], **more)
 
     watcher = Watcher()
-    monkeypatch.setattr("fedkd.runner.client_app", heavy_app)
+    monkeypatch.setattr("fedkd.run.runner.client_app", heavy_app)
     settings = {"clients": 4, "rounds": 2, "engine": "inline", "secure.aggregation": True}
     result = fedkd.simulate(strategy, callbacks=[watcher], **settings)
     assert result.rounds["skipped"].to_pylist() == [1, 1]

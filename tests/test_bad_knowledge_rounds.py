@@ -15,15 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fedkd
-from fedkd import knowledge
-from fedkd.admission import Expected, Rejected, admit
 from fedkd.callbacks import Callback
+from fedkd.engine.faults import Fault
 from fedkd.engine.inline import InlineGrid
 from fedkd.engine.replies import read
-from fedkd.faults import Fault
 from fedkd.flower import error_reply, identity
 from fedkd.knowledge import Knowledge, to_record
-from fedkd.payload import SLACK_BYTES, SLACK_FACTOR, payload_bytes
+from fedkd.knowledge import kinds as knowledge
+from fedkd.knowledge.admission import Expected, Rejected, admit
+from fedkd.knowledge.payload import SLACK_BYTES, SLACK_FACTOR, payload_bytes
 
 HOSTILE, CLIENTS, ROUNDS = 2, 5, 3
 Change = Callable[[Message], None]
@@ -182,8 +182,8 @@ def hostile_run(
         return client_app(*given, mods=[mod, *mods], **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr("fedkd.runner.client_app", app)
-        patch.setattr("fedkd.runner._write_report", lambda run_dir: None)  # half of the time
+        patch.setattr("fedkd.run.runner.client_app", app)
+        patch.setattr("fedkd.run.runner._write_report", lambda run_dir: None)  # half of the time
         watcher = Watcher()
         result = fedkd.simulate(
             strategy, clients=CLIENTS, rounds=ROUNDS, engine="inline", callbacks=[watcher]

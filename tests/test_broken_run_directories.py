@@ -11,7 +11,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from fedkd.cli import app
+from fedkd.cli.app import app
 
 SMALL = ["clients=4", "rounds=2", "engine=inline", "record.knowledge=true", "checkpoint.every=1"]
 

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from fedkd.strategies.conformance import SUITE
-from fedkd.strategies.conformance.stacks import drawn, permuted
 from typer.testing import CliRunner
 
-from fedkd.admission import Expected, admit
-from fedkd.checking import line, subject_of
-from fedkd.cli import app
+from fedkd.check.checking import line, subject_of
+from fedkd.check.promises import Promise, Skipped, checked
+from fedkd.check.strategies import SUITE
+from fedkd.check.strategies.stacks import drawn, permuted
+from fedkd.cli.app import app
 from fedkd.knowledge import stack, to_record
+from fedkd.knowledge.admission import Expected, admit
 from fedkd.plugins import available
-from fedkd.promises import Promise, Skipped, checked
-from fedkd.protocol import Strategy
+from fedkd.rounds.protocol import Strategy
 
 ROOT = Path(__file__).parents[1]
 BROKEN = Path(__file__).parent / "plugins" / "broken.py"

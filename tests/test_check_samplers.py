@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 from fedkd.clients.samplers import Sampler
-from fedkd.clients.samplers.conformance import SUITE
 from typer.testing import CliRunner
 
-from fedkd.checking import sampler_subject
-from fedkd.cli import app
+from fedkd.check.checking import sampler_subject
+from fedkd.check.promises import checked
+from fedkd.check.samplers import SUITE
+from fedkd.cli.app import app
 from fedkd.plugins import available
-from fedkd.promises import checked
 
 BROKEN = """
 import torch

@@ -8,8 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from fedkd import listing
-from fedkd.cli import app
+from fedkd.cli.app import app, listing
 from fedkd.config import RunConfig, flatten
 
 COMMANDS = ("run", "compare", "report", "data", "list")
@@ -22,7 +21,7 @@ def invoke(*args):
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys; from fedkd.cli import app\n"
+        "import sys; from fedkd.cli.app import app\n"
         "try: app(['run', '--help'])\n"
         "except SystemExit: pass\n"
         "print(sorted({'torch', 'flwr', 'ray', 'hydra', 'datasets'} & set(sys.modules)))"

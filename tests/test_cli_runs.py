@@ -8,8 +8,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from fedkd.cli import app
-from fedkd.digest import digest_of
+from fedkd.cli.app import app
+from fedkd.rundir.digest import digest_of
 
 PROBE = Path(__file__).parent / "plugins" / "probe.py"
 EXAMPLES = Path(__file__).parents[1] / "experiments" / "plugins"

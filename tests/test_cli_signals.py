@@ -81,7 +81,7 @@ def test_a_signal_while_the_command_line_is_imported(number: signal.Signals) -> 
     with subprocess.Popen(timed, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         assert process.stderr
         for line in process.stderr:
-            if b"click" in line:  # fedkd.cli imports it, through typer
+            if b"click" in line:  # fedkd.cli.app imports it, through typer
                 break
         process.send_signal(number)
         stderr = process.communicate(timeout=LIMIT)[1].decode()

@@ -11,18 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fedkd.admission import Expected, admit
 from fedkd.codecs import Undecodable
+from fedkd.codecs.compression import Compression
+from fedkd.codecs.encoding import decoded, encoded, nbytes
 from fedkd.codecs.float16 import Float16
 from fedkd.codecs.none import NONE
+from fedkd.codecs.quantisation import quantised
 from fedkd.codecs.quantised import Quantised, _packed, _unpacked
 from fedkd.codecs.topk import TopK
-from fedkd.compression import Compression
-from fedkd.encoding import decoded, encoded, nbytes
 from fedkd.flower import identity
-from fedkd.fusion import simplex_error
 from fedkd.knowledge import Knowledge, to_arrays, to_record, to_tensor
-from fedkd.quantisation import quantised
+from fedkd.knowledge.admission import Expected, admit
+from fedkd.maths.mixing import simplex_error
 
 CODECS = {
     "float16": Float16(),

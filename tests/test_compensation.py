@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from fedkd.compensation import class_weights, compensation, log_prior, mixed_weights
+from fedkd.maths.imbalance import class_weights, compensation, log_prior, mixed_weights
 
 COUNTS = torch.tensor([120.0, 0, 40, 3, 0, 200, 0, 60, 1, 80])
 

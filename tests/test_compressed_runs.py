@@ -14,15 +14,15 @@ from flwr.app import Array, RecordDict
 from typer.testing import CliRunner
 
 from fedkd import ConfigError, simulate
-from fedkd.admission import Expected, Rejected, admit
 from fedkd.callbacks import Callback
-from fedkd.cli import app
+from fedkd.cli.app import app
 from fedkd.config import EngineConfig
+from fedkd.config.overrides import compose
 from fedkd.engine import shared_ray
-from fedkd.fusion import simplex_error
 from fedkd.knowledge import to_arrays
-from fedkd.overrides import compose
-from fedkd.runner import run
+from fedkd.knowledge.admission import Expected, Rejected, admit
+from fedkd.maths.mixing import simplex_error
+from fedkd.run.runner import run
 
 NODES = {
     "float16": {"name": "float16"},

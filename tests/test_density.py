@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from fedkd.density import (
+from fedkd.maths.density import (
     FLOOR,
     density_ratio,
     gaussian_kernel,

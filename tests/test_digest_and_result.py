@@ -13,8 +13,8 @@ from fedkd.clients.workbench import Workbench
 
 import fedkd
 from fedkd.data import Federation
-from fedkd.digest import Models, digest, digest_of, load_model
-from fedkd.result import RunResult
+from fedkd.run.result import RunResult
+from fedkd.rundir.digest import Models, digest, digest_of, load_model
 
 
 def run(strategy: Any = "knfu", **settings: Any) -> RunResult:

@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 
 import fedkd
 from fedkd.callbacks import Progress
-from fedkd.cli import app
+from fedkd.cli.app import app
 from fedkd.config import RunConfig
+from fedkd.config.overrides import merge
 from fedkd.diverging import is_finite
-from fedkd.drawing import drawn_cohort
-from fedkd.overrides import merge
 from fedkd.report import Run
-from fedkd.result import RunResult
+from fedkd.rounds.drawing import drawn_cohort
+from fedkd.run.result import RunResult
 
 LOOP = f"{Path(__file__).parent}/plugins/diverging.py"
 RAY = {"name": "ray", "actors": 2}

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 import fedkd
-from fedkd.cli import app
+from fedkd.cli.app import app
 from fedkd.errors import ConfigError, RunError
 from fedkd.plugins import load_object
 

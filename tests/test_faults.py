@@ -19,8 +19,8 @@ import fedkd
 from fedkd.callbacks import Callback
 from fedkd.config import EngineConfig, FaultsConfig, RunConfig
 from fedkd.engine import shared_ray
+from fedkd.engine.faults import Faults
 from fedkd.engine.state import LiveState
-from fedkd.faults import Faults
 
 KINDS = {"dropout": "dropped_out", "straggler": "late", "crash": "crashed"}
 PAIRS = list(product(range(50), range(80)))

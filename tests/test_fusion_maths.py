@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedkd import fusion
-from fedkd.divergences import DIVERGENCES
 from fedkd.errors import ConfigError
+from fedkd.maths import mixing as fusion
+from fedkd.maths.divergences import DIVERGENCES
 
 seeds = st.integers(0, 10_000)
 KINDS = sorted(DIVERGENCES)
@@ -111,7 +111,7 @@ def test_identical_clients_are_at_distance_zero(kind: str) -> None:
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     p = simplex(3, 9, 5)
     whole = fusion.divergence(p)
-    monkeypatch.setattr("fedkd.divergences._PAIRS", 100)
+    monkeypatch.setattr("fedkd.maths.divergences._PAIRS", 100)
     assert torch.equal(fusion.divergence(p), whole)
 
 

@@ -10,7 +10,7 @@ from fedkd.clients.exchange import Exchange
 from fedkd.strategies.catalogue import documented_state, matches
 
 from fedkd.plugins import available, create
-from fedkd.protocol import Strategy
+from fedkd.rounds.protocol import Strategy
 
 HERE = Path(__file__).parent / "golden"
 STRATEGIES = available("strategies", Strategy)

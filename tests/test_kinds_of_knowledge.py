@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fedkd.admission import Expected, Rejected, admit
-from fedkd.features import features_of, head, pooled, tapped
-from fedkd.flat import flatten, layout, unflatten
 from fedkd.knowledge import Knowledge, Lesson, Teacher, stack, to_record
+from fedkd.knowledge.admission import Expected, Rejected, admit
 from fedkd.models import ZOO, build
-from fedkd.server import Study, study
+from fedkd.models.features import features_of, head, pooled, tapped
+from fedkd.models.flat import flatten, layout, unflatten
+from fedkd.rounds.server import Study, study
 
 NONE = torch.zeros(0, dtype=torch.int64)
 MASKED = Expected(1, 2, "soft_labels", torch.arange(4), (4, 3), masked=True)

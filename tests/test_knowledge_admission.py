@@ -11,8 +11,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fedkd.admission import LARGEST, SIMPLEX_TOLERANCE, Expected, Rejected, admit
 from fedkd.knowledge import Knowledge, KnowledgeStack, Teacher, stack, to_record, to_tensor
+from fedkd.knowledge.admission import LARGEST, SIMPLEX_TOLERANCE, Expected, Rejected, admit
 
 SAMPLES, CLASSES = 4, 3
 IDS = torch.tensor([1, 3, 4, 9])

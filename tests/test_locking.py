@@ -16,13 +16,14 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from fedkd import ConfigError, RunError, locking, simulate
+from fedkd import ConfigError, RunError, simulate
 from fedkd.callbacks import Callback
-from fedkd.cli import app
-from fedkd.locking import locked
+from fedkd.cli.app import app
+from fedkd.rundir.directory import locking
+from fedkd.rundir.locking import locked
 
 SMALL = ["clients=4", "engine=inline", "strategy=fedmd"]
-COMMAND = [sys.executable, "-c", "from fedkd.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from fedkd.cli.app import main; main()"]
 
 
 def fedkd(*arguments):
@@ -85,7 +86,7 @@ def test_nobody_else_writes_where_a_run_is_under_way(live, tmp_path):
 ORPHAN = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
-from fedkd.locking import locked
+from fedkd.rundir.locking import locked
 
 with locked(Path(sys.argv[1]), "run_dir"):
     child = subprocess.Popen(["sleep", "600"], close_fds=False)

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedkd.fixedpoint import Layout, Piece
 from fedkd.flower import agree, opened, private_key, public_key, sealed
-from fedkd.masking import Advert, Secrets, keystream, needed, unmasked
-from fedkd.shamir import PRIME, combine, lagrange, split
+from fedkd.secure.fixedpoint import Layout, Piece
+from fedkd.secure.masking import Advert, Secrets, keystream, needed, unmasked
+from fedkd.secure.shamir import PRIME, combine, lagrange, split
 
 SIZES = st.integers(2, 6)
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from fedkd import simulate
 from fedkd.config import RunConfig
 from fedkd.data import calibration_error
-from fedkd.measuring import Measurements, worst
 from fedkd.report import Run
-from fedkd.summary import derive
+from fedkd.rounds.measuring import Measurements, worst
+from fedkd.rundir.summary import derive
 
 SHORT = {
     "clients": 12,

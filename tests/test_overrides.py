@@ -8,9 +8,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.version import VersionBase
 
 from fedkd.config import RunConfig
+from fedkd.config.overrides import compose, merge, presets, sweep, sweep_names
+from fedkd.config.schema import GROUPS, LEAVES
 from fedkd.errors import ConfigError
-from fedkd.overrides import compose, merge, presets, sweep, sweep_names
-from fedkd.schema import GROUPS, LEAVES
 
 
 def test_no_overrides_give_the_defaults():

@@ -10,21 +10,13 @@ from fedkd.clients.attacks import Attack
 from fedkd.clients.oracles import Oracle
 
 from fedkd.config import RunConfig
+from fedkd.config.hints import fits, spoken
+from fedkd.config.overrides import merge
 from fedkd.data import SHORT_NAMES
 from fedkd.data.partitioners import keywords
 from fedkd.errors import ConfigError
-from fedkd.hints import fits, spoken
-from fedkd.overrides import merge
-from fedkd.plugins import (
-    REQUIRED,
-    available,
-    create,
-    describe,
-    load_object,
-    parameters,
-    resolve,
-)
-from fedkd.protocol import Strategy
+from fedkd.plugins import REQUIRED, available, create, describe, load_object, parameters, resolve
+from fedkd.rounds.protocol import Strategy
 
 
 class Base:
@@ -60,7 +52,7 @@ class Closed(Base):
 
 FILE = """
 import torch
-from fedkd.protocol import Strategy
+from fedkd.rounds.protocol import Strategy
 
 CONSTANT = 3
 
@@ -185,7 +177,7 @@ def test_rooms_name_classes_by_module():
 def test_a_plug_in_must_be_of_the_rooms_family(plug_in):
     assert issubclass(resolve(f"{plug_in}:Median", "strategies", Strategy), Strategy)
     message = error_of(resolve, f"{plug_in}:Unrelated", "strategies", Strategy)
-    assert "Unrelated is not a subclass of fedkd.protocol.Strategy" in message
+    assert "Unrelated is not a subclass of fedkd.rounds.protocol.Strategy" in message
     assert "not a class" in error_of(resolve, f"{plug_in}:make", "strategies", Strategy)
     adapted = resolve(
         f"{plug_in}:Unrelated", "strategies", Strategy, adapt=lambda kind: type("A", (kind,), {})

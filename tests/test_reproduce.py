@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 from fedkd.experiments.reproduce import fusion_table, privacy_study
 from fedkd.experiments.reproduce.cells import fill, missing, saved
 
-from fedkd.overrides import compose
+from fedkd.config.overrides import compose
 from fedkd.plugins import available
-from fedkd.protocol import Strategy
+from fedkd.rounds.protocol import Strategy
 
 CELLS = [{"seed": seed} for seed in range(3)]
 

@@ -19,13 +19,13 @@ from typer.testing import CliRunner
 
 import fedkd
 from fedkd import ConfigError, simulate
-from fedkd.checkpoint import newest
-from fedkd.cli import app
-from fedkd.loop import Loop
-from fedkd.manifest import Manifest, sha256
-from fedkd.overrides import compose
-from fedkd.packing import pack, unpack
-from fedkd.shards import Shards
+from fedkd.cli.app import app
+from fedkd.config.overrides import compose
+from fedkd.rounds.loop import Loop
+from fedkd.rundir.checkpoint import newest
+from fedkd.rundir.manifest import Manifest, sha256
+from fedkd.rundir.packing import pack, unpack
+from fedkd.rundir.shards import Shards
 
 SMALL = {"clients": 5, "rounds": 5, "engine": "inline", "checkpoint.every": 2}
 CASES = {

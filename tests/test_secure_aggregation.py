@@ -9,15 +9,15 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from fedkd import ConfigError, simulate
-from fedkd.cli import app
+from fedkd.cli.app import app
 from fedkd.config import EngineConfig, RunConfig
+from fedkd.config.overrides import merge
 from fedkd.engine import Fleet, shared_ray
-from fedkd.overrides import merge
-from fedkd.plan import plan
 from fedkd.plugins import available
-from fedkd.preparing import Objects, prepare_run
-from fedkd.protocol import Strategy
-from fedkd.shamir import SHARE_BYTES
+from fedkd.rounds.protocol import Strategy
+from fedkd.run.estimate import plan
+from fedkd.run.preparing import Objects, prepare_run
+from fedkd.secure.shamir import SHARE_BYTES
 
 TINY = {"clients": 4, "rounds": 1, "data.samples_per_client": 12, "transfer.size": 20}
 ON = {"secure.aggregation": True}

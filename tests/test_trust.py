@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 import fedkd
 from fedkd import ConfigError
-from fedkd.cli import app
-from fedkd.keyfile import key_path, make_key, read_key
-from fedkd.trust import outside, sealed
+from fedkd.cli.app import app
+from fedkd.config.keyfile import key_path, make_key, read_key
+from fedkd.config.trust import outside, sealed
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["clients=4", "rounds=1", "engine=inline", "record.knowledge=true", "checkpoint.every=1"]
@@ -252,7 +252,8 @@ def test_there_are_no_other_doors(name, doors):
 
 def test_every_name_that_a_run_imports_is_known(monkeypatch, tmp_path):
     """All that a run with a plug-in in every place has imported is found in its directory."""
-    from fedkd import loading, plugins
+    from fedkd.plugins import finding as plugins
+    from fedkd.plugins import loading
 
     asked = set()
 

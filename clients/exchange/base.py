@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ...admission import Expected
 from ...distillation.base import TeacherBatch
 from ...knowledge import ON_SAMPLES, Knowledge, Lesson
+from ...knowledge.admission import Expected
 
 if TYPE_CHECKING:
     from ..phase import Phase

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
-from ...density import gaussian_log_density, held_out, kernel_log_density
+from ...maths.density import gaussian_log_density, held_out, kernel_log_density
 from .scoring import Scored, needs_head, pooled_features
 from .soft_labels import SoftLabels
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from ...features import head, headless
-from ...flat import flatten, size, unflatten
 from ...knowledge import Lesson
+from ...models.features import head, headless
+from ...models.flat import flatten, size, unflatten
 from .parameters import Parameters
 
 if TYPE_CHECKING:

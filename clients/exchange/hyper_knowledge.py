@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...features import head, pooled, tapped
 from ...knowledge import Knowledge
+from ...models.features import head, pooled, tapped
 from .class_logits import class_means
 from .parameters import NO_SAMPLES
 from .prototypes import Prototypes, distance

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from ...flat import flatten
 from ...knowledge import Lesson
+from ...models.flat import flatten
 from ..active import GLOBAL, ActiveLearner, frozen
 from .parameters import Parameters
 

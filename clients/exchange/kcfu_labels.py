@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from ...flat import flatten
 from ...knowledge import Knowledge, Lesson
+from ...models.flat import flatten
 from ..active import GLOBAL, ActiveLearner, frozen
 from .soft_labels import SoftLabels
 

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from ...flat import flatten, unflatten
 from ...knowledge import Lesson
+from ...models.flat import flatten, unflatten
 from ..active import GLOBAL, frozen
 from .kcfu_labels import KCFULabels
 

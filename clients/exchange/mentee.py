@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from ...flat import flatten, size, unflatten
 from ...knowledge import Lesson
+from ...maths.mutual import mutual
 from ...models import build
-from ...mutual import mutual
+from ...models.flat import flatten, size, unflatten
 from ...rng import scoped
 from .parameters import Parameters
 

@@ -1,7 +1,7 @@
 """FedKD's exchange: mentor and mentee, tied by how sure both are; updates travel as factors.
 
 The mentee's update since the server last spoke goes up, and the mean update comes back, each with
-its matrices as two factors of low rank (`fedkd.lowrank.pack`): the mask says how many numbers each
+its matrices as two factors of low rank (`fedkd.models.lowrank.pack`): the mask says how many numbers each
 took.
 """
 
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ...features import headless, pooled, tapped
-from ...flat import flatten, unflatten
 from ...knowledge import Knowledge, Lesson
-from ...lowrank import pack, ramped, shapes_of, unpack
-from ...mutual import adaptive
+from ...maths.mutual import adaptive
+from ...models.features import headless, pooled, tapped
+from ...models.flat import flatten, unflatten
+from ...models.lowrank import pack, ramped, shapes_of, unpack
 from .mentee import Mentee, Pair
 from .parameters import NO_SAMPLES
 

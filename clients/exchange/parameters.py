@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ...flat import flatten, size, unflatten
 from ...knowledge import Knowledge, Lesson
-from ...summing import HEAVIEST
+from ...models.flat import flatten, size, unflatten
+from ...secure.summing import HEAVIEST
 from .base import Exchange
 
 if TYPE_CHECKING:

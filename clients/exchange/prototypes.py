@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ...features import pooled, tapped
 from ...knowledge import Knowledge, Lesson
-from ...summing import HEAVIEST
+from ...models.features import pooled, tapped
+from ...secure.summing import HEAVIEST
 from .base import Exchange
 from .class_logits import class_means
 from .parameters import NO_SAMPLES

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from ...quantisation import BITS, quantised
+from ...codecs.quantisation import BITS, quantised
 from .soft_labels import SoftLabels
 
 

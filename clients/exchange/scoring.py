@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ...features import features_of, headless
 from ...knowledge import Knowledge
+from ...models.features import features_of, headless
 from .base import Exchange
 
 if TYPE_CHECKING:

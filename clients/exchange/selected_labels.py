@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ...density import density_ratio, held_out
 from ...knowledge import Knowledge, scattered
+from ...maths.density import density_ratio, held_out
 from .soft_labels import SoftLabels
 
 if TYPE_CHECKING:

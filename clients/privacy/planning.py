@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ...checkpoint import Checkpoint
 from ...config import RunConfig
-from ...drawing import drawn_cohort
+from ...engine.faults import Faults
 from ...errors import ConfigError
-from ...faults import Faults
 from ...privacy.accounting import History
 from ...privacy.ledger import Ledger
-from ...protocol import Strategy
+from ...rounds.drawing import drawn_cohort
+from ...rounds.protocol import Strategy
+from ...rundir.checkpoint import Checkpoint
 from .base import Facts
 from .protection import Protection, budget
 

@@ -9,8 +9,8 @@ bits in place of decimals there is ``compress=quantised``.
 import torch
 from torch import Tensor
 
+from ...codecs.quantisation import stepped
 from ...privacy.noise import Source
-from ...quantisation import stepped
 from .base import Mechanism
 
 

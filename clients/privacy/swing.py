@@ -13,7 +13,7 @@ P projects onto the simplex. **No formal guarantee**: temperature and noise depe
 
 from torch import Tensor
 
-from ...divergences import EPS
+from ...maths.divergences import EPS
 from ...privacy.mechanisms import projected
 from ...privacy.noise import Source, normal
 from .base import Mechanism, positive

@@ -6,7 +6,7 @@ Confidence: certain (a usual baseline). Formula: ``softmax(z / T)``; of soft lab
 
 from torch import Tensor
 
-from ...divergences import EPS
+from ...maths.divergences import EPS
 from ...privacy.noise import Source
 from .base import Mechanism, positive
 

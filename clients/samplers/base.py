@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ...acquisition import rank_fusion, ranking
+from ...maths.acquisition import rank_fusion, ranking
 
 Which = Literal["local", "global", "alone"]
 Part = Literal["unlabelled", "labelled"]

@@ -8,7 +8,7 @@ Q = softmax(g) of the global model::
 
 from torch import Tensor
 
-from ...acquisition import discrepancy
+from ...maths.acquisition import discrepancy
 from .base import Pool, ScoreSampler
 
 

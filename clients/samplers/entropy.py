@@ -8,7 +8,7 @@ global model. Confidence: certain for the score. With p = softmax(z) and 0 log 0
 
 from torch import Tensor
 
-from ...acquisition import entropy
+from ...maths.acquisition import entropy
 from .base import UncertaintySampler
 
 

@@ -20,7 +20,7 @@ import math
 
 from torch import Tensor
 
-from ...acquisition import discrepancy
+from ...maths.acquisition import discrepancy
 from .base import Pool, ScoreSampler
 
 

@@ -7,7 +7,7 @@ As in the public code of LoGo (Kim et al., CVPR 2023). Confidence: certain. With
 
 from torch import Tensor
 
-from ...acquisition import least_confidence
+from ...maths.acquisition import least_confidence
 from .base import UncertaintySampler
 
 

@@ -17,7 +17,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from ...acquisition import entropy, least_confidence, ranking
+from ...maths.acquisition import entropy, least_confidence, ranking
 from .base import Pool, Sampler
 
 STARTS = 10

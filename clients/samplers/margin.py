@@ -8,7 +8,7 @@ p_(1) >= p_(2) >= ...::
 
 from torch import Tensor
 
-from ...acquisition import margin
+from ...maths.acquisition import margin
 from .base import UncertaintySampler
 
 

@@ -7,10 +7,10 @@ import numpy as np
 from safetensors.torch import save_file
 
 from ...config import RunConfig
+from ...config.overrides import merge
 from ...data import build_federation, prepare
 from ...data.decode import quiet
 from ...errors import ConfigError
-from ...overrides import merge
 from .works import Job, Size
 
 

@@ -15,7 +15,7 @@ import psutil
 import typer
 from rich.console import Console
 
-from ...runner import simulate
+from ...run.runner import simulate
 from .gauge import Gauge, Reading, grown, release, slopes
 
 WARM_UP = 20

@@ -10,15 +10,15 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
-from ...admission import Expected
+from ...check.strategies.costs import peak
 from ...config import EngineConfig
 from ...engine import BlockPool, Fleet, engine_class
 from ...knowledge import Knowledge, Lesson, to_record
+from ...knowledge.admission import Expected
 from ...plugins import resolve
-from ...protocol import RoundPlan, Strategy
-from ...server import Server
+from ...rounds.protocol import RoundPlan, Strategy
+from ...rounds.server import Server
 from ...strategies import FusionStrategy
-from ...strategies.conformance.costs import peak
 from .works import METHODS, Job
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ...runner import simulate
+from ...run.runner import simulate
 from .facts import machine
 
 CASES: dict[str, dict[str, Any]] = {

@@ -188,7 +188,7 @@ class Job:
         return replace(size, clients=size.clients * crowd, samples=max(1, size.samples // crowd))
 
     def settings(self) -> dict[str, Any]:
-        """Return fedkd's settings, for `fedkd.overrides.merge` and `fedkd.simulate`.
+        """Return fedkd's settings, for `fedkd.config.overrides.merge` and `fedkd.simulate`.
 
         One round comes before the steady ones and one after them: the first opens data and builds
         models, and the last is always evaluated.

@@ -19,12 +19,12 @@ import typer
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from ...config.overrides import compose
 from ...engine.cluster import shared_ray
 from ...errors import FedkdError
-from ...overrides import compose
 from ...report.style import canvas, styled
-from ...result import RunResult
-from ...runner import run
+from ...run.result import RunResult
+from ...run.runner import run
 from .cells import Row, fill, missing, saved
 
 ATTACKS = (

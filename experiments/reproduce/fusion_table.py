@@ -19,12 +19,12 @@ import typer
 from rich.console import Console
 from rich.filesize import decimal
 
+from ...config.overrides import compose
 from ...engine.cluster import cores
 from ...errors import FedkdError
-from ...overrides import compose
 from ...plugins import available
-from ...protocol import Strategy
-from ...runner import run
+from ...rounds.protocol import Strategy
+from ...run.runner import run
 from .cells import Row, fill, missing, saved
 
 ALPHAS = (0.1, 1.0)

@@ -18,13 +18,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from ...config.overrides import compose
 from ...engine.cluster import cores
 from ...errors import FedkdError
 from ...leakage import attack
-from ...overrides import compose
 from ...report import group_runs, load_runs, render
 from ...report.tradeoff import table, tradeoff_figure
-from ...runner import run
+from ...run.runner import run
 from .cells import Row, fill, missing
 
 STRATEGIES = {"fedmd": ("strategy.exchange=soft_labels",), "knfu": ()}

@@ -8,8 +8,8 @@ from flwr.app import ArrayRecord
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..atomic import replacing
 from ..knowledge import KnowledgeStack, to_tensor
-from .atomic import replacing
 from .base import Callback, RoundRecord
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .atomic import replacing
+from ..atomic import replacing
 from .base import Callback, RoundRecord, Row
 
 ALL_ROUNDS_UP_TO = 1_000

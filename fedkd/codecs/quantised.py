@@ -10,7 +10,7 @@ error is at most ``(high - low) / (2 L)``. A tensor of two dimensions has its ow
 are cut into rows of at most 256 numbers.
 
 With ``scale=unit`` the ends are 0 and 1 and need not be sent. Rows become the nearest ones that sum
-to 1 (`fedkd.quantisation`): with 1 bit the one-hot row of the likeliest class. Those that are such
+to 1 (`fedkd.codecs.quantisation`): with 1 bit the one-hot row of the likeliest class. Those that are such
 rows already pass unchanged.
 """
 
@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..quantisation import quantised
 from .base import Codec, Parts, part, shape_of, shape_part
+from .quantisation import quantised
 
 ROW = 256
 """Numbers at most in a row of what has no rows of its own."""

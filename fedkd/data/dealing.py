@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..callbacks.atomic import replacing
+from ..atomic import replacing
 from ..config import RunConfig
 
 Parts = list[NDArray[np.int64]]

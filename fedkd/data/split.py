@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..callbacks.atomic import replacing
+from ..atomic import replacing
 from ..config import RunConfig
 from ..errors import ConfigError
 from ..rng import SERVER, stream

@@ -12,12 +12,12 @@ from dataclasses import replace
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
-from ..compression import Compression
+from ..codecs.compression import Compression
 from ..errors import RunError
-from ..faults import Fault
 from ..flower import unanswered
-from ..payload import exchanges, payload_bytes
+from ..knowledge.payload import exchanges, payload_bytes
 from .cohort import CohortGrid
+from .faults import Fault
 from .replies import Reply, cause, read
 from .waves import next_wave
 

@@ -23,7 +23,7 @@ from ray.exceptions import (
     RayTaskError,
 )
 
-from ..payload import payload_bytes
+from ..knowledge.payload import payload_bytes
 from .clock import Clock
 from .cluster import nodes
 from .journal import Arrival, Chunk, Departure, Entry

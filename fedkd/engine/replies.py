@@ -9,8 +9,8 @@ from typing import Any
 from flwr.app import Message, RecordDict
 
 from ..errors import RunError
-from ..faults import Fault
 from .base import MEASURED
+from .faults import Fault
 
 log = logging.getLogger("fedkd")
 

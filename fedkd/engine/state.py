@@ -14,7 +14,7 @@ import torch
 from flwr.app import ArrayRecord, Context
 from torch import Tensor, nn
 
-from ..arrays import moved, to_arrays, to_tensor, values_of
+from ..knowledge.arrays import moved, to_arrays, to_tensor, values_of
 
 
 @dataclass

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from flwr.app import Message
 
-from ..payload import payload_bytes
+from ..knowledge.payload import payload_bytes
 
 CLIENTS, BYTES = 256, 2**28
 """A wave has at least so many messages, and more until they and their replies are so large: who

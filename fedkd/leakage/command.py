@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..config.grammar import read_value
 from ..errors import ConfigError, FedkdError
-from ..grammar import read_value
 from ..report import render
 from ..report.findings import Row, found, rows
 from ..report.reader import find_runs, load_runs

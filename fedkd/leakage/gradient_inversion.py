@@ -18,7 +18,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from ..flat import size, unflatten
+from ..models.flat import size, unflatten
 from ..privacy.similarity import Picture, ssim
 from ..rng import torch_generator
 from .base import Finding, PrivacyAttack, metrics

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from ..knowledge import ON_SAMPLES
 from ..privacy.similarity import Picture, ssim, total_variation
-from ..server import Study, study
+from ..rounds.server import Study, study
 from .base import Finding, PrivacyAttack, metrics
 from .painter import taught
 from .pictures import needs_pictures, sheet, to_picture, to_pixels

@@ -5,13 +5,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from ..callbacks.atomic import replacing
+from ..atomic import replacing
 from ..engine.host import one_thread
 from ..errors import ConfigError
-from ..locking import locked
 from ..plugins import create
-from ..result import RunResult
 from ..rng import scoped
+from ..run.result import RunResult
+from ..rundir.locking import locked
 from .base import Finding, PrivacyAttack
 from .subject import Subject
 

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..flat import size, unflatten
 from ..knowledge import ON_SAMPLES
+from ..models.flat import size, unflatten
 from ..privacy.membership import likelihood_ratio, logit_confidence, pairwise_ratio
 from .base import Finding
 from .candidates import Candidates, Pools

@@ -9,8 +9,8 @@ from ..clients.base import Client
 from ..distillation.base import TeacherBatch
 from ..errors import RunError
 from ..knowledge import ON_SAMPLES
-from ..recordings import Recorded
-from ..server import Study, study
+from ..rounds.server import Study, study
+from ..rundir.recordings import Recorded
 from .subject import Subject
 
 

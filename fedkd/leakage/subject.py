@@ -13,16 +13,16 @@ from torch import Tensor, nn
 
 from ..clients import Parts
 from ..clients.base import Client
+from ..config.reading import readable
+from ..config.trust import vet
 from ..data import Federation
 from ..data.cache import intact
-from ..digest import load_model
 from ..errors import ConfigError
 from ..models import build
-from ..reading import readable
-from ..recordings import Recordings
 from ..report.reader import Run
 from ..rng import scoped, stream, torch_generator
-from ..trust import vet
+from ..rundir.digest import load_model
+from ..rundir.recordings import Recordings
 
 
 class Subject:

@@ -8,7 +8,7 @@ formulas below are ours). KnFu's EPD is `mean_soft_label`.
 import numpy as np
 from torch import Tensor
 
-from ..divergences import divergence
+from ..maths.divergences import divergence
 
 
 def mean_soft_label(soft: Tensor) -> Tensor:

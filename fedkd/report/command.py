@@ -5,7 +5,7 @@ import shlex
 from typing import Any
 
 from ..config import RunConfig
-from ..schema import NAMED
+from ..config.schema import NAMED
 from .statistics import Group, flatten, text
 
 

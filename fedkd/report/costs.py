@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from ..summary import PHASES
+from ..rundir.summary import PHASES
 from .reader import Run
 from .statistics import Group, Runs, as_groups
 from .style import GROUPS, WIDTH, canvas, legend_below, short, styled

@@ -12,8 +12,8 @@ import yaml
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from ..config.reading import readable
 from ..errors import ConfigError
-from ..reading import readable
 from . import cycles, figures
 from .command import command
 from .findings import Section, roc_figure, sections

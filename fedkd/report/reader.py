@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
+from ..config.reading import readable
 from ..errors import ConfigError
-from ..reading import readable
-from ..summary import ADDED, derive, floats
+from ..rundir.summary import ADDED, derive, floats
 
 REQUIRED = ("config.yaml", "rounds.parquet")
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from fedkd.atomic import replacing
 from fedkd.callbacks import KnowledgeRecorder, RoundRecord, Tables, TensorBoard
 from fedkd.callbacks import tables as tables_module
-from fedkd.callbacks.atomic import replacing
 from fedkd.errors import ConfigError
 from fedkd.knowledge import KnowledgeStack
 

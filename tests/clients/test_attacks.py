@@ -22,17 +22,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fedkd import ConfigError, simulate
-from fedkd.admission import Expected, admit
 from fedkd.callbacks import Callback
 from fedkd.config import EngineConfig
+from fedkd.config.overrides import compose
 from fedkd.engine import shared_ray
 from fedkd.flower import identity
-from fedkd.fusion import simplex_error
 from fedkd.knowledge import Knowledge, to_record, to_tensor
-from fedkd.overrides import compose
+from fedkd.knowledge.admission import Expected, admit
+from fedkd.maths.mixing import simplex_error
 from fedkd.plugins import available
 from fedkd.rng import stream, torch_generator
-from fedkd.runner import run
+from fedkd.run.runner import run
 
 SHORT: dict[str, Any] = {
     "clients": 6,

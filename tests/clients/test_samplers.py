@@ -23,8 +23,8 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedkd.acquisition import discrepancy, entropy, least_confidence, residuals
 from fedkd.errors import ConfigError
+from fedkd.maths.acquisition import discrepancy, entropy, least_confidence, residuals
 from fedkd.plugins import available, create
 from fedkd.rng import torch_generator
 

@@ -13,7 +13,7 @@ import pytest
 
 from fedkd import ConfigError, simulate
 from fedkd.data import Corpus, cache, prepare
-from fedkd.runner import resume
+from fedkd.run.runner import resume
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from fedkd import simulate
-from fedkd.cli import app
+from fedkd.cli.app import app
 from fedkd.config import RunConfig
+from fedkd.config.overrides import merge
 from fedkd.data import build_federation, corpora, prepare
 from fedkd.data.columns import Choice
 from fedkd.errors import ConfigError
-from fedkd.overrides import merge
 
 
 def rows(n=40, seed=0, **more):

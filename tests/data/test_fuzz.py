@@ -21,7 +21,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from fedkd import ConfigError, simulate
-from fedkd.cli import app
+from fedkd.cli.app import app
 from fedkd.data import prepare
 from fedkd.data.columns import Choice
 from fedkd.data.decode import quiet

@@ -9,7 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 from fedkd import ConfigError, simulate
-from fedkd.cli import app
+from fedkd.cli.app import app
 from fedkd.data import prepare
 
 X = np.random.default_rng(0).normal(size=(24, 3)).astype(np.float32)

@@ -8,8 +8,8 @@ import pytest
 from fedkd import ConfigError, RunResult, simulate
 from fedkd.config import EngineConfig
 from fedkd.engine import shared_ray
-from fedkd.measuring import phase_seconds
-from fedkd.protocol import Outcome
+from fedkd.rounds.measuring import phase_seconds
+from fedkd.rounds.protocol import Outcome
 
 PROBE = Path(__file__).parents[1] / "plugins" / "probe.py"
 SHORT = {"clients": 10, "rounds": 2, "data.samples_per_client": 20, "transfer.size": 100}
@@ -99,7 +99,7 @@ def test_seconds_of_a_phase_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> N
         rounds.append((spent, outcome.seconds["distil"]))
         return phase_seconds(outcome)
 
-    monkeypatch.setattr("fedkd.loop.phase_seconds", noting)
+    monkeypatch.setattr("fedkd.rounds.loop.phase_seconds", noting)
     run(cohort=10)
     assert len(rounds) == 2
     assert all(0 < spent <= seconds for spent, seconds in rounds)

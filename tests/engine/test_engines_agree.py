@@ -11,7 +11,7 @@ from fedkd import RunError, simulate
 from fedkd.config import EngineConfig
 from fedkd.engine import shared_ray
 from fedkd.plugins import available
-from fedkd.protocol import Strategy
+from fedkd.rounds.protocol import Strategy
 
 PROBE = Path(__file__).parents[1] / "plugins" / "probe.py"
 EXAMPLES = Path(__file__).parents[2] / "experiments" / "plugins"

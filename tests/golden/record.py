@@ -17,7 +17,7 @@ from fedkd.strategies import FusionStrategy
 
 import fedkd
 from fedkd.plugins import available, resolve
-from fedkd.protocol import Strategy
+from fedkd.rounds.protocol import Strategy
 
 HERE = Path(__file__).parent
 
@@ -59,7 +59,7 @@ def watched() -> Iterator[set[tuple[Any, ...]]]:
 
     with (
         mock.patch.object(FusionStrategy, "_distil", distil),
-        mock.patch("fedkd.runner._write_report"),  # takes most of the time
+        mock.patch("fedkd.run.runner._write_report"),  # takes most of the time
     ):
         yield seen
 

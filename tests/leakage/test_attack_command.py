@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from fedkd.cli import app
+from fedkd.cli.app import app
 
 SMALL = ["clients=3", "rounds=1", "engine=inline", "transfer.size=30", "fit.epochs=1"]
 

@@ -7,10 +7,10 @@ import torch
 import fedkd
 from fedkd.callbacks import KnowledgeRecorder, RoundRecord
 from fedkd.errors import ConfigError
-from fedkd.flat import flatten, size
 from fedkd.knowledge import KnowledgeStack, Teacher
-from fedkd.protocol import Exchanged
-from fedkd.recordings import Recordings
+from fedkd.models.flat import flatten, size
+from fedkd.rounds.protocol import Exchanged
+from fedkd.rundir.recordings import Recordings
 
 pytestmark = pytest.mark.usefixtures("no_report")
 TINY = {"clients": 4, "rounds": 2, "engine": "inline", "transfer.size": 30, "fit.epochs": 1}

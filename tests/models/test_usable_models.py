@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 import fedkd
+from fedkd.config.overrides import compose
 from fedkd.errors import ConfigError
 from fedkd.models import check_model
-from fedkd.overrides import compose
-from fedkd.plan import plan
+from fedkd.run.estimate import plan
 
 TINY: dict[str, Any] = {"clients": 3, "rounds": 1, "engine": "inline", "transfer.size": 30}
 NET = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))

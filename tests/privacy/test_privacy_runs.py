@@ -10,10 +10,10 @@ import torch
 from typer.testing import CliRunner
 
 from fedkd import ConfigError, simulate
-from fedkd.cli import app
-from fedkd.overrides import compose
+from fedkd.cli.app import app
+from fedkd.config.overrides import compose
 from fedkd.privacy.accounting import Release, guarantee
-from fedkd.runner import resume
+from fedkd.run.runner import resume
 
 pytestmark = pytest.mark.usefixtures("no_report")
 

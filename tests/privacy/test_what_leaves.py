@@ -22,7 +22,7 @@ from fedkd.engine import Fleet
 from fedkd.engine.base import MEASURED
 from fedkd.flower import identity, stamp
 from fedkd.plugins import available
-from fedkd.protocol import Strategy
+from fedkd.rounds.protocol import Strategy
 
 pytestmark = pytest.mark.usefixtures("no_report")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedkd.config import DataConfig, EngineConfig, FitConfig
-from fedkd.overrides import compose
+from fedkd.config.overrides import compose
 from fedkd.report import group_runs, load_runs
 from fedkd.report.command import command, overrides
 from fedkd.report.statistics import differing_keys, estimate

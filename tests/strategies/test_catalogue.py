@@ -15,7 +15,7 @@ from fedkd.engine.base import InlineBlocks
 from fedkd.knowledge import KnowledgeStack
 from fedkd.models import MLP
 from fedkd.plugins import available, create
-from fedkd.protocol import Strategy
+from fedkd.rounds.protocol import Strategy
 
 STRATEGIES = available("strategies", Strategy)
 

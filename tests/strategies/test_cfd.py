@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fedkd
+from fedkd.codecs.quantisation import quantised
 from fedkd.errors import ConfigError, RunError
-from fedkd.flat import unflatten
-from fedkd.fusion import simplex_error
 from fedkd.knowledge import KnowledgeStack
-from fedkd.quantisation import quantised
+from fedkd.maths.mixing import simplex_error
+from fedkd.models.flat import unflatten
 
 MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
 TINY = {

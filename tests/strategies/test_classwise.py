@@ -14,7 +14,7 @@ from fedkd.strategies.fedtgp import FedTGP
 import fedkd
 from fedkd import RunResult, simulate
 from fedkd.knowledge import to_tensor
-from fedkd.recordings import Recordings
+from fedkd.rundir.recordings import Recordings
 
 SMALL: dict[str, Any] = {
     "clients": 10,

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import fedkd
 from fedkd.engine.base import InlineBlocks
-from fedkd.fusion import entropy, simplex_error
 from fedkd.knowledge import KnowledgeStack
+from fedkd.maths.mixing import entropy, simplex_error
 
 MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
 seeds = st.integers(0, 10_000)

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from fedkd.cli import app
+from fedkd.cli.app import app
 from fedkd.plugins import available
-from fedkd.protocol import Strategy
+from fedkd.rounds.protocol import Strategy
 
 MIXED = "[mlp,lenet5,fedmd_cnn2,fedmd_cnn3,resnet8]"
 SMALL = ["clients=6", "rounds=1", "engine=inline", "data.alpha=1", "data.samples_per_client=30"]

@@ -8,8 +8,8 @@ from fedkd.strategies.feddf import FedDF, ensemble_loss
 from torch.nn import functional as F
 
 import fedkd
-from fedkd.flat import flatten, unflatten
 from fedkd.knowledge import KnowledgeStack
+from fedkd.models.flat import flatten, unflatten
 
 MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
 TINY = {

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 import fedkd
 from fedkd.engine.base import InlineBlocks
-from fedkd.fusion import simplex_error
 from fedkd.knowledge import KnowledgeStack
+from fedkd.maths.mixing import simplex_error
 
 MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
 TINY = {

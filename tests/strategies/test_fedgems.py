@@ -17,8 +17,8 @@ from fedkd.distillation.base import TeacherBatch
 from fedkd.distillation.kl import KL
 from fedkd.engine.base import InlineBlocks
 from fedkd.errors import ConfigError
-from fedkd.fusion import entropy, simplex_error
 from fedkd.knowledge import KnowledgeStack, Teacher
+from fedkd.maths.mixing import entropy, simplex_error
 
 MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
 TINY = {

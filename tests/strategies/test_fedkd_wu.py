@@ -16,14 +16,14 @@ from torch import nn
 from torch.nn import functional as F
 
 import fedkd
-from fedkd.checkpoint import newest
 from fedkd.errors import ConfigError
-from fedkd.flat import flatten
 from fedkd.knowledge import KnowledgeStack, Lesson, to_tensor
-from fedkd.lowrank import pack, shapes_of, unpack
+from fedkd.maths.mutual import adaptive
 from fedkd.models import MLP, build
-from fedkd.mutual import adaptive
+from fedkd.models.flat import flatten
+from fedkd.models.lowrank import pack, shapes_of, unpack
 from fedkd.rng import scoped
+from fedkd.rundir.checkpoint import newest
 
 MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
 SMALL = {

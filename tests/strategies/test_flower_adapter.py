@@ -24,16 +24,16 @@ from flwr.serverapp import strategy as flower
 from torch import Tensor, nn
 
 import fedkd
-from fedkd.admission import Rejected
 from fedkd.callbacks import Callback, RoundRecord
 from fedkd.data import Federation
 from fedkd.engine import Fleet, Reply
 from fedkd.errors import ConfigError, RunError
 from fedkd.knowledge import to_tensor
+from fedkd.knowledge.admission import Rejected
 from fedkd.models import MLP, build
-from fedkd.protocol import Outcome, RoundPlan
-from fedkd.result import RunResult
 from fedkd.rng import scoped, stream
+from fedkd.rounds.protocol import Outcome, RoundPlan
+from fedkd.run.result import RunResult
 
 State = dict[str, Tensor]
 

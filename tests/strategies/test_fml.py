@@ -13,13 +13,13 @@ from torch import nn
 from torch.nn import functional as F
 
 import fedkd
-from fedkd.checkpoint import newest
 from fedkd.errors import ConfigError
-from fedkd.flat import flatten
 from fedkd.knowledge import KnowledgeStack, to_tensor
+from fedkd.maths.mutual import divergence_from, mutual
 from fedkd.models import ResNet8, build
-from fedkd.mutual import divergence_from, mutual
+from fedkd.models.flat import flatten
 from fedkd.rng import scoped
+from fedkd.rundir.checkpoint import newest
 
 MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
 SMALL = {
@@ -140,7 +140,7 @@ def test_batchnorm_buffers_of_both_models_are_kept() -> None:
         phase.loop.fit([phase.client])
     means = [v for k, v in own.state_dict().items() if k.endswith("running_mean")]
     assert all(value.abs().max() > 0 for value in means)
-    kept = fedkd.flat.unflatten(mentee, phase.client.tensors["mentee"]).state_dict()
+    kept = fedkd.models.flat.unflatten(mentee, phase.client.tensors["mentee"]).state_dict()
     others = [v for k, v in kept.items() if k.endswith("running_mean")]
     assert all(value.abs().max() > 0 for value in others)
     assert not torch.equal(means[0], others[0])

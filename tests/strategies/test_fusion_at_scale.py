@@ -20,19 +20,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import fedkd
-from fedkd import divergences, fusion, robust
-from fedkd import knowledge as knowledge_module
-from fedkd.checking import subject_of
-from fedkd.divergences import divergence
+from fedkd.check.checking import subject_of
+from fedkd.check.promises import Skipped
 from fedkd.engine import Fleet, blocks, waves
 from fedkd.engine.base import BLOCK, InlineBlocks
 from fedkd.errors import RunError
-from fedkd.fusion import ROWS, effective_neighbours, epd, top_k
 from fedkd.knowledge import Knowledge, KnowledgeStack, Lesson, Teacher, stack
+from fedkd.knowledge import kinds as knowledge_module
+from fedkd.knowledge.shelf import Shelf, side_by_side
+from fedkd.maths import divergences, robust
+from fedkd.maths import mixing as fusion
+from fedkd.maths.divergences import divergence
+from fedkd.maths.mixing import ROWS, effective_neighbours, epd, top_k
 from fedkd.plugins import available
-from fedkd.promises import Skipped
-from fedkd.protocol import Strategy
-from fedkd.shelf import Shelf, side_by_side
+from fedkd.rounds.protocol import Strategy
 
 pytestmark = pytest.mark.usefixtures("no_report")
 

@@ -25,18 +25,18 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from fedkd import ConfigError, RunResult, simulate
-from fedkd.checkpoint import newest
-from fedkd.cli import app
-from fedkd.digest import digest
-from fedkd.flat import unflatten
+from fedkd.cli.app import app
+from fedkd.config.overrides import compose, merge
 from fedkd.knowledge import KnowledgeStack, to_tensor
-from fedkd.overrides import compose, merge
-from fedkd.plan import plan
+from fedkd.models.flat import unflatten
 from fedkd.plugins import available
-from fedkd.recordings import Recordings
 from fedkd.report import Run
 from fedkd.report.cycles import by_cycle
 from fedkd.report.labels import imbalance_figure, last_imbalance
+from fedkd.run.estimate import plan
+from fedkd.rundir.checkpoint import newest
+from fedkd.rundir.digest import digest
+from fedkd.rundir.recordings import Recordings
 
 SIZE = 40
 SMALL: dict[str, Any] = {

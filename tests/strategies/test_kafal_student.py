@@ -10,10 +10,10 @@ from fedkd.strategies.kafal_student import KAFALStudent, student_loss
 from torch import Tensor
 
 from fedkd import ConfigError, RunError, RunResult, simulate
-from fedkd.flat import flatten
 from fedkd.knowledge import Knowledge, KnowledgeStack
 from fedkd.models import build
-from fedkd.protocol import RoundPlan
+from fedkd.models.flat import flatten
+from fedkd.rounds.protocol import RoundPlan
 
 pytestmark = pytest.mark.usefixtures("no_report")
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 import fedkd
 from fedkd.engine.base import InlineBlocks
 from fedkd.errors import ConfigError
-from fedkd.fusion import simplex_error
 from fedkd.knowledge import KnowledgeStack
+from fedkd.maths.mixing import simplex_error
 
 DISTANCES = ["kl", "reverse_kl", "js", "l2", "cosine"]
 TINY = 1e-12

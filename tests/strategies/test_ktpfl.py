@@ -18,8 +18,8 @@ import fedkd
 from fedkd.distillation.base import TeacherBatch
 from fedkd.distillation.kl import KL
 from fedkd.engine.base import InlineBlocks
-from fedkd.fusion import mix, simplex_error
 from fedkd.knowledge import KnowledgeStack, Teacher
+from fedkd.maths.mixing import mix, simplex_error
 
 MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
 TINY = {

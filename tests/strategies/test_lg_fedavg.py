@@ -12,10 +12,10 @@ from torch import nn
 import fedkd
 from fedkd.engine.base import InlineBlocks
 from fedkd.errors import ConfigError
-from fedkd.features import head
-from fedkd.flat import flatten
 from fedkd.knowledge import KnowledgeStack, Lesson
 from fedkd.models import MLP, LeNet5
+from fedkd.models.features import head
+from fedkd.models.flat import flatten
 
 MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
 SMALL = {

@@ -20,8 +20,8 @@ import fedkd
 from fedkd.callbacks import Callback
 from fedkd.engine.base import BLOCK, InlineBlocks
 from fedkd.errors import FedkdError, RunError
-from fedkd.fusion import simplex_error
 from fedkd.knowledge import KnowledgeStack
+from fedkd.maths.mixing import simplex_error
 
 SAMPLES = 2 * BLOCK + 88
 

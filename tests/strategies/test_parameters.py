@@ -18,16 +18,16 @@ from rich.console import Console
 
 import fedkd
 from fedkd.callbacks.progress import Progress
-from fedkd.checking import subject_of
+from fedkd.check.checking import subject_of
+from fedkd.config.overrides import compose, merge
 from fedkd.distillation.base import TeacherBatch
 from fedkd.engine.base import InlineBlocks
 from fedkd.errors import ConfigError
 from fedkd.knowledge import ON_SAMPLES, KnowledgeStack
-from fedkd.overrides import compose, merge
 from fedkd.plugins import available, parameters
-from fedkd.protocol import Strategy
-from fedkd.result import RunResult
-from fedkd.runner import run
+from fedkd.rounds.protocol import Strategy
+from fedkd.run.result import RunResult
+from fedkd.run.runner import run
 
 pytestmark = pytest.mark.usefixtures("no_report")
 

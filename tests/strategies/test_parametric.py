@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fedkd
-from fedkd.digest import load_model
 from fedkd.engine.base import InlineBlocks
-from fedkd.flat import flatten, unflatten
 from fedkd.knowledge import KnowledgeStack, to_tensor
+from fedkd.models.flat import flatten, unflatten
+from fedkd.rundir.digest import load_model
 
 SMALL = {
     "clients": 5,

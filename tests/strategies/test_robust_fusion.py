@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fedkd import ConfigError, simulate
+from fedkd.config.overrides import compose
 from fedkd.engine.base import InlineBlocks
-from fedkd.fusion import simplex_error
 from fedkd.knowledge import KnowledgeStack, Teacher
-from fedkd.overrides import compose
-from fedkd.robust import keep_smallest, outlier_scores, trimmed, weighted_mean, weiszfeld
-from fedkd.runner import run
+from fedkd.maths.mixing import simplex_error
+from fedkd.maths.robust import keep_smallest, outlier_scores, trimmed, weighted_mean, weiszfeld
+from fedkd.run.runner import run
 
 RULES = {
     "coordinate_median": CoordinateMedian,

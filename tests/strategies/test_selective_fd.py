@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 import fedkd
 from fedkd import ConfigError, simulate
-from fedkd.density import density_ratio
 from fedkd.engine.base import InlineBlocks
-from fedkd.fusion import simplex_error
 from fedkd.knowledge import KnowledgeStack, Teacher
+from fedkd.maths.density import density_ratio
+from fedkd.maths.mixing import simplex_error
 
 SHORT: dict[str, Any] = {
     "clients": 5,

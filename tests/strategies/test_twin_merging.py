@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 import fedkd
 from fedkd.engine.base import InlineBlocks
 from fedkd.errors import ConfigError
-from fedkd.flat import flatten
-from fedkd.fusion import simplex_error
 from fedkd.knowledge import KnowledgeStack
+from fedkd.maths.mixing import simplex_error
 from fedkd.models import MLP
+from fedkd.models.flat import flatten
 
 SHAPES = [(4, 6), (4,), (3, 2, 2, 2), (3,)]
 SIZE = 24 + 4 + 24 + 3

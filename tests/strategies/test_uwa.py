@@ -14,8 +14,8 @@ from torch import Tensor, nn
 import fedkd
 from fedkd import ConfigError, simulate
 from fedkd.engine.base import InlineBlocks
-from fedkd.fusion import simplex_error
 from fedkd.knowledge import KnowledgeStack
+from fedkd.maths.mixing import simplex_error
 
 SHORT: dict[str, Any] = {
     "clients": 5,

@@ -1,0 +1,1 @@
+"""The promises that plug-ins are held to, and `fedkd check`."""

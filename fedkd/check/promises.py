@@ -1,0 +1,89 @@
+"""What a plug-in promises, and what came of it: the parts of ``fedkd check``."""
+
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..engine.host import one_thread
+from ..errors import FedkdError
+from ..exits import contained
+
+
+class Broken(Exception):
+    """A promise is broken; the text shows how."""
+
+
+class Skipped(Exception):
+    """A promise does not apply; the text says why."""
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a plug-in must do.
+
+    Parameters
+    ----------
+    name : str
+        One word or two.
+    claim : str
+        What holds, as the end of a sentence about the plug-in.
+    test : callable
+        Takes what is checked; returns a remark (``""`` for none), or raises `Broken` or `Skipped`.
+    vital : bool
+        Whether the promises after it cannot be tested without it.
+    """
+
+    name: str
+    claim: str
+    test: Callable[[Any], str]
+    vital: bool = False
+
+    def judge(self, subject: Any) -> "Verdict":
+        """Test it; whatever the plug-in raises breaks it."""
+        try:
+            with contained():
+                return Verdict(self, True, self.test(subject))
+        except Skipped as reason:
+            return Verdict(self, None, str(reason))
+        except (Broken, FedkdError) as reason:
+            return Verdict(self, False, " ".join(str(reason).split()))
+        except Exception as error:
+            return Verdict(self, False, raised(error))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of testing a promise: held, broken, or (None) not tested; and a remark."""
+
+    promise: Promise
+    held: bool | None
+    remark: str = ""
+
+
+def raised(error: Exception) -> str:
+    """Return what was raised, and on which line.
+
+    Examples
+    --------
+    >>> raised(KeyError("teacher"))
+    "raised KeyError: 'teacher'"
+    """
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    where = "".join(f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in last)
+    return " ".join(f"raised {type(error).__name__}: {error}{where}".split())
+
+
+def checked(subject: Any, suite: tuple[Promise, ...]) -> Iterator[Verdict]:
+    """Test one promise after the other; without a vital one, the rest is not tested."""
+    missing = ""
+    with one_thread():  # as in a run
+        for promise in suite:
+            if missing:
+                yield Verdict(promise, None, f"not tested, see {missing}")
+                continue
+            verdict = promise.judge(subject)
+            if promise.vital and not verdict.held:
+                missing = promise.name
+            yield verdict

@@ -1,0 +1,240 @@
+"""The ``fedkd`` command. Each command imports what it needs when it runs: ``--help`` is quick."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from ..ending import begin, end_at_once, heed
+from ..environment import set_defaults
+from ..errors import FedkdError
+
+
+class _Group(TyperGroup):
+    """Commands whose users' mistakes end in one line and an exit code, never in a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            begin()
+            return super().invoke(ctx)
+        except FedkdError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            with suppress(OSError):  # the terminal may be gone
+                typer.echo("interrupted", err=True)
+            raise typer.Exit(1) from error
+        except Exception:
+            raise
+        except BaseException as error:  # sys.exit in a plug-in is not ours
+            typer.echo(f"error: {type(error).__name__}: {error}", err=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=_Group,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# The commands' docstrings explain the arguments: click 8.5 drops the help that typer gives them.
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", show_default=False)]
+RunDirs = Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", show_default=False)]
+
+
+def _examples(*lines: str) -> str:
+    """Return the examples under a command's help; blank lines keep them from being joined."""
+    shown = "\n\n".join(f"[cyan]{escape(line)}[/cyan]" for line in lines)
+    return f"[bold]Examples[/bold]\n\n{shown}"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"fedkd {version('fedkd')}")
+        raise typer.Exit()
+
+
+@app.callback(
+    epilog=_examples(
+        "fedkd run strategy=knfu data=digits clients=100",
+        "fedkd run -m experiment=demo strategy=local,fedmd,knfu",
+        "fedkd list strategies",
+    )
+)
+def _fedkd(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Simulate federated knowledge fusion: clients share soft labels, not data or weights."""
+    del version
+
+
+@app.command(
+    epilog=_examples(
+        "fedkd run strategy=knfu strategy.beta=5 data=mnist clients=100 data.alpha=0.1",
+        "fedkd run strategy=./median.py:Median rounds=3 engine=inline",
+        "fedkd run model=[mlp,lenet5] fit.lr=0.1 run_dir=runs/mixed",
+        "fedkd run -m strategy=local,knfu seed='range(0,3)'",
+        "fedkd run experiment=demo --dry-run",
+    )
+)
+def run(
+    overrides: Overrides = None,
+    multirun: Annotated[
+        bool, typer.Option("-m", "--multirun", help="Sweep over comma lists and range().")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check, and show bytes, memory and a rough time.")
+    ] = False,
+) -> None:
+    """Run a simulation, or with -m every combination of several settings, and compare them.
+
+    KEY=VALUE is in Hydra's override grammar; `fedkd list keys` names them all.
+    """
+    from . import commands
+
+    console, given = Console(highlight=False), overrides or []
+    if dry_run:
+        commands.dry_run(given, multirun, console)
+    elif multirun:
+        commands.run_sweep(given, console)
+    else:
+        commands.run_one(given, console)
+
+
+@app.command(
+    epilog=_examples("fedkd compare runs/sweep", "fedkd compare runs/a runs/b --out compared.html")
+)
+def compare(
+    run_dirs: RunDirs,
+    out: Annotated[Path | None, typer.Option(help="Where the report goes.")] = None,
+) -> None:
+    """Compare runs in one table and one report; runs that differ only in their seed are averaged.
+
+    RUN_DIR is a run directory, or a folder of them such as that of a sweep.
+    """
+    from .. import report
+
+    console = Console(highlight=False)
+    path = report.compare(run_dirs, console, out)
+    console.print(f"[bold]report[/]  {path}", soft_wrap=True)
+
+
+@app.command(epilog=_examples("fedkd report runs/a", "fedkd report runs/a --out figure.html"))
+def report(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where it goes; by default RUN_DIR/report.html.")
+    ] = None,
+) -> None:
+    """Write a run's report anew: one HTML file that needs no other."""
+    from ..report import render
+
+    Console(highlight=False).print(render([run_dir], out), soft_wrap=True)
+
+
+@app.command(
+    epilog=_examples(
+        "fedkd data data.alpha=0.1 clients=20",
+        "fedkd data data=mnist data.partitioner=shard --out shards.png",
+    )
+)
+def data(
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option(help="The picture: .png, .svg or .pdf.")] = Path(
+        "partition.png"
+    ),
+) -> None:
+    """Show how a data set is dealt to the clients, as a table and as a picture.
+
+    KEY=VALUE as for `fedkd run`; clients, seed, data.* and transfer.* matter here.
+    """
+    from . import commands
+
+    commands.show_data(overrides or [], out, Console(highlight=False))
+
+
+@app.command(
+    epilog=_examples(
+        "fedkd check ./median.py:Median",
+        "fedkd check my_package.fusion:Nearest strategy.beta=5 model=lenet5",
+        "fedkd check knfu --engines",
+    )
+)
+def check(
+    plug_in: Annotated[str, typer.Argument(metavar="FILE:CLASS")],
+    overrides: Overrides = None,
+    engines: Annotated[
+        bool, typer.Option("--engines", help="Also run on Ray, and compare (some seconds).")
+    ] = False,
+) -> None:
+    """Hold a strategy or sampler of yours to what fedkd relies on; say in a line what is broken.
+
+    FILE:CLASS is FILE.py:Class, package.module:Class or a short name; it is executed. KEY=VALUE
+    as for `fedkd run`: its parameters, another model. The exit code is 1 if anything is broken.
+    """
+    from ..check.checking import check as check_plug_in
+
+    check_plug_in(plug_in, overrides or [], engines, Console(highlight=False))
+
+
+@app.command(
+    epilog=_examples(
+        "fedkd run strategy=fedmd data.samples_per_client=20 record.knowledge=true run_dir=runs/a",
+        "fedkd attack runs/a --attack membership shadows=16",
+        "fedkd attack runs/*-sweep --attack label_distribution",
+        "fedkd attack runs/a --attack ./mine.py:Mine strength=2",
+    )
+)
+def attack(
+    given: Annotated[list[str], typer.Argument(metavar="RUN_DIR... KEY=VALUE...")],
+    name: Annotated[
+        str, typer.Option("--attack", metavar="NAME", help="`fedkd list privacy_attacks` has them.")
+    ],
+) -> None:
+    """Attack recorded runs: what do the uploads tell a curious server of the clients' data.
+
+    RUN_DIR is a run made with record.knowledge=true, or a folder of them such as that of a sweep;
+    KEY=VALUE are parameters of the attack; trust=true executes code that a run directory of
+    somebody else names. Runs that differ only in their seed are averaged.
+    Writes RUN_DIR/attacks/NAME.json and the run's report.
+    """
+    from ..leakage.command import attack_runs
+
+    attack_runs(given, name, Console(highlight=False))
+
+
+@app.command(
+    "list",
+    epilog=_examples(
+        "fedkd list strategies", "fedkd list keys", "fedkd list experiments", "fedkd list models"
+    ),
+)
+def list_(
+    what: Annotated[str, typer.Argument(metavar="WHAT")],
+) -> None:
+    """List what can be chosen, with parameters and defaults.
+
+    WHAT: strategies, objectives, models, data, clients, attacks (on the fusion), privacy_attacks,
+    codecs, privacy, samplers, oracles, engines, partitioners, experiments or keys.
+    """
+    from .listing import show
+
+    show(what, Console(highlight=False))
+
+
+def main() -> None:
+    """Run the command line."""
+    heed(end_at_once)
+    set_defaults()
+    app()

@@ -1,0 +1,232 @@
+"""What the commands of `fedkd.cli.app` do; imported only once a command has been chosen."""
+
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.table import Table
+
+from ..callbacks.interrupts import Interrupts
+from ..callbacks.progress import Progress
+from ..config import RunConfig
+from ..config.overrides import compose, sweep, sweep_names
+from ..engine import shared_ray
+from ..errors import ConfigError, FedkdError
+from ..run.result import RunResult
+from ..run.runner import run
+from ..rundir.locking import locked
+
+if TYPE_CHECKING:
+    from ..data import Federation
+
+SHOWN_CLIENTS, SHOWN_CLASSES = 20, 20
+"""Rows and columns of the class table of ``fedkd data``."""
+
+
+def run_one(overrides: list[str], console: Console) -> None:
+    """Run one configuration and print what came out."""
+    config = compose(overrides)
+    if config.resume is None:
+        config = replace(config, run_dir=config.run_dir or str(default_run_dir(config)))
+    with Interrupts() as interrupts:
+        result = run(config, callbacks=[Progress(), interrupts])
+    print_summary(result, console)
+
+
+def dry_run(overrides: list[str], multirun: bool, console: Console) -> None:
+    """Print what the run, or each run of a sweep, would cost."""
+    from ..run.estimate import plan
+
+    runs = sweep(overrides) if multirun else [overrides]
+    for name, config in zip(sweep_names(runs), [compose(one) for one in runs], strict=True):
+        if len(runs) > 1:
+            console.print(f"\n[bold]{escape(name)}[/]")
+        plan(config).show(console)
+
+
+def run_sweep(overrides: list[str], console: Console) -> None:
+    """Run every combination in a folder of its own, then compare them.
+
+    A run that fails does not stop the others; the command then ends with its exit code.
+    """
+    from ..report import compare
+
+    runs = sweep(overrides)
+    configs = [compose(one) for one in runs]  # all of them, before the first one starts
+    default = Path("runs", f"{time.strftime('%Y%m%d-%H%M%S')}-sweep")
+    folder = Path(configs[0].run_dir or default).expanduser()
+    finished, codes = [], []
+    progress = Console(stderr=True)
+    with ExitStack() as stack:
+        interrupts = stack.enter_context(Interrupts())
+        if not any(config.resume for config in configs):
+            stack.enter_context(locked(folder, "run_dir"))
+        on_ray = [config.engine for config in configs if config.engine.name != "inline"]
+        if on_ray:
+            stack.enter_context(shared_ray(on_ray[0]))
+        for i, (name, config) in enumerate(zip(sweep_names(runs), configs, strict=True), 1):
+            progress.print(f"[bold]run {i} of {len(runs)}[/]: {escape(name)}", highlight=False)
+            watchers = [Progress(), interrupts]
+            try:
+                result = run(replace(config, run_dir=str(folder / name)), callbacks=watchers)
+                finished.append(result.run_dir)
+            except FedkdError as error:
+                typer.echo(f"error: {name}: {error}", err=True)
+                codes.append(error.exit_code)
+    if finished:
+        report = compare(finished, console, folder / "report.html")
+        print_facts({"runs": folder, "report": report}, console)
+    if codes:
+        typer.echo(f"error: {len(codes)} of {len(runs)} runs failed", err=True)
+        raise typer.Exit(max(codes))
+
+
+def default_run_dir(config: RunConfig) -> Path:
+    """Make and return ``runs/<time>-<strategy>-<data>``, numbered if that is taken."""
+    words = [config.strategy["name"], config.data.name]
+    names = [str(word).rpartition(":")[-1] or "run" for word in words]
+    stem = "-".join([time.strftime("%Y%m%d-%H%M%S"), names[0], Path(names[1]).name])
+    for number in count(1):
+        path = Path("runs", stem if number == 1 else f"{stem}-{number}")
+        try:
+            path.mkdir(parents=True)  # which takes it: two runs may begin in the same second
+        except FileExistsError:
+            continue
+        except OSError:
+            pass  # the run says why
+        break
+    return path
+
+
+def print_summary(result: RunResult, console: Console) -> None:
+    """Print the headline of a finished run."""
+    summary = result.summary
+    facts: dict[str, object] = {
+        "run": f"{summary['strategy']} on {summary['data']}: {summary['clients']} clients, "
+        f"{summary['rounds']} rounds, engine {summary['engine']}",
+        "ALMA local": _alma(summary["alma_local"]),
+        "ALMA global": _alma(summary["alma_global"]),
+        "worst tenth": _worst(summary["worst_decile"], summary["ece"]),
+        **_diverged(summary),
+        **_spent(summary["privacy"]),
+        "exchanged": f"{decimal(summary['bytes_up'])} up, {decimal(summary['bytes_down'])} down, "
+        f"{summary['rejected']} replies rejected",
+        "time": f"{summary['seconds']['total']:.1f} s",
+        "digest": summary["digest"][:16],
+        "run_dir": result.run_dir,
+    }
+    report = result.run_dir / "report.html"
+    print_facts(facts | ({"report": report} if report.exists() else {}), console)
+
+
+def _diverged(summary: dict[str, Any]) -> dict[str, object]:
+    """Return how many clients have diverged, if any has."""
+    if not summary["diverged"]:
+        return {}
+    problem = "models or predictions are not finite, accuracies are what is left of them"
+    return {"diverged": f"{summary['diverged']} of {summary['clients']} clients: {problem}"}
+
+
+def _spent(privacy: dict[str, Any]) -> dict[str, object]:
+    """Return what the client who spent most has spent, and why the run ended, if it stopped."""
+    if privacy["mechanism"] == "none":
+        return {}
+    text = f"{privacy['mechanism']}: no formal guarantee"
+    if privacy["epsilon"] is not None:
+        text = f"epsilon {privacy['epsilon']:.3g} at delta {privacy['delta']:.2g}"
+        text += f" ({privacy['mechanism']}, {privacy['accountant']})"
+    ended = privacy.get("exhausted")
+    return {"privacy": f"{text}; {ended}" if ended else text}
+
+
+def print_facts(facts: dict[str, object], console: Console) -> None:
+    """Print names and values, one a line; long paths are not broken, so they can be copied."""
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        console.print(f"[bold]{name:<{width}}[/]  {escape(str(value))}", soft_wrap=True)
+
+
+def _alma(values: dict[str, float | None]) -> str:
+    """Return last and spread, with the best round beside them, in percent."""
+    if values["last"] is None:
+        return "not evaluated"
+    last, std, best = (100 * (values[name] or 0.0) for name in ("last", "std", "best"))
+    return f"{last:.1f} % ± {std:.1f} over clients (best round {best:.1f} %)"
+
+
+def _worst(values: dict[str, float | None], ece: float | None) -> str:
+    """Return the accuracy of the clients that fare worst, and how well all know what they know."""
+    if None in (*values.values(), ece):
+        return "not evaluated"
+    local, overall = (100 * (values[name] or 0.0) for name in ("local", "global"))
+    return f"{local:.1f} % local, {overall:.1f} % global; calibration error {ece:.3f}"
+
+
+def show_data(overrides: list[str], out: Path, console: Console) -> None:
+    """Print who holds which samples, and draw it to `out`."""
+    from ..data import build_federation, corpora
+    from ..report.figures import partition_figure
+
+    config = compose(overrides)
+    with TemporaryDirectory() as scratch:
+        federation = build_federation(config, *corpora(config), Path(scratch))
+        _print_partition(federation, console)
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            names, counts = federation.class_names, federation.histograms
+            partition_figure(counts, names, width=8).savefig(out, dpi=150)
+        except (OSError, ValueError) as error:
+            raise ConfigError("--out", out, str(error).splitlines()[0]) from error
+    print_facts({"picture": out}, console)
+
+
+def _print_partition(federation: "Federation", console: Console) -> None:
+    sizes = federation.sizes
+    counts = federation.histograms
+    held = (counts > 0).sum(axis=1)
+
+    def spread(values: np.ndarray) -> str:
+        return f"{values.min():.0f} / {np.median(values):g} / {values.max():.0f}"
+
+    facts: dict[str, object] = {
+        "data": f"{federation.corpus.name}, {federation.classes} classes, shape {federation.shape}",
+        "clients": federation.clients,
+        "samples per client": f"{spread(sizes)} (min / median / max)",
+        "classes per client": spread(held),
+        "transfer samples": federation.transfer_size,
+        "test samples": len(federation.corpus.y_test),
+    }
+    print_facts(facts | _columns(federation), console)
+    console.print(_class_table(federation, counts))
+    if federation.clients > SHOWN_CLIENTS:
+        console.print(f"... and {federation.clients - SHOWN_CLIENTS} more clients", style="dim")
+
+
+def _columns(federation: "Federation") -> dict[str, object]:
+    return {"columns": "; ".join(federation.notes)} if federation.notes else {}
+
+
+def _class_table(federation: "Federation", counts: np.ndarray) -> Table:
+    """Return samples by client and class; the main class only, where classes are many."""
+    from ..data import partition_table
+
+    table = Table(box=None, pad_edge=False)
+    many = federation.classes > SHOWN_CLASSES
+    names = ["main class", "share"] if many else federation.class_names
+    for title in ["client", "samples", "classes", *names]:
+        table.add_column(escape(title), justify="right", overflow="ellipsis")
+    for row in partition_table(federation)[:SHOWN_CLIENTS]:
+        main = [row["main_class"], f"{row['main_share']:.0%}"]
+        each = [f"{count:.0f}" if count else "." for count in counts[row["client"]]]
+        cells = [row["client"], row["samples"], row["classes"], *(main if many else each)]
+        table.add_row(*(escape(str(cell)) for cell in cells))
+    return table

@@ -1,0 +1,23 @@
+"""The configuration: its keys and their types, overrides, files."""
+
+from .settings import (
+    DataConfig,
+    EngineConfig,
+    FaultsConfig,
+    FitConfig,
+    RunConfig,
+    SecureConfig,
+    TransferConfig,
+    flatten,
+)
+
+__all__ = [
+    "DataConfig",
+    "EngineConfig",
+    "FaultsConfig",
+    "FitConfig",
+    "RunConfig",
+    "SecureConfig",
+    "TransferConfig",
+    "flatten",
+]

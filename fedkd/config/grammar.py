@@ -1,0 +1,148 @@
+"""Hydra's override grammar, with paths and ``FILE:Class`` quoted where Hydra cannot read them."""
+
+import re
+from collections.abc import Iterable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException
+
+from ..errors import ConfigError
+from .schema import check_key
+
+_PARSER = OverridesParser.create()
+_PATHS = ("data", "data.name", "transfer.data")
+
+
+def parse(text: str) -> Override:
+    """Return Hydra's reading of one override.
+
+    Raises
+    ------
+    ConfigError
+        If `text` is not ``KEY=VALUE``, its key does not exist, or its value cannot be read.
+
+    Examples
+    --------
+    >>> parse("model=[~/my nets.py:Net,mlp]").value()
+    ['~/my nets.py:Net', 'mlp']
+    """
+    match = re.fullmatch(r"\+{0,2}([^=~+]+)=(.*)|~([^=]+)", text.strip(), re.DOTALL)
+    if match is None:
+        raise ConfigError("override", text, "is not of the form KEY=VALUE")
+    key, value, removed = match.groups()
+    check_key(key or removed, "~" if removed else value)
+    line = f"~{removed}" if removed else f"{key}={_readable(key, value)}"
+    try:
+        return _parse_rule(line)
+    except HydraException as error:
+        problem = "cannot be read; put quotes around special characters, as in KEY=\"'a, b'\""
+        raise ConfigError(key or removed, value, problem) from error
+
+
+def read_value(key: str, text: str) -> Any:
+    """Return the value that `text` is, for a parameter that no configuration has.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> read_value("targets", "[0,3]"), read_value("access", "model"), read_value("lr", "0.1")
+    ([0, 3], 'model', 0.1)
+    """
+    try:
+        return _parse_rule(f"x={_readable(key, text)}").value()
+    except HydraException as error:
+        raise ConfigError(key, text, "cannot be read; see Hydra's override grammar") from error
+
+
+def sweep(overrides: Iterable[str]) -> list[list[str]]:
+    """Return the overrides of every run that comma lists, ``range()`` and ``choice()`` span.
+
+    Examples
+    --------
+    >>> sweep(["strategy=local,knfu", "seed=range(0,2)", "rounds=5"])[1]
+    ['strategy=local', 'seed=1', 'rounds=5']
+    """
+    axes: list[list[str]] = []
+    for text in overrides:
+        parsed = parse(text)
+        if not parsed.is_sweep_override():
+            axes.append([text])
+            continue
+        try:
+            values = list(parsed.sweep_string_iterator())
+        except HydraException as error:
+            problem = "cannot be swept over; use a comma list, range() or choice()"
+            raise ConfigError(parsed.key_or_group, raw_value(parsed), problem) from error
+        axes.append([f"{parsed.key_or_group}={value}" for value in values])
+    return [list(run) for run in product(*axes)]
+
+
+def sweep_names(runs: list[list[str]]) -> list[str]:
+    """Return a folder name for every run of a sweep, of the overrides in which the runs differ.
+
+    Examples
+    --------
+    >>> sweep_names(sweep(["strategy=./my.py:Median,knfu", "data.alpha=0.1", "seed=0,1"]))[:2]
+    ['strategy-Median_seed-0', 'strategy-Median_seed-1']
+    """
+    varying = [column for column in zip(*runs, strict=True) if len(set(column)) > 1]
+    names = ["_".join(map(_file_name, run)) for run in zip(*varying, strict=True)] or ["run"]
+    twice = {name for name in names if names.count(name) > 1}
+    return [f"{name}_{i}" if name in twice else name for i, name in enumerate(names)]
+
+
+def raw_value(override: Override) -> str:
+    """Return the value of an override as it was written."""
+    return override.get_value_string() if override.input_line else ""
+
+
+def _parse_rule(line: str) -> Override:
+    parsed = _PARSER.parse_rule(line, "override")
+    assert isinstance(parsed, Override)
+    return parsed
+
+
+def _readable(key: str, value: str) -> str:
+    """Return `value` as it is if Hydra can read it, else quoted, item by item in a list."""
+    value = value.strip()
+    is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    is_path = key in _PATHS and Path(value).expanduser().is_dir()
+    if value and not is_quoted and (is_path or (key == "run_dir" and value != "null")):
+        return _quoted(value)
+    if _is_readable(value):
+        return value
+    if value.startswith("[") and value.endswith("]"):
+        return "[" + ",".join(_readable("", item) for item in value[1:-1].split(",")) + "]"
+    if value.startswith(("[", "{", "'", '"')) or re.match(r"\w+\(", value):
+        return value  # meant as Hydra's grammar: let it say what is wrong
+    if "," in value:
+        return ",".join(_readable(key, item) for item in value.split(","))
+    return _quoted(value)
+
+
+def _is_readable(value: str) -> bool:
+    try:
+        _parse_rule(f"x={value}")
+    except HydraException:
+        return False
+    return True
+
+
+def _quoted(value: str) -> str:
+    return QuotedString(value, Quote.single).with_quotes()
+
+
+def _file_name(override: str) -> str:
+    """Return ``strategy-knfu`` for ``strategy=knfu``, in characters safe in any file name."""
+    key, _, value = override.replace("\\", "").partition("=")
+    value = value.rpartition(":")[-1] if ".py:" in value else value
+    value = value.strip("[]{}'\"./~")
+    return re.sub(r"[^A-Za-z0-9.+-]+", "-", f"{key}-{value}")

@@ -1,0 +1,218 @@
+"""From Hydra overrides, or from `simulate`'s keywords, to a checked `RunConfig`.
+
+Presets (``experiment=NAME``) are composed by Hydra and override values are read by Hydra's parser.
+Three things are added: ``strategy=knfu`` means ``strategy.name=knfu`` (see `schema.NAMED`), a value
+that Hydra's lexer cannot take, such as a path, is quoted, and every error is a `ConfigError`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.version import VersionBase
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ..errors import ConfigError
+from .grammar import parse, raw_value, sweep, sweep_names
+from .saved import saved_config
+from .schema import FREE, GROUPS, NAMED, check_item, is_parameter
+from .settings import RunConfig
+from .trust import vet
+
+__all__ = ["compose", "merge", "presets", "sweep", "sweep_names"]
+
+Items = list[tuple[str, Any]]
+_DELETE = object()
+
+
+def compose(overrides: Iterable[str] = (), **nested: Any) -> RunConfig:
+    """Return the configuration that Hydra overrides describe.
+
+    Parameters
+    ----------
+    overrides : iterable of str
+        ``KEY=VALUE`` in Hydra's grammar, without sweeps; ``experiment=NAME`` starts from a preset.
+    **nested
+        More of them, as `merge` takes them.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown key or preset, a wrong type or value, an override that cannot be read, or
+        ``resume=`` of a directory that is not the user's and names code (`fedkd.config.trust`).
+
+    Examples
+    --------
+    >>> config = compose(["strategy=fedmd", "strategy.exchange=logits", "data=mnist", "fit.lr=0.1"])
+    >>> config.strategy, config.data.name, config.fit.lr
+    ({'name': 'fedmd', 'exchange': 'logits'}, 'mnist', 0.1)
+    """
+    items: Items = []
+    for text in overrides:
+        parsed = parse(text)
+        if parsed.is_sweep_override():
+            problem = "is a sweep: add -m, or write [a,b] for a list"
+            raise ConfigError(parsed.key_or_group, raw_value(parsed), problem)
+        items.append((parsed.key_or_group, _DELETE if parsed.is_delete() else parsed.value()))
+    chosen = [value for key, value in items if key == "experiment"]
+    settings = [item for item in items if item[0] != "experiment"] + list(nested.items())
+    resumed = [value for key, value in items if key == "resume" and value is not None]
+    if resumed and chosen:
+        raise ConfigError("experiment", chosen[-1], "a resumed run has its own configuration")
+    tree = _saved(resumed[-1]) if resumed else _preset(chosen[-1] if chosen else None)
+    config = _apply(tree, settings)
+    if resumed:
+        given = set(_texts([value for _, value in settings]))
+        vet(resumed[-1], config.to_dict(), "resume", given=given, trusted=config.trust)
+    return config
+
+
+def merge(base: RunConfig, **nested: Any) -> RunConfig:
+    """Return `base` with some values replaced.
+
+    Parameters
+    ----------
+    base : RunConfig
+        Is not changed.
+    **nested
+        Values, nested dicts, or dotted keys (``**{"fit.lr": 0.1}``).
+
+    Raises
+    ------
+    ConfigError
+        For an unknown key, or a wrong type or value.
+
+    Examples
+    --------
+    >>> config = merge(RunConfig(), data="mnist", fit={"lr": 0.1}, strategy={"beta": 2.0})
+    >>> config.data.name, config.fit.lr, config.strategy
+    ('mnist', 0.1, {'name': 'knfu', 'beta': 2.0})
+    """
+    return _apply(OmegaConf.structured(base), list(nested.items()))
+
+
+def presets() -> dict[str, Path]:
+    """Return the files of the ``experiment=NAME`` presets by name."""
+    return {path.stem: path for path in sorted((_conf() / "experiment").glob("*.yaml"))}
+
+
+def _conf() -> Path:
+    return Path(str(files("fedkd.experiments"))) / "conf"
+
+
+def _preset(name: Any) -> DictConfig:
+    known = presets()
+    if name is not None and name not in known:
+        raise ConfigError("experiment", name, "no such experiment", known)
+    ConfigStore.instance().store(name="fedkd_schema", node=RunConfig)
+    with _own_hydra():
+        return hydra_compose("config", [f"experiment={name}"] if name else [])
+
+
+def _saved(run_dir: Any) -> DictConfig:
+    """Return the configuration of a run that is to go on."""
+    tree, saved = OmegaConf.structured(RunConfig), saved_config(run_dir)
+    for key in ("resume", "force", "trust"):  # only whoever resumes it can say so
+        saved.pop(key, None)
+    try:
+        OmegaConf.unsafe_merge(tree, saved)
+    except OmegaConfBaseException as error:
+        raise ConfigError("resume", run_dir, f"its config.yaml: {_first_line(error)}") from error
+    return tree
+
+
+@contextmanager
+def _own_hydra() -> Iterator[None]:
+    """Lend Hydra's global state to fedkd: the caller may itself be a Hydra application."""
+    instance, version = GlobalHydra.instance(), VersionBase.instance()
+    outer, base = instance.hydra, version.version_base
+    instance.clear()
+    try:
+        with initialize_config_dir(str(_conf()), job_name="fedkd", version_base="1.3"):
+            yield
+    finally:
+        instance.hydra = outer
+        GlobalHydra.set_instance(instance)
+        version.version_base = base  # setbase() refuses "not set yet", which it may have been
+
+
+def _apply(tree: DictConfig, given: Items) -> RunConfig:
+    """Set the given items on a structured config, and return it as a checked `RunConfig`."""
+    items = [leaf for key, value in given for leaf in _spread(key, value)]
+    for node in FREE:
+        names = [value for key, value in items if key == f"{node}.name"]
+        if names and names[-1] != OmegaConf.select(tree, node).get("name"):
+            # Another method does not take the parameters that a preset gave to the first.
+            OmegaConf.update(tree, node, {}, merge=False)
+    for key, value in items:
+        try:
+            _set(tree, key, value)
+        except OmegaConfBaseException as error:
+            raise ConfigError(key, value, _first_line(error)) from error
+    try:
+        config = OmegaConf.to_object(tree)
+    except OmegaConfBaseException as error:  # such as ${fit.lrr}
+        key = error.full_key or "override"
+        raise ConfigError(key, dict(items).get(key), _first_line(error)) from error
+    assert isinstance(config, RunConfig)
+    config.check()
+    return config
+
+
+def _spread(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield one checked item per leaf: dicts taken apart, ``data=NAME`` read as ``data.name``."""
+    if isinstance(value, Mapping) and (key in GROUPS or key in FREE):
+        for name, inner in value.items():
+            yield from _spread(f"{key}.{name}", inner)
+    elif value is _DELETE:
+        if not is_parameter(key):
+            raise ConfigError(key, "~", "only a plug-in's parameters can be removed")
+        yield key, value
+    else:
+        key = f"{key}.name" if key in NAMED else key
+        value = _plain(value)
+        check_item(key, value)
+        yield key, value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a value, at any depth."""
+    if isinstance(value, str | Path):
+        yield str(value)
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
+
+
+def _plain(value: Any) -> Any:
+    """Return numpy scalars and paths, which Python callers pass, as configuration values."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return value.item() if getattr(value, "shape", None) == () else value
+
+
+def _set(tree: DictConfig, key: str, value: Any) -> None:
+    if value is not _DELETE:
+        OmegaConf.update(tree, key, value, merge=False, force_add=True)
+        return
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(tree, parent)
+    if node is None or name not in node:
+        raise ConfigError(key, "~", "is not set, so it cannot be removed")
+    OmegaConf.set_struct(node, False)
+    del node[name]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

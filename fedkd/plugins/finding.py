@@ -1,0 +1,207 @@
+"""Plug-ins: find a class by its short name or its file, check its parameters, and create it.
+
+A room is a sub-package of fedkd with a class a module, named like the module: ``knfu.py`` defines
+``KnFu`` and ``reverse_kl.py`` ``ReverseKL``. The module's name is the short name. Nothing is
+registered: a class's allowed parameters are those of its ``__init__``.
+"""
+
+import inspect
+import pkgutil
+import re
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from ..config.hints import fits, signature, spoken
+from ..errors import ConfigError, FedkdError
+from ..exits import is_interrupt
+from .loading import by_value, load_object
+
+__all__ = [
+    "REQUIRED",
+    "available",
+    "by_value",
+    "create",
+    "describe",
+    "load_object",
+    "parameters",
+    "resolve",
+]
+
+REQUIRED = inspect.Parameter.empty
+"""The default of a parameter that has none."""
+
+Adapt = Callable[[type], type | None]
+
+
+def available(room: str, base: type) -> dict[str, type[Any]]:
+    """Return the classes of a room by their short names.
+
+    Parameters
+    ----------
+    room : str
+        Sub-package of fedkd, such as ``"strategies"``. All its modules are imported.
+    base : type
+        What the classes subclass. Modules without such a class of their name are left out.
+    """
+    package = import_module(f"fedkd.{room}")
+    names = sorted(found.name for found in pkgutil.iter_modules(package.__path__))
+    classes = {name: _class_of(room, name, base) for name in names if _is_short(name)}
+    return {name: cls for name, cls in classes.items() if cls is not None}
+
+
+def resolve(
+    spec: str, room: str, base: type, key: str = "strategy", adapt: Adapt | None = None
+) -> type:
+    """Return the class that `spec` names.
+
+    Parameters
+    ----------
+    spec : str
+        A short name of the room, ``"FILE.py:Class"`` or ``"package.module:Class"``.
+    room, base
+        See `available`.
+    key : str
+        The configuration key that `spec` was given for, named in errors.
+    adapt : callable, optional
+        Turns a plug-in class of another family into a subclass of `base`, or returns None.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such class, or it is no subclass of `base` and cannot be adapted to one.
+    """
+    spec = str(spec)
+    if ":" not in spec and not spec.endswith(".py"):
+        cls = _class_of(room, spec, base) if _is_short(spec) else None
+        if cls is None:
+            kind = key.rpartition(".")[-1]
+            raise ConfigError(key, spec, f"no such {kind}", available(room, base))
+        return cls
+    found = load_object(spec, key)
+    if not isinstance(found, type):
+        raise ConfigError(key, spec, f"is a {type(found).__name__}, not a class")
+    if issubclass(found, base):
+        return found
+    adapted = adapt(found) if adapt else None
+    if adapted is None:
+        wanted = f"{base.__module__}.{base.__name__}"
+        raise ConfigError(key, spec, f"{found.__name__} is not a subclass of {wanted}")
+    return adapted
+
+
+def parameters(cls: type) -> dict[str, Any]:
+    """Return the names and defaults of everything that ``cls(...)`` accepts by keyword.
+
+    ``**kwargs`` in ``__init__`` is read as "and what the base class accepts".
+
+    Examples
+    --------
+    >>> class Base:
+    ...     def __init__(self, temperature=1.0): ...
+    >>> class Nearest(Base):
+    ...     def __init__(self, beta, **base): ...
+    >>> parameters(Nearest)
+    {'beta': <class 'inspect._empty'>, 'temperature': 1.0}
+    """
+    return {name: parameter.default for name, parameter in signature(cls).items()}
+
+
+def create(
+    node: dict[str, Any],
+    room: str,
+    base: type,
+    key: str,
+    adapt: Adapt | None = None,
+    known: Mapping[str, Any] | None = None,
+) -> Any:
+    """Return an object of the class and with the parameters that a configuration node names.
+
+    Parameters
+    ----------
+    node : dict
+        ``{"name": short name or FILE:Class, parameter: value, ...}``.
+    room, base, key, adapt
+        See `resolve`.
+    known : mapping, optional
+        Parameters that the run fills in: those that are no key of the user's (``base.from_run``).
+
+    Raises
+    ------
+    ConfigError
+        If the class cannot be found, does not have such a parameter, lacks one that has no
+        default, or refuses a value.
+    """
+    if not node.get("name"):
+        raise ConfigError(f"{key}.name", node.get("name"), "must be given", available(room, base))
+    cls = resolve(node["name"], room, base, key, adapt)
+    given = {name: value for name, value in node.items() if name != "name"}
+    filled = from_run(base)
+    accepted = {name: kind for name, kind in signature(cls).items() if name not in filled}
+    for name, value in given.items():
+        if name not in accepted:
+            allowed = [f"{key}.{other}" for other in accepted]
+            problem = f"unknown key, {node['name']} has no such parameter"
+            raise ConfigError(f"{key}.{name}", value, problem, allowed)
+        given[name] = _checked(f"{key}.{name}", value, accepted[name])
+    for name, parameter in accepted.items():
+        if parameter.default is REQUIRED and name not in given:
+            raise ConfigError(f"{key}.{name}", None, f"{node['name']} needs this parameter")
+    try:
+        return cls(**given, **(known or {}))
+    except (TypeError, ValueError) as error:
+        about = re.fullmatch(r"(\w+)=(\S+) (.+)", str(error), re.DOTALL)
+        if about and about[1] in accepted:  # "clip=0 must be greater than 0": which key that is
+            value = given.get(about[1], about[2])
+            raise ConfigError(f"{key}.{about[1]}", value, about[3]) from error
+        raise ConfigError(key, node["name"], str(error)) from error
+    except FedkdError:
+        raise
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        problem = " ".join(f"cannot be made: {type(error).__name__}: {error}".split())
+        raise ConfigError(key, node["name"], problem) from error
+
+
+def from_run(base: type) -> tuple[str, ...]:
+    """Return the parameters of a family of plug-ins that the run fills in."""
+    return getattr(base, "from_run", ())
+
+
+def describe(cls: type) -> tuple[str, list[tuple[str, Any]]]:
+    """Return the first line of the class's docstring and its (parameter, default) pairs."""
+    lines = (vars(cls).get("__doc__") or "").strip().splitlines()
+    return (lines[0] if lines else ""), list(parameters(cls).items())
+
+
+def _is_short(name: str) -> bool:
+    return name.isidentifier() and not name.startswith("_") and name != "base"
+
+
+def _class_of(room: str, name: str, base: type) -> type | None:
+    """Return the class of a room's module: the one named like it, but for case and underscores."""
+    path = f"fedkd.{room}.{name}"
+    if find_spec(path) is None:
+        return None
+    members = inspect.getmembers(import_module(path), inspect.isclass)
+    classes = {
+        found.lower(): cls
+        for found, cls in members
+        if cls.__module__ == path and issubclass(cls, base) and not found.startswith("_")
+    }
+    return classes.get(name.replace("_", ""))
+
+
+def _checked(key: str, value: Any, parameter: inspect.Parameter) -> Any:
+    """Return `value` in the parameter's type; a ConfigError says what it must be."""
+    hint, default = parameter.annotation, parameter.default
+    if hint is REQUIRED and default is not None and default is not REQUIRED:
+        # `beta=1` without an annotation is a number: nobody means "integers only" by it.
+        hint = float | int if type(default) is int else type(default)
+    if hint is REQUIRED or (value is None and default is None):
+        return value
+    if not fits(value, hint):
+        raise ConfigError(key, value, f"must be {spoken(hint)}")
+    return float(value) if hint is float else value

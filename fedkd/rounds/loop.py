@@ -1,0 +1,269 @@
+"""The rounds of a run, whatever the strategy and the engine."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from flwr.app import ConfigRecord, RecordDict
+from flwr.serverapp import Grid
+from torch import Tensor
+
+from ..callbacks import Callback, RoundRecord
+from ..callbacks.base import Row
+from ..codecs.compression import Compression
+from ..config import RunConfig
+from ..diverging import DIVERGED, spoken
+from ..engine import BlockPool, Fleet
+from ..engine.faults import Faults
+from ..engine.state import tensors_of
+from ..errors import RunError
+from ..knowledge.admission import Expected
+from ..privacy.ledger import Ledger
+from ..rng import SERVER, stream
+from ..rundir.checkpoint import Checkpoint, Keeper
+from ..rundir.digest import Models
+from .drawing import draw, drawn_cohort
+from .measuring import Measurements, phase_seconds
+from .protocol import Outcome, RoundPlan, Strategy
+from .server import Server
+
+log = logging.getLogger("fedkd")
+
+AT_ONCE = 256
+"""Clients whose whole state the server holds at a time."""
+
+Batches = Iterable[dict[int, RecordDict]]
+"""What clients remember, some at a time, in order."""
+
+
+class Loop:
+    """Runs the rounds against a grid and reports them to the callbacks.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run's configuration.
+    strategy : Strategy
+        The server's side of the method.
+    server : Server
+        The server's own means.
+    expect : callable
+        ``(client, round, sample_ids) -> Expected``, what to accept from a client.
+    callbacks : sequence of Callback
+        Observers.
+
+    Attributes
+    ----------
+    keeper : Keeper or None
+        Writes checkpoints.
+    resumed : Checkpoint or None
+        Where to go on.
+    compression : Compression or None
+        What messages are made smaller with.
+    ledger : Ledger or None
+        What clients spend, where a mechanism has a formal guarantee.
+    models : Models or None
+        Takes the final models.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        strategy: Strategy,
+        server: Server,
+        expect: Callable[[int, int, Tensor], Expected],
+        callbacks: Sequence[Callback],
+    ) -> None:
+        self.config, self.strategy, self.server = config, strategy, server
+        self.expect, self.callbacks = expect, callbacks
+        self.keeper: Keeper | None = None
+        self.resumed: Checkpoint | None = None
+        self.compression: Compression | None = None
+        self.ledger: Ledger | None = None
+        self.models: Models | None = None
+        self.faults = Faults(config.faults, config.seed)
+        self.number = 0  # the round under way
+        self.measured = Measurements(config.clients)
+        # What it held after the round, and the round's row, as both are where more rounds follow.
+        self.kept: tuple[dict[str, Any], Row | None] = {}, None
+        self.started: float | None = None
+
+    def run(self, grid: Grid, blocks: BlockPool) -> None:
+        """Run all rounds and collect the final models."""
+        fleet = Fleet(grid, self.config.clients, self._progress, self.compression)
+        fleet.hello()
+        done = self._begin(fleet)
+        self.started = time.perf_counter()
+        for number in range(done + 1, self.config.rounds + 1):
+            self._round(number, fleet, blocks)
+            self._keep(number, self._snapshots(number, fleet))
+        if self.resumed and done == self.config.rounds:  # there was nothing left to do
+            deque(self._final(self.resumed.clients), maxlen=0)
+
+    def _begin(self, fleet: Fleet) -> int:
+        """Start the strategy, or put everything back as a checkpoint has it; return its round."""
+        if self.resumed is None:
+            self.strategy.start(fleet)
+            return 0
+        checkpoint = self.resumed
+        restored = set()
+        for some in checkpoint.clients:
+            for reply in fleet.call("query.restore", some, checkpoint.round):
+                _ = reply.ok
+                restored.add(reply.client)
+        if len(restored) < self.config.clients:
+            had = f"{len(restored)} of {self.config.clients} clients"
+            raise RunError(f"the checkpoint of round {checkpoint.round} restored {had}")
+        self.strategy.resume(fleet, checkpoint.server)
+        self.measured.load(checkpoint.measured)
+        return checkpoint.round
+
+    def _progress(self, phase: str, done: int, total: int) -> None:
+        for callback in self.callbacks:
+            callback.on_phase(self.number, phase, done, total)
+
+    def _round(self, number: int, fleet: Fleet, blocks: BlockPool) -> None:
+        began, up, down = time.perf_counter(), fleet.bytes_up, fleet.bytes_down
+        plan = self._plan(number, fleet, blocks)
+        self.number = number
+        fleet.begin(self.faults.of_round(plan.cohort, number))
+        outcome = self.strategy.round(plan)
+        self.measured.stale |= outcome.changed
+        seconds = phase_seconds(outcome)
+        if plan.evaluate is not None:
+            model = self.strategy.broadcast()
+            seconds["evaluate"] += self.measured.update(plan, outcome, model)
+        self.measured.note(outcome)
+        spent = self._charge(plan, outcome)
+        scalars: dict[str, Any] = {
+            "round": number,
+            "participants": len(plan.cohort),
+            **self.measured.columns(plan.evaluate is not None),
+            "rejected": len(outcome.rejected),
+            "diverged": len(self.measured.diverged),
+            "skipped": int(outcome.skipped),
+            "bytes_up": fleet.bytes_up - up,
+            "bytes_down": fleet.bytes_down - down,
+            **spent,
+            **{f"seconds_{phase}": value for phase, value in seconds.items()},
+            "seconds": time.perf_counter() - began,
+            **outcome.scalars,
+        }
+        self.kept = self.measured.save(), None
+        if number == self.config.rounds and plan.evaluate != 0:
+            self.kept = self.kept[0], Row(scalars, _rows(outcome, self.measured.diverged))
+            more = self.measured.complete(plan, outcome, self.strategy.broadcast())
+            self.measured.note(outcome)
+            scalars = scalars | self.measured.columns(True)
+            scalars["rejected"] = len(outcome.rejected)
+            scalars["diverged"] = len(self.measured.diverged)
+            for name in ("seconds", "seconds_evaluate"):
+                scalars[name] += more
+        self._report(number, scalars, outcome)
+
+    def _charge(self, plan: RoundPlan, outcome: Outcome) -> dict[str, float]:
+        """Note what clients spent, whatever became of their replies; return the columns."""
+        if self.ledger is None:
+            return {}
+        self.ledger.charge(sorted(outcome.changed & set(plan.cohort)))
+        for client in range(self.config.clients):
+            numbers = outcome.metrics.setdefault(client, {})
+            numbers["epsilon"] = self.ledger.guarantee(client)[0]
+        epsilon, delta = self.ledger.worst()
+        return {"epsilon": epsilon, "delta": delta}
+
+    def _plan(self, number: int, fleet: Fleet, blocks: BlockPool) -> RoundPlan:
+        """Draw the round's cohort and transfer samples."""
+        config, federation = self.config, self.server.federation
+        size = federation.transfer_size
+        evaluates = number % config.evaluate.every == 0
+        some = config.transfer.per_round
+        ids = draw(size, some or size, stream(config.seed, SERVER, number, "transfer"))
+        labels = federation.transfer_labels()[ids] if config.transfer.labelled else None
+        return RoundPlan(
+            number=number,
+            cohort=self.strategy.cohort(number, drawn_cohort(config, number), config.clients),
+            fleet=fleet,
+            blocks=blocks,
+            classes=federation.classes,
+            temperature=config.distil.temperature,
+            sample_ids=ids,
+            all_samples=len(ids) == size,
+            evaluate=config.evaluate.samples or 0 if evaluates else None,
+            seed=stream(config.seed, SERVER, number, "strategy"),
+            expect=lambda client, ids: self.expect(client, number, ids),
+            server=self.server,
+            labels=labels,
+            record=config.record.knowledge,
+            min_clients=config.min_clients,
+            secure=config.secure if config.secure.aggregation else None,
+        )
+
+    def _report(self, number: int, scalars: dict[str, Any], outcome: Outcome) -> None:
+        diverged = sorted(self.measured.diverged)
+        if diverged:
+            log.warning("round %d: %s", number, spoken(diverged))
+        for client, reason in sorted(outcome.rejected.items()):
+            log.info("round %d: client %d rejected: %s", number, client, reason)
+        record = RoundRecord(
+            round=number,
+            rounds=self.config.rounds,
+            scalars=scalars,
+            clients=_rows(outcome, diverged),
+            weights=outcome.weights,
+            rejected=outcome.rejected,
+            diverged=diverged,
+            knowledge=outcome.knowledge,
+            exchanged=outcome.exchanged,
+        )
+        for callback in self.callbacks:
+            callback.on_round(record)
+
+    def _keep(self, number: int, clients: Batches) -> None:
+        """Write a checkpoint if one is due, and the models after the last round."""
+        keeper = self.keeper if self.keeper and self.keeper.due(number) else None
+        last = number == self.config.rounds
+        passing = self._final(clients) if last else clients
+        if keeper:
+            server, (measured, row) = self.strategy.save(), self.kept
+            spent = self.ledger.save() if self.ledger else {}
+            keeper.keep(Checkpoint(number, passing, server, measured, spent, row))
+        elif last:
+            deque(passing, maxlen=0)
+
+    def _snapshots(self, number: int, fleet: Fleet) -> Batches:
+        """Yield all that every client remembers, some clients at a time."""
+        empty = RecordDict({"config": ConfigRecord()})
+        for first in range(0, fleet.clients, AT_ONCE):
+            asked = dict.fromkeys(range(first, min(first + AT_ONCE, fleet.clients)), empty)
+            replies = {r.client: r.ok for r in fleet.call("query.snapshot", asked, number)}
+            for content in replies.values():
+                del content["metrics"]  # the time it took
+            yield replies
+
+    def _final(self, clients: Batches) -> Batches:
+        """Pass snapshots on, and write their models."""
+        for some in clients:
+            for _, content in sorted(some.items()):
+                if self.models is not None:
+                    self.models.add(_model(content))
+            yield some
+
+
+def _rows(outcome: Outcome, diverged: Iterable[int]) -> list[tuple[int, str, float]]:
+    """Return a round's rows of clients.parquet."""
+    rows = [
+        (client, name, float(value))
+        for client in sorted(outcome.metrics)
+        for name, value in outcome.metrics[client].items()
+        if not name.startswith("seconds")
+    ]
+    rows += [(client, "rejected", 1.0) for client in sorted(outcome.rejected)]
+    return rows + [(client, DIVERGED, 1.0) for client in sorted(diverged)]
+
+
+def _model(snapshot: RecordDict) -> dict[str, Tensor]:
+    """Return the client's model in what it remembers."""
+    return tensors_of(snapshot.array_records["arrays"])

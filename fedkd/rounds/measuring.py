@@ -1,0 +1,174 @@
+"""Accuracies, calibration and seconds of a round."""
+
+import copy
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from flwr.app import ArrayRecord, RecordDict
+
+from ..engine import Reply
+from ..errors import RunError
+from .protocol import Outcome, RoundPlan
+
+ACCURACIES = ("local", "global", "validation", "ece")
+"""Numbers per client; each has its mean and standard deviation over clients in the tables."""
+
+WORST = ("local", "global")
+"""Those that also have the mean of the clients that fare worst: a tenth, at least one."""
+
+
+class Measurements:
+    """Every client's last measured accuracies; only models that changed are measured again.
+
+    Parameters
+    ----------
+    clients : int
+        Number of clients.
+
+    Attributes
+    ----------
+    stale : set of int
+        Clients whose model changed since it was measured.
+    diverged : set of int
+        Clients whose model was not finite when it was last seen.
+    """
+
+    def __init__(self, clients: int) -> None:
+        self.clients = clients
+        self.current: dict[int, dict[str, float]] = {}
+        self.stale = set(range(clients))
+        self.diverged: set[int] = set()
+
+    def save(self) -> dict[str, Any]:
+        """Return what `load` takes, JSON-ready."""
+        marks = {"stale": sorted(self.stale), "diverged": sorted(self.diverged)}
+        return {"current": copy.deepcopy(self.current), **marks}
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """Go on from what `save` returned."""
+        self.current = {int(client): numbers for client, numbers in saved["current"].items()}
+        self.stale = set(saved["stale"])
+        self.diverged = set(saved.get("diverged", []))  # older checkpoints do not know
+
+    def note(self, outcome: Outcome) -> None:
+        """Take in whose models turned out in a round to be finite, and whose not."""
+        self.diverged -= outcome.diverged.keys()
+        self.diverged |= {client for client, found in outcome.diverged.items() if found}
+
+    def update(self, plan: RoundPlan, outcome: Outcome, model: ArrayRecord | None) -> float:
+        """Bring every client's accuracy up to date; return the seconds that took.
+
+        Clients that the round itself measured are done. The others are measured now, if their
+        model changed since. Who cannot be measured counts as rejected, and has no accuracy until it
+        can.
+
+        Parameters
+        ----------
+        plan, outcome
+            The round; the new numbers are added to ``outcome.metrics``.
+        model : ArrayRecord or None
+            The server's model, where it is every client's.
+
+        Raises
+        ------
+        RunError
+            If nobody can be measured.
+        """
+        fresh = {k: numbers for k, numbers in outcome.metrics.items() if _problem(numbers) is None}
+        self.current |= fresh
+        due = set(range(self.clients)) if model else self.stale
+        return self._measure(sorted(due - set(fresh)), plan, outcome, model)
+
+    def complete(self, plan: RoundPlan, outcome: Outcome, model: ArrayRecord | None) -> float:
+        """Measure everybody on the whole test split; return the seconds that took."""
+        return self._measure(range(self.clients), replace(plan, evaluate=0), outcome, model)
+
+    def _measure(
+        self, due: Sequence[int], plan: RoundPlan, outcome: Outcome, model: ArrayRecord | None
+    ) -> float:
+        began = time.perf_counter()
+        content: dict[str, Any] = {"config": plan.options(**plan.evaluation())}
+        if model is not None:
+            content["arrays"] = model
+        contents = dict.fromkeys(due, RecordDict(content))
+        failed: dict[int, str] = {}
+        for reply in plan.fleet.call("query.evaluate", contents, plan.number):
+            problem = self._take(reply, outcome)
+            if problem is not None:
+                failed[reply.client] = problem
+        if not self.current:
+            cause = next(iter(failed.values()), "no replies")
+            raise RunError(f"every client failed in query.evaluate; the first: {cause}")
+        outcome.rejected = failed | outcome.rejected
+        self.stale = set(failed)
+        return time.perf_counter() - began
+
+    def _take(self, reply: Reply, outcome: Outcome) -> str | None:
+        """Put a client's new accuracies in the place of the old; say why there are none."""
+        found = {} if reply.content is None else outcome.numbers(reply)
+        problem = (reply.error or "no reply") if reply.content is None else _problem(found)
+        numbers = outcome.metrics.setdefault(reply.client, {})
+        for name in ACCURACIES:
+            numbers.pop(name, None)
+        self.current.pop(reply.client, None)
+        if problem is None:
+            self.current[reply.client] = found
+            numbers.update(found)
+        return problem
+
+    def columns(self, evaluated: bool) -> dict[str, float | None]:
+        """Return mean and deviation over clients, and the worst, of each, for the tables."""
+        columns: dict[str, float | None] = {}
+        for name in ACCURACIES:
+            values = [
+                self.current[k][name] for k in sorted(self.current) if name in self.current[k]
+            ]
+            if name not in WORST and not values:
+                continue
+            known = evaluated and bool(values)
+            columns[f"alma_{name}"] = float(np.mean(values)) if known else None
+            columns[f"alma_{name}_std"] = float(np.std(values)) if known else None
+            if name in WORST:
+                columns[f"alma_{name}_worst"] = worst(values) if known else None
+        return columns
+
+
+def _problem(numbers: Mapping[str, float]) -> str | None:
+    """Say why numbers are not those of a measured client; None if they are."""
+    for name in (*WORST, *(set(ACCURACIES) & numbers.keys())):
+        value = numbers.get(name)
+        if value is None or not (0 <= value <= 1 or math.isnan(value)):
+            return f"{name}: got {value}, expected a number from 0 to 1"
+    return None
+
+
+def worst(values: Sequence[float]) -> float:
+    """Return the mean of the worst tenth, at least one: what an average hides.
+
+    Examples
+    --------
+    >>> worst([0.9] * 18 + [0.1, 0.3]), worst([0.5, 0.7])
+    (0.2, 0.5)
+    """
+    return float(np.mean(sorted(values)[: max(1, len(values) // 10)]))
+
+
+def phase_seconds(outcome: Outcome) -> dict[str, float]:
+    """Return seconds per phase; what clients measured inside a phase moves to ``evaluate``.
+
+    Clients measure their models in the call that trained them. That call's wall-clock time is
+    shared out as the clients' own clocks say.
+    """
+    seconds = dict.fromkeys(("fit", "fuse", "distil", "evaluate"), 0.0) | outcome.seconds
+    phase = "distil" if seconds["distil"] else "fit"
+    asked = [numbers for numbers in outcome.metrics.values() if "seconds_phase" in numbers]
+    spent = sum(numbers["seconds_phase"] for numbers in asked)
+    measuring = sum(numbers.get("seconds_evaluate", 0.0) for numbers in asked)
+    moved = seconds[phase] * measuring / spent if spent else 0.0
+    seconds[phase] -= moved
+    seconds["evaluate"] += moved
+    return seconds

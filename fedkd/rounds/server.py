@@ -1,0 +1,147 @@
+"""What a method's server side may use beside what clients send: transfer samples, models."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..data.federation import Federation
+from ..models import build, check_model, model_name, refuse_shared
+from ..models.flat import flatten
+from ..rng import SERVER, scoped, stream
+
+
+@dataclass(frozen=True)
+class Server:
+    """The server's own means, the same on every engine.
+
+    Parameters
+    ----------
+    federation : Federation
+        The data; the server looks at the transfer samples only.
+    models : sequence
+        Each client's model factory.
+    instances : sequence of nn.Module
+        A model like each client's, to look at; clients of one architecture share one.
+    seed : int
+        The run's seed.
+    """
+
+    federation: Federation
+    models: Sequence[Any]
+    instances: Sequence[nn.Module]
+    seed: int
+
+    @property
+    def clients(self) -> int:
+        """Number of clients."""
+        return len(self.models)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Training samples of each client."""
+        return [len(self.federation.indices(client)) for client in range(self.clients)]
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.federation.classes
+
+    def transfer(self, ids: Tensor) -> Tensor:
+        """Return transfer samples ``[samples, *shape]``."""
+        return self.federation.transfer(ids)
+
+    def check_model(self, spec: Any, trains: bool = True) -> None:
+        """Refuse a model that nobody could have beside those of the clients.
+
+        Raises
+        ------
+        ConfigError
+            As `fedkd.models.check_model`, or if it has weights in common with a client's.
+        """
+        model = check_model(spec, self.federation.shape, self.classes, trains)
+        pairs = zip(self.models, self.instances, strict=True)
+        own = {id(instance): (model_name(kind), instance) for kind, instance in pairs}
+        refuse_shared([*own.values(), (model_name(spec), model)])
+
+    def model(self, spec: Any, number: int = 0) -> nn.Module:
+        """Return a model with the weights that the server starts it from.
+
+        Parameters
+        ----------
+        spec : str or callable
+            As for ``model=``.
+        number : int
+            Which of several fresh starts.
+        """
+        with scoped(stream(self.seed, SERVER, number, "model")):
+            return build(spec, self.federation.shape, self.federation.classes)
+
+
+Loss = Callable[[Tensor, dict[str, Tensor]], Tensor]
+"""(logits ``[batch, classes]``, the targets' rows of that batch) -> scalar loss."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A model at the server that learns from targets on transfer samples.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model; `study` works on it in place, in whichever process it runs.
+    x : Tensor
+        ``[samples, *shape]``.
+    targets : dict
+        ``{name: [samples, ...]}``.
+    loss : callable
+        Of logits and the targets' rows; a function of a module, or an object that pickles.
+    epochs, batch_size, lr, seed
+        Plain SGD with momentum 0.9 on batches shuffled from the seed.
+    """
+
+    model: nn.Module
+    x: Tensor
+    targets: dict[str, Tensor] = field(default_factory=dict)
+    loss: Loss | None = None
+    epochs: int = 1
+    batch_size: int = 64
+    lr: float = 0.05
+    seed: int = 0
+
+
+def study(task: Study) -> tuple[Tensor, Tensor]:
+    """Train if there is something to learn, then predict.
+
+    It is a pure function of its task, for `fedkd.engine.BlockPool.map`.
+
+    Returns
+    -------
+    vector : Tensor
+        ``[size]``, the model's parameters as `fedkd.models.flat.flatten` gives them.
+    logits : Tensor
+        ``[samples, classes]`` of all samples, in evaluation mode.
+    """
+    with scoped(task.seed):
+        if task.loss is not None:
+            _train(task, task.loss)
+        task.model.eval()
+        with torch.no_grad():
+            logits = torch.cat([task.model(part) for part in task.x.split(512)])
+    return flatten(task.model), logits
+
+
+def _train(task: Study, loss: Loss) -> None:
+    task.model.train()
+    generator = torch.Generator().manual_seed(task.seed)
+    optimizer = torch.optim.SGD(task.model.parameters(), task.lr, momentum=0.9)
+    for _ in range(task.epochs):
+        for rows in torch.randperm(len(task.x), generator=generator).split(task.batch_size):
+            if len(rows) == 1 < len(task.x):  # BatchNorm cannot train on one
+                continue
+            optimizer.zero_grad()
+            batch = {name: value[rows] for name, value in task.targets.items()}
+            loss(task.model(task.x[rows]), batch).backward()
+            optimizer.step()

@@ -1,0 +1,224 @@
+"""What a run would cost, for ``fedkd run --dry-run``: bytes, memory and a rough time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, prod
+from pathlib import Path
+from statistics import mean
+from tempfile import TemporaryDirectory
+
+import torch
+from rich.console import Console
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.table import Table
+
+from ..clients.privacy.planning import participants
+from ..codecs import Codec
+from ..codecs.encoding import nbytes
+from ..config import RunConfig
+from ..engine.cluster import cores
+from ..knowledge import ON_SAMPLES
+from ..models import deal, model_name
+from ..models.flat import size
+from ..rounds.timing import Cost, Workload, measure
+from .preparing import Objects, Prepared, prepare_run
+from .securing import traffic
+
+MESSAGE = 0.003
+"""Seconds that one message to a client costs beside its training (as measured on two cores)."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The expected cost of a run; bytes are payload, without headers."""
+
+    config: RunConfig
+    cohort: int
+    """clients of a round as a rule"""
+    participations: int
+    """fits of clients, in all rounds"""
+    sizes: list[int]
+    """training samples of each client"""
+    trained: tuple[int, int]
+    """samples of all clients that a fit is on, in the first and in the last round"""
+    transfer: int
+    """transfer samples of each round"""
+    bytes_up: int
+    """per client and round"""
+    bytes_down: int
+    """per client and round"""
+    bytes_models: int
+    bytes_data: int
+    bytes_knowledge: int
+    """one round's uploads and teachers at the server"""
+    seconds: float
+    """all rounds, without start-up"""
+    workers: int
+    architectures: dict[str, Cost]
+    epsilon: float | None = None
+    """what the client who spends most will have spent, by mechanisms with a formal guarantee"""
+    notes: Sequence[str] = ()
+    """what is worth saying of the data"""
+
+    def show(self, console: Console) -> None:
+        """Print the plan."""
+        config, sizes = self.config, self.sizes
+        table = Table.grid(padding=(0, 2))
+        up, down = self.cohort * self.bytes_up, self.cohort * self.bytes_down
+        both = self.participations * (self.bytes_up + self.bytes_down)
+        table.add_row("clients", f"{self.cohort} of {config.clients} a round")
+        table.add_row("samples", f"{min(sizes)} to {max(sizes)} a client, {self.transfer} transfer")
+        if (first := self.trained[0]) < sum(sizes):
+            table.add_row("trained on", f"{first:,} of them at first, {self.trained[1]:,} at last")
+        for name, cost in self.architectures.items():
+            table.add_row("model", f"{name}: {cost.parameters:,} parameters")
+        table.add_row("a round", f"{decimal(up)} up, {decimal(down)} down")
+        table.add_row(f"{config.rounds} rounds", f"{decimal(both)} up and down")
+        table.add_row(
+            "memory",
+            f"{decimal(self.bytes_models)} models, {decimal(self.bytes_data)} data, "
+            f"{decimal(self.bytes_knowledge)} knowledge",
+        )
+        if self.epsilon is not None:
+            table.add_row("privacy", f"epsilon {self.epsilon:.3g} for who spends most")
+        threads = "1 worker" if self.workers == 1 else f"{self.workers} workers"
+        table.add_row("time", f"about {_duration(self.seconds)} on {threads}")
+        console.print(f"[bold]{config.strategy['name']} on {config.data.name}[/]: dry run")
+        console.print(table)
+        for note in self.notes:
+            console.print(escape(note), soft_wrap=True)
+        console.print("Rough: a training step timed here, times their number, without start-up.")
+
+
+def plan(config: RunConfig) -> Plan:
+    """Return what a run of `config` would cost; nothing is trained and no run directory made.
+
+    Everything is checked and prepared as for the run itself, so most mistakes show here.
+
+    Raises
+    ------
+    ConfigError
+        If the run could not start.
+    """
+    with TemporaryDirectory() as scratch:
+        ready = prepare_run(config, Path(scratch), Objects())
+        return _estimate(ready)
+
+
+def _estimate(ready: Prepared) -> Plan:
+    config, federation, strategy = ready.config, ready.federation, ready.strategy
+    specs = deal(config.model, config.clients)
+    names = [model_name(spec) for spec in specs]
+    kinds = dict(zip(names, specs, strict=True))
+    about = federation.shape, federation.classes, config.fit.batch_size
+    costs = {name: measure(spec, *about) for name, spec in kinds.items()}
+    transfer = config.transfer.per_round or federation.transfer_size
+    up, down, plain = _payload(ready, transfer)
+    numbers, drawn = range(1, config.rounds + 1), list(range(config.cohort))
+    cohorts = [len(strategy.cohort(number, drawn, config.clients)) for number in numbers]
+    loads = [strategy.workloads(number, ready.server.sizes) for number in numbers]
+    workers = 1 if config.engine.name == "inline" else config.engine.actors or cores()
+    each = [costs[name] for name in names]
+    return Plan(
+        config=config,
+        cohort=config.cohort,
+        participations=sum(cohorts),
+        sizes=ready.server.sizes,
+        trained=(_samples(loads[0]), _samples(loads[-1])),
+        transfer=transfer,
+        bytes_up=up,
+        bytes_down=down,
+        bytes_models=sum(4 * cost.parameters for cost in each),
+        bytes_data=int(federation.corpus.x_train.nbytes + federation.corpus.x_test.nbytes),
+        bytes_knowledge=2 * config.cohort * plain,
+        seconds=sum(
+            _seconds(ready, each, load, transfer) * cohort / min(workers, cores(), cohort)
+            for load, cohort in zip(loads, cohorts, strict=True)
+        ),
+        workers=workers,
+        architectures=costs,
+        epsilon=_spent(ready),
+        notes=ready.notes,
+    )
+
+
+def _samples(loads: list[Workload]) -> int:
+    return sum(load.samples for load in loads)
+
+
+def _payload(ready: Prepared, transfer: int) -> tuple[int, int, int]:
+    """Return the mean bytes that a client uploads and gets back in a round, and uploads as float32.
+
+    The first two are as they travel, encoded or masked where that is asked for.
+    """
+    if ready.strategy.exchange is None:
+        return 0, 0, 0
+    ids, kind = torch.arange(transfer), ready.parts.exchange.kind
+    ups = [ready.expect(client, 1, ids).shape for client in range(ready.config.clients)]
+    sent, downs = ready.strategy.lesson_kind or kind, ups
+    if sent == "parameters" != kind:
+        downs = [(size(model),) for model in ready.server.instances]
+    plain, codec = _mean_bytes(None, kind, ups), ready.parts.codec
+    up = _mean_bytes(codec if codec.up else None, kind, ups)
+    down = _mean_bytes(codec.downward() if codec.down else None, sent, downs)
+    if ready.config.secure.aggregation:
+        about = ready.expect(0, 1, ids), ready.server.instances[0]
+        up, more = traffic(ready.config, ready.strategy, *about)
+        down += more
+    return up, down, plain
+
+
+def _spent(ready: Prepared) -> float | None:
+    """Return the largest epsilon of the whole run, if there is a formal guarantee."""
+    if ready.ledger is None:
+        return None
+    planned = ready.ledger.copy()
+    for clients in participants(ready.config, ready.strategy):
+        planned.charge(clients)
+    return planned.worst()[0]
+
+
+def _mean_bytes(codec: Codec | None, kind: str, shapes: Sequence[tuple[int, ...]]) -> int:
+    """Return the mean payload of arrays of these shapes; without a codec as float32."""
+    sizes = {
+        shape: 4 * prod(shape) if codec is None else nbytes(codec, kind, shape)
+        for shape in set(shapes)
+    }
+    return sum(sizes[shape] for shape in shapes) // len(shapes)
+
+
+def _seconds(ready: Prepared, costs: list[Cost], loads: list[Workload], transfer: int) -> float:
+    """Return the seconds of one client's round, mean over clients."""
+    config, test = ready.config, len(ready.federation.corpus.y_test)
+    tested = (config.evaluate.samples or test) / config.evaluate.every
+    exchanges = ready.strategy.exchange is not None
+    labelled = transfer if exchanges and ready.parts.exchange.kind in ON_SAMPLES else 0
+    return mean(
+        _work(config, cost, load, labelled) + cost.predict * tested
+        for cost, load in zip(costs, loads, strict=True)
+    )
+
+
+def _work(config: RunConfig, cost: Cost, load: Workload, transfer: int) -> float:
+    """Return the seconds of one client's round: fit, label the transfer samples, distil."""
+    batch = config.fit.batch_size
+    step = load.steps * cost.step + load.passes * batch * cost.predict
+    fit = config.fit.epochs * ceil(load.samples / batch) * step
+    distil = config.distil.epochs * transfer / batch * cost.step
+    phases = 1 if transfer == 0 else 2
+    return fit + distil + transfer * cost.predict + phases * MESSAGE
+
+
+def _duration(seconds: float) -> str:
+    """Return seconds as people say them.
+
+    Examples
+    --------
+    >>> _duration(0.4), _duration(75), _duration(9000)
+    ('1 second', '75 seconds', '2.5 hours')
+    """
+    if seconds < 120:
+        whole = max(1, round(seconds))
+        return f"{whole} second{'s' * (whole > 1)}"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"

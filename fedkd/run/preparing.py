@@ -1,0 +1,245 @@
+"""From a configuration to a run that can start: all that the user gave is checked here."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from ..atomic import write_text
+from ..clients import Parts
+from ..clients.privacy.planning import Guard, guarded
+from ..clients.privacy.protection import budget
+from ..config import RunConfig
+from ..data import build_federation, corpora
+from ..data.federation import Federation
+from ..engine.cluster import cores
+from ..engine.placement import actors_by_default, gpu_share
+from ..errors import ConfigError
+from ..knowledge.admission import Expected
+from ..models import check_model, model_name, refuse_shared
+from ..plugins import create
+from ..plugins.loading import load_object
+from ..privacy.ledger import Ledger
+from ..rounds.protocol import Strategy
+from ..rounds.server import Server
+from ..rundir.checkpoint import Checkpoint
+from ..strategies.flower_adapter import adapt
+from .refusals import (
+    check_attack,
+    check_codec,
+    check_models,
+    check_parameters,
+    check_privacy,
+    without_replay,
+)
+from .securing import check_secure
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Python objects given in place of names in the configuration."""
+
+    strategy: Strategy | None = None
+    data: Any = None
+    model: Any = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that is ready to start."""
+
+    config: RunConfig
+    run_dir: Path
+    federation: Federation
+    strategy: Strategy
+    parts: Parts
+    spec: str
+    """the JSON that a ClientApp needs, here or in a deployment"""
+    parameters: dict[str, int]
+    """trainable parameters of each architecture"""
+    server: Server
+    """the server's own means"""
+    ledger: Ledger | None = None
+    """what clients spend of their privacy"""
+    privacy: Mapping[str, Any] = field(default_factory=dict)
+    """what the summary says of it beside that"""
+    notes: Sequence[str] = ()
+    """what the user should know before it starts"""
+
+    def expect(self, client: int, round_: int, ids: Tensor) -> Expected:
+        """Return what to accept from a client, as the exchange says."""
+        model = self.server.instances[client]
+        exchange, classes = self.parts.exchange, self.federation.classes
+        expected = exchange.expected(client, round_, ids, classes, model)
+        return replace(expected, samples=len(self.federation.indices(client)))
+
+    def bytes_of(self, client: int) -> int:
+        """Return the bytes of the numbers that a client uploads at most, before compression."""
+        return self.expect(client, 0, torch.arange(self.federation.transfer_size)).nbytes
+
+
+def prepare_run(
+    config: RunConfig, run_dir: Path, objects: Objects, resumed: Checkpoint | None = None
+) -> Prepared:
+    """Build and check a run's pieces, and write ``config.yaml`` and ``spec.json``.
+
+    Parameters
+    ----------
+    config : RunConfig
+        What to run.
+    run_dir : Path
+        Where to write.
+    objects : Objects
+        Python objects in place of names.
+    resumed : Checkpoint, optional
+        Where the run goes on: what it has spent of its privacy is spent.
+
+    Raises
+    ------
+    ConfigError
+        For the first thing that no run could use.
+    """
+    config.check()
+    strategy = objects.strategy or create(
+        config.strategy, "strategies", Strategy, "strategy", adapt
+    )
+    if strategy.needs_labels and not config.transfer.labelled:
+        problem = f"{config.strategy['name']} needs the transfer set's labels; set it to true"
+        raise ConfigError("transfer.labelled", False, problem)
+    federation = _federation(config, run_dir, objects.data)
+    config, resumes = _resolved(config, federation, strategy), config.resume is not None
+    parts = _parts(config, federation, strategy, objects.model)
+    check_parameters(config, strategy, parts)
+    check_attack(config, parts, strategy)
+    check_codec(config, parts, strategy)
+    instances = _instances(parts, federation)
+    check_models(config, strategy, parts, instances)
+    config = without_replay(config, parts, resumes)
+    check_privacy(config, strategy, parts, instances)
+    notes = [*federation.notes, *strategy.settle(config, instances)]
+    guard = _guard(config, parts, strategy, federation, resumed)
+    config, parts = guard.config, _parts(guard.config, federation, strategy, objects.model)
+    server = Server(federation, parts.models, instances, config.seed)
+    if (reason := strategy.refusal(server)) is not None:
+        raise ConfigError("strategy", config.strategy["name"], reason)
+    strategy = _private_strategy(config, strategy, parts)
+    if config.secure.aggregation:
+        check_secure(config, strategy, parts, instances, federation.classes)
+    parameters = {
+        model_name(kind): sum(p.numel() for p in model.parameters())
+        for kind, model in zip(parts.models, instances, strict=True)
+    }
+    about = parts.exchange.kind, config.distil.temperature
+    softness = {"uploads": strategy.softness(*about), "teachers": strategy.teacher_softness(*about)}
+    text = json.dumps(_spec(config, federation, strategy) | {"softness": softness})
+    write_text(run_dir / "spec.json", text)
+    write_text(run_dir / "config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
+    pieces = (federation, strategy, parts, text, parameters, server)
+    return Prepared(config, run_dir, *pieces, guard.ledger, guard.summary, notes)
+
+
+def _parts(config: RunConfig, federation: Federation, strategy: Strategy, models: Any) -> Parts:
+    """Make the clients' parts; the exchange is the strategy's, and so are its parameters."""
+    try:
+        parts = Parts.from_spec(_spec(config, federation, strategy), models)
+    except ConfigError as error:
+        if not error.key.startswith("exchange"):
+            raise
+        value = config.strategy["name"] if error.key == "exchange" else error.value
+        key = error.key.replace("exchange", "strategy", 1)
+        raise ConfigError(key, value, error.problem) from error
+    parts.exchange.input_shape = tuple(federation.shape)
+    return parts
+
+
+def _federation(config: RunConfig, run_dir: Path, data: Any) -> Federation:
+    federation: Federation = build_federation(config, *corpora(config, data), run_dir)
+    return federation
+
+
+def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> RunConfig:
+    """Return the configuration with every ``auto`` and default replaced by what it stands for."""
+    own, objective = strategy.objective_node(), dict(config.objective)
+    if objective["name"] == "auto":
+        objective = own | objective | {"name": own["name"]}
+    objective.setdefault("temperature", own.get("temperature", config.distil.temperature))
+    packing = strategy.compress_node() if config.compress["name"] == "none" else None
+    if packing and config.secure.aggregation:
+        packing["up"] = False  # masked integers cannot be packed
+    cuda = torch.cuda.is_available()
+    if config.device == "cuda" and not cuda:
+        raise ConfigError("device", "cuda", "torch sees no CUDA device; use cpu or auto")
+    device = ("cuda" if cuda else "cpu") if config.device == "auto" else config.device
+    alone = device == "cpu" or config.engine.name == "flower" or config.engine.timeout
+    cohort = "off" if config.engine.cohort == "auto" and alone else config.engine.cohort
+    engine, there = replace(config.engine, cohort=cohort), (torch.cuda.device_count(), cores())
+    engine = replace(engine, actors=actors_by_default(engine, device, *there))
+    engine = replace(engine, gpus_per_actor=gpu_share(engine, device, *there))
+    return replace(
+        config,
+        objective=objective,
+        compress=packing or config.compress,
+        data=replace(config.data, samples_per_client=federation.samples_per_client),
+        transfer=replace(config.transfer, size=federation.transfer_size),
+        device=device,
+        engine=engine,
+        resume=None,
+        force=False,
+        trust=False,
+    )
+
+
+def _spec(config: RunConfig, federation: Federation, strategy: Strategy) -> dict[str, Any]:
+    whole = config.to_dict() | {"exchange": strategy.exchange_node() or {"name": "soft_labels"}}
+    nodes = (
+        "objective",
+        "client",
+        "attack",
+        "compress",
+        "exchange",
+        "privacy",
+        "secure",
+        "sampler",
+        "oracle",
+    )
+    names = ("seed", "clients", "model", "fit", "distil", *nodes, "device")
+    return {name: whole[name] for name in names} | {"data": federation.locator}
+
+
+def _guard(
+    config: RunConfig,
+    parts: Parts,
+    strategy: Strategy,
+    federation: Federation,
+    resumed: Checkpoint | None,
+) -> Guard:
+    """Settle the noise, and the rounds that the budget allows."""
+    sizes = [len(federation.indices(client)) for client in range(config.clients)]
+    return guarded(config, parts.privacy, strategy, sizes, resumed)
+
+
+def _private_strategy(config: RunConfig, strategy: Strategy, parts: Parts) -> Strategy:
+    """Return the strategy, or the mechanism's that takes its place."""
+    for name, mechanism in parts.privacy.mechanisms.items():
+        if mechanism.fusion is not None:
+            if not strategy.sums_only:
+                problem = f"takes the place of a mean, and {config.strategy['name']} needs more"
+                raise ConfigError("privacy", name, problem)
+            strategy = load_object(mechanism.fusion)(
+                mechanism, budget(config.privacy).delta, strategy
+            )
+    return strategy
+
+
+def _instances(parts: Parts, federation: Federation) -> list[nn.Module]:
+    """Try every architecture on a dummy batch; return each client's, shared where it is one."""
+    shape, classes = federation.shape, federation.classes
+    kinds = {id(model): model for model in parts.models}
+    built = {key: check_model(model, shape, classes) for key, model in kinds.items()}
+    refuse_shared([(model_name(kinds[key]), model) for key, model in built.items()])
+    return [built[id(model)] for model in parts.models]

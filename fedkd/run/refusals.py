@@ -1,0 +1,103 @@
+"""What does not go together is refused before anything starts."""
+
+from dataclasses import replace
+
+from torch import nn
+
+from ..clients import Parts
+from ..clients.privacy.base import PUBLIC
+from ..config import RunConfig
+from ..errors import ConfigError
+from ..models import model_name
+from ..models.flat import layout
+from ..plugins import parameters
+from ..rounds.protocol import Strategy
+
+
+def check_attack(config: RunConfig, parts: Parts, strategy: Strategy) -> None:
+    """Refuse an attack that cannot poison what the strategy exchanges (nothing is fine)."""
+    kinds, exchanged = parts.attack.kinds, parts.exchange.kind
+    if kinds is not None and strategy.exchange is not None and exchanged not in kinds:
+        problem = f"poisons {' or '.join(kinds)}, and {config.strategy['name']} has {exchanged}"
+        raise ConfigError("attack", config.attack["name"], problem)
+
+
+def check_codec(config: RunConfig, parts: Parts, strategy: Strategy) -> None:
+    """Refuse a codec that makes no sense for what the strategy exchanges (nothing is fine)."""
+    kinds, exchanged = parts.codec.kinds, parts.exchange.kind
+    if kinds is not None and strategy.exchange is not None and exchanged not in kinds:
+        problem = f"is for {' or '.join(kinds)}, and {config.strategy['name']} has {exchanged}"
+        raise ConfigError("compress", config.compress["name"], problem)
+
+
+def check_parameters(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
+    """Refuse a parameter of the strategy that would change nothing."""
+    idle = strategy.unused(parts.exchange.kind)
+    for name, default in parameters(type(strategy)).items():
+        value = config.strategy.get(name, vars(strategy).get(name, default))
+        if name in idle and value != default:
+            raise ConfigError(f"strategy.{name}", value, idle[name])
+
+
+def check_models(
+    config: RunConfig, strategy: Strategy, parts: Parts, instances: list[nn.Module]
+) -> None:
+    """Refuse architectures that the method cannot work with."""
+    named = _named(parts, instances)
+    problem = parts.exchange.refusal(named)
+    if strategy.homogeneous and len({layout(model) for model in instances}) > 1:
+        problem = "shares one model, so all clients need the same one"
+    if problem is not None:
+        whole = f"{config.strategy['name']} {problem}"
+        raise ConfigError("model", f"[{','.join(named)}]", whole)
+
+
+def check_privacy(
+    config: RunConfig,
+    strategy: Strategy,
+    parts: Parts,
+    instances: list[nn.Module],
+) -> None:
+    """Refuse mechanisms that cannot protect what the strategy exchanges, or these models."""
+    for name, number in strategy.reads().items():
+        if parts.privacy.protects and number not in PUBLIC:
+            kinds = " and ".join(parts.privacy.mechanisms)
+            problem = f"is a client's own number, which {kinds} does not protect"
+            raise ConfigError(f"strategy.{name}", number, f"{problem}; public is {PUBLIC[0]} only")
+    exchange = None if strategy.exchange is None else parts.exchange
+    found = parts.privacy.refusal(exchange, _named(parts, instances))
+    if found is not None:
+        problem = f"{found[1]} (strategy {config.strategy['name']})"
+        raise ConfigError("privacy", found[0], problem)
+
+
+def without_replay(config: RunConfig, parts: Parts, resumes: bool) -> RunConfig:
+    """Return the configuration, in which nothing is done twice that would not come out the same.
+
+    What is drawn from the operating system is not drawn again. A run that goes on after a stop
+    repeats the rounds since its last checkpoint, and an actor in a dead one's place those since its
+    last snapshot: other noise on the same release, other masks on the same upload.
+
+    Raises
+    ------
+    ConfigError
+        If the run is to be resumed.
+    """
+    secret = config.secure.aggregation and config.secure.rng == "os"
+    if not (parts.privacy.secure or secret):
+        return config
+    if resumes and parts.privacy.secure:
+        problem = "a resumed run would release its last rounds again, with other noise"
+        raise ConfigError("privacy.secure_rng", True, f"{problem}; start a new run")
+    if resumes:
+        problem = (
+            "a resumed run would sum its last rounds again, with other masks: who is missing from "
+            "one of two sums is known by their difference"
+        )
+        raise ConfigError("secure.rng", "os", f"{problem}; start a new run")
+    return replace(config, engine=replace(config.engine, max_restarts=0))
+
+
+def _named(parts: Parts, instances: list[nn.Module]) -> dict[str, nn.Module]:
+    """Return one instance of each architecture, by name."""
+    return {model_name(kind): model for kind, model in zip(parts.models, instances, strict=True)}

@@ -1,0 +1,69 @@
+"""What a finished run gives back."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from torch import nn
+
+from ..rundir.digest import load_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.figure import Figure
+
+
+@dataclass
+class RunResult:
+    """A finished run.
+
+    Attributes
+    ----------
+    run_dir : Path
+        Where everything is on disk.
+    summary : dict
+        The content of ``summary.json``.
+    rounds : pyarrow.Table
+        One row a round (``.to_pandas()`` for a data frame).
+    clients : pyarrow.Table
+        Tidy: round, client, metric, value.
+    """
+
+    run_dir: Path
+    summary: dict[str, Any]
+    rounds: pa.Table
+    clients: pa.Table
+    build: "Callable[[int], nn.Module]" = field(repr=False)
+    keep: Any = field(default=None, repr=False)
+    """keeps a temporary run directory alive as long as the result"""
+
+    def model(self, client: int) -> nn.Module:
+        """Return a client's final model, in evaluation mode."""
+        model = self.build(client)
+        model.load_state_dict(load_model(self.run_dir / "models", client))
+        return model.eval()
+
+    def plot_curves(self) -> "Figure":
+        """Draw ALMA local and global against the round."""
+        from ..report import figures
+
+        return figures.learning_curves([self._run()])
+
+    def plot_weights(self) -> "Figure":
+        """Draw who learned from whom in the last round."""
+        from ..report import figures
+
+        return figures.weights_figure(self._run())
+
+    def plot_partition(self) -> "Figure":
+        """Draw each client's class histogram."""
+        from ..report import figures
+
+        return figures.partition_figure(self._run().histogram, self._run().class_names)
+
+    def _run(self) -> Any:
+        from ..report.reader import Run
+
+        return Run.load(self.run_dir)

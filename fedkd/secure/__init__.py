@@ -1,0 +1,1 @@
+"""Sums of masked integers: fixed point, pairwise masks, shares of secrets."""
