@@ -17,7 +17,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -26,10 +26,8 @@ from torch import Tensor, nn
 from ..maths.imbalance import class_weights, compensation, log_prior, mixed_weights
 from ..models.flat import flatten, unflatten
 from .augment import flip_crop
+from .exchange.base import Phase
 from .pools import LABELS, Pools, initial_labels
-
-if TYPE_CHECKING:
-    from .phase import Phase
 
 LOCAL, GLOBAL = "local", "global"
 """Tensors of a client: its model right after its last fit, and the last one that it had from the
@@ -80,7 +78,7 @@ class ActiveLearner:
         self.beta, self.absent = beta, absent
         self.persist, self.milestone = persist, milestone
 
-    def pools(self, phase: "Phase") -> Pools:
+    def pools(self, phase: Phase) -> Pools:
         """Return the client's pools, drawn on first use."""
         x, truth = phase.bench.private(phase.index)
         tensors = phase.memory.tensors
@@ -89,7 +87,7 @@ class ActiveLearner:
             tensors[LABELS] = initial_labels(truth, self.initial, seed)
         return Pools(x, tensors[LABELS])
 
-    def update(self, phase: "Phase", teacher: nn.Module | None) -> dict[str, float]:
+    def update(self, phase: Phase, teacher: nn.Module | None) -> dict[str, float]:
         """Fit the client's model on its labelled pool; `teacher` compensates, if there is one."""
         pools, client = self.pools(phase), phase.client
         if phase.options.get("new-cycle"):
@@ -100,7 +98,7 @@ class ActiveLearner:
         return numbers | {"labelled": float(len(pools.labelled))}
 
     @contextmanager
-    def _prepared(self, phase: "Phase", pools: Pools, teacher: nn.Module | None) -> Iterator[None]:
+    def _prepared(self, phase: Phase, pools: Pools, teacher: nn.Module | None) -> Iterator[None]:
         """Let the loop see the labelled pool only, and the rest through the compensation."""
         client, rows = phase.client, pools.labelled
         everything = client.x, client.y
@@ -117,7 +115,7 @@ class ActiveLearner:
         client.x, client.y = everything
 
     def _compensating(
-        self, phase: "Phase", pools: Pools, teacher: nn.Module, counts: Tensor
+        self, phase: Phase, pools: Pools, teacher: nn.Module, counts: Tensor
     ) -> Callable[[Tensor, Tensor], Tensor]:
         client, device = phase.client, phase.loop.device
         gamma = class_weights(counts, self.absent).to(device)
@@ -140,7 +138,7 @@ class ActiveLearner:
 
         return loss
 
-    def _schedule(self, phase: "Phase") -> Callable[[int], float] | None:
+    def _schedule(self, phase: Phase) -> Callable[[int], float] | None:
         """Count the cycle's local epochs; return the learning rate's factor in this fit."""
         if self.milestone is None:
             return None
@@ -155,7 +153,7 @@ class ActiveLearner:
             del tensors[name]
 
 
-def frozen(phase: "Phase", vector: Tensor | None = None) -> nn.Module:
+def frozen(phase: Phase, vector: Tensor | None = None) -> nn.Module:
     """Return a copy of the client's model in evaluation mode, with other parameters if given."""
     model = copy.deepcopy(phase.memory.model)
     return (model if vector is None else unflatten(model, vector)).eval()

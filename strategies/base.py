@@ -62,6 +62,11 @@ class FusionStrategy(Strategy):
         why = f"has no effect: it softens soft labels, and clients exchange {what}; leave it out"
         return {"temperature": why}
 
+    @property
+    def mixes(self) -> bool:
+        """Whether the method has mixing weights, in place of a `fuse` of its own."""
+        return type(self).fuse is FusionStrategy.fuse
+
     def weights(self, knowledge: KnowledgeStack) -> Tensor:
         """Return mixing weights ``[clients, clients]``, rows on the simplex."""
         raise NotImplementedError(f"{type(self).__name__} must override weights() or fuse()")

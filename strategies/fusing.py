@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -18,12 +18,28 @@ from ..knowledge.admission import Rejected, check_values
 from ..knowledge.lazily import LazySequence
 from ..maths import mixing as fusion
 
-if TYPE_CHECKING:
-    from .base import FusionStrategy
+
+class Fuses(Protocol):
+    """The pure part of a method, all that is asked of it here."""
+
+    per_sample: ClassVar[bool]
+
+    @property
+    def mixes(self) -> bool:
+        """Whether it has mixing weights in place of a `fuse` of its own."""
+
+    def weights(self, knowledge: KnowledgeStack) -> Tensor:
+        """Return mixing weights ``[clients, clients]``."""
+
+    def fuse(self, knowledge: KnowledgeStack) -> Tensor:
+        """Return the teacher."""
+
+    def covered(self, knowledge: KnowledgeStack, teacher: Tensor) -> Tensor | None:
+        """Return which rows of it are one; None = all."""
 
 
 def fuse_in_blocks(
-    strategy: "FusionStrategy", knowledge: KnowledgeStack, blocks: BlockPool
+    strategy: Fuses, knowledge: KnowledgeStack, blocks: BlockPool
 ) -> tuple[Teacher, Tensor | None]:
     """Return the teacher, and the mixing weights of a method that has them.
 
@@ -33,9 +49,7 @@ def fuse_in_blocks(
         If the method returns something that is no teacher: says which strategy, which property and
         which values.
     """
-    from .base import FusionStrategy
-
-    mixes = type(strategy).fuse is FusionStrategy.fuse
+    mixes = strategy.mixes
     sharded = (strategy.per_sample or mixes) and knowledge.kind in ON_SAMPLES
     slices = _parts(len(knowledge.sample_ids)) if sharded else []
     views = [knowledge.view(part) for part in slices] or [knowledge]
@@ -86,7 +100,7 @@ def _parts(samples: int) -> list[slice]:
     return [slice(start, min(start + BLOCK, samples)) for start in starts]
 
 
-def _checked_weights(strategy: "FusionStrategy", knowledge: KnowledgeStack) -> Tensor:
+def _checked_weights(strategy: Fuses, knowledge: KnowledgeStack) -> Tensor:
     weights, n = strategy.weights(knowledge), len(knowledge.clients)
     try:
         if not isinstance(weights, Tensor):
@@ -98,9 +112,7 @@ def _checked_weights(strategy: "FusionStrategy", knowledge: KnowledgeStack) -> T
     return weights
 
 
-def _teacher(
-    strategy: "FusionStrategy", part: KnowledgeStack, values: object
-) -> tuple[Tensor, Tensor | None]:
+def _teacher(strategy: Fuses, part: KnowledgeStack, values: object) -> tuple[Tensor, Tensor | None]:
     """Return what `fuse` made of one block, and its mask, if it is a teacher."""
     one = tuple(part.values.shape[1:])
     try:

@@ -7,17 +7,60 @@ sides what travels: the server asks it what to expect, the client has it make th
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ...distillation.base import TeacherBatch
+from ...distillation.base import Objective, TeacherBatch
+from ...engine.state import Memory
 from ...knowledge import ON_SAMPLES, Knowledge, Lesson
 from ...knowledge.admission import Expected
+from ..base import Client, ClientLoop
+from ..workbench import Workbench
 
-if TYPE_CHECKING:
-    from ..phase import Phase
+
+class Phase(Protocol):
+    """What an exchange sees of a message being answered.
+
+    Attributes
+    ----------
+    index, round : int
+        The client and the round.
+    options : dict
+        The message's configuration.
+    memory : Memory
+        What the client keeps: model and tensors.
+    bench : Workbench
+        The process's samples and models.
+    """
+
+    index: int
+    round: int
+    options: dict[str, Any]
+    memory: Memory
+    bench: Workbench
+
+    @property
+    def client(self) -> Client:
+        """What the training loop works on."""
+
+    @property
+    def loop(self) -> ClientLoop:
+        """The training loop."""
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+
+    def transfer(self) -> tuple[Tensor, Tensor]:
+        """Return the round's transfer samples and their ids."""
+
+    def objective(self) -> Objective:
+        """Return a fresh copy of the distillation objective."""
+
+    def build(self, spec: Any, name: str) -> nn.Module:
+        """Return another model of this client, initialised from its own stream `name`."""
 
 
 class Exchange:
@@ -95,24 +138,24 @@ class Exchange:
         del models
         return None
 
-    def fit(self, phase: "Phase") -> dict[str, float]:
+    def fit(self, phase: Phase) -> dict[str, float]:
         """Train on private data; return numbers for the tables."""
         with self.fitting(phase):
             return phase.loop.fit([phase.client])[0]
 
-    def fitting(self, phase: "Phase") -> AbstractContextManager[None]:
+    def fitting(self, phase: Phase) -> AbstractContextManager[None]:
         """Hold while the client fits; may set ``phase.client.extra_loss``."""
         del phase
         return nullcontext()
 
-    def upload(self, phase: "Phase") -> Knowledge:
+    def upload(self, phase: Phase) -> Knowledge:
         """Return what the client uploads after its fit."""
         x, ids = phase.transfer()
         logits = phase.loop.predict([phase.client], x)[0]
         values = self.values(logits, float(phase.options["temperature"]))
         return Knowledge(phase.index, self.kind, values, ids)
 
-    def declared(self, phase: "Phase", knowledge: Knowledge) -> Knowledge:
+    def declared(self, phase: Phase, knowledge: Knowledge) -> Knowledge:
         """Return what is uploaded, if it is no more than the class declares.
 
         Raises
@@ -133,11 +176,11 @@ class Exchange:
         """Return what is uploaded of logits ``[samples, classes]``."""
         raise NotImplementedError(f"{type(self).__name__} must define values() or upload()")
 
-    def receive(self, phase: "Phase", lesson: Lesson) -> None:
+    def receive(self, phase: Phase, lesson: Lesson) -> None:
         """Take in what comes with the request to fit, before the fit."""
         raise NotImplementedError(f"{type(self).__name__} has no use for a lesson before the fit")
 
-    def learn(self, phase: "Phase", lesson: Lesson) -> dict[str, float]:
+    def learn(self, phase: Phase, lesson: Lesson) -> dict[str, float]:
         """Learn from the teacher; return numbers for the tables."""
         x, _ = phase.transfer()
         values = lesson.values
@@ -148,7 +191,7 @@ class Exchange:
         teacher = TeacherBatch(values, lesson.kind, float(phase.options.get("temperature", 1.0)))
         return phase.loop.distil([phase.client], x, [teacher], phase.objective())[0]
 
-    def predict(self, phase: "Phase", x: Tensor) -> Tensor:
+    def predict(self, phase: Phase, x: Tensor) -> Tensor:
         """Return the client's logits ``[samples, classes]`` for evaluation."""
         return phase.loop.predict([phase.client], x)[0]
 

@@ -1,14 +1,10 @@
 """Soft labels, and a cache of the teacher's: the client's half of SCARLET."""
 
-from typing import TYPE_CHECKING
-
 import torch
 
 from ...knowledge import Knowledge, Lesson
+from .base import Phase
 from .soft_labels import SoftLabels
-
-if TYPE_CHECKING:
-    from ..phase import Phase
 
 
 class CachedLabels(SoftLabels):
@@ -20,14 +16,14 @@ class CachedLabels(SoftLabels):
 
     from_model = True
 
-    def upload(self, phase: "Phase") -> Knowledge:
+    def upload(self, phase: Phase) -> Knowledge:
         """Return soft labels of the samples that the server asks for, perhaps none."""
         x, ids = phase.transfer()
         if not len(x):  # not every model takes an empty batch
             return Knowledge(phase.index, self.kind, torch.zeros(0, phase.classes), ids)
         return super().upload(phase)
 
-    def learn(self, phase: "Phase", lesson: Lesson) -> dict[str, float]:
+    def learn(self, phase: Phase, lesson: Lesson) -> dict[str, float]:
         """Renew the cache, then learn from its rows for all samples of the round."""
         _, ids = phase.transfer()
         tensors = phase.client.tensors

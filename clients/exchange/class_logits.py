@@ -2,18 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...knowledge import Knowledge, Lesson
-from .base import Exchange
+from .base import Exchange, Phase
 from .parameters import NO_SAMPLES
-
-if TYPE_CHECKING:
-    from ..phase import Phase
 
 
 class ClassLogits(Exchange):
@@ -39,7 +35,7 @@ class ClassLogits(Exchange):
         return classes, classes
 
     @contextmanager
-    def fitting(self, phase: "Phase") -> Iterator[None]:
+    def fitting(self, phase: Phase) -> Iterator[None]:
         """Add ``weight * CE(softmax(teacher[y]), p)`` for the classes that have a teacher."""
         tensors, device = phase.client.tensors, phase.loop.device
         if "teacher" in tensors:
@@ -53,19 +49,19 @@ class ClassLogits(Exchange):
             phase.client.extra_loss = loss
         yield
 
-    def upload(self, phase: "Phase") -> Knowledge:
+    def upload(self, phase: Phase) -> Knowledge:
         """Return the mean logits of each label that the client has."""
         client = phase.client
         logits = phase.loop.predict([client], client.x)[0]
         means, present = class_means(logits, client.y, phase.classes)
         return Knowledge(phase.index, self.kind, means, NO_SAMPLES, present)
 
-    def receive(self, phase: "Phase", lesson: Lesson) -> None:
+    def receive(self, phase: Phase, lesson: Lesson) -> None:
         """Remember the teacher for this fit and the next."""
         assert lesson.mask is not None
         phase.client.tensors |= {"teacher": lesson.values, "known": lesson.mask}
 
-    def learn(self, phase: "Phase", lesson: Lesson) -> dict[str, float]:
+    def learn(self, phase: Phase, lesson: Lesson) -> dict[str, float]:
         """Remember the teacher for the next fit."""
         self.receive(phase, lesson)
         return {}

@@ -6,13 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from ...maths.density import gaussian_log_density, held_out, kernel_log_density
+from .base import Phase
 from .scoring import Scored, needs_head, pooled_features
 from .soft_labels import SoftLabels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from ..phase import Phase
 
 
 class DensityLabels(Scored, SoftLabels):
@@ -45,7 +44,7 @@ class DensityLabels(Scored, SoftLabels):
         """Refuse models without a linear layer."""
         return needs_head(models)
 
-    def scores(self, phase: "Phase", x: Tensor) -> Tensor:
+    def scores(self, phase: Phase, x: Tensor) -> Tensor:
         """Return ``exp(-u)`` ``[samples]``, u the shortfall in nats per feature, at least 0."""
         client = phase.client
         private, public = (pooled_features(phase, each, self.dim) for each in (client.x, x))

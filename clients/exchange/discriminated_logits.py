@@ -1,17 +1,13 @@
 """Logits, and for each sample what a discriminator thinks of it: DaFKD's scores."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...rng import scoped
+from .base import Phase
 from .logits import Logits
 from .scoring import Scored, seed_from
-
-if TYPE_CHECKING:
-    from ..phase import Phase
 
 HIDDEN = 64
 """Hidden units of a discriminator."""
@@ -38,7 +34,7 @@ class DiscriminatedLogits(Scored, Logits):
             raise ValueError(f"lr={lr} must be greater than 0")
         self.steps, self.lr = steps, lr
 
-    def scores(self, phase: "Phase", x: Tensor) -> Tensor:
+    def scores(self, phase: Phase, x: Tensor) -> Tensor:
         """Return the discriminator's probability that samples are private, ``[samples]``."""
         client = phase.client
         return self.judged(x, client.x, client.generator)

@@ -1,17 +1,14 @@
 """The head alone, a model's last linear layer: what is below it stays with the client."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from ...knowledge import Lesson
 from ...models.features import head, headless
 from ...models.flat import flatten, size, unflatten
+from .base import Phase
 from .parameters import Parameters
-
-if TYPE_CHECKING:
-    from ..phase import Phase
 
 
 class Head(Parameters):
@@ -29,10 +26,10 @@ class Head(Parameters):
         found = headless(models)
         return found and f"shares the last linear layer, and {found}"
 
-    def vector(self, phase: "Phase") -> Tensor:
+    def vector(self, phase: Phase) -> Tensor:
         """Return the head's parameters."""
         return flatten(head(phase.client.model))
 
-    def receive(self, phase: "Phase", lesson: Lesson) -> None:
+    def receive(self, phase: Phase, lesson: Lesson) -> None:
         """Take over the server's head."""
         unflatten(head(phase.client.model), lesson.values)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +10,11 @@ from torch.nn import functional as F
 
 from ...knowledge import Knowledge
 from ...models.features import head, pooled, tapped
+from .base import Phase
 from .class_logits import class_means
 from .parameters import NO_SAMPLES
 from .prototypes import Prototypes, distance
 from .scoring import pooled_features
-
-if TYPE_CHECKING:
-    from ..phase import Phase
 
 
 class HyperKnowledge(Prototypes):
@@ -59,7 +57,7 @@ class HyperKnowledge(Prototypes):
         return classes, self.dim + classes
 
     @contextmanager
-    def fitting(self, phase: "Phase") -> Iterator[None]:
+    def fitting(self, phase: Phase) -> Iterator[None]:
         """Add ``predictions * gap(head(H), Q) + features * MSE(h(x), H[y])``."""
         client, device = phase.client, phase.loop.device
         if "teacher" not in client.tensors:
@@ -80,7 +78,7 @@ class HyperKnowledge(Prototypes):
             client.extra_loss = loss if known.any() else None
             yield
 
-    def upload(self, phase: "Phase") -> Knowledge:
+    def upload(self, phase: Phase) -> Knowledge:
         """Return mean features with noise, and mean soft predictions."""
         client = phase.client
         logits = phase.loop.predict([client], client.x)[0]

@@ -1,14 +1,10 @@
 """KAFAL's exchange: parameters, fitted to the labelled pool with KCFU (`fedkd.clients.active`)."""
 
-from typing import TYPE_CHECKING
-
 from ...knowledge import Lesson
 from ...models.flat import flatten
 from ..active import GLOBAL, ActiveLearner, frozen
+from .base import Phase
 from .parameters import Parameters
-
-if TYPE_CHECKING:
-    from ..phase import Phase
 
 
 class KCFU(ActiveLearner, Parameters):
@@ -20,16 +16,16 @@ class KCFU(ActiveLearner, Parameters):
         See `ActiveLearner`.
     """
 
-    def fit(self, phase: "Phase") -> dict[str, float]:
+    def fit(self, phase: Phase) -> dict[str, float]:
         """Fit on the labelled pool; what the client starts from is the compensation's teacher."""
         teacher = frozen(phase) if phase.options.get("compensate") else None
         return self.update(phase, teacher)
 
-    def receive(self, phase: "Phase", lesson: Lesson) -> None:
+    def receive(self, phase: Phase, lesson: Lesson) -> None:
         """Start from the server's model, and remember it."""
         super().receive(phase, lesson)
         phase.client.tensors[GLOBAL] = flatten(phase.client.model)
 
-    def samples(self, phase: "Phase") -> int:
+    def samples(self, phase: Phase) -> int:
         """Return the number of labelled samples."""
         return len(self.pools(phase).labelled)

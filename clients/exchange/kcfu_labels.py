@@ -5,17 +5,14 @@ next fit, and samplers compare it with the model after that fit. So architecture
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from torch import nn
 
 from ...knowledge import Knowledge, Lesson
 from ...models.flat import flatten
 from ..active import GLOBAL, ActiveLearner, frozen
+from .base import Phase
 from .soft_labels import SoftLabels
-
-if TYPE_CHECKING:
-    from ..phase import Phase
 
 
 class KCFULabels(ActiveLearner, SoftLabels):
@@ -41,13 +38,13 @@ class KCFULabels(ActiveLearner, SoftLabels):
         del model
         return {"samples": (1,)} | ({"counts": (classes,)} if self.share_counts else {})
 
-    def fit(self, phase: "Phase") -> dict[str, float]:
+    def fit(self, phase: Phase) -> dict[str, float]:
         """Fit on the labelled pool; the model that digested the last consensus compensates."""
         known = phase.client.tensors.get(GLOBAL)
         asked = phase.options.get("compensate") and known is not None
         return self.update(phase, frozen(phase, known) if asked else None)
 
-    def upload(self, phase: "Phase") -> Knowledge:
+    def upload(self, phase: Phase) -> Knowledge:
         """Return soft labels and how many labels are behind them."""
         plain, counts = super().upload(phase), self.pools(phase).counts(phase.classes).float()
         extras = {"samples": counts.sum().reshape(1)}
@@ -55,7 +52,7 @@ class KCFULabels(ActiveLearner, SoftLabels):
             extras["counts"] = counts
         return Knowledge(plain.client, plain.kind, plain.values, plain.sample_ids, extras=extras)
 
-    def learn(self, phase: "Phase", lesson: Lesson) -> dict[str, float]:
+    def learn(self, phase: Phase, lesson: Lesson) -> dict[str, float]:
         """Digest the consensus, and remember the model that this makes."""
         numbers = super().learn(phase, lesson)
         phase.client.tensors[GLOBAL] = flatten(phase.client.model)

@@ -1,14 +1,10 @@
 """Soft labels up, the server's model down (our extension of KAFAL): KCFU starts from that model."""
 
-from typing import TYPE_CHECKING
-
 from ...knowledge import Lesson
 from ...models.flat import flatten, unflatten
 from ..active import GLOBAL, frozen
+from .base import Phase
 from .kcfu_labels import KCFULabels
-
-if TYPE_CHECKING:
-    from ..phase import Phase
 
 
 class KCFUStudent(KCFULabels):
@@ -20,16 +16,16 @@ class KCFUStudent(KCFULabels):
         See `KCFULabels`.
     """
 
-    def fit(self, phase: "Phase") -> dict[str, float]:
+    def fit(self, phase: Phase) -> dict[str, float]:
         """Fit on the labelled pool; what the client starts from is the compensation's teacher."""
         teacher = frozen(phase) if phase.options.get("compensate") else None
         return self.update(phase, teacher)
 
-    def receive(self, phase: "Phase", lesson: Lesson) -> None:
+    def receive(self, phase: Phase, lesson: Lesson) -> None:
         """Start from the server's model, and remember it."""
         phase.client.tensors[GLOBAL] = flatten(unflatten(phase.client.model, lesson.values))
 
-    def learn(self, phase: "Phase", lesson: Lesson) -> dict[str, float]:
+    def learn(self, phase: Phase, lesson: Lesson) -> dict[str, float]:
         """Take over the server's model."""
         self.receive(phase, lesson)
         return {}

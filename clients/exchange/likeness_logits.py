@@ -1,17 +1,14 @@
 """Logits, and for each sample the probability that it is private: FedAUX's scores."""
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from .base import Phase
 from .logits import Logits
 from .scoring import Scored
-
-if TYPE_CHECKING:
-    from ..phase import Phase
 
 LAMBDA = 0.01
 """The penalty of the paper and of the official code."""
@@ -47,7 +44,7 @@ class LikenessLogits(Scored, Logits):
             raise ValueError(f"delta={delta} must be in (0, 1)")
         self.regularisation, self.epsilon, self.delta = regularisation, epsilon, delta
 
-    def scores(self, phase: "Phase", x: Tensor) -> Tensor:
+    def scores(self, phase: Phase, x: Tensor) -> Tensor:
         """Return the estimated probability that samples are private, ``[samples]``."""
         client = phase.client
         return self.likeness(x, client.x, client.generator)

@@ -7,7 +7,6 @@ other, in one call of the training loop.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -16,10 +15,8 @@ from ...maths.mutual import mutual
 from ...models import build
 from ...models.flat import flatten, size, unflatten
 from ...rng import scoped
+from .base import Phase
 from .parameters import Parameters
-
-if TYPE_CHECKING:
-    from ..phase import Phase
 
 
 class Pair(nn.Module):
@@ -73,7 +70,7 @@ class Mentee(Parameters):
         return (size_of(self.mentee, self.input_shape, classes),)
 
     @contextmanager
-    def fitting(self, phase: "Phase") -> Iterator[None]:
+    def fitting(self, phase: Phase) -> Iterator[None]:
         """Put a pair in place of the client's model; the mentee it ends with is kept."""
         client, own = phase.client, phase.client.model
         pair = self.pair(phase, own)
@@ -84,7 +81,7 @@ class Mentee(Parameters):
         finally:
             client.model, client.extra_loss = own, None
 
-    def pair(self, phase: "Phase", own: nn.Module) -> Pair:
+    def pair(self, phase: Phase, own: nn.Module) -> Pair:
         """Return the client's model with its mentee."""
         mentee = phase.build(self.mentee, "mentee")
         return Pair(own, unflatten(mentee, phase.client.tensors["mentee"]))
@@ -93,15 +90,15 @@ class Mentee(Parameters):
         """Return what FML adds to the own model's cross-entropy."""
         return mutual(logits, pair.shared, labels, self.alpha, self.beta)
 
-    def keep(self, phase: "Phase", pair: Pair) -> None:
+    def keep(self, phase: Phase, pair: Pair) -> None:
         """Remember what a pair has learnt beside the own model."""
         phase.client.tensors["mentee"] = flatten(pair.mentee)
 
-    def vector(self, phase: "Phase") -> Tensor:
+    def vector(self, phase: Phase) -> Tensor:
         """Return the mentee's parameters."""
         return phase.client.tensors["mentee"]
 
-    def receive(self, phase: "Phase", lesson: Lesson) -> None:
+    def receive(self, phase: Phase, lesson: Lesson) -> None:
         """Go on with the server's mentee; the own model stays."""
         phase.client.tensors["mentee"] = lesson.values
 

@@ -15,13 +15,12 @@ from ...maths.mutual import adaptive
 from ...models.features import headless, pooled, tapped
 from ...models.flat import flatten, unflatten
 from ...models.lowrank import pack, ramped, shapes_of, unpack
+from .base import Phase
 from .mentee import Mentee, Pair
 from .parameters import NO_SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from ..phase import Phase
 
 
 class Tied(Pair):
@@ -94,7 +93,7 @@ class Mentor(Mentee):
         found = headless(models)
         return found and f"compares what goes into the last linear layer, and {found}"
 
-    def pair(self, phase: "Phase", own: nn.Module) -> Pair:
+    def pair(self, phase: Phase, own: nn.Module) -> Pair:
         """Return mentor, mentee and the bridge between their features."""
         tensors = phase.client.tensors
         mentee = unflatten(phase.build(self.mentee, "mentee"), tensors["mentee"])
@@ -110,13 +109,13 @@ class Mentor(Mentee):
         hidden = pair.hidden, pair.shared_hidden
         return adaptive(logits, pair.shared, hidden, labels, self.floor)
 
-    def keep(self, phase: "Phase", pair: Pair) -> None:
+    def keep(self, phase: Phase, pair: Pair) -> None:
         """Remember the mentee and the bridge."""
         assert isinstance(pair, Tied)
         super().keep(phase, pair)
         phase.client.tensors["bridge"] = flatten(pair.bridge)
 
-    def upload(self, phase: "Phase") -> Knowledge:
+    def upload(self, phase: Phase) -> Knowledge:
         """Return the mentee's update since the server last spoke, in low rank."""
         tensors, samples = phase.client.tensors, torch.tensor([float(len(phase.client.y))])
         energy = ramped(phase.round, self.energy_start, self.energy_end, self.ramp)
@@ -126,11 +125,11 @@ class Mentor(Mentee):
             phase.index, self.kind, values, NO_SAMPLES, mask, extras={"samples": samples}
         )
 
-    def receive(self, phase: "Phase", lesson: Lesson) -> None:
+    def receive(self, phase: Phase, lesson: Lesson) -> None:
         """Go on with the server's mentee."""
         phase.client.tensors |= {"mentee": lesson.values, "start": lesson.values.clone()}
 
-    def learn(self, phase: "Phase", lesson: Lesson) -> dict[str, float]:
+    def learn(self, phase: Phase, lesson: Lesson) -> dict[str, float]:
         """Make the clients' mean update in place of the own one."""
         assert lesson.mask is not None
         update = unpack(lesson.values, lesson.mask, self._shapes(phase))
@@ -138,5 +137,5 @@ class Mentor(Mentee):
         self.receive(phase, Lesson(lesson.kind, vector))
         return {}
 
-    def _shapes(self, phase: "Phase") -> list[tuple[int, ...]]:
+    def _shapes(self, phase: Phase) -> list[tuple[int, ...]]:
         return shapes_of(phase.build(self.mentee, "mentee"))

@@ -1,17 +1,12 @@
 """The model itself: parameters, and buffers such as BatchNorm's statistics."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
 from ...knowledge import Knowledge, Lesson
 from ...models.flat import flatten, size, unflatten
 from ...secure.summing import HEAVIEST
-from .base import Exchange
-
-if TYPE_CHECKING:
-    from ..phase import Phase
+from .base import Exchange, Phase
 
 NO_SAMPLES = torch.zeros(0, dtype=torch.int64)
 """The sample ids of knowledge that is not about transfer samples."""
@@ -35,7 +30,7 @@ class Parameters(Exchange):
         del model, classes
         return {"samples": (1,)}
 
-    def upload(self, phase: "Phase") -> Knowledge:
+    def upload(self, phase: Phase) -> Knowledge:
         """Return the model's parameters."""
         samples = torch.tensor([float(self.samples(phase))])
         vector = self.vector(phase)
@@ -45,19 +40,19 @@ class Parameters(Exchange):
         """Return the samples trained on, ``[1]``; who has none weighs a little all the same."""
         return knowledge.extras["samples"].clamp_min(1)
 
-    def samples(self, phase: "Phase") -> int:
+    def samples(self, phase: Phase) -> int:
         """Return how many samples the client has trained on."""
         return len(phase.client.y)
 
-    def vector(self, phase: "Phase") -> Tensor:
+    def vector(self, phase: Phase) -> Tensor:
         """Return what is shared, ``[size]``: the whole model."""
         return flatten(phase.client.model)
 
-    def receive(self, phase: "Phase", lesson: Lesson) -> None:
+    def receive(self, phase: Phase, lesson: Lesson) -> None:
         """Start from the server's model."""
         unflatten(phase.client.model, lesson.values)
 
-    def learn(self, phase: "Phase", lesson: Lesson) -> dict[str, float]:
+    def learn(self, phase: Phase, lesson: Lesson) -> dict[str, float]:
         """Take over the server's model."""
         self.receive(phase, lesson)
         return {}

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +9,10 @@ from torch import Tensor, nn
 from ...knowledge import Knowledge, Lesson
 from ...models.features import pooled, tapped
 from ...secure.summing import HEAVIEST
-from .base import Exchange
+from .base import Exchange, Phase
 from .class_logits import class_means
 from .parameters import NO_SAMPLES
 from .scoring import needs_head, pooled_features
-
-if TYPE_CHECKING:
-    from ..phase import Phase
 
 NEVER = torch.finfo(torch.float32).min
 """The logit of a class without a prototype."""
@@ -66,7 +62,7 @@ class Prototypes(Exchange):
         return needs_head(models)
 
     @contextmanager
-    def fitting(self, phase: "Phase") -> Iterator[None]:
+    def fitting(self, phase: Phase) -> Iterator[None]:
         """Add ``weight * MSE(h(x), P[y])``, 0 for classes without a prototype."""
         client, device = phase.client, phase.loop.device
         if "teacher" not in client.tensors:
@@ -87,7 +83,7 @@ class Prototypes(Exchange):
         """Return the samples of each class, where they count, or which classes there are."""
         return knowledge.extras.get("counts", knowledge.mask)
 
-    def upload(self, phase: "Phase") -> Knowledge:
+    def upload(self, phase: Phase) -> Knowledge:
         """Return the mean features of each class that the client has."""
         client = phase.client
         features = pooled_features(phase, client.x, self.dim)
@@ -96,17 +92,17 @@ class Prototypes(Exchange):
         extras = {"counts": counts} if self.counts else {}
         return Knowledge(phase.index, self.kind, means, NO_SAMPLES, present, extras=extras)
 
-    def receive(self, phase: "Phase", lesson: Lesson) -> None:
+    def receive(self, phase: Phase, lesson: Lesson) -> None:
         """Remember the prototypes for this fit and the next, and for inference."""
         assert lesson.mask is not None
         phase.client.tensors |= {"teacher": lesson.values, "known": lesson.mask}
 
-    def learn(self, phase: "Phase", lesson: Lesson) -> dict[str, float]:
+    def learn(self, phase: Phase, lesson: Lesson) -> dict[str, float]:
         """Remember the prototypes for the next fit, and for inference."""
         self.receive(phase, lesson)
         return {}
 
-    def predict(self, phase: "Phase", x: Tensor) -> Tensor:
+    def predict(self, phase: Phase, x: Tensor) -> Tensor:
         """Return ``-||h(x) - P[c]||^2``; before there are prototypes, the model's own logits."""
         tensors = phase.client.tensors
         if not self.nearest or "teacher" not in tensors or not tensors["known"].any():

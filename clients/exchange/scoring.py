@@ -2,17 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ...knowledge import Knowledge
 from ...models.features import features_of, headless
-from .base import Exchange
-
-if TYPE_CHECKING:
-    from ..phase import Phase
+from .base import Exchange, Phase
 
 
 class Scored(Exchange):
@@ -28,11 +25,11 @@ class Scored(Exchange):
     scored = True
     lasting: ClassVar[bool] = True
 
-    def scores(self, phase: "Phase", x: Tensor) -> Tensor:
+    def scores(self, phase: Phase, x: Tensor) -> Tensor:
         """Return scores ``[samples]``, at least 0, of samples ``[samples, *shape]``."""
         raise NotImplementedError(f"{type(self).__name__} must define scores()")
 
-    def upload(self, phase: "Phase") -> Knowledge:
+    def upload(self, phase: Phase) -> Knowledge:
         """Return the knowledge with its scores."""
         knowledge = super().upload(phase)
         if not self.lasting:
@@ -43,7 +40,7 @@ class Scored(Exchange):
         return replace(knowledge, scores=tensors["scores"][knowledge.sample_ids])
 
 
-def pooled_features(phase: "Phase", x: Tensor, dim: int) -> Tensor:
+def pooled_features(phase: Phase, x: Tensor, dim: int) -> Tensor:
     """Return what the client's model computes before its last layer, ``[samples, dim]``."""
     return features_of(phase.client.model, x.to(phase.loop.device), dim).cpu()
 

@@ -1,16 +1,12 @@
 """Soft labels of those samples only that look like a client's private data."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from ...knowledge import Knowledge, scattered
 from ...maths.density import density_ratio, held_out
+from .base import Phase
 from .soft_labels import SoftLabels
-
-if TYPE_CHECKING:
-    from ..phase import Phase
 
 AUXILIARY = 250
 """Uniform samples to compare the private data with, as in the official code."""
@@ -38,7 +34,7 @@ class SelectedLabels(SoftLabels):
             raise ValueError(f"width={width} must be greater than 0")
         self.quantile, self.width, self.exponent = quantile, width, exponent
 
-    def upload(self, phase: "Phase") -> Knowledge:
+    def upload(self, phase: Phase) -> Knowledge:
         """Return soft labels of the samples that the client keeps."""
         client = phase.client
         x, ids = phase.transfer()

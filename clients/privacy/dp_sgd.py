@@ -12,10 +12,8 @@ the public transfer set costs nothing. A round's fit costs ``epochs * s`` sample
 """
 
 import copy
-import warnings
 from collections.abc import Mapping
-from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
@@ -23,10 +21,9 @@ from ...errors import ConfigError
 from ...privacy.accounting import History, Release
 from ..base import ClientLoop
 from ..exchange import Exchange
+from ..standard import Standard
 from .base import RECORD, Facts, Noisy, positive
-
-if TYPE_CHECKING:
-    pass
+from .private_fit import PrivateFit, library, steps_of
 
 
 class DPSGD(Noisy):
@@ -64,9 +61,6 @@ class DPSGD(Noisy):
 
     def loop(self, loop: ClientLoop) -> ClientLoop:
         """Return a loop that fits with DP-SGD, and is `loop` otherwise."""
-        from ..standard import Standard
-        from .private_fit import PrivateFit
-
         own = vars(Standard)
         changed = [
             name for name in ("fit", "_fit", "_train") if _lookup(loop, name) is not own[name]
@@ -74,44 +68,13 @@ class DPSGD(Noisy):
         if not isinstance(loop, Standard) or changed:
             problem = "fits in its own way, which dp_sgd cannot make private"
             raise ConfigError("client", type(loop).__name__, problem)
-        return PrivateFit(loop, self)
+        return PrivateFit(loop, self.clip, self)
 
     def cost(self, facts: Facts, multiplier: float | None) -> History:
         """Return the steps of one fit."""
         steps = steps_of(facts.trained, int(facts.fit["batch_size"]))
         times = int(facts.fit["epochs"]) * steps
         return {Release("gaussian", self.noise(multiplier), 1 / steps): times} if times else {}
-
-
-def steps_of(samples: int, batch_size: int) -> int:
-    """Return the steps of an epoch, at least 1.
-
-    Examples
-    --------
-    >>> steps_of(100, 32), steps_of(5, 32)
-    (4, 1)
-    """
-    return max(1, ceil(samples / batch_size))
-
-
-def library() -> Any:
-    """Return ``opacus``.
-
-    Raises
-    ------
-    ConfigError
-        If it is not installed.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import opacus
-            import opacus.optimizers
-            import opacus.validators
-    except ImportError as error:
-        problem = "needs opacus; pip install fedkd[privacy]"
-        raise ConfigError("privacy", "dp_sgd", problem) from error
-    return opacus
 
 
 def _lookup(loop: ClientLoop, name: str) -> Any:

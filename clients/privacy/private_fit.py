@@ -3,21 +3,20 @@
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from math import ceil
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ...distillation.base import Objective, TeacherBatch
+from ...errors import ConfigError
 from ...privacy.noise import Source, normal, uniform
 from ..augment import flip_crop
 from ..base import Client, ClientLoop
 from ..optimisers import carry, make_optimizer
 from ..standard import Standard
-from .dp_sgd import library, steps_of
-
-if TYPE_CHECKING:
-    from .dp_sgd import DPSGD
+from .base import Noisy
 
 
 class PrivateFit(ClientLoop):
@@ -27,13 +26,15 @@ class PrivateFit(ClientLoop):
     ----------
     inner : Standard
         The loop whose private loss is minimised, and which does all else.
-    mechanism : DPSGD
-        Clip, noise and where that comes from.
+    clip : float
+        Bound on the norm of each sample's gradient.
+    mechanism : Noisy
+        Noise, and where that comes from.
     """
 
-    def __init__(self, inner: Standard, mechanism: "DPSGD") -> None:
+    def __init__(self, inner: Standard, clip: float, mechanism: Noisy) -> None:
         super().__init__(fit=inner.fit_config, distil=inner.distil_config, device=inner.device)
-        self.inner, self.mechanism = inner, mechanism
+        self.inner, self.clip, self.mechanism = inner, clip, mechanism
 
     def fit(self, clients: Sequence[Client]) -> list[dict[str, float]]:
         """Train on private data, one client after the other."""
@@ -97,10 +98,10 @@ class PrivateFit(ClientLoop):
         optimizer = library().optimizers.DPOptimizer(
             own,
             noise_multiplier=0.0,  # `_finish` adds it: from our sources, on any device
-            max_grad_norm=self.mechanism.clip,
+            max_grad_norm=self.clip,
             expected_batch_size=expected,
         )
-        deviation = self.mechanism.noise() * self.mechanism.clip / expected
+        deviation = self.mechanism.noise() * self.clip / expected
         pull = _pull(client.model, float(client.options.get("proximal-mu", 0.0)))
 
         def finish(optimizer: Any) -> None:
@@ -135,3 +136,34 @@ def _pull(model: nn.Module, mu: float) -> Callable[[], None]:
             parameter.grad += mu * (parameter.detach() - then)
 
     return add
+
+
+def steps_of(samples: int, batch_size: int) -> int:
+    """Return the steps of an epoch, at least 1.
+
+    Examples
+    --------
+    >>> steps_of(100, 32), steps_of(5, 32)
+    (4, 1)
+    """
+    return max(1, ceil(samples / batch_size))
+
+
+def library() -> Any:
+    """Return ``opacus``.
+
+    Raises
+    ------
+    ConfigError
+        If it is not installed.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import opacus
+            import opacus.optimizers
+            import opacus.validators
+    except ImportError as error:
+        problem = "needs opacus; pip install fedkd[privacy]"
+        raise ConfigError("privacy", "dp_sgd", problem) from error
+    return opacus

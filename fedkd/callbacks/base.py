@@ -10,7 +10,7 @@ import torch
 if TYPE_CHECKING:
     from ..config import RunConfig
     from ..knowledge import KnowledgeStack
-    from ..rounds.protocol import Exchanged
+    from ..knowledge.exchanged import Exchanged
 
 
 @dataclass

@@ -176,9 +176,9 @@ class Fleet:
             due.append(message)
         return due, absent
 
-    def view(self, cohort: Iterable[int]) -> "CohortGrid":
+    def view(self, cohort: Iterable[int]) -> CohortGrid:
         """Return a grid that shows exactly these clients, for Flower's own strategies."""
-        return CohortGrid(self, [self.node_of[k] for k in sorted(cohort)])
+        return CohortGrid(self.grid, [self.node_of[k] for k in sorted(cohort)])
 
     def _exchange(self, messages: Sequence[Message]) -> list[Message]:
         if not messages:

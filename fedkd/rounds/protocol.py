@@ -14,6 +14,7 @@ from ..engine import BlockPool, Fleet, Reply
 from ..errors import RunError
 from ..knowledge import KnowledgeStack
 from ..knowledge.admission import Expected
+from ..knowledge.exchanged import Exchanged
 from .server import Server
 from .timing import Workload
 
@@ -59,19 +60,6 @@ class RoundPlan:
     def evaluation(self) -> dict[str, int]:
         """Return the option that asks a client to evaluate, if this round does."""
         return {} if self.evaluate is None else {"evaluate": self.evaluate}
-
-
-@dataclass
-class Exchanged:
-    """What the server sent in a round, for whoever records it; clients may share a record."""
-
-    starts: dict[int, ArrayRecord] = field(default_factory=dict)
-    """what a client was sent before its fit: ``values`` and perhaps ``mask``, of methods that share
-    parameters or knowledge of classes"""
-    lessons: dict[int, ArrayRecord] = field(default_factory=dict)
-    """a client's teacher: ``values`` and, where it does not cover every row, ``mask``"""
-    sample_ids: Tensor | None = None
-    """``[samples]``, the transfer samples that the teachers are for"""
 
 
 @dataclass

@@ -8,8 +8,8 @@ import fedkd
 from fedkd.callbacks import KnowledgeRecorder, RoundRecord
 from fedkd.errors import ConfigError
 from fedkd.knowledge import KnowledgeStack, Teacher
+from fedkd.knowledge.exchanged import Exchanged
 from fedkd.models.flat import flatten, size
-from fedkd.rounds.protocol import Exchanged
 from fedkd.rundir.recordings import Recordings
 
 pytestmark = pytest.mark.usefixtures("no_report")
