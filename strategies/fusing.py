@@ -16,7 +16,7 @@ from ..exits import is_interrupt
 from ..knowledge import ON_SAMPLES, KnowledgeStack, Teacher
 from ..knowledge.admission import Rejected, check_values
 from ..knowledge.lazily import LazySequence
-from ..maths import mixing as fusion
+from ..maths import mixing
 
 
 class Fuses(Protocol):
@@ -59,7 +59,7 @@ def fuse_in_blocks(
         if mixes:
             weights = _checked_weights(strategy, knowledge)
             numbers = LazySequence(views, lambda view: view.values.contiguous())
-            fused = blocks.map(partial(fusion.mix, weights), numbers, light=True)
+            fused = blocks.map(partial(mixing.mix, weights), numbers, light=True)
         elif sharded:
             parts = LazySequence(views, KnowledgeStack.compact)
             fused = blocks.map(strategy.fuse, parts, light=True)

@@ -207,7 +207,7 @@ def test_an_adapter_may_declare_the_signature_it_speaks_for():
 
 
 def made(monkeypatch, cls, **params):
-    monkeypatch.setattr("fedkd.plugins.resolve", lambda *args: cls)
+    monkeypatch.setattr("fedkd.plugins.finding.resolve", lambda *args: cls)
     return create({"name": "it", **params}, "strategies", object, "strategy")
 
 

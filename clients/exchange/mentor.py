@@ -1,8 +1,8 @@
 """FedKD's exchange: mentor and mentee, tied by how sure both are; updates travel as factors.
 
 The mentee's update since the server last spoke goes up, and the mean update comes back, each with
-its matrices as two factors of low rank (`fedkd.models.lowrank.pack`): the mask says how many numbers each
-took.
+its matrices as two factors of low rank (`fedkd.models.lowrank.pack`): the mask says how many
+numbers each took.
 """
 
 from typing import TYPE_CHECKING

@@ -22,7 +22,8 @@ class Undecodable(ValueError):
 class Codec(ABC):
     """Makes a float32 tensor smaller, and back; what is lost, the class says.
 
-    It knows nothing of messages: `fedkd.codecs.compression` says which arrays of a message it is used for.
+    It knows nothing of messages: `fedkd.codecs.compression` says which arrays of a message it is
+    used for.
 
     Parameters
     ----------

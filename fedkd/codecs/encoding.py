@@ -97,7 +97,7 @@ def nbytes(codec: Codec, kind: str, shape: tuple[int, ...]) -> int:
 
     Examples
     --------
-    >>> from .codecs.float16 import Float16
+    >>> from .float16 import Float16
     >>> nbytes(Float16(), "logits", (200, 10))
     4000
     """

@@ -10,8 +10,8 @@ error is at most ``(high - low) / (2 L)``. A tensor of two dimensions has its ow
 are cut into rows of at most 256 numbers.
 
 With ``scale=unit`` the ends are 0 and 1 and need not be sent. Rows become the nearest ones that sum
-to 1 (`fedkd.codecs.quantisation`): with 1 bit the one-hot row of the likeliest class. Those that are such
-rows already pass unchanged.
+to 1 (`fedkd.codecs.quantisation`): with 1 bit the one-hot row of the likeliest class. Those that
+are such rows already pass unchanged.
 """
 
 from collections.abc import Mapping

@@ -28,8 +28,7 @@ from fedkd.errors import RunError
 from fedkd.knowledge import Knowledge, KnowledgeStack, Lesson, Teacher, stack
 from fedkd.knowledge import kinds as knowledge_module
 from fedkd.knowledge.shelf import Shelf, side_by_side
-from fedkd.maths import divergences, robust
-from fedkd.maths import mixing as fusion
+from fedkd.maths import divergences, mixing, robust
 from fedkd.maths.divergences import divergence
 from fedkd.maths.mixing import ROWS, effective_neighbours, epd, top_k
 from fedkd.plugins import available
@@ -209,7 +208,7 @@ def eager(strategy: FusionStrategy, knowledge: KnowledgeStack) -> Tensor:
     parts = [slice(i, i + BLOCK) for i in range(0, len(knowledge.sample_ids), BLOCK)]
     if type(strategy).fuse is FusionStrategy.fuse:
         weights = strategy.weights(knowledge)
-        found = [fusion.mix(weights, knowledge.block(part).values) for part in parts]
+        found = [mixing.mix(weights, knowledge.block(part).values) for part in parts]
     elif strategy.per_sample and knowledge.kind in ("soft_labels", "logits"):
         found = [strategy.fuse(knowledge.block(part)) for part in parts]
     else:
@@ -243,7 +242,7 @@ def test_teachers_one_by_one_are_those_all_at_once(name: str) -> None:
 def test_a_teacher_is_packed_when_it_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     packed = []
     real = knowledge_module._lesson
-    monkeypatch.setattr("fedkd.knowledge._lesson", lambda *a: packed.append(1) or real(*a))
+    monkeypatch.setattr("fedkd.knowledge.kinds._lesson", lambda *a: packed.append(1) or real(*a))
     records = Teacher("soft_labels", labels(3, 4).values, [1, 4, 6]).one_by_one()
     assert (len(records), 4 in records, 5 in records, packed) == (3, True, False, [])
     _ = records[4], records[6]

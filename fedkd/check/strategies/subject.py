@@ -12,7 +12,7 @@ from ...engine import Fleet
 from ...engine.base import InlineBlocks
 from ...knowledge import KnowledgeStack, stack, to_tensor
 from ...knowledge.admission import Expected
-from ...maths import mixing as fusion
+from ...maths import mixing
 from ...rounds.protocol import Outcome, RoundPlan, Strategy
 from ...rounds.server import Server
 from ...run.result import RunResult
@@ -157,7 +157,7 @@ class Subject:
 def fused(strategy: FusionStrategy, knowledge: KnowledgeStack) -> Tensor:
     """Return the teacher as the method's own function makes it: unchecked and in one piece."""
     if type(strategy).fuse is FusionStrategy.fuse:
-        return fusion.mix(strategy.weights(knowledge), knowledge.values)
+        return mixing.mix(strategy.weights(knowledge), knowledge.values)
     return strategy.fuse(knowledge)
 
 
