@@ -68,6 +68,11 @@ def test_a_method_with_a_round_of_its_own_is_judged_by_its_runs():
         ("absent", "ByRow", "client 1 is taught otherwise under another number, by "),
         ("absent", "Greedy", "raised AssertionError: who is missing?"),
         ("newcomers", "Forgotten", "client 3, new in round 3, does as it would alone; send what"),
+        (
+            "newcomers",
+            "Stale",
+            "client 1, back in round 3, hears nothing of round 2, as client 0 does",
+        ),
         ("newcomers", "Intrusive", "client 1 was absent from a round, and its arrays."),
         ("hostile", "Trusting", "client 0 in round 2; rejected: nobody"),
         ("hostile", "Greedy", None),

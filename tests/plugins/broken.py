@@ -4,6 +4,7 @@ import time
 
 import torch
 from fedkd.strategies import FusionStrategy, Outcome
+from fedkd.strategies.parametric import ParameterFusion
 from flwr.app import RecordDict
 
 
@@ -241,6 +242,17 @@ class Forgotten(FusionStrategy):
     def fuse(self, knowledge):
         """Return the means over those who have a class."""
         return knowledge.values.sum(dim=0) / knowledge.mask.sum(dim=0).clamp_min(1).unsqueeze(1)
+
+
+class Stale(ParameterFusion):
+    """Sends the shared model once; whoever comes back goes on with what it has."""
+
+    def before_fit(self, plan):
+        """Send it in the first round and to newcomers."""
+        records = super().before_fit(plan)
+        known = getattr(self, "known", set())
+        self.known = known | set(plan.cohort)
+        return {client: record for client, record in records.items() if client not in known}
 
 
 class Intrusive(Mean):
