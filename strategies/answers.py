@@ -67,7 +67,7 @@ def answered(action: str, reply: Reply, bounds: Bounds) -> Answer:
     """
     if reply.content is None:
         raise Rejected(reply.error or "no reply")
-    numbers = reply.numbers
+    numbers = reply.said
     asks, labels = action == "query.score", action == "query.annotate"
     requested = _count(numbers, "requested", bounds.asked) if asks else 0
     unheard = _count(numbers, "unheard", 1) if asks else 0

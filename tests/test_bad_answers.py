@@ -10,12 +10,13 @@ import torch
 from fedkd.clients import app
 from fedkd.clients.app import client_app
 from fedkd.clients.phase import Phase
-from flwr.app import Array, Message
+from flwr.app import Array, Message, MetricRecord
 
 import fedkd
 from fedkd.callbacks import Callback
 from fedkd.config import RunConfig
 from fedkd.config.overrides import merge
+from fedkd.engine.base import MEASURED
 from fedkd.errors import RunError
 from fedkd.knowledge.admission import Expected, Rejected
 from fedkd.rounds.drawing import drawn_cohort
@@ -43,14 +44,18 @@ def run(
     hostile: tuple[int, ...] = (HOSTILE,),
     **settings: Any,
 ) -> tuple[Any, Watcher]:
-    """Run with clients whose answers to a query pass through `change`, which gets the metrics."""
+    """Run with clients whose answers to a query pass through `change`, which gets all numbers."""
     answer = getattr(app, query)
 
     @wraps(answer)
     def spoilt(phase: Phase) -> Message:
         reply: Message = answer(phase)
         if phase.index in hostile:
-            change(reply.content.metric_records["metrics"])
+            records = reply.content.metric_records
+            numbers = {**records["metrics"], **records[MEASURED]}
+            change(numbers)
+            reply.content[MEASURED] = MetricRecord(numbers)
+            del reply.content["metrics"]
         return reply
 
     watcher = Watcher()

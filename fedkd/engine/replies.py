@@ -40,13 +40,18 @@ class Reply:
         return self.content
 
     @property
-    def numbers(self) -> dict[str, float]:
-        """All of the client's plain numbers, for the tables, also where its content was stopped."""
+    def said(self) -> dict[str, Any]:
+        """All that the client said of itself, also where its content was not let through."""
         content = self.content
         if content is None and self.message is not None and self.message.has_content():
             content = self.message.content
         told: Any = (content.metric_records.get("metrics") if content else None) or {}
-        return plain({**told, **self.measured})
+        return {**told, **self.measured}
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The plain numbers of that, for the tables."""
+        return plain(self.said)
 
 
 def plain(numbers: Mapping[str, Any]) -> dict[str, float]:
