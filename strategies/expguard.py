@@ -11,11 +11,11 @@ where they do not. For each client n of a round's cohort P::
     teacher = sum_n w_n * F_n / sum_n w_n                  sums over P
 
 In the paper z = 1 and all clients shrink alike. With a part of the clients in a round, whoever
-takes part more often would weigh less, and the newest most. **Reconstructed**: as in prediction with
-specialists that may be absent (Freund, Schapire, Singer, Warmuth, STOC 1997), z keeps the cohort's
-sum of weights as it was, so that only being worse than the others of one's rounds costs weight; and
-a newcomer starts at the geometric mean of all weights so far. Where everybody takes part, z is
-common to all and the teacher is the paper's.
+takes part more often would weigh less, and the newest most. **Reconstructed**: as in prediction
+with specialists that may be absent (Freund, Schapire, Singer, Warmuth, STOC 1997), z keeps the
+cohort's sum of weights as it was, so that only being worse than the others of one's rounds costs
+weight; and a newcomer starts at the geometric mean of all weights so far. Where everybody takes
+part, z is common to all and the teacher is the paper's.
 
 The outlier score of a sample is that of the inner rule: for `spectral_filter` its own
 ``|(F_n - mean) . v|``, for all others the distance ``||F_n - teacher of the inner rule||_2``. The
