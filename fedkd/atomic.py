@@ -33,3 +33,12 @@ def write_text(path: Path, text: str) -> None:
     """Write a file that is there whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text)
+
+
+def sync(path: Path) -> None:
+    """Have what was written to a file, or which files a folder has, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ..atomic import sync
 from ..errors import ConfigError
 from .fingerprint import of_file, of_json
 
@@ -68,7 +69,7 @@ def seal(folder: Path, meta: dict[str, Any]) -> None:
     held = meta | {"files": sums, "content": of_json([arrays, meta["class_names"]])}
     (folder / META).write_text(json.dumps(held | {"sum": of_json(held)}, indent=1))
     for path in (*files, folder / META, folder):
-        _sync(path)
+        sync(path)
 
 
 def intact(folder: Path) -> bool:
@@ -90,7 +91,7 @@ def publish(staged: Path, target: Path) -> None:
         with suppress(FileNotFoundError):
             target.rename(staged.with_name("damaged"))  # whoever has it open keeps its pages
         staged.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
 
 
 def _remove_dead(root: Path) -> None:
@@ -117,11 +118,3 @@ def _locked(folder: Path) -> Iterator[None]:
 def _lock(handle: int) -> None:
     with suppress(OSError):  # some network file systems have none: then the dead stay, too
         fcntl.flock(handle, fcntl.LOCK_EX)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

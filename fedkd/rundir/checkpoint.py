@@ -9,7 +9,6 @@ stream starts from the seed, the client, the round and the phase.
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from flwr.app import RecordDict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..atomic import sync
 from ..callbacks.base import Row
 from ..callbacks.tables import Tables
 from ..errors import ConfigError
@@ -128,10 +128,10 @@ def save(run_dir: Path, checkpoint: Checkpoint, tables: Tables, run: str = "") -
     sums = {file.name: sha256(file) for file in sorted(staged.iterdir())}
     Manifest(run, checkpoint.round, clients, sums).write(staged)
     for path in (*staged.iterdir(), staged):
-        _sync(path)
+        sync(path)
     shutil.rmtree(final, ignore_errors=True)
     staged.rename(final)
-    _sync(parent)
+    sync(parent)
     folders = _folders(run_dir)
     for old in folders[folders.index(final) + KEPT :]:
         shutil.rmtree(old, ignore_errors=True)
@@ -187,11 +187,3 @@ def _load(folder: Path, run: str | None, clients: int | None) -> Checkpoint:
         row = None if state["row"] is None else Row(**state["row"])
         of_run = state["measured"], state["spent"], row
     return Checkpoint(manifest.round, shards, ordered, *of_run, folder, manifest.files.keys())
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
