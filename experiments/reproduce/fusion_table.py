@@ -110,20 +110,19 @@ def markdown(rows: list[Row]) -> str:
     """Return the table as Markdown, best mean of the four accuracies first, and its footnotes."""
     notes: list[str] = []
     heads = [f"{m.removeprefix('alma_')}, alpha {a:g}" for a in ALPHAS for m in METRICS]
-    lines = [["", "strategy", *heads, "mean", "payload", "seconds"]]
-    lines += [["---:", "---", *["---:"] * (len(heads) + 3)]]
+    lines = [["", "strategy", *heads, "mean", "payload"]]
+    lines += [["---:", "---", *["---:"] * (len(heads) + 2)]]
     for rank, (name, mean) in enumerate(ranked(rows), start=1):
         own = [row for row in rows if row["strategy"] == name]
         numbers = [
             _spread([row[m] for row in own if row["alpha"] == a]) for a in ALPHAS for m in METRICS
         ]
         payload = decimal(round(np.mean([row["bytes"] for row in own])))
-        seconds = f"{np.mean([row['seconds'] for row in own]):.1f}"
         mark = ""
         if name in NOTES:
             notes.append(NOTES[name])
             mark = f" <sup>{len(notes)}</sup>"
-        lines.append([str(rank), name + mark, *numbers, f"{100 * mean:.1f}", payload, seconds])
+        lines.append([str(rank), name + mark, *numbers, f"{100 * mean:.1f}", payload])
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     return table + "".join(f"\n{n}. {note}" for n, note in enumerate(notes, start=1)) + "\n"
 
