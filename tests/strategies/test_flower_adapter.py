@@ -420,6 +420,12 @@ def test_a_client_with_an_odd_weight_never_reaches_the_sum(
     assert all(value.isfinite().all() for value in strategy.arrays().values())
 
 
+def test_a_metric_that_no_client_sends_is_named_with_those_that_there_are() -> None:
+    strategy = FlowerStrategy(flower.QFedAvg(client_learning_rate=0.1))
+    with pytest.raises(RunError, match=r"lacks train_loss, which .* \(there: loss_fit, num-exam"):
+        run(strategy, rounds=1)
+
+
 def test_a_strategy_that_was_not_started_has_no_model() -> None:
     with pytest.raises(RunError, match="was not started"):
         FedAvg().broadcast()
