@@ -438,6 +438,12 @@ def test_too_few_clients_for_flower_even_if_all_reply_end_the_run() -> None:
         run(strategy, rounds=1)
 
 
+@pytest.mark.parametrize("given", [flower.FedAvg(), flower.FedAvg, 3])
+def test_what_is_no_strategy_is_refused_with_the_remedy(given: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^strategy=\S+: must be .* FlowerStrategy\(\.\.\.\)$"):
+        run(given)
+
+
 def test_a_strategy_that_was_not_started_has_no_model() -> None:
     with pytest.raises(RunError, match="was not started"):
         FedAvg().broadcast()
