@@ -119,8 +119,12 @@ class FlowerStrategy(Strategy):
         with quiet():
             arrays, _ = self.inner.aggregate_train(plan.number, admitted)  # type: ignore[arg-type]
         name = type(self.inner).__name__
+        if arrays is None and len(admitted) < len(plan.cohort):  # it needs more than are left
+            outcome.skipped = True
+            return
         if arrays is None:
-            raise RunError(f"{name} aggregated nothing in round {plan.number}")
+            whole = f"{name} aggregated nothing in round {plan.number}, of {len(admitted)} clients"
+            raise RunError(f"{whole}; it may need more of them")
         current = like_first(arrays, self.first)
         try:
             check_parameters(current, self.first)

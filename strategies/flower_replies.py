@@ -120,6 +120,9 @@ def _numbers(content: RecordDict, samples: int, needed: set[str]) -> Numbers:
     record = content.metric_records.get("metrics") or MetricRecord()
     numbers = {k: v for k, v in record.items() if isinstance(v, int | float)}
     for name in sorted(needed):
+        if name not in record:
+            there = ", ".join(sorted(numbers)) or "none"
+            raise Rejected(f"metrics: lacks {name}, which the strategy reads (there: {there})")
         least, most = (1, samples) if name == WEIGHT else (0, LARGEST)
-        check_count(name, record.get(name), most, least)
+        check_count(name, record[name], most, least)
     return numbers

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from ..engine import engine_class
 from ..engine.spilling import spill_folder, state_factory
 from ..engine.state import ClientState, ContextState
 from ..environment import join_as_told
-from ..errors import FedkdError, RunError
+from ..errors import ConfigError, FedkdError, RunError
 from ..exits import contained, ends_in_words, is_interrupt
 from ..models import build, model_name
 from ..rng import scoped
@@ -98,6 +98,9 @@ def simulate(
     given: dict[str, Any] = {}
     if isinstance(strategy, Strategy):
         given["strategy"], settings["strategy"] = strategy, type(strategy).__name__
+    elif not isinstance(strategy, str | Mapping | None):
+        problem = "must be a name, a dict or a Strategy object; Flower's go in FlowerStrategy(...)"
+        raise ConfigError("strategy", model_name(strategy), problem)
     if is_data(data):
         given["data"], settings["data"] = data, type(data).__name__
     models = model if isinstance(model, list | tuple) else [model]

@@ -420,6 +420,30 @@ def test_a_client_with_an_odd_weight_never_reaches_the_sum(
     assert all(value.isfinite().all() for value in strategy.arrays().values())
 
 
+def test_a_metric_that_no_client_sends_is_named_with_those_that_there_are() -> None:
+    strategy = FlowerStrategy(flower.QFedAvg(client_learning_rate=0.1))
+    with pytest.raises(RunError, match=r"lacks train_loss, which .* \(there: loss_fit, num-exam"):
+        run(strategy, rounds=1)
+
+
+def test_one_bad_reply_where_flower_needs_all_skips_the_round() -> None:
+    strategy = FlowerStrategy(flower.Bulyan(num_malicious_nodes=1))  # needs seven
+    result = run(strategy, clients=7, client=f"{__file__}:Odd")
+    assert (result.summary["rejected"], result.rounds["skipped"].to_pylist()) == (2, [1, 1])
+
+
+def test_too_few_clients_for_flower_even_if_all_reply_end_the_run() -> None:
+    strategy = FlowerStrategy(flower.Bulyan(num_malicious_nodes=1))
+    with pytest.raises(RunError, match="nothing in round 1, of 5 clients; it may need more"):
+        run(strategy, rounds=1)
+
+
+@pytest.mark.parametrize("given", [flower.FedAvg(), flower.FedAvg, 3])
+def test_what_is_no_strategy_is_refused_with_the_remedy(given: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^strategy=\S+: must be .* FlowerStrategy\(\.\.\.\)$"):
+        run(given)
+
+
 def test_a_strategy_that_was_not_started_has_no_model() -> None:
     with pytest.raises(RunError, match="was not started"):
         FedAvg().broadcast()
