@@ -87,7 +87,7 @@ def test_other_names_are_refused(tmp_path):
     assert caught.value.key == "transfer.data"
 
 
-def test_data_frames_are_matched_by_name_too():
+@pytest.mark.parametrize("namdef test_data_frames_are_matched_by_name_too():
     import pandas as pd
 
     train, test = (pd.DataFrame(rows(n)).drop(columns="label") for n in (40, 10))
@@ -143,7 +143,7 @@ def test_one_line_says_what_is_used_and_what_is_not(tmp_path):
     settings += ["engine=inline", "strategy=fedmd"]
     done = CliRunner().invoke(app, ["run", *settings, f"run_dir={run_dir}"])
     assert done.exit_code == 0, done.output
-    assert done.stderr.splitlines()[0] == line
+    assert done.stderr.splitlines()[0] == f"note: {line}"
     assert line in (run_dir / "log.txt").read_text()
     out = ["--out", str(tmp_path / "a.png")]
     for command in (["data", *settings, *out], ["run", *settings, "--dry-run"]):
