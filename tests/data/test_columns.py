@@ -87,7 +87,19 @@ def test_other_names_are_refused(tmp_path):
     assert caught.value.key == "transfer.data"
 
 
-@pytest.mark.parametrize("namdef test_data_frames_are_matched_by_name_too():
+@pytest.mark.parametrize("named", ["the clients'", "the transfer set's"])
+def test_columns_and_arrays_without_names_are_not_matched_by_position(named, tmp_path):
+    given = rows()
+    pairs = np.stack([given["b"], given["a"]], axis=1).tolist()
+    parts = [folder(tmp_path / "named", given)]
+    parts.append(folder(tmp_path / "unnamed", {"x": pairs, "label": given["label"]}))
+    data, transfer = parts if named == "the clients'" else parts[::-1]
+    config = configure(data, **{"transfer.data": str(transfer)})
+    with pytest.raises(ConfigError, match=r"transfer\.data=.*has column names"):
+        build_federation(config, *corpora(config), tmp_path / "out")
+
+
+def test_data_frames_are_matched_by_name_too():
     import pandas as pd
 
     train, test = (pd.DataFrame(rows(n)).drop(columns="label") for n in (40, 10))
