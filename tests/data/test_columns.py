@@ -1,5 +1,7 @@
 """Which columns are used: found by name, said aloud, asked for where it is not clear."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import datasets
@@ -97,6 +99,15 @@ def test_columns_and_arrays_without_names_are_not_matched_by_position(named, tmp
     config = configure(data, **{"transfer.data": str(transfer)})
     with pytest.raises(ConfigError, match=r"transfer\.data=.*has column names"):
         build_federation(config, *corpora(config), tmp_path / "out")
+
+
+def test_what_datasets_says_of_other_columns_stays_off_the_terminal(tmp_path):
+    given = folder(tmp_path / "data", rows(), rows(10, more=[1.0] * 10))
+    command = [sys.executable, "-m", "fedkd", "run", f"data={given}", "engine=inline"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: data=")
 
 
 def test_data_frames_are_matched_by_name_too():
