@@ -85,6 +85,12 @@ def test_a_broken_file_is_a_line(file, content, broken):
         assert fedkd("run", f"resume={run_dir}").exit_code == 2
 
 
+def test_a_configuration_that_holds_itself_is_a_line(broken):
+    run_dir = broken()
+    (run_dir / "config.yaml").write_text("model: &a [*a]\n")
+    check("config.yaml", run_dir)
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_a_missing_file_is_a_line(file, broken):
     run_dir = broken()

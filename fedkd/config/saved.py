@@ -1,5 +1,6 @@
 """Read the configuration that a run directory was made with."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ def saved_config(run_dir: str | Path) -> dict[str, Any]:
     path = Path(run_dir).expanduser() / "config.yaml"
     with readable("resume", run_dir, "is no run directory"):
         config = yaml.safe_load(path.read_text())
+        json.dumps(config, default=str)  # an alias may lead back into itself
     if not isinstance(config, dict):
         raise ConfigError("resume", run_dir, f"is no run directory: {path.name} is no mapping")
     return config

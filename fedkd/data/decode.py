@@ -43,17 +43,20 @@ class Raw:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep progress bars and retry messages of `datasets` and the hub off the terminal."""
+    """Keep progress bars, errors and retry messages of `datasets` and the hub off the terminal."""
     import datasets
     from huggingface_hub.utils import logging
 
     bars, level = datasets.are_progress_bars_disabled(), logging.get_verbosity()
+    said = datasets.logging.get_verbosity()
     datasets.disable_progress_bars()
     logging.set_verbosity_error()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what fails is raised, too
     try:
         yield
     finally:
         logging.set_verbosity(level)
+        datasets.logging.set_verbosity(said)
         if not bars:
             datasets.enable_progress_bars()
 

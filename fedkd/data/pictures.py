@@ -30,6 +30,7 @@ class Pictures:
     def __init__(self, count: int, key: str, shown: object) -> None:
         self.count, self.key, self.shown = count, key, shown
         self.modes: Counter[str] = Counter()
+        self._clear = 0
         self.pixels: NDArray[np.uint8] | None = None
         self._size = (0, 0)
 
@@ -44,6 +45,7 @@ class Pictures:
         row = self.modes.total()
         try:
             with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of transparency, which `seen` tells
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
                 picture = Image.open(_source(cell, outside))
                 self._check(picture, row)
@@ -75,14 +77,14 @@ class Pictures:
         mode = "L" if self.pixels.ndim == 3 else "RGB"
         self.pixels[row] = np.asarray(picture if picture.mode == mode else picture.convert(mode))
         self.modes[picture.mode] += 1
+        self._clear += picture.mode in _WITH_ALPHA or "transparency" in picture.info
 
     @property
     def seen(self) -> str:
         """What the pictures were, where they were not all alike or lost something."""
         alike = len({mode in _GREY for mode in self.modes}) == 1
-        clear = sum(self.modes[mode] for mode in _WITH_ALPHA)
         found = [] if alike else [f"{self._grey()} grey ones as RGB"]
-        found += [f"{clear} without their transparency"] if clear else []
+        found += [f"{self._clear} without their transparency"] if self._clear else []
         return f" ({', '.join(found)})" if found else ""
 
     def _grey(self) -> int:
@@ -95,6 +97,9 @@ def _source(cell: Any, outside: bool) -> Any:
     held = cell if isinstance(cell, bytes) else cell["bytes"]
     if held:
         return io.BytesIO(held)
-    if cell["path"] is None or not outside:
+    path = None if isinstance(cell, bytes) else cell["path"]
+    if not path:
+        raise OSError("missing")
+    if not outside:
         raise OSError("the file holds no picture, only a path")
-    return cell["path"]
+    return path

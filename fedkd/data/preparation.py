@@ -137,7 +137,8 @@ def _write(path: Path, source: Source, splits: dict[str, Raw], key: str) -> None
 
 def _check_alike(train: Raw, test: Raw, name: str, key: str) -> None:
     if train.x.shape[1:] != test.x.shape[1:] or train.x.dtype != test.x.dtype:
-        problem = f"train {train.x.shape[1:]} and test {test.x.shape[1:]} samples differ in shape"
+        seen = [f"{raw.x.dtype} {raw.x.shape[1:]}" for raw in (train, test)]
+        problem = f"train {seen[0]} and test {seen[1]} samples differ in shape or type"
         raise ConfigError(key, name, problem)
     if train.class_names != test.class_names:
         raise ConfigError(key, name, "the train and test splits differ in their class names")

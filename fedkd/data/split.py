@@ -77,6 +77,12 @@ def _check_transfer(config: RunConfig, corpus: Corpus, source: Corpus) -> None:
     if source.shape != corpus.shape:
         problem = f"its samples are {source.shape} and those of the clients {corpus.shape}"
         raise ConfigError("transfer.data", transfer.data or source.name, problem)
+    if (source.features is None) != (corpus.features is None):
+        problem = (
+            f"of it and {corpus.name} one has column names, so which column is which cannot be "
+            "told; give both or neither"
+        )
+        raise ConfigError("transfer.data", transfer.data or source.name, problem)
     if transfer.labelled and source.class_names != corpus.class_names:
         problem = f"the classes of {source.name} are not those of {corpus.name}"
         raise ConfigError("transfer.labelled", True, problem)

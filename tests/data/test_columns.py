@@ -1,5 +1,7 @@
 """Which columns are used: found by name, said aloud, asked for where it is not clear."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import datasets
@@ -87,6 +89,27 @@ def test_other_names_are_refused(tmp_path):
     assert caught.value.key == "transfer.data"
 
 
+@pytest.mark.parametrize("named", ["the clients'", "the transfer set's"])
+def test_columns_and_arrays_without_names_are_not_matched_by_position(named, tmp_path):
+    given = rows()
+    pairs = np.stack([given["b"], given["a"]], axis=1).tolist()
+    parts = [folder(tmp_path / "named", given)]
+    parts.append(folder(tmp_path / "unnamed", {"x": pairs, "label": given["label"]}))
+    data, transfer = parts if named == "the clients'" else parts[::-1]
+    config = configure(data, **{"transfer.data": str(transfer)})
+    with pytest.raises(ConfigError, match=r"transfer\.data=.*has column names"):
+        build_federation(config, *corpora(config), tmp_path / "out")
+
+
+def test_what_datasets_says_of_other_columns_stays_off_the_terminal(tmp_path):
+    given = folder(tmp_path / "data", rows(), rows(10, more=[1.0] * 10))
+    command = [sys.executable, "-m", "fedkd", "run", f"data={given}", "engine=inline"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: data=")
+
+
 def test_data_frames_are_matched_by_name_too():
     import pandas as pd
 
@@ -143,7 +166,7 @@ def test_one_line_says_what_is_used_and_what_is_not(tmp_path):
     settings += ["engine=inline", "strategy=fedmd"]
     done = CliRunner().invoke(app, ["run", *settings, f"run_dir={run_dir}"])
     assert done.exit_code == 0, done.output
-    assert done.stderr.splitlines()[0] == line
+    assert done.stderr.splitlines()[0] == f"note: {line}"
     assert line in (run_dir / "log.txt").read_text()
     out = ["--out", str(tmp_path / "a.png")]
     for command in (["data", *settings, *out], ["run", *settings, "--dry-run"]):

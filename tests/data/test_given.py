@@ -160,6 +160,12 @@ def test_empty_splits_are_refused():
         prepare((X, Y, X[:0], Y[:0]))
 
 
+def test_a_test_split_of_another_type_is_named():
+    x = np.zeros((24, 4, 4))
+    with pytest.raises(ConfigError, match=r"uint8 \(4, 4\) and test float32 \(4, 4\)"):
+        prepare((x.astype(np.uint8), Y, x, Y))
+
+
 def test_a_test_split_without_the_label_is_refused():
     other = table().rename_column("label", "target")
     with pytest.raises(ConfigError, match="lacks the label column 'label'"):

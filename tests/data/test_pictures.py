@@ -58,6 +58,20 @@ def test_lost_transparency_is_said():
     assert "12 without their transparency" in corpus.note
 
 
+@pytest.mark.filterwarnings("error")
+def test_lost_transparency_of_palettes_is_said_once():
+    buffer = io.BytesIO()
+    palette = Image.fromarray(noise(5, 4, 4), "RGBA").quantize(8)
+    palette.save(buffer, "PNG", transparency=bytes(range(8)))
+    corpus = prepare(pictures([buffer.getvalue()] * 12))
+    assert "12 without their transparency" in corpus.note
+
+
+def test_pictures_that_are_not_there_are_missing():
+    with pytest.raises(ConfigError, match=r"row 11 cannot be read: missing"):
+        prepare(pictures([encoded(noise(5, 4))] * 11 + [b""]))
+
+
 def test_two_columns_of_pictures_are_not_guessed_between():
     cells = [{"bytes": encoded(one), "path": None} for one in noise(12, 5, 4)]
     with pytest.raises(ConfigError, match=r"several columns of pictures \(left, right\)"):
