@@ -117,14 +117,17 @@ class FlowerStrategy(Strategy):
         """Have Flower's strategy make the next global model."""
         started = time.perf_counter()
         with quiet():
-            arrays, _ = self.inner.aggregate_train(plan.number, admitted)  # type: ignore[arg-type]
+            try:
+                arrays, _ = self.inner.aggregate_train(plan.number, admitted)  # type: ignore[arg-type]
+            except ZeroDivisionError:  # all weights (weighted_by_key) are 0
+                arrays = None
         name = type(self.inner).__name__
         if arrays is None and len(admitted) < len(plan.cohort):  # it needs more than are left
             outcome.skipped = True
             return
         if arrays is None:
             whole = f"{name} aggregated nothing in round {plan.number}, of {len(admitted)} clients"
-            raise RunError(f"{whole}; it may need more of them")
+            raise RunError(f"{whole}; it may need more of them, or weights above 0")
         current = like_first(arrays, self.first)
         try:
             check_parameters(current, self.first)

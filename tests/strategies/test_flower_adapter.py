@@ -444,6 +444,12 @@ def test_what_is_no_strategy_is_refused_with_the_remedy(given: Any) -> None:
         run(given)
 
 
+def test_weights_that_are_all_0_are_said() -> None:
+    strategy = FlowerStrategy(flower.FedAvg(weighted_by_key="loss_fit"))
+    with pytest.raises(RunError, match="nothing in round 1, .* or weights above 0"):
+        run(strategy, rounds=1, **{"fit.epochs": 0})
+
+
 def test_a_strategy_that_was_not_started_has_no_model() -> None:
     with pytest.raises(RunError, match="was not started"):
         FedAvg().broadcast()
