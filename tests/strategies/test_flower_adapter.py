@@ -446,7 +446,7 @@ def test_what_is_no_strategy_is_refused_with_the_remedy(given: Any) -> None:
 
 def test_weights_that_are_all_0_are_said() -> None:
     strategy = FlowerStrategy(flower.FedAvg(weighted_by_key="loss_fit"))
-    with pytest.raises(RunError, match="nothing in round 1, .* or weights above 0"):
+    with pytest.raises(RunError, match=r"nothing in round 1, .* or weights above 0"):
         run(strategy, rounds=1, **{"fit.epochs": 0})
 
 
