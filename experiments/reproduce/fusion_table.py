@@ -160,7 +160,7 @@ def command(
     rows = [row for row in saved(path) if any(cell.items() <= row.items() for cell in wanted)]
     title = (
         "ALMA in % after the last round, MNIST, 20 clients (mean ± std over "
-        f"{seeds} seeds); payload and seconds of a whole run\n\n"
+        f"{seeds} seeds); payload of a whole run\n\n"
     )
     (out / "fusion_table.md").write_text(title + markdown(rows))
     console.print(f"\n{title}{markdown(rows)}\nwritten to {out}")
