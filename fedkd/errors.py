@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 VALUE, PROBLEM = 200, 1000
 """Characters that a message has of a value, and of a problem or of names; see `one_line`."""
@@ -49,6 +50,10 @@ class ConfigError(FedkdError):
         self.allowed = sorted(allowed)
         told = one_line(problem, PROBLEM)
         super().__init__(f"{key}={shortened(value)}: {told}{self._hint()}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes: the value as it is shown, since it may not travel."""
+        return type(self), (self.key, _Sketch(shortened(self.value)), self.problem, self.allowed)
 
     def _hint(self) -> str:
         if not self.allowed:

@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -207,3 +208,10 @@ def test_a_surrounding_hydra_application_is_left_alone():
         assert str(VersionBase.instance().getbase()) == "1.2"
         assert hydra_compose(overrides=["+a=1"]).a == 1
     assert not GlobalHydra.instance().is_initialized()
+
+
+def test_errors_travel_between_processes():
+    """What a pool's worker raises is raised in its parent, with the same words."""
+    error = ConfigError("fit.lr", [lambda: None], "must be a number", ["0.1"])
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.exit_code) == (ConfigError, str(error), 2)
