@@ -17,7 +17,7 @@ SMALL = ["clients=5", "rounds=2", "engine=inline"]
 CONTRACT = [
     *("schema", "strategy", "data", "clients", "rounds", "seed", "engine"),
     *("alma_local", "alma_global", "worst_decile", "ece", "privacy"),
-    *("rejected", "restarts", "bytes_up", "bytes_down"),
+    *("rejected", "diverged", "restarts", "bytes_up", "bytes_down"),
     *("seconds", "digest", "versions"),
 ]
 
