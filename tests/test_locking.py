@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from fedkd import ConfigError, RunError, simulate
 from fedkd.callbacks import Callback
 from fedkd.cli.app import app
-from fedkd.rundir.directory import locking
+from fedkd.rundir import locking
 from fedkd.rundir.locking import locked
 
 SMALL = ["clients=4", "engine=inline", "strategy=fedmd"]

@@ -231,9 +231,18 @@ def test_the_key_is_for_its_user_alone(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("name", "doors"),
     [
-        ("load_object", {"checking", "loading", "models/__init__", "plugins", "preparing"}),
+        (
+            r"load_object\(",
+            {
+                "check/checking",
+                "models/__init__",
+                "plugins/finding",
+                "plugins/loading",
+                "run/preparing",
+            },
+        ),
         ("resolve_name", {"data/partitioners"}),
-        ("exec_module", {"loading"}),
+        ("exec_module", {"plugins/loading"}),
         ("allow_pickle=True", set()),
         ("torch.load", set()),
         (r"pickle\.load", set()),
