@@ -8,7 +8,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from fedkd.cli.app import app, listing
+from fedkd.cli import listing
+from fedkd.cli.app import app
 from fedkd.config import RunConfig, flatten
 
 COMMANDS = ("run", "compare", "report", "data", "list")
