@@ -232,10 +232,11 @@ def test_the_key_is_for_its_user_alone(monkeypatch, tmp_path):
     ("name", "doors"),
     [
         (
-            r"load_object\(",
+            "load_object",
             {
                 "check/checking",
                 "models/__init__",
+                "plugins/__init__",
                 "plugins/finding",
                 "plugins/loading",
                 "run/preparing",
