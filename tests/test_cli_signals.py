@@ -1,6 +1,7 @@
 """Ctrl-C and a polite kill: a run that is told to end does, soon, in words, and can be read."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -111,7 +112,7 @@ def test_a_terminal_that_is_closed_leaves_a_run_with_all_its_rounds(tmp_path: Pa
     def third_round() -> bool:
         with suppress(BlockingIOError, OSError):  # EIO before they have opened it
             shown.extend(os.read(ours, 2**16))
-        return b"round 3/" in shown
+        return re.search(rb"round ([3-9]|\d\d+)/", shown) is not None
 
     try:
         wait_for(process, third_round)

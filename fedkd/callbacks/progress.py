@@ -9,10 +9,14 @@ from typing import Any
 import rich.progress as rp
 from rich.console import Console
 from rich.filesize import decimal
+from rich.table import Column
 from rich.text import Text
 
 from ..diverging import spoken
 from .base import Callback, RoundRecord, RunInfo
+
+WIDE = 105
+"""Columns of a terminal that has room for a long bar and the time since the start."""
 
 NAMED = 5
 """Rejected clients that are named in a round; the others are counted."""
@@ -105,13 +109,14 @@ class Progress(Callback):
             self.console.quiet, self._display = True, None
 
     def _open(self) -> None:
+        wide = self.console.width >= WIDE
         columns = (
             rp.TextColumn("{task.description}", markup=False),
-            rp.BarColumn(bar_width=20),
+            rp.BarColumn(bar_width=20 if wide else 6),
             rp.MofNCompleteColumn(),
             rp.TextColumn("{task.fields[alma]}", markup=False),
-            rp.TimeElapsedColumn(),
-            _Left(),
+            *([rp.TimeElapsedColumn(Column(no_wrap=True))] if wide else []),
+            _Left(Column(no_wrap=True)),
         )
         self._display = rp.Progress(*columns, console=self.console)
         self._task = self._display.add_task("starting", total=None, alma="", ends=None)

@@ -156,7 +156,7 @@ def _setting(config: RunConfig) -> Setting:
     """Prepare a run as far as the server's means."""
     with TemporaryDirectory() as scratch:
         ready = prepare_run(merge(config, **SETTING), Path(scratch), Objects())
-    return Setting(ready.server, ready.expect)
+    return Setting(ready.server, ready.expect, ready.config)
 
 
 def _resume(run_dir: Path, **settings: Any) -> RunResult:

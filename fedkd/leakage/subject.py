@@ -2,10 +2,10 @@
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -62,7 +62,7 @@ class Subject:
             problem = f"{self.strategy} exchanges nothing that could be recorded"
             raise ConfigError("run", path, problem)
         self.takers = self.recordings.clients  # says how to record if nothing was
-        self.spec = _spec(path)
+        self.spec = _spec(path, self.config)
         vet(path, self.spec, "run", trusted=trust)
         self._model = model
 
@@ -149,12 +149,12 @@ class Subject:
     @property
     def temperature(self) -> float:
         """Softmax temperature of uploaded soft labels; 1 for other kinds."""
-        return float(self.spec["softness"]["uploads"])
+        return cast(float, self.spec["softness"]["uploads"])
 
     @property
     def teacher_temperature(self) -> float:
         """Softmax temperature of the teachers."""
-        return float(self.spec["softness"]["teachers"])
+        return cast(float, self.spec["softness"]["teachers"])
 
     def objective(self) -> Any:
         """Return a fresh distillation objective."""
@@ -170,10 +170,16 @@ class Subject:
         return ConfigError("attack", attack, f"{self.run.path.name} ({self.strategy}): {problem}")
 
 
-def _spec(run_dir: Path) -> dict[str, Any]:
-    """Return what the run's clients were made of."""
+def _spec(run_dir: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the run's clients were made of; what both files say must be the same."""
     with readable("run", run_dir, "its spec.json cannot be read"):
         spec = json.loads((run_dir / "spec.json").read_text())
     if not isinstance(spec, dict):
         raise ConfigError("run", run_dir, "its spec.json is no mapping")
+    differ = [key for key in spec if key in config and key != "data" and spec[key] != config[key]]
+    if differ:
+        problem = f"its spec.json and config.yaml differ in {', '.join(differ)}; make it again"
+        raise ConfigError("run", run_dir, problem)
+    with readable("run", run_dir, "its spec.json cannot be used"):
+        spec["softness"] = {key: float(spec["softness"][key]) for key in ("uploads", "teachers")}
     return spec

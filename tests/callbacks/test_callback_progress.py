@@ -81,6 +81,14 @@ def test_the_terminal_shows_the_run_and_is_given_back(error, monkeypatch):
     assert 0 <= hidden < shown
 
 
+def test_the_display_is_one_line_of_a_terminal_with_80_columns(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    out = Terminal()
+    follow(Console(file=out, force_terminal=True, width=80), {}, None)
+    assert "left " in out.getvalue()
+    assert "\x1b[1A" not in out.getvalue()  # one up: what a second line would need
+
+
 def test_closing_twice_is_harmless():
     progress = Progress(Console(file=Terminal(), force_terminal=True))
     progress.on_run_start(info())

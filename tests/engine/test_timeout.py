@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fedkd import ConfigError, RunError, resume, simulate
+from fedkd import ConfigError, resume, simulate
 from fedkd.callbacks import Callback
 from fedkd.config import EngineConfig
 from fedkd.engine import shared_ray
@@ -49,6 +49,7 @@ CASES = {
     "distil": ("distil", {"strategy": "knfu", "model": ["mlp", "lenet5"]}),
     "absent": ("fit", {"strategy": "fd", "fraction": 0.7, "seed": 2}),
     "fedavg": ("fit", {"strategy": "fedavg"}),
+    "measured": ("evaluate", {"strategy": "fedavg", "data.validation": 0.2}),
     "secure": ("fit", {"strategy": "fedmd", "secure.aggregation": True}),
 }
 
@@ -63,7 +64,7 @@ def test_the_run_goes_on_as_if_the_client_had_crashed(name, tmp_path):
     assert rejections(hung) == rejections(crashed) == [(2, 3)]
     assert (hung.summary["restarts"], hung.summary["rejected"]) == (1, 1)
     log = (tmp_path / "run" / "log.txt").read_text()
-    assert "client 3, round 2, train" in log
+    assert f"client 3, round 2, {'query' if phase == 'evaluate' else 'train'}" in log
     assert f"no reply within engine.timeout={SECONDS} s" in log
 
 
@@ -87,12 +88,6 @@ def test_what_was_lost_is_lost_for_a_resumed_run_too(tmp_path):
     gone_on = resume(tmp_path / "run")
     assert whole.summary["rejected"] == 1
     assert gone_on.summary["digest"] == whole.summary["digest"]
-
-
-def test_where_every_client_has_to_answer_the_run_ends_and_says_who_does_not():
-    said = rf"client 3, round 2, .*: no reply within engine.timeout={SECONDS} s"
-    with pytest.raises(RunError, match=said):
-        on_ray(hanging("evaluate"), strategy="fedavg", **{"data.validation": 0.2})
 
 
 @pytest.mark.parametrize("name", ["inline", "flower"])

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from ...config import RunConfig
 from ...engine import Fleet
 from ...engine.base import InlineBlocks
 from ...knowledge import KnowledgeStack, stack, to_tensor
@@ -35,6 +36,8 @@ class Setting:
     server: Server
     expect: Callable[[int, int, Tensor], Expected]
     """``(client, round, sample ids) -> Expected``, as the exchange says"""
+    config: RunConfig
+    """the run's, complete"""
 
 
 @dataclass
@@ -88,6 +91,7 @@ class Subject:
         for name in ("round", "teach"):
             if getattr(type(strategy), name) not in [getattr(known, name) for known in KNOWN]:
                 raise Skipped(f"it has a {name}() of its own")
+        strategy.settle(self.setting.config, self.setting.server.instances)
         return strategy
 
     def plan(self, clients: Sequence[int], samples: int = SAMPLES, number: int = 1) -> RoundPlan:
