@@ -24,12 +24,12 @@ from ..knowledge.admission import Rejected
 from ..knowledge.arrays import to_arrays, to_tensor
 from ..rng import scoped
 from ..rounds.protocol import Outcome, RoundPlan, Strategy
+from ..rounds.server import Server
 from .collecting import summed_arrays
+from .flower_parameters import SIZES, UNUSED, keys_of, problem_of
 from .flower_replies import admitted as admitted_replies
 from .flower_replies import check_parameters
 from .flower_state import load_attributes, save_attributes
-
-SIZES = ("min_train_nodes", "min_evaluate_nodes", "min_available_nodes")
 
 
 class FlowerStrategy(Strategy):
@@ -47,6 +47,7 @@ class FlowerStrategy(Strategy):
     def __init__(self, inner: FlowerBase) -> None:
         super().__init__()
         self.inner = inner
+        self.problem = problem_of(inner)  # now: a run sets what it decides
         self.current: ArrayRecord | None = None
         self.first: dict[str, Tensor] = {}  # the model as it was, for names, shapes and types
 
@@ -57,12 +58,12 @@ class FlowerStrategy(Strategy):
     def unused(self, kind: str) -> dict[str, str]:
         """Say so of what the run decides: who takes part, and who is measured."""
         del kind
-        drawn = "has no effect: the run draws who takes part; use fraction and min_clients"
-        measured = "has no effect: the run measures every client; use evaluate.every"
-        return {
-            **dict.fromkeys(("fraction_train", *SIZES), drawn),
-            **dict.fromkeys(("fraction_evaluate", "evaluate_metrics_aggr_fn"), measured),
-        }
+        return UNUSED
+
+    def refusal(self, server: Server) -> str | None:
+        """Say so of parameters without effect, and of what needs a mod at the clients."""
+        del server
+        return self.problem
 
     def start(self, fleet: Fleet) -> None:
         """Take client 0's initial model as the first global model."""
@@ -158,24 +159,6 @@ class FlowerStrategy(Strategy):
             )
             rank = {node: place for place, node in enumerate(grid.get_node_ids())}
             return sorted(messages, key=lambda message: rank[message.metadata.dst_node_id])
-
-
-def keys_of(inner: object) -> dict[str, str]:
-    """Return the metrics that a Flower strategy, or one inside it, is told to read.
-
-    Examples
-    --------
-    >>> from flwr.serverapp.strategy import QFedAvg
-    >>> keys_of(QFedAvg(client_learning_rate=0.1))
-    {'weighted_by_key': 'num-examples', 'train_loss_key': 'train_loss'}
-    """
-    found: dict[str, str] = {}
-    for name, value in vars(inner).items():
-        if isinstance(value, FlowerBase):
-            found |= keys_of(value)
-        elif name.endswith("_key") and not name.endswith("record_key"):
-            found[name] = str(value)
-    return found
 
 
 def as_vector(arrays: ArrayRecord) -> Tensor:

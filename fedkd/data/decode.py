@@ -74,6 +74,9 @@ def arrays(x: Any, y: Any, key: str = "data", choice: Choice | None = None) -> R
     if hasattr(x, "columns") and hasattr(x, "to_numpy"):
         frame = _from_frame(x, key)
         found, table, columns = samples_of(frame, None, key, "x", choice or Choice())
+        index = [str(name) for name in x.index.names if name is not None]
+        left = columns.left | dict.fromkeys(index, "the frame's index")
+        columns = replace(columns, left=left)
     else:
         found = samples(as_array(x, key, "x"), key)
     if len(found) != len(labels):

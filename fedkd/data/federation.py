@@ -1,5 +1,6 @@
 """The data of one run: which samples each client trains on, the transfer set, the test split."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -85,11 +86,24 @@ class Federation:
 
     @property
     def notes(self) -> list[str]:
-        """What is worth saying of the columns of the data sets, a line each."""
+        """What is worth saying of the data sets, a line each: columns, classes never tested."""
         both = [("data", self.corpus)]
         if self.transfer_corpus is not self.corpus:
             both.append(("transfer.data", self.transfer_corpus))
-        return [f"{key} {one.name}: {one.note}" for key, one in both if one.note]
+        notes = [f"{key} {one.name}: {one.note}" for key, one in both if one.note]
+        notes += [f"data {self.corpus.name}: {problem}" for problem in self._untested()]
+        return notes
+
+    def _untested(self) -> Iterator[str]:
+        held = self.histograms > 0
+        untested = held & (self.test_counts() == 0)
+        absent = np.flatnonzero(untested.any(axis=0))
+        if len(absent):
+            names = ", ".join(self.class_names[label] for label in absent[:5])
+            names += ", ..." if len(absent) > 5 else ""
+            yield f"its test split lacks classes of clients ({names}): not in local accuracy"
+        if alone := int((untested == held).all(axis=1).sum()):
+            yield f"clients with none of its test split's classes, so no local accuracy: {alone}"
 
     @property
     def samples_per_client(self) -> int | None:

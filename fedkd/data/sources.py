@@ -64,6 +64,8 @@ def find(data: Any, key: str = "data", choice: Choice | None = None) -> Source:
 
 
 def _find_named(name: str, key: str, choice: Choice) -> Source:
+    if not name.strip():  # as a path it would be the working directory
+        raise ConfigError(key, name, _ANY_NAME, CATALOGUE)
     if name == "digits":
         defaults = {"samples_per_client": 12, "transfer_size": 200}
         return Source("digits", "sklearn", _load_digits, defaults, named=False)

@@ -124,9 +124,8 @@ class Measurements:
         """Return mean and deviation over clients, and the worst, of each, for the tables."""
         columns: dict[str, float | None] = {}
         for name in ACCURACIES:
-            values = [
-                self.current[k][name] for k in sorted(self.current) if name in self.current[k]
-            ]
+            every = [self.current[k].get(name, math.nan) for k in sorted(self.current)]
+            values = [value for value in every if not math.isnan(value)]  # nan: nothing to test
             if name not in WORST and not values:
                 continue
             known = evaluated and bool(values)

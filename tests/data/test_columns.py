@@ -10,11 +10,13 @@ import pytest
 from typer.testing import CliRunner
 
 from fedkd import simulate
+from fedkd.callbacks import Callback
 from fedkd.cli.app import app
 from fedkd.config import RunConfig
 from fedkd.config.overrides import merge
 from fedkd.data import build_federation, corpora, prepare
 from fedkd.data.columns import Choice
+from fedkd.data.sources import find
 from fedkd.errors import ConfigError
 
 
@@ -255,3 +257,35 @@ def test_real_tables_ask_for_their_label(real_data):
         real_data(name)
         with pytest.raises(ConfigError, match=f"allowed: {labels}"):
             corpora(configure(real_data(name)))
+
+
+def test_the_index_of_a_frame_is_said_to_be_left_out():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"age": range(40), "a": range(40), "b": range(40)}).set_index("age")
+    (note,) = simulate_notes(frame, [0, 1] * 20)
+    assert note.endswith("features a, b; left out: age (the frame's index)")
+
+
+def test_classes_that_are_never_tested_are_said():
+    x, y = np.random.default_rng(0).random((40, 3), np.float32), np.arange(40) % 4
+    note, alone = simulate_notes(x, y, x[y < 2], y[y < 2])
+    assert note == "data arrays: its test split lacks classes of clients (3): not in local accuracy"
+    assert alone.endswith("clients with none of its test split's classes, so no local accuracy: 1")
+
+
+def simulate_notes(*data):
+    told = []
+
+    class Notes(Callback):
+        def on_run_start(self, run):
+            told.extend(run.notes)
+
+    small = {"clients": 4, "rounds": 1, "engine": "inline", "transfer.size": 5, "model": "mlp"}
+    simulate("local", data=data, callbacks=[Notes()], **small, **{"data.samples_per_client": 5})
+    return told
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+def test_no_name_is_not_the_working_directory(empty):
+    with pytest.raises(ConfigError, match=r"data= *: not a known data set"):
+        find(empty)

@@ -479,3 +479,45 @@ def test_batch_norm_counts_survive_the_mean_of_ten_clients() -> None:
     state = result.model(0).state_dict()
     steps = [value for name, value in state.items() if name.endswith("num_batches_tracked")]
     assert {int(step) for step in steps} == {1}
+
+
+# -- what would not do what its user expects ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("inner", "problem"),
+    [
+        (
+            flower.FedAvg(fraction_train=0.5),
+            r"FedAvg\(fraction_train=0.5\): has no effect.*use",
+        ),
+        (flower.Krum(min_train_nodes=7), r"Krum\(min_train_nodes=7\): has no effect.*min_clients"),
+        (flower.FedAvg(fraction_evaluate=0.1), r"has no effect: the run measures every client"),
+        (
+            flower.DifferentialPrivacyServerSideFixedClipping(
+                flower.FedAvg(fraction_train=0.5), 1.0, 1.0, 5
+            ),
+            r"FedAvg\(fraction_train=0.5\)",
+        ),
+        (
+            flower.DifferentialPrivacyClientSideFixedClipping(flower.FedAvg(), 1.0, 1.0, 5),
+            "relies on clients that clip by Flower's mod.*ServerSide",
+        ),
+        (
+            flower.DifferentialPrivacyClientSideAdaptiveClipping(flower.FedAvg(), 0.1, 500),
+            "relies on clients that clip by Flower's mod.*ServerSide",
+        ),
+    ],
+    ids=["fraction", "nodes", "evaluation", "wrapped", "fixed", "adaptive"],
+)
+def test_an_object_whose_parameters_have_no_effect_is_refused(inner: Any, problem: str) -> None:
+    with pytest.raises(ConfigError, match=f"strategy=.*{problem}"):
+        run(FlowerStrategy(inner))
+
+
+def test_an_object_may_serve_two_runs() -> None:
+    strategy = FlowerStrategy(flower.FedAvg())
+    digests = {run(copy.deepcopy(strategy)).summary["digest"] for _ in range(2)}
+    run(strategy)
+    assert run(strategy).summary["rejected"] == 0  # what the first run set is no parameter
+    assert len(digests) == 1
