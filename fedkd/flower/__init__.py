@@ -1,4 +1,6 @@
-"""The one room that touches what Flower does not document (checked on flwr 1.41.0).
+"""The one room that touches what Flower does not document.
+
+``tests/test_flower.py`` says on which versions that was checked.
 
 - A ``Message`` can only be built in a process whose ``TaskIdentity`` is set, and a ``Grid`` has to
   write the id of each pushed message into its metadata: `identity`, `stamp`.
