@@ -26,7 +26,7 @@ def fedkd(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def test_a_run_leaves_the_run_directory_of_the_contract(tmp_path):
+def test_a_run_leaves_the_run_directory_of_the_contract(tmp_path, report):
     run_dir = tmp_path / "run"
     done = fedkd("run", *SMALL, "record.knowledge=true", f"run_dir={run_dir}")
     assert done.exit_code == 0, done.output

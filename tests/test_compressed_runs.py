@@ -89,8 +89,6 @@ class Watcher(Callback):
         self.rejected.append(record.rejected)
 
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 @pytest.fixture(scope="module")
 def plain():

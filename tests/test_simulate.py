@@ -100,3 +100,24 @@ def test_callbacks_see_the_run():
 def test_what_cannot_be_used_is_refused(settings, words):
     with pytest.raises(ConfigError, match=words):
         simulate(**{"clients": 3, "rounds": 1, "engine": "inline"} | settings)
+
+
+def test_a_report_is_written_unless_the_environment_says_not(monkeypatch):
+    settings = {"clients": 2, "rounds": 1, "engine": "inline"}
+    assert not (simulate("local", **settings).run_dir / "report.html").exists()
+    with monkeypatch.context() as patch:
+        patch.delenv("FEDKD_REPORT")
+        assert (simulate("local", **settings).run_dir / "report.html").exists()
+    monkeypatch.setenv("FEDKD_REPORT", "no")
+    with pytest.raises(ConfigError, match="FEDKD_REPORT=no: must be 0"):
+        simulate("local", **settings)
+
+
+def test_a_report_that_cannot_be_drawn_costs_no_run(monkeypatch, report):
+    def broken(runs):
+        raise ValueError("no ink")
+
+    monkeypatch.setattr("fedkd.report.render", broken)
+    run = simulate("local", clients=2, rounds=1, engine="inline")
+    assert run.summary["rounds"] == 1
+    assert "no ink" in (run.run_dir / "log.txt").read_text()

@@ -169,7 +169,7 @@ def test_a_file_that_changes_under_the_decoder_is_refused(shapes, tmp_path, monk
         prepare(shapes, tmp_path / "cache")
 
 
-def test_a_resume_notices_other_pictures(shapes, tmp_path, no_report):
+def test_a_resume_notices_other_pictures(shapes, tmp_path):
     data = {"name": str(shapes), "alpha": None}
     settings = {"clients": 3, "engine": "inline", "transfer.size": 20, "checkpoint.every": 1}
     run_dir = tmp_path / "run"
@@ -184,7 +184,7 @@ def test_a_resume_notices_other_pictures(shapes, tmp_path, no_report):
     assert resume(run_dir, rounds=3).summary["rounds"] == 3
 
 
-def test_attacks_say_that_their_data_are_damaged(tmp_path, no_report):
+def test_attacks_say_that_their_data_are_damaged(tmp_path):
     from fedkd.leakage.subject import Subject
 
     settings = {"clients": 3, "rounds": 1, "engine": "inline", "record.knowledge": True}

@@ -31,9 +31,7 @@ QUICK = {"shadows": 4, "ratio": 2, "population": 60}
 
 
 def simulate(folder, strategy="fedmd", **settings):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fedkd.run.runner._write_report", lambda run_dir: None)
-        return fedkd.simulate(strategy, run_dir=str(folder), **OVERFITTED | settings)
+    return fedkd.simulate(strategy, run_dir=str(folder), **OVERFITTED | settings)
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,6 @@ from fedkd.config.overrides import compose
 from fedkd.privacy.accounting import Release, guarantee
 from fedkd.run.runner import resume
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 SMALL = {
     "clients": 4,
     "rounds": 3,

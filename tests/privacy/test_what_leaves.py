@@ -24,8 +24,6 @@ from fedkd.flower import identity, stamp
 from fedkd.plugins import available
 from fedkd.rounds.protocol import Strategy
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 STRATEGIES = available("strategies", Strategy)
 OTHERS = ("FedAvgM", "FedMedian", "FedTrimmedAvg", "FedYogi", "Krum")
 NAMES = [*STRATEGIES, *(f"flwr.serverapp.strategy:{name}" for name in OTHERS)]

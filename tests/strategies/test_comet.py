@@ -18,8 +18,6 @@ MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
 seeds = st.integers(0, 10_000)
 
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 def random_labels(seed: int, n: int, samples: int = 6, classes: int = 4) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)

@@ -27,8 +27,6 @@ TINY = {
 seeds = st.integers(0, 10_000)
 
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 def random_logits(seed: int, n: int, samples: int = 5, classes: int = 4) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)

@@ -22,8 +22,6 @@ TINY = {
 NONE = torch.zeros(0, dtype=torch.int64)
 
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 def test_the_average_weighs_by_samples() -> None:
     """(1 * 0 + 3 * 4) / 4 = 3, where the plain mean is 2."""

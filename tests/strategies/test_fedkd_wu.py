@@ -37,8 +37,6 @@ SMALL = {
 FIT = {"epochs": 2, "batch_size": 8, "lr": 0.05, "momentum": 0.9, "optimizer": "sgd"}
 
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 def phase_of(model: nn.Module, tensors: dict) -> SimpleNamespace:
     """What an exchange looks at, without a message."""

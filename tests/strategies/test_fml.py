@@ -33,8 +33,6 @@ SMALL = {
 FIT = {"epochs": 2, "batch_size": 8, "lr": 0.05, "momentum": 0.9, "optimizer": "sgd"}
 
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 def small(classes: int = 3) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, classes))

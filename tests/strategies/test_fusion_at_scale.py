@@ -34,8 +34,6 @@ from fedkd.maths.mixing import ROWS, effective_neighbours, epd, top_k
 from fedkd.plugins import available
 from fedkd.rounds.protocol import Strategy
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 METHODS = {
     name: cls
     for name, cls in available("strategies", Strategy).items()

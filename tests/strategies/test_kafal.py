@@ -430,7 +430,7 @@ def test_a_class_that_nobody_has_a_label_of_makes_the_ratio_infinite() -> None:
     assert texts == ["infinite throughout"]
 
 
-def test_what_a_cycle_cost_and_brought() -> None:
+def test_what_a_cycle_cost_and_brought(report: None) -> None:
     result = run()
     rows = by_cycle(Run.load(result.run_dir))
     assert [row["cycle"] for row in rows] == [1, 2, 3]

@@ -33,8 +33,6 @@ TINY = {
 seeds = st.integers(0, 10_000)
 
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 def random_labels(seed: int, n: int, samples: int = 6, classes: int = 4) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)

@@ -28,8 +28,6 @@ SMALL = {
 }
 
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 class Tanh(nn.Sequential):
     """Another architecture, with the head of the zoo's MLP."""

@@ -29,8 +29,6 @@ from fedkd.rounds.protocol import Strategy
 from fedkd.run.result import RunResult
 from fedkd.run.runner import run
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 TINY: dict[str, Any] = {
     "clients": 3,
     "rounds": 1,

@@ -26,8 +26,6 @@ SMALL = {
 }
 
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 def stack_of(values: torch.Tensor, samples: list[float]) -> KnowledgeStack:
     trained = torch.tensor(samples, dtype=torch.float32).unsqueeze(1)

@@ -27,8 +27,6 @@ TINY = {
 }
 
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 def stack_of(values: torch.Tensor) -> KnowledgeStack:
     n, samples, _ = values.shape

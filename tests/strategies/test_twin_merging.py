@@ -29,8 +29,6 @@ SMALL = {
 }
 
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 def stack_of(values: torch.Tensor) -> KnowledgeStack:
     none = torch.zeros(0, dtype=torch.int64)
