@@ -1,5 +1,6 @@
 """Fixtures that every room's tests may use."""
 
+import gc
 import io
 import os
 from collections.abc import Callable
@@ -12,7 +13,15 @@ from hypothesis import settings
 settings.register_profile("fedkd", deadline=None)  # the machine may be busy
 settings.load_profile("fedkd")
 
+os.environ["OMP_NUM_THREADS"] = "1"  # as many processes as cores run tests: more would wait
+
 PNG_CLASSES = ["circle", "cross", "square", "star"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def what_stays() -> None:
+    """Spare the garbage collector what is imported by now: Flower calls it many times a round."""
+    gc.freeze()
 
 
 @pytest.fixture

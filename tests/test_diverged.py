@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from rich.console import Console
+from support import slow
 from torch import nn
 from typer.testing import CliRunner
 
@@ -53,7 +54,9 @@ def counted(result: RunResult) -> list[int]:
     return counts
 
 
-@pytest.mark.parametrize("engine", ["inline", RAY, "flower"], ids=["inline", "ray", "flower"])
+@pytest.mark.parametrize(
+    "engine", ["inline", slow(RAY), slow("flower")], ids=["inline", "ray", "flower"]
+)
 def test_too_large_a_learning_rate_is_named(engine: Any, tmp_path: Path, report: None) -> None:
     console = Console(file=io.StringIO(), width=200)
     result = run(

@@ -6,12 +6,11 @@ import torch
 from datasets import ClassLabel, Dataset, Features, Value
 from fedkd.strategies import FusionStrategy
 from sklearn.datasets import load_digits, load_iris
+from support import slow
 from torch import nn
 
 from fedkd import ConfigError, simulate
 from fedkd.callbacks import Callback
-
-ENGINES = ["inline", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ray", "flower"))]
 
 
 class Equal(FusionStrategy):
@@ -27,19 +26,18 @@ def tiny(shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), classes))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ["inline", slow("ray"), slow("flower")])
 def test_objects_everywhere(engine):
     x, y = load_digits(return_X_y=True)
     data = (x.reshape(-1, 8, 8).astype(np.float32) / 16, y)
     settings = {"clients": 4, "rounds": 2, "data.alpha": None, "transfer.size": 100}
     models = [tiny, lambda num_classes: nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes))]
     run = simulate(Equal(), data, models, engine={"name": engine, "actors": 2}, **settings)
+    inline = simulate(Equal(), data, models, engine="inline", **settings)
+    assert run.summary["digest"] == inline.summary["digest"]
     assert run.summary["strategy"] == "Equal"
     assert run.summary["alma_global"]["last"] > 0.3
     assert run.rounds.num_rows == 2
-    if not hasattr(test_objects_everywhere, "digest"):
-        test_objects_everywhere.digest = run.summary["digest"]
-    assert run.summary["digest"] == test_objects_everywhere.digest
 
 
 def test_tabular_data_as_a_dataset():

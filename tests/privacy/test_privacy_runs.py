@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from support import TINY
 from typer.testing import CliRunner
 
 from fedkd import ConfigError, simulate
@@ -15,14 +16,7 @@ from fedkd.config.overrides import compose
 from fedkd.privacy.accounting import Release, guarantee
 from fedkd.run.runner import resume
 
-SMALL = {
-    "clients": 4,
-    "rounds": 3,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 40,
-    "evaluate.samples": 50,
-}
+SMALL = TINY | {"clients": 4, "rounds": 3, "transfer.size": 40, "evaluate.samples": 50}
 GAUSSIAN = {"name": "gaussian", "epsilon": 50.0}
 
 

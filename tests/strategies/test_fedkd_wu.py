@@ -12,6 +12,7 @@ from fedkd.clients.exchange.mentor import Mentor
 from fedkd.clients.standard import Standard
 from fedkd.strategies.fedkd_wu import FedKDWu
 from fedkd.strategies.parametric import ParameterFusion
+from support import MIXED, TINY
 from torch import nn
 from torch.nn import functional as F
 
@@ -25,17 +26,8 @@ from fedkd.models.lowrank import pack, shapes_of, unpack
 from fedkd.rng import scoped
 from fedkd.rundir.checkpoint import newest
 
-MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
-SMALL = {
-    "clients": 5,
-    "rounds": 2,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
-    "fit.epochs": 1,
-}
+SMALL = TINY | {"fit.epochs": 1}
 FIT = {"epochs": 2, "batch_size": 8, "lr": 0.05, "momentum": 0.9, "optimizer": "sgd"}
-
 
 
 def phase_of(model: nn.Module, tensors: dict) -> SimpleNamespace:
