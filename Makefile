@@ -1,4 +1,4 @@
-.PHONY: help venv demo test test-long lint types bench bench-peers bench-fusion chaos endurance golden docs clean
+.PHONY: help venv demo test test-long lint types bench bench-peers bench-fusion chaos endurance golden mutants docs clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -67,6 +67,9 @@ endurance: venv  ## 300 rounds with 100 clients, then 20 runs in one process: no
 
 golden: venv  ## run every strategy small and record the numbers that tests compare
 	$(BIN)/python tests/golden/record.py
+
+mutants: venv  ## plant faults at random and count how many of them the tests notice
+	$(BIN)/python tests/mutants.py $(MUTANTS)
 
 docs: venv  ## write the table of methods, strategies/README.md
 	$(BIN)/python -m fedkd.strategies.catalogue
