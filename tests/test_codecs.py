@@ -144,6 +144,11 @@ def test_topk_at_its_limits():
     assert TopK().decode(whole, 4).tolist() == [[1.0] * 4]
     with pytest.raises(Undecodable, match="place 4, there are 4"):
         TopK().decode(whole | {"place": whole["place"] + np.uint8(1)}, 4)
+    for broken in ({"top": whole["top"][0]}, {"shape": np.array([1, 3], np.int32)}):
+        with pytest.raises(Undecodable, match="top is "):
+            TopK().decode(whole | broken, 4)
+    with pytest.raises(Undecodable, match=r"top is \[1, 4\], for values \[4\]"):
+        TopK().decode(whole | {"shape": np.array([4], np.int32)}, 4)
     assert not TopK(k=3).fits(torch.ones(2, 3))
     assert TopK(k=3).fits(torch.ones(2, 4))
 

@@ -58,6 +58,7 @@ def live(tmp_path):
         process.communicate()
 
 
+@pytest.mark.slow
 def test_nobody_else_writes_where_a_run_is_under_way(live, tmp_path):
     run_dir = tmp_path / "run"
     process = live("record.knowledge=true", "checkpoint.every=1")

@@ -499,6 +499,7 @@ def test_the_preset_is_the_papers_protocol() -> None:
     assert labels == [5000, 7500, 10000, 12500, 15000, 17500]
 
 
+@pytest.mark.slow
 def test_a_sweep_over_samplers_and_its_comparison(tmp_path: Path) -> None:
     """Flags may come after the overrides."""
     sizes = ["rounds=10", "clients=4", "data.samples_per_client=60", "engine=inline"]
