@@ -192,7 +192,9 @@ class Losing(DSFL):
 """
 
 
-@pytest.mark.parametrize("options", [[], ["-m", "seed=0,1"]], ids=["run", "sweep"])
+@pytest.mark.parametrize(
+    "options", [[], pytest.param(["-m", "seed=0,1"], marks=pytest.mark.slow)], ids=["run", "sweep"]
+)
 def test_a_signal_whose_exception_is_lost_ends_the_run(options: list[str], tmp_path: Path) -> None:
     (tmp_path / "losing.py").write_text(LOSING)
     settings = [f"strategy={tmp_path}/losing.py:Losing", "clients=2", "engine=inline"]

@@ -68,6 +68,7 @@ print(",".join(bad))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "names"), [("leaky", "driver,driver files"), ("tight", "")])
 def test_a_leak_is_found(kind: str, names: str) -> None:
     """In a process of its own, whose memory is not still settling after other tests."""

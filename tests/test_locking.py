@@ -19,7 +19,6 @@ from typer.testing import CliRunner
 from fedkd import ConfigError, RunError, simulate
 from fedkd.callbacks import Callback
 from fedkd.cli.app import app
-from fedkd.rundir import locking
 from fedkd.rundir.locking import locked
 
 SMALL = ["clients=4", "engine=inline", "strategy=fedmd"]
@@ -184,13 +183,11 @@ def test_a_file_system_without_locks_is_named_once(tmp_path, monkeypatch, caplog
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", without)
-    locking._say_unlocked.cache_clear()
     for number in range(2):
         run_dir = tmp_path / str(number)
         simulate("local", clients=2, rounds=1, engine="inline", run_dir=str(run_dir))
         assert json.loads((run_dir / "summary.json").read_text())["rounds"] == 1
     assert caplog.text.count("are not locked") == 1
-    locking._say_unlocked.cache_clear()
 
 
 class Remove(Callback):

@@ -155,16 +155,17 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_a_file_that_changes_under_the_decoder_is_refused(shapes, tmp_path, monkeypatch):
-    from fedkd.data import folders
+    from flwr_datasets import FederatedDataset
 
-    load = folders._load_splits
+    load = FederatedDataset.load_split
 
-    def slow(*args, **kwargs):
-        found = load(*args, **kwargs)
-        other_pixels(shapes)
+    def slow(source, split):
+        found = load(source, split)
+        if split == "train":
+            other_pixels(shapes)
         return found
 
-    monkeypatch.setattr(folders, "_load_splits", slow)
+    monkeypatch.setattr(FederatedDataset, "load_split", slow)
     with pytest.raises(ConfigError, match="changes while it is read"):
         prepare(shapes, tmp_path / "cache")
 
