@@ -7,11 +7,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from support import TINY
-from typer.testing import CliRunner
+from support import TINY, fedkd
 
 from fedkd import ConfigError, simulate
-from fedkd.cli.app import app
 from fedkd.config.overrides import compose
 from fedkd.privacy.accounting import Release, guarantee
 from fedkd.run.runner import resume
@@ -28,10 +26,6 @@ def epsilons(result):
     """Return ``{(round, client): epsilon}``."""
     rows = result.clients.to_pylist()
     return {(r["round"], r["client"]): r["value"] for r in rows if r["metric"] == "epsilon"}
-
-
-def fedkd(*arguments):
-    return CliRunner().invoke(app, list(arguments))
 
 
 @pytest.fixture(scope="module")
