@@ -44,8 +44,7 @@ WATCHED = {
 }
 """Product files, and the tests that should notice a fault there; those of them that exist."""
 
-ALWAYS = "tests/test_golden.py"
-"""Holds the parameters' defaults, whoever's they are."""
+ALWAYS = "tests/test_golden.py"  # holds the parameters' defaults
 
 CHANGES = {
     **{"==": "!=", "!=": "==", "<": "<=", "<=": "<", ">": ">=", ">=": ">"},
@@ -69,20 +68,18 @@ def places(source: str) -> Iterator[tuple[int, int, str, str]]:
 
 
 def changed(source: str, place: tuple[int, int, str, str]) -> str:
-    line, column, old, new = place
-    lines = source.splitlines(keepends=True)
+    (line, column, old, new), lines = place, source.splitlines(keepends=True)
     text = lines[line - 1]
     lines[line - 1] = text[:column] + new + text[column + len(old) :]
     return "".join(lines)
 
 
-def candidates(under: Sequence[str]) -> list[tuple[Path, list[str]]]:
-    """Return files below one of the folders or files named, with their tests."""
-    chosen = tuple(str(ROOT / name) for name in under or [""])
-    files = [(file, WATCHED[p]) for p in WATCHED for file in sorted(ROOT.glob(p))]
-    files = [(file, tests.format(stem=file.stem).split()) for file, tests in files]
-    found = [(file, [name for name in tests if (ROOT / name).exists()]) for file, tests in files]
-    return [(file, tests) for file, tests in found if tests and str(file).startswith(chosen)]
+def tests_of(file: Path, names: str) -> list[str]:
+    """Return the tests that there are, after the file's own examples."""
+    found = [name for name in names.format(stem=file.stem).split() if (ROOT / name).exists()]
+    module = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    module = module if module.startswith("fedkd.") else f"fedkd.{module}"
+    return found and [f"tests/test_doctests.py::test_examples_run[{module}]", *found]
 
 
 def passes(copy: Path, tests: Sequence[str], seconds: float) -> bool:
@@ -122,11 +119,14 @@ def main() -> None:
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
     rng, sound = random.Random(given.seed), set()
-    pool = [
+    files = [(file, tests_of(file, WATCHED[p])) for p in WATCHED for file in ROOT.glob(p)]
+    chosen = tuple(str(ROOT / name) for name in given.under or [""])
+    pool = sorted(
         (file, place, tests)
-        for file, tests in candidates(given.under)
+        for file, tests in files
+        if tests and str(file).startswith(chosen) and file.stem != "__init__"
         for place in places(file.read_text())
-    ]
+    )
     survivors, drawn = 0, rng.sample(pool, min(given.count, len(pool)))
     with TemporaryDirectory() as scratch:
         copy = copied(Path(scratch))
