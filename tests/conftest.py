@@ -15,6 +15,11 @@ settings.load_profile("fedkd")
 
 os.environ["OMP_NUM_THREADS"] = "1"  # as many processes as cores run tests: more would wait
 
+# Actors import the tests' modules, and what those import.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+
 PNG_CLASSES = ["circle", "cross", "square", "star"]
 
 
