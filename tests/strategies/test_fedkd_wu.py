@@ -205,6 +205,11 @@ def test_parameters_out_of_range_are_refused(parameters: dict) -> None:
         FedKDWu(**parameters)
 
 
+def test_parameters_at_the_ends_of_their_ranges_are_taken() -> None:
+    made = FedKDWu(hidden=1, ramp=1, energy_start=1.0, energy_end=1.0)
+    assert (made.hidden, made.ramp, made.energy_start, made.energy_end) == (1, 1, 1.0, 1.0)
+
+
 class Headless(nn.Module):
     """Has no linear layer."""
 
