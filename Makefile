@@ -1,4 +1,4 @@
-.PHONY: help venv demo test lint types bench bench-peers bench-fusion chaos endurance golden docs clean
+.PHONY: help venv demo test test-long lint types bench bench-peers bench-fusion chaos endurance golden mutants docs clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -20,8 +20,11 @@ venv: .venv/installed  ## set up .venv (safe to repeat)
 demo: venv  ## compare Local, FedMD and KnFu (twice) with 100 clients on digits (a minute)
 	$(BIN)/fedkd run -m experiment=demo 'strategy=local,fedmd,knfu,{name:knfu,exchange:logits,beta:1}'
 
-test: venv lint types  ## lint, types and the whole suite, in two processes
-	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST)
+test: venv lint types  ## lint, types and the quick tests, in two processes
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow' $(PYTEST)
+
+test-long: venv  ## the tests that take long
+	$(BIN)/pytest -n 2 --dist loadfile -m slow $(PYTEST)
 
 lint: venv  ## check style
 	$(BIN)/ruff check .
@@ -64,6 +67,9 @@ endurance: venv  ## 300 rounds with 100 clients, then 20 runs in one process: no
 
 golden: venv  ## run every strategy small and record the numbers that tests compare
 	$(BIN)/python tests/golden/record.py
+
+mutants: venv  ## plant faults at random and count how many of them the tests notice
+	$(BIN)/python tests/mutants.py $(MUTANTS)
 
 docs: venv  ## write the table of methods, strategies/README.md
 	$(BIN)/python -m fedkd.strategies.catalogue

@@ -1,5 +1,6 @@
 """Fixtures that every room's tests may use."""
 
+import gc
 import io
 import os
 from collections.abc import Callable
@@ -12,13 +13,26 @@ from hypothesis import settings
 settings.register_profile("fedkd", deadline=None)  # the machine may be busy
 settings.load_profile("fedkd")
 
+os.environ["OMP_NUM_THREADS"] = "1"  # as many processes as cores run tests: more would wait
+
+# Actors import the tests' modules, and what those import.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+
 PNG_CLASSES = ["circle", "cross", "square", "star"]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def what_stays() -> None:
+    """Spare the garbage collector what is imported by now: Flower calls it many times a round."""
+    gc.freeze()
+
+
 @pytest.fixture
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do without report.html, which takes longer than a tiny run."""
-    monkeypatch.setattr("fedkd.run.runner._write_report", lambda run_dir: None)
+def report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have runs write report.html, which takes longer than a tiny run: most tests read none."""
+    monkeypatch.setenv("FEDKD_REPORT", "1")
 
 
 def write_png_folder(folder: Path, sizes: dict[str, int], shape: tuple[int, ...] = (8, 8)) -> Path:
@@ -57,10 +71,11 @@ def write_png_folder(folder: Path, sizes: dict[str, int], shape: tuple[int, ...]
 
 @pytest.fixture(autouse=True, scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Keep decoded data sets and the key of the tests away from the user's."""
+    """Keep decoded data sets and the key of the tests away from the user's; write no reports."""
     path = tmp_path_factory.mktemp("cache")
     os.environ["FEDKD_CACHE_DIR"] = str(path)  # also for the worker processes that tests start
     os.environ["FEDKD_CONFIG_DIR"] = str(tmp_path_factory.mktemp("config"))
+    os.environ["FEDKD_REPORT"] = "0"
     return path
 
 

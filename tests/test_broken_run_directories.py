@@ -9,15 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from typer.testing import CliRunner
-
-from fedkd.cli.app import app
+from support import fedkd
 
 SMALL = ["clients=4", "rounds=2", "engine=inline", "record.knowledge=true", "checkpoint.every=1"]
-
-
-def fedkd(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")

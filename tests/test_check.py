@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support import mostly_slow, slow
 from typer.testing import CliRunner
 
 from fedkd.check.checking import line, subject_of
@@ -27,7 +28,7 @@ def verdicts(target, *overrides, **options):
     return {verdict.promise.name: verdict for verdict in checked(subject, SUITE)}
 
 
-@pytest.mark.parametrize("name", available("strategies", Strategy))
+@pytest.mark.parametrize("name", mostly_slow(available("strategies", Strategy), "fedproto"))
 def test_what_is_shipped_keeps_every_promise(name):
     found = verdicts(name)
     assert not [str(line(verdict)) for verdict in found.values() if verdict.held is False]
@@ -36,13 +37,15 @@ def test_what_is_shipped_keeps_every_promise(name):
 
 
 @pytest.mark.parametrize(
-    "target", ["knfu", f"{EXAMPLES}/median.py:Median", f"{EXAMPLES}/nearest.py:Nearest"]
+    "target",
+    ["knfu", slow(f"{EXAMPLES}/median.py:Median"), slow(f"{EXAMPLES}/nearest.py:Nearest")],
 )
 def test_nothing_is_skipped_that_applies(target):
     found = verdicts(target)
     assert [name for name, verdict in found.items() if not verdict.held] == ["engines"]
 
 
+@pytest.mark.slow
 def test_a_method_with_a_round_of_its_own_is_judged_by_its_runs():
     held = {name for name, verdict in verdicts("fedavg").items() if verdict.held}
     assert held == {"constructs", "exchange", "newcomers", "hostile", "resumes"}
@@ -121,11 +124,15 @@ def test_without_a_vital_promise_the_rest_is_not_tested():
     assert [name for name, verdict in found.items() if verdict.held is False] == ["exchange"]
     rest = list(found.values())[2:]
     assert {verdict.remark for verdict in rest} == {"not tested, see exchange"}
-    assert torch.get_num_threads() >= 1
 
 
 def test_parameters_may_be_given():
-    assert verdicts(f"{BROKEN}:NoDefault", "strategy.beta=2")["constructs"].held
+    subject = subject_of(f"{BROKEN}:NoDefault", ["strategy.beta=2"])
+    assert PROMISES["constructs"].judge(subject).held
+
+
+@pytest.mark.slow
+def test_with_them_every_promise_is_kept():
     found = verdicts("fedmd", "strategy.exchange=soft_labels", "model=lenet5")
     assert "soft_labels" in found["exchange"].remark
     assert not [name for name, verdict in found.items() if verdict.held is False]

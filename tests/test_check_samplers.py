@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from fedkd.clients.samplers import Sampler
+from support import mostly_slow
 from typer.testing import CliRunner
 
 from fedkd.check.checking import sampler_subject
@@ -52,7 +53,7 @@ class Late(Sampler):
 """
 
 
-@pytest.mark.parametrize("name", available("clients.samplers", Sampler))
+@pytest.mark.parametrize("name", mostly_slow(available("clients.samplers", Sampler), "badge"))
 def test_what_is_shipped_keeps_every_promise(name):
     verdicts = list(checked(sampler_subject(name), SUITE))
     assert not [(v.promise.name, v.remark) for v in verdicts if v.held is False]

@@ -94,7 +94,7 @@ def test_lists(what):
 
 
 def test_every_key_is_listed_with_meaning_and_default():
-    rows = {row[0].split(",")[0]: row for row in listing._keys()}
+    rows = {row[0].split(",")[0]: row for row in listing.KINDS["keys"]()}
     assert set(rows) == set(flatten(RunConfig()))
     assert all(row[1] for row in rows.values())
     assert rows["data.alpha"][2] == "float | null = 0.1"

@@ -6,9 +6,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from typer.testing import CliRunner
+from support import fedkd
 
-from fedkd.cli.app import app
 from fedkd.rundir.digest import digest_of
 
 PROBE = Path(__file__).parent / "plugins" / "probe.py"
@@ -22,11 +21,7 @@ CONTRACT = [
 ]
 
 
-def fedkd(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def test_a_run_leaves_the_run_directory_of_the_contract(tmp_path):
+def test_a_run_leaves_the_run_directory_of_the_contract(tmp_path, report):
     run_dir = tmp_path / "run"
     done = fedkd("run", *SMALL, "record.knowledge=true", f"run_dir={run_dir}")
     assert done.exit_code == 0, done.output

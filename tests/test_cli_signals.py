@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from support import LIMIT, wait_until
 
 from fedkd.ending import ENDING, heed, interrupt
 
@@ -27,8 +27,6 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 PYTHON = [sys.executable, "-c", HEED]
 COMMAND = [*PYTHON, "-m", "fedkd"]
-LIMIT = 120
-"""Seconds after which what we wait for is not going to happen; every run here would take days."""
 
 
 def start(run_dir: Path, engine: str, *more: str) -> "subprocess.Popen[str]":
@@ -39,14 +37,6 @@ def start(run_dir: Path, engine: str, *more: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def wait_for(process: "subprocess.Popen[str]", there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT
-    while not there():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def end(process: "subprocess.Popen[str]", number: int, starting: bool = False) -> str:
@@ -115,7 +105,7 @@ def test_a_terminal_that_is_closed_leaves_a_run_with_all_its_rounds(tmp_path: Pa
         return re.search(rb"round ([3-9]|\d\d+)/", shown) is not None
 
     try:
-        wait_for(process, third_round)
+        wait_until(third_round, process)
         os.close(ours)
         assert process.wait(timeout=LIMIT) == 1
     finally:
@@ -146,7 +136,7 @@ def test_a_signal_leaves_a_readable_run(engine: str, number: str, tmp_path: Path
     run_dir = tmp_path / "run"
     process = start(run_dir, engine)
     try:
-        wait_for(process, (run_dir / "rounds.parquet").exists)
+        wait_until((run_dir / "rounds.parquet").exists, process)
         check_ended(process, end(process, getattr(signal, number)))
     finally:
         process.kill()
@@ -170,7 +160,7 @@ def busy_actors(process: "subprocess.Popen[str]") -> int:
 def test_a_signal_does_not_wait_for_busy_clients(engine: str, tmp_path: Path) -> None:
     process = start(tmp_path / "run", engine, "fit.epochs=100000")
     try:
-        wait_for(process, lambda: busy_actors(process) == 2)
+        wait_until(lambda: busy_actors(process) == 2, process)
         check_ended(process, end(process, signal.SIGTERM))
     finally:
         process.kill()
@@ -192,7 +182,9 @@ class Losing(DSFL):
 """
 
 
-@pytest.mark.parametrize("options", [[], ["-m", "seed=0,1"]], ids=["run", "sweep"])
+@pytest.mark.parametrize(
+    "options", [[], pytest.param(["-m", "seed=0,1"], marks=pytest.mark.slow)], ids=["run", "sweep"]
+)
 def test_a_signal_whose_exception_is_lost_ends_the_run(options: list[str], tmp_path: Path) -> None:
     (tmp_path / "losing.py").write_text(LOSING)
     settings = [f"strategy={tmp_path}/losing.py:Losing", "clients=2", "engine=inline"]
@@ -210,7 +202,7 @@ def test_a_polite_kill_while_ray_starts(pause: float, tmp_path: Path) -> None:
     """Once Ray has started, which takes a few seconds, and longer beside other tests."""
     process = start(tmp_path / "run", "ray")
     try:
-        wait_for(process, (tmp_path / "run" / "config.yaml").exists)
+        wait_until((tmp_path / "run" / "config.yaml").exists, process)
         time.sleep(pause)
         check_ended(process, end(process, signal.SIGTERM, starting=True))
     finally:

@@ -126,7 +126,31 @@ def test_topk_by_hand():
     assert parts["rest"].tolist() == [0.125]
     back = TopK(k=5).decode(parts, 4)  # the sender's k counts
     assert back.tolist() == [[0.5, 0.125, 0.25, 0.125]]
-    assert TopK(k=1).encode(torch.rand(1, 300))["place"].dtype == np.uint16
+
+
+@pytest.mark.parametrize(
+    ("width", "dtype"), [(256, "u1"), (257, "u2"), (2**16, "u2"), (2**16 + 1, "u4")]
+)
+def test_topk_places_take_no_more_bytes_than_they_need(width, dtype):
+    values = torch.arange(width, dtype=torch.float32)[None] / width
+    parts = TopK(k=1).encode(values)
+    assert parts["place"].dtype == dtype
+    assert TopK().decode(parts, width)[0, -1] == values[0, -1].half()
+
+
+def test_topk_at_its_limits():
+    whole = {"top": np.ones((1, 4), np.float16), "place": np.arange(4, dtype=np.uint8)[None]}
+    whole |= {"rest": np.zeros(1, np.float16), "shape": np.array([1, 4], np.int32)}
+    assert TopK().decode(whole, 4).tolist() == [[1.0] * 4]
+    with pytest.raises(Undecodable, match="place 4, there are 4"):
+        TopK().decode(whole | {"place": whole["place"] + np.uint8(1)}, 4)
+    for broken in ({"top": whole["top"][0, :1]}, {"shape": np.array([1, 3], np.int32)}):
+        with pytest.raises(Undecodable, match="top is "):
+            TopK().decode(whole | broken, 4)
+    with pytest.raises(Undecodable, match=r"top is \[1, 4\], for values \[4\]"):
+        TopK().decode(whole | {"shape": np.array([4], np.int32)}, 4)
+    assert not TopK(k=3).fits(torch.ones(2, 3))
+    assert TopK(k=3).fits(torch.ones(2, 4))
 
 
 @settings(max_examples=60, deadline=None)

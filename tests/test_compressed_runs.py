@@ -11,6 +11,7 @@ from fedkd.clients.compression import compressing
 from fedkd.strategies.cfd import CFD
 from fedkd.strategies.dsfl import DSFL
 from flwr.app import Array, RecordDict
+from support import TINY
 from typer.testing import CliRunner
 
 from fedkd import ConfigError, simulate
@@ -30,13 +31,6 @@ NODES = {
     "bits8": {"name": "quantised"},
     "bit": {"name": "quantised", "bits": 1},
     "unit": {"name": "quantised", "bits": 2, "scale": "unit"},
-}
-SHORT = {
-    "clients": 5,
-    "rounds": 2,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
 }
 
 
@@ -64,13 +58,13 @@ SHORT = {
 )
 def test_what_cannot_work_is_refused_before_the_run(settings_, words):
     with pytest.raises(ConfigError, match=words) as caught:
-        simulate(**SHORT | settings_)
+        simulate(**TINY | settings_)
     assert "\n" not in str(caught.value)
 
 
 def test_nothing_exchanged_is_fine():
-    plain = simulate("local", **SHORT).summary
-    small = simulate("local", compress="topk", **SHORT).summary
+    plain = simulate("local", **TINY).summary
+    small = simulate("local", compress="topk", **TINY).summary
     assert small["digest"] == plain["digest"]
     assert small["bytes_up"] == plain["bytes_up"] == 0
 
@@ -89,9 +83,6 @@ class Watcher(Callback):
         self.rejected.append(record.rejected)
 
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
-
 @pytest.fixture(scope="module")
 def plain():
     """Return the summary of a strategy's run without a codec, made once."""
@@ -99,7 +90,7 @@ def plain():
 
     def summary(strategy):
         if strategy not in known:
-            known[strategy] = simulate(strategy, **SHORT).summary
+            known[strategy] = simulate(strategy, **TINY).summary
         return known[strategy]
 
     return summary
@@ -119,7 +110,7 @@ def plain():
 )
 def test_a_run_exchanges_less_and_works(strategy, name, up, down, plain):
     watcher = Watcher()
-    summary = simulate(strategy, compress=NODES[name], callbacks=[watcher], **SHORT).summary
+    summary = simulate(strategy, compress=NODES[name], callbacks=[watcher], **TINY).summary
     before = plain(strategy)
     assert summary["rejected"] == 0
     assert summary["bytes_up"] < up * before["bytes_up"]
@@ -131,23 +122,23 @@ def test_a_run_exchanges_less_and_works(strategy, name, up, down, plain):
 
 def test_either_way_can_be_left_alone(plain):
     before = plain("knfu")
-    only_up = simulate("knfu", compress={"name": "float16", "down": False}, **SHORT).summary
+    only_up = simulate("knfu", compress={"name": "float16", "down": False}, **TINY).summary
     assert only_up["bytes_down"] == before["bytes_down"]
     assert only_up["bytes_up"] < 0.7 * before["bytes_up"]
-    only_down = simulate("knfu", compress={"name": "float16", "up": False}, **SHORT).summary
+    only_down = simulate("knfu", compress={"name": "float16", "up": False}, **TINY).summary
     assert only_down["bytes_up"] == before["bytes_up"]
     assert only_down["bytes_down"] < 0.7 * before["bytes_down"]
     neither = {"name": "float16", "up": False, "down": False}
-    assert simulate("knfu", compress=neither, **SHORT).summary["digest"] == before["digest"]
+    assert simulate("knfu", compress=neither, **TINY).summary["digest"] == before["digest"]
 
 
 def test_clients_learn_from_what_was_decoded():
     """A model that was sent in half precision has no other numbers."""
-    result = simulate("fedavg", compress="float16", **SHORT)
-    for client in range(SHORT["clients"]):
+    result = simulate("fedavg", compress="float16", **TINY)
+    for client in range(TINY["clients"]):
         for value in result.model(client).state_dict().values():
             assert torch.equal(value, value.half().float())
-    whole = simulate("fedavg", compress={"name": "float16", "down": False}, **SHORT)
+    whole = simulate("fedavg", compress={"name": "float16", "down": False}, **TINY)
     weight = next(iter(whole.model(0).state_dict().values()))
     assert not torch.equal(weight, weight.half().float())
 
@@ -161,7 +152,7 @@ def test_attacks_act_before_the_encoding(name, plain):
         compress=NODES[name],
         attack={"name": "random_one_hot", "fraction": 0.4},
         callbacks=[watcher],
-        **SHORT,
+        **TINY,
     ).summary
     assert summary["rejected"] == 0
     for stack in watcher.stacks:
@@ -171,21 +162,21 @@ def test_attacks_act_before_the_encoding(name, plain):
 
 def test_an_attack_that_remembers_its_teacher_sees_the_decoded_one():
     shared = {"attack": {"name": "lma", "fraction": 0.4}, "compress": NODES["bits8"]}
-    once = simulate("dsfl", **shared, **SHORT).summary
+    once = simulate("dsfl", **shared, **TINY).summary
     assert once["rejected"] == 0
-    assert once["digest"] == simulate("dsfl", **shared, **SHORT).summary["digest"]
-    assert once["digest"] != simulate("dsfl", compress=NODES["bits8"], **SHORT).summary["digest"]
+    assert once["digest"] == simulate("dsfl", **shared, **TINY).summary["digest"]
+    assert once["digest"] != simulate("dsfl", compress=NODES["bits8"], **TINY).summary["digest"]
 
 
 def test_simulated_faults_and_absent_clients(plain):
     more = {"fraction": 0.6, "faults.dropout": 0.2, "faults.straggler": 0.2, "faults.crash": 0.2}
-    result = simulate("knfu", compress="quantised", **SHORT | more | {"rounds": 4})
+    result = simulate("knfu", compress="quantised", **TINY | more | {"rounds": 4})
     reasons = {row["metric"] for row in result.clients.to_pylist() if row["value"]}
     assert reasons & {"dropped_out", "late", "crashed"}
 
 
 def test_a_resumed_run_ends_like_a_whole_one(tmp_path):
-    settings_ = SHORT | {"compress": NODES["bits8"], "fraction": 0.6, "checkpoint.every": 2}
+    settings_ = TINY | {"compress": NODES["bits8"], "fraction": 0.6, "checkpoint.every": 2}
     whole = simulate("knfu", **settings_ | {"rounds": 4}).summary
     run_dir = tmp_path / "run"
     simulate("knfu", **settings_, run_dir=str(run_dir))
@@ -203,15 +194,15 @@ class Frugal(DSFL):
 
 
 def test_a_strategy_may_bring_its_own(tmp_path, plain):
-    own = simulate(Frugal(), run_dir=str(tmp_path / "own"), **SHORT)
-    named = simulate("dsfl", compress={"name": "quantised", "bits": 4}, **SHORT)
+    own = simulate(Frugal(), run_dir=str(tmp_path / "own"), **TINY)
+    named = simulate("dsfl", compress={"name": "quantised", "bits": 4}, **TINY)
     assert own.summary["digest"] == named.summary["digest"]
     assert own.summary["digest"] != plain("dsfl")["digest"]
     saved = yaml.safe_load((tmp_path / "own" / "config.yaml").read_text())
     spec = json.loads((tmp_path / "own" / "spec.json").read_text())
     assert saved["compress"] == spec["compress"] == {"name": "quantised", "bits": 4}
-    other = simulate(Frugal(), compress="float16", **SHORT)
-    named = simulate("dsfl", compress="float16", **SHORT)
+    other = simulate(Frugal(), compress="float16", **TINY)
+    named = simulate("dsfl", compress="float16", **TINY)
     assert other.summary["digest"] == named.summary["digest"]
 
 
@@ -221,8 +212,8 @@ class Unpacked(CFD):
 
 
 def test_what_a_method_has_quantised_loses_nothing_more():
-    plain = simulate(Unpacked(), **SHORT).summary
-    small = simulate("cfd", **SHORT).summary
+    plain = simulate(Unpacked(), **TINY).summary
+    small = simulate("cfd", **TINY).summary
     assert small["digest"] == plain["digest"]
     assert small["bytes_up"] < 0.4 * plain["bytes_up"]
 
@@ -289,7 +280,7 @@ def plain_arrays(records):
 def test_a_reply_that_cannot_be_decoded_is_rejected(change, reason, monkeypatch):
     monkeypatch.setattr("fedkd.clients.app.compressing", spoilt(change))
     watcher = Watcher()
-    settings_ = SHORT | {"transfer.size": 60, "compress": "quantised", "callbacks": [watcher]}
+    settings_ = TINY | {"transfer.size": 60, "compress": "quantised", "callbacks": [watcher]}
     result = simulate("dsfl", **settings_)
     if reason is None:  # a client that does not encode is no worse for it
         assert watcher.rejected == [{}, {}]
@@ -307,7 +298,7 @@ def test_flower_s_own_strategies_reject_it_too(monkeypatch):
 
     monkeypatch.setattr("fedkd.clients.app.compressing", spoilt(drop))
     watcher = Watcher()
-    simulate("fedavg", compress="quantised", callbacks=[watcher], **SHORT)
+    simulate("fedavg", compress="quantised", callbacks=[watcher], **TINY)
     assert [list(lost) for lost in watcher.rejected] == [[2], [2]]
     assert "codes is missing" in watcher.rejected[0][2]
 
@@ -325,7 +316,7 @@ def test_engines_agree():
     with shared_ray(EngineConfig()):
         for case in cases:
             runs = [
-                simulate(**SHORT | case | {"engine": {"name": name, "actors": 2}})
+                simulate(**TINY | case | {"engine": {"name": name, "actors": 2}})
                 for name in ("inline", "ray", "flower")
             ]
             assert len({result.summary["digest"] for result in runs}) == 1
@@ -361,8 +352,8 @@ def test_a_codec_from_a_file(tmp_path):
         "        return super().encode(values.half().float())\n"
     )
     run_dir = tmp_path / "run"
-    mine = simulate("knfu", compress=f"{file}:Mine", run_dir=str(run_dir), **SHORT)
-    assert mine.summary["digest"] == simulate("knfu", compress="float16", **SHORT).summary["digest"]
+    mine = simulate("knfu", compress=f"{file}:Mine", run_dir=str(run_dir), **TINY)
+    assert mine.summary["digest"] == simulate("knfu", compress="float16", **TINY).summary["digest"]
     rounds = pq.read_table(run_dir / "rounds.parquet")
     assert sum(rounds["bytes_up"].to_pylist()) == mine.summary["bytes_up"]
 

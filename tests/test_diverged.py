@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from rich.console import Console
+from support import slow
 from torch import nn
 from typer.testing import CliRunner
 
@@ -53,8 +54,10 @@ def counted(result: RunResult) -> list[int]:
     return counts
 
 
-@pytest.mark.parametrize("engine", ["inline", RAY, "flower"], ids=["inline", "ray", "flower"])
-def test_too_large_a_learning_rate_is_named(engine: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "engine", ["inline", slow(RAY), slow("flower")], ids=["inline", "ray", "flower"]
+)
+def test_too_large_a_learning_rate_is_named(engine: Any, tmp_path: Path, report: None) -> None:
     console = Console(file=io.StringIO(), width=200)
     result = run(
         model="resnet8",
@@ -142,7 +145,7 @@ def test_a_late_reply_tells_it_too() -> None:
     assert counted(spoilt("knfu", client=late, **settings))[0] == 1
 
 
-def test_sound_models_are_not_mentioned(tmp_path: Path) -> None:
+def test_sound_models_are_not_mentioned(tmp_path: Path, report: None) -> None:
     console = Console(file=io.StringIO(), width=200)
     result = run("knfu", run_dir=str(tmp_path / "run"), callbacks=[Progress(console)])
     assert counted(result) == [0, 0]

@@ -21,7 +21,7 @@ from fedkd.callbacks import RoundRecord
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_run_of_a_tenth_of_the_clients_is_flat() -> None:
+def test_a_run_of_a_tenth_of_the_clients_is_flat(report: None) -> None:
     """All 300 rounds: fewer would judge how processes settle. A round's knowledge is 80 kB: kept,
     it would be 2.7 % of an actor in 100 rounds."""
     readings = long_run(rounds=300, clients=10)
@@ -37,7 +37,9 @@ def test_a_run_of_a_tenth_of_the_clients_is_flat() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("engine", "calls", "warm_up"), [("inline", 12, 5), ("ray", 3, 2)])
-def test_runs_in_one_process_leave_nothing(engine: str, calls: int, warm_up: int) -> None:
+def test_runs_in_one_process_leave_nothing(
+    engine: str, calls: int, warm_up: int, report: None
+) -> None:
     some: dict[str, Any] = {"strategy": "knfu", "clients": 5, "rounds": 2, "engine": engine}
     found = many_runs(calls, **some)
     findings = judge_calls(found, warm_up, files_per_call=RAY_FILES if engine == "ray" else 0)
@@ -68,6 +70,7 @@ print(",".join(bad))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "names"), [("leaky", "driver,driver files"), ("tight", "")])
 def test_a_leak_is_found(kind: str, names: str) -> None:
     """In a process of its own, whose memory is not still settling after other tests."""

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import mostly_slow
 from typer.testing import CliRunner
 
 import fedkd
@@ -38,7 +39,7 @@ def test_a_client_loop_that_leaves_costs_its_client(how: str, phase: str) -> Non
     assert result.summary["rejected"] == 2
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", mostly_slow(ENGINES, "inline"))
 def test_it_is_the_same_on_every_engine(engine: str, tmp_path: Path) -> None:
     """Also with no actor lost: other clients live on it."""
     settings = {"client": {"name": f"{FILE}:Loop"}, "engine": ENGINES[engine]}
@@ -55,7 +56,11 @@ HOSTILE = {"attack": {"name": f"{FILE}:Hostile", "fraction": 0.25}}
 
 @pytest.mark.parametrize(
     ("engine", "setting"),
-    [("inline", {"strategy": f"{FILE}:Uploads"}), ("inline", HOSTILE), ("flower", HOSTILE)],
+    [
+        ("inline", {"strategy": f"{FILE}:Uploads"}),
+        ("inline", HOSTILE),
+        pytest.param("flower", HOSTILE, marks=pytest.mark.slow),
+    ],
     ids=["exchange", "mod", "mod in Flower's engine"],
 )
 def test_so_does_whatever_else_runs_at_a_client(engine: str, setting: dict[str, Any]) -> None:
@@ -91,8 +96,8 @@ def test_a_sampler_or_oracle_that_leaves_is_named(setting: dict[str, str], query
         ("inline", "Strategy", "fuse"),
         ("inline", "Blocks", "fuse"),
         ("inline", "Strategy", "refine"),
-        ("ray", "Blocks", "fuse"),
-        ("flower", "Strategy", "refine"),
+        pytest.param("ray", "Blocks", "fuse", marks=pytest.mark.slow),
+        pytest.param("flower", "Strategy", "refine", marks=pytest.mark.slow),
     ],
 )
 def test_a_strategy_that_leaves_has_failed(engine: str, name: str, where: str) -> None:
@@ -112,7 +117,10 @@ def test_so_has_one_that_leaves_beside_the_rounds(how: str, where: str, tmp_path
 
 @pytest.mark.parametrize(
     ("engine", "hook"),
-    [*(("inline", hook) for hook in ("start", "phase", "round", "end")), ("ray", "phase")],
+    [
+        *(("inline", hook) for hook in ("start", "phase", "round", "end")),
+        pytest.param("ray", "phase", marks=pytest.mark.slow),
+    ],
 )
 def test_a_callback_that_leaves_fails_the_run(engine: str, hook: str) -> None:
     watcher = load_object(f"{FILE}:Watcher")(hook)

@@ -157,9 +157,6 @@ class Watcher(Callback):
             self.arrays.append({k: v.clone() for k, v in self.strategy.arrays().items()})
 
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
-
 def losses(result: Any, *metrics: str) -> set[tuple[int, int, str]]:
     rows = result.clients.to_pylist()
     return {(r["round"], r["client"], r["metric"]) for r in rows if r["metric"] in metrics}

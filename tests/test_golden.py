@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 from fedkd.clients.exchange import Exchange
 from fedkd.strategies.catalogue import documented_state, matches
 
@@ -79,3 +80,8 @@ def test_golden_files_hold_what_is_compared() -> None:
         numbers = json.loads(file.read_text())
         assert set(numbers) == names, file.name
         assert 0 < numbers["alma_local"] <= 1
+
+
+def test_defaults_are_the_golden_ones() -> None:
+    """Whoever changes one changes everybody's runs: `make golden` if that is meant."""
+    assert record.defaults() == yaml.safe_load(record.DEFAULTS.read_text())

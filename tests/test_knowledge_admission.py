@@ -1,6 +1,7 @@
 """What the server lets in: good replies byte for byte, every kind of bad one with its reason."""
 
 import io
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,7 +13,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fedkd.knowledge import Knowledge, KnowledgeStack, Teacher, stack, to_record, to_tensor
-from fedkd.knowledge.admission import LARGEST, SIMPLEX_TOLERANCE, Expected, Rejected, admit
+from fedkd.knowledge.admission import (
+    LARGEST,
+    SIMPLEX_TOLERANCE,
+    Expected,
+    Rejected,
+    admit,
+    check_count,
+)
 
 SAMPLES, CLASSES = 4, 3
 IDS = torch.tensor([1, 3, 4, 9])
@@ -334,6 +342,14 @@ def test_fuzzed_words_about_a_reply(words: dict) -> None:
     record = reply()
     record["about"] = ConfigRecord(words)
     admitted_or_rejected(record, EXPECTED)
+
+
+@pytest.mark.parametrize("told", [-1, 0.5, 41, math.nan, 1e300, "12", None, [12]])
+def test_a_count_is_a_number_within_its_bounds(told: object) -> None:
+    assert check_count("n", 1, most=40, least=1) == 1.0
+    assert check_count("n", 40, most=40) == 40.0
+    with pytest.raises(Rejected, match=r"^n: got .*, expected a number from 1 to 40$"):
+        check_count("n", told, most=40, least=1)
 
 
 # -- the stack and the teacher -------------------------------------------------------------------

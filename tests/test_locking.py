@@ -8,34 +8,19 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
-from typer.testing import CliRunner
+from support import fedkd, wait_until
 
 from fedkd import ConfigError, RunError, simulate
 from fedkd.callbacks import Callback
-from fedkd.cli.app import app
-from fedkd.rundir import locking
 from fedkd.rundir.locking import locked
 
 SMALL = ["clients=4", "engine=inline", "strategy=fedmd"]
 COMMAND = [sys.executable, "-c", "from fedkd.cli.app import main; main()"]
-
-
-def fedkd(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def wait_for(there, process):
-    deadline = time.monotonic() + 180
-    while not there():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -49,7 +34,7 @@ def live(tmp_path):
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
         started.append(process)
-        wait_for((tmp_path / "run" / "rounds.parquet").exists, process)
+        wait_until((tmp_path / "run" / "rounds.parquet").exists, process)
         return process
 
     yield start
@@ -58,6 +43,7 @@ def live(tmp_path):
         process.communicate()
 
 
+@pytest.mark.slow
 def test_nobody_else_writes_where_a_run_is_under_way(live, tmp_path):
     run_dir = tmp_path / "run"
     process = live("record.knowledge=true", "checkpoint.every=1")
@@ -110,10 +96,7 @@ def test_children_do_not_keep_a_dead_parents_lock(tmp_path):
     assert done.returncode == -signal.SIGKILL
     children = [psutil.Process(int(pid)) for pid in output.read_text().split()]
     try:
-        deadline = time.monotonic() + 120
-        while not _free(tmp_path / "run"):  # the forked child may not have run yet
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: _free(tmp_path / "run"))  # the forked child may not have run yet
         assert len(children) == 2
         assert all(child.is_running() for child in children)
     finally:
@@ -183,13 +166,11 @@ def test_a_file_system_without_locks_is_named_once(tmp_path, monkeypatch, caplog
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", without)
-    locking._say_unlocked.cache_clear()
     for number in range(2):
         run_dir = tmp_path / str(number)
         simulate("local", clients=2, rounds=1, engine="inline", run_dir=str(run_dir))
         assert json.loads((run_dir / "summary.json").read_text())["rounds"] == 1
     assert caplog.text.count("are not locked") == 1
-    locking._say_unlocked.cache_clear()
 
 
 class Remove(Callback):

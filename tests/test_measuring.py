@@ -11,6 +11,7 @@ import yaml
 from fedkd.clients.workbench import Workbench
 from hypothesis import given
 from hypothesis import strategies as st
+from support import TINY
 
 from fedkd import simulate
 from fedkd.config import RunConfig
@@ -19,14 +20,7 @@ from fedkd.report import Run
 from fedkd.rounds.measuring import Measurements, worst
 from fedkd.rundir.summary import derive
 
-SHORT = {
-    "clients": 12,
-    "rounds": 3,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
-    "evaluate.every": 2,
-}
+SHORT = TINY | {"clients": 12, "rounds": 3, "evaluate.every": 2}
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60))

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pyarrow.parquet as pq
+import pytest
 from fedkd.experiments.reproduce import fusion_table, privacy_study
 from fedkd.experiments.reproduce.cells import fill, missing, saved
 
@@ -59,8 +60,9 @@ def test_every_strategy_is_in_the_table():
     plain = set(available("strategies", Strategy)) - set(fusion_table.OTHERWISE)
     assert names == plain | set(fusion_table.SETTINGS)
     assert len(cells) == 6 * len(names)
-    for cell in cells:
+    for cell in cells[: len(names) + 1]:  # the last one is of another alpha
         assert compose(fusion_table.overrides(cell)).data.alpha == cell["alpha"]
+    assert len({cell["alpha"] for cell in cells[: len(names) + 1]}) == 2
 
 
 def test_rows_may_have_settings_of_their_own_and_footnotes_say_so():
@@ -95,12 +97,13 @@ def test_it_says_what_it_does():
 def test_the_privacy_study_has_a_run_for_every_protection():
     cells = privacy_study.cells(seeds=3, shadows=0)
     assert len({privacy_study.name(cell) for cell in cells}) == len(cells) == 3 * 2 * (2 + 2 * 4)
-    for cell in cells:
+    for cell in privacy_study.cells(seeds=1, shadows=0):
         config = compose(privacy_study.overrides(cell))
         assert config.record.knowledge
         assert config.privacy.get("epsilon") == cell["epsilon"]
 
 
+@pytest.mark.slow
 def test_the_privacy_study_runs_attacks_and_draws(tmp_path):
     cells = [
         {"seed": 0, "strategy": "knfu", "privacy": name, "epsilon": epsilon, "shadows": 0}

@@ -23,8 +23,6 @@ TINY = {"clients": 4, "rounds": 1, "data.samples_per_client": 12, "transfer.size
 ON = {"secure.aggregation": True}
 STRATEGIES = available("strategies", Strategy)
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 def run(strategy="fedmd", **more):
     return simulate(strategy, engine=more.pop("engine", "inline"), **TINY | more)

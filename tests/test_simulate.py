@@ -6,12 +6,11 @@ import torch
 from datasets import ClassLabel, Dataset, Features, Value
 from fedkd.strategies import FusionStrategy
 from sklearn.datasets import load_digits, load_iris
+from support import slow
 from torch import nn
 
 from fedkd import ConfigError, simulate
 from fedkd.callbacks import Callback
-
-ENGINES = ["inline", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ray", "flower"))]
 
 
 class Equal(FusionStrategy):
@@ -27,19 +26,18 @@ def tiny(shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), classes))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ["inline", slow("ray"), slow("flower")])
 def test_objects_everywhere(engine):
     x, y = load_digits(return_X_y=True)
     data = (x.reshape(-1, 8, 8).astype(np.float32) / 16, y)
     settings = {"clients": 4, "rounds": 2, "data.alpha": None, "transfer.size": 100}
     models = [tiny, lambda num_classes: nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes))]
     run = simulate(Equal(), data, models, engine={"name": engine, "actors": 2}, **settings)
+    inline = simulate(Equal(), data, models, engine="inline", **settings)
+    assert run.summary["digest"] == inline.summary["digest"]
     assert run.summary["strategy"] == "Equal"
     assert run.summary["alma_global"]["last"] > 0.3
     assert run.rounds.num_rows == 2
-    if not hasattr(test_objects_everywhere, "digest"):
-        test_objects_everywhere.digest = run.summary["digest"]
-    assert run.summary["digest"] == test_objects_everywhere.digest
 
 
 def test_tabular_data_as_a_dataset():
@@ -100,3 +98,24 @@ def test_callbacks_see_the_run():
 def test_what_cannot_be_used_is_refused(settings, words):
     with pytest.raises(ConfigError, match=words):
         simulate(**{"clients": 3, "rounds": 1, "engine": "inline"} | settings)
+
+
+def test_a_report_is_written_unless_the_environment_says_not(monkeypatch):
+    settings = {"clients": 2, "rounds": 1, "engine": "inline"}
+    assert not (simulate("local", **settings).run_dir / "report.html").exists()
+    with monkeypatch.context() as patch:
+        patch.delenv("FEDKD_REPORT")
+        assert (simulate("local", **settings).run_dir / "report.html").exists()
+    monkeypatch.setenv("FEDKD_REPORT", "no")
+    with pytest.raises(ConfigError, match="FEDKD_REPORT=no: must be 0"):
+        simulate("local", **settings)
+
+
+def test_a_report_that_cannot_be_drawn_costs_no_run(monkeypatch, report):
+    def broken(runs):
+        raise ValueError("no ink")
+
+    monkeypatch.setattr("fedkd.report.render", broken)
+    run = simulate("local", clients=2, rounds=1, engine="inline")
+    assert run.summary["rounds"] == 1
+    assert "no ink" in (run.run_dir / "log.txt").read_text()

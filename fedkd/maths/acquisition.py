@@ -264,12 +264,12 @@ def gradient_seeds(
             chances = nearest if bool((nearest > 0).any()) else left
             row = int(torch.multinomial(chances, 1, generator=generator))
         picked.append(row)
-        nearest = torch.minimum(nearest, _from(factors, norms, row))
+        nearest = torch.minimum(nearest, squares_from(factors, norms, row))
         nearest[row] = left[row] = 0.0
     return torch.tensor(picked, dtype=torch.int64)
 
 
-def _from(factors: Sequence[tuple[Tensor, Tensor]], norms: Tensor, row: int) -> Tensor:
+def squares_from(factors: Sequence[tuple[Tensor, Tensor]], norms: Tensor, row: int) -> Tensor:
     """Return the squared distances of all gradients to that of a row, ``[n]``."""
     products = torch.stack([(r @ r[row]) * (h @ h[row]) for r, h in factors]).sum(dim=0)
     scale = norms + norms[row]

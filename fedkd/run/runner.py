@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -167,7 +168,8 @@ def run(
     objects : Objects, optional
         Python objects in place of names.
     report : bool
-        Whether to write ``report.html``, which takes longer than a tiny run.
+        Whether to write ``report.html``, which takes longer than a tiny run; with
+        ``FEDKD_REPORT=0`` in the environment no run does.
 
     Raises
     ------
@@ -177,6 +179,7 @@ def run(
         If the run fails; the run directory says how far it came.
     """
     began = time.perf_counter()
+    report = _reports() and report
     where = config.resume or config.run_dir
     with run_directory(where, config.resume is not None) as lent, log_file(lent.path):
         run_dir = lent.path
@@ -307,6 +310,14 @@ def _builder(prepared: Prepared) -> Callable[[int], nn.Module]:
             return build(models[client], federation.shape, federation.classes)
 
     return make
+
+
+def _reports() -> bool:
+    """Return whether the environment lets runs write a report."""
+    given = os.environ.get("FEDKD_REPORT", "1")
+    if given not in ("0", "1"):
+        raise ConfigError("FEDKD_REPORT", given, "must be 0 (runs write no report.html) or 1")
+    return given == "1"
 
 
 def _write_report(run_dir: Path) -> None:

@@ -90,14 +90,19 @@ def test_the_display_is_one_line_of_a_terminal_with_80_columns(monkeypatch):
 
 
 def test_closing_twice_is_harmless():
-    progress = Progress(Console(file=Terminal(), force_terminal=True))
+    out = Terminal()
+    progress = Progress(Console(file=out, force_terminal=True))
     progress.on_run_start(info())
     progress.close()
+    shown = out.getvalue()
     progress.close()
+    assert out.getvalue() == shown
 
 
 def test_phases_before_the_start_are_ignored():
-    Progress(Console(file=io.StringIO())).on_phase(1, "fit", 0, 1)
+    out = io.StringIO()
+    Progress(Console(file=out)).on_phase(1, "fit", 0, 1)
+    assert out.getvalue() == ""
 
 
 def test_the_time_left_of_a_resumed_run_counts_its_own_rounds(monkeypatch):

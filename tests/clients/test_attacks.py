@@ -19,6 +19,7 @@ from fedkd.clients.attacks.random_one_hot import RandomOneHot
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import TINY
 from torch import Tensor
 
 from fedkd import ConfigError, simulate
@@ -34,13 +35,7 @@ from fedkd.plugins import available
 from fedkd.rng import stream, torch_generator
 from fedkd.run.runner import run
 
-SHORT: dict[str, Any] = {
-    "clients": 6,
-    "rounds": 2,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
-}
+SHORT: dict[str, Any] = TINY | {"clients": 6}
 MEAN = {"name": "fedmd", "exchange": "soft_labels"}
 KNOWLEDGE = [LMA, CPA, HIPS, lambda **b: HIPS(by="covariance", **b), FDLA, RandomOneHot]
 KNOWLEDGE += [FreeRider, lambda **b: FreeRider(reply="teacher", **b)]
@@ -362,14 +357,17 @@ def test_a_resumed_run_remembers_its_teachers(tmp_path: Any) -> None:
 
 
 def test_rounds_on_different_samples() -> None:
-    result, _ = attacked("cpa", **{"transfer.per_round": 20, "rounds": 3, "strategy": "cronus"})
+    more = {"transfer.per_round": 20, "rounds": 3, "strategy": "cronus"}
+    (clean, _), (result, _) = attacked("none", **more), attacked("cpa", **more)
     assert result.summary["rejected"] == 0
+    assert result.summary["digest"] != clean.summary["digest"]
 
 
 @pytest.mark.parametrize("name", ["lma", "random_one_hot", "free_rider"])
 def test_logits(name: str) -> None:
-    result, _ = attacked(name, strategy="fedmd")
+    (clean, _), (result, _) = attacked("none", strategy="fedmd"), attacked(name, strategy="fedmd")
     assert result.summary["rejected"] == 0
+    assert result.summary["digest"] != clean.summary["digest"]
 
 
 @pytest.mark.slow

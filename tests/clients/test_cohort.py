@@ -1,7 +1,7 @@
 """Clients side by side against the sequential loop: in double precision, to see the maths alone."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,15 +35,6 @@ OBJECTIVES = available("distillation", Objective)
 EQUAL, RAGGED = [7, 7, 7], [5, 9, 2, 6, 9]
 COUPLED, RANDOM = ["resnet8"], ["fedmd_cnn2", "fedmd_cnn3"]
 """Batch normalisation couples a batch's samples; dropout is random."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Compute as in a run."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def seeded(seed: int) -> torch.Generator:

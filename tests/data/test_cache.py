@@ -155,21 +155,22 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_a_file_that_changes_under_the_decoder_is_refused(shapes, tmp_path, monkeypatch):
-    from fedkd.data import folders
+    from flwr_datasets import FederatedDataset
 
-    load = folders._load_splits
+    load = FederatedDataset.load_split
 
-    def slow(*args, **kwargs):
-        found = load(*args, **kwargs)
-        other_pixels(shapes)
+    def slow(source, split):
+        found = load(source, split)
+        if split == "train":
+            other_pixels(shapes)
         return found
 
-    monkeypatch.setattr(folders, "_load_splits", slow)
+    monkeypatch.setattr(FederatedDataset, "load_split", slow)
     with pytest.raises(ConfigError, match="changes while it is read"):
         prepare(shapes, tmp_path / "cache")
 
 
-def test_a_resume_notices_other_pictures(shapes, tmp_path, no_report):
+def test_a_resume_notices_other_pictures(shapes, tmp_path):
     data = {"name": str(shapes), "alpha": None}
     settings = {"clients": 3, "engine": "inline", "transfer.size": 20, "checkpoint.every": 1}
     run_dir = tmp_path / "run"
@@ -184,7 +185,7 @@ def test_a_resume_notices_other_pictures(shapes, tmp_path, no_report):
     assert resume(run_dir, rounds=3).summary["rounds"] == 3
 
 
-def test_attacks_say_that_their_data_are_damaged(tmp_path, no_report):
+def test_attacks_say_that_their_data_are_damaged(tmp_path):
     from fedkd.leakage.subject import Subject
 
     settings = {"clients": 3, "rounds": 1, "engine": "inline", "record.knowledge": True}

@@ -103,6 +103,7 @@ def test_columns_and_arrays_without_names_are_not_matched_by_position(named, tmp
         build_federation(config, *corpora(config), tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_what_datasets_says_of_other_columns_stays_off_the_terminal(tmp_path):
     given = folder(tmp_path / "data", rows(), rows(10, more=[1.0] * 10))
     command = [sys.executable, "-m", "fedkd", "run", f"data={given}", "engine=inline"]

@@ -2,6 +2,7 @@ import multiprocessing
 import shutil
 import socket
 from pathlib import Path
+from unittest.mock import Mock
 
 import datasets
 import numpy as np
@@ -10,7 +11,6 @@ import torch
 
 from fedkd.data import Corpus, prepare
 from fedkd.data import cache as cache_module
-from fedkd.data import preparation as preparation_module
 from fedkd.errors import ConfigError
 
 
@@ -111,8 +111,11 @@ def test_tensors_are_fresh_and_aligned(png_folder):
 
 
 def test_second_prepare_decodes_nothing(png_folder, tmp_path, monkeypatch):
+    from flwr_datasets import FederatedDataset
+
     prepare(png_folder, tmp_path)
-    monkeypatch.setattr(preparation_module, "_write", lambda *args: pytest.fail("decoded again"))
+    again = Mock(side_effect=AssertionError("decoded again"))
+    monkeypatch.setattr(FederatedDataset, "load_split", again)
     prepare(png_folder, tmp_path)
 
 

@@ -226,7 +226,7 @@ def test_arrays(data):
 
 @settings(quick, max_examples=5)
 @given(data=st.data())
-def test_arrays_in_simulations(no_report, data):
+def test_arrays_in_simulations(data):
     values = st.integers(0, 3)  # what makes models diverge is another matter
     x = data.draw(
         hnp.arrays(data.draw(st.sampled_from(["f4", "i8", "u1"])), (12, 3), elements=values)

@@ -25,7 +25,7 @@ def digest(data) -> str:
     return simulate("fedmd", data, **SMALL).summary["digest"]
 
 
-def test_splits_by_name_run(no_report):
+def test_splits_by_name_run():
     whole = {"train": table(), "test": table().select(range(9))}
     first = digest(datasets.DatasetDict(whole))
     assert digest(whole) == first
@@ -34,7 +34,7 @@ def test_splits_by_name_run(no_report):
     assert digest([list(pair) for pair in pairs]) == first
 
 
-def test_settings_are_no_splits(no_report):
+def test_settings_are_no_splits():
     assert simulate("fedmd", {"name": "digits"}, **SMALL).summary["data"] == "digits"
     with pytest.raises(ConfigError, match=r"data\.nme=.*did you mean 'data\.name'"):
         simulate("fedmd", {"nme": "digits"}, **SMALL)

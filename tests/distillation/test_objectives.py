@@ -173,14 +173,20 @@ def test_taid_target_by_hand() -> None:
     torch.testing.assert_close(TAID()(z, teacher), expected)
 
 
+def test_taid_target_at_another_temperature_by_hand() -> None:
+    """Both of what is mixed are divided, the student once more on its own."""
+    z, teacher = torch.tensor([[0.0, 1.0]]), TeacherBatch(torch.tensor([[2.0, 0.0]]), "logits")
+    target = torch.tensor([[0.8, 0.6]]).div(4).softmax(-1)
+    expected = -(target * z.div(4).log_softmax(-1)).sum()
+    torch.testing.assert_close(TAID(temperature=4.0)(z, teacher), expected)
+
+
 def test_taid_schedule() -> None:
     objective, teacher = TAID(), TeacherBatch(torch.tensor([[0.9, 0.1]]))
-    objective(torch.tensor([[0.0, 1.0]]), teacher)
+    before = objective(torch.tensor([[0.0, 1.0]]), teacher)
     assert objective.t == 0.4  # the first loss has nothing to be compared with
-    before = objective._previous
-    assert before is not None
-    objective(torch.tensor([[1.0, 0.0]]), teacher)
-    trend = 0.01 * (before - objective._previous) / before  # type: ignore[operator]
+    now = objective(torch.tensor([[1.0, 0.0]]), teacher)
+    trend = 0.01 * (before - now) / before
     assert objective.t == pytest.approx(0.4 + 5e-4 * 0.6 / (1 + math.exp(-trend)))
     objective.progress(0.5)
     objective(torch.zeros(1, 2), teacher)

@@ -14,10 +14,7 @@ from fedkd.rounds.protocol import Outcome
 PROBE = Path(__file__).parents[1] / "plugins" / "probe.py"
 SHORT = {"clients": 10, "rounds": 2, "data.samples_per_client": 20, "transfer.size": 100}
 SMALL = SHORT | {"clients": 6, "evaluate.samples": 50}
-pytestmark = [
-    pytest.mark.usefixtures("no_report"),
-    pytest.mark.filterwarnings("error:.*performance drop.*"),
-]
+pytestmark = pytest.mark.filterwarnings("error:.*performance drop.*")
 
 
 def run(strategy: str = "knfu", cohort: Any = 4, name: str = "inline", **more: Any) -> RunResult:

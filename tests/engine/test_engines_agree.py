@@ -6,6 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 import ray
+from support import mostly_slow
 
 from fedkd import RunError, simulate
 from fedkd.config import EngineConfig
@@ -81,8 +82,7 @@ def inline():
     return digest
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", mostly_slow(CASES, "knfu-mixed", "fedavg"))
 def test_ray_agrees_with_inline(case, inline):
     run = simulate(engine={"name": "ray", "actors": 2}, **SHORT | CASES[case])
     assert run.summary["digest"] == inline(case)
@@ -96,8 +96,7 @@ def test_the_number_of_actors_does_not_matter(case, actors, inline):
     assert run.summary["digest"] == inline(case)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("case", FLOWER)
+@pytest.mark.parametrize("case", mostly_slow(FLOWER, "knfu-mixed"))
 def test_flower_agrees_with_inline(case, inline):
     run = simulate(engine={"name": "flower", "actors": 2}, **SHORT | CASES[case])
     assert run.summary["digest"] == inline(case)
@@ -108,8 +107,7 @@ def metric(run, name):
     return {row["value"] for row in rows if row["metric"] == name}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["inline", "ray", "flower"])
+@pytest.mark.parametrize("name", mostly_slow(["inline", "ray", "flower"], "inline", "ray"))
 def test_the_engines_are_three(name):
     engine = {"name": name, "actors": 2}
     run = simulate(engine=engine, client=f"{PROBE}:Probe", **SHORT)
@@ -122,8 +120,7 @@ def test_the_engines_are_three(name):
         assert os.getpid() not in pids
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["inline", "ray", "flower"])
+@pytest.mark.parametrize("name", mostly_slow(["inline", "ray", "flower"], "inline"))
 def test_one_client_may_fail_but_not_all(name):
     engine = {"name": name, "actors": 2}
     run = simulate(engine=engine, client={"name": f"{PROBE}:Faulty", "below": 1}, **SHORT)
@@ -132,8 +129,7 @@ def test_one_client_may_fail_but_not_all(name):
         simulate(engine=engine, client={"name": f"{PROBE}:Faulty", "below": 10}, **SHORT)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["inline", "ray", "flower"])
+@pytest.mark.parametrize("name", mostly_slow(["inline", "ray", "flower"], "inline"))
 def test_what_a_plug_in_does_wrong_is_said_on_every_engine(name):
     with pytest.raises(RunError, match=r"strategy NotANumber: fuse\(\) finite"):
         simulate(f"{PROBE}:NotANumber", engine={"name": name, "actors": 2}, **SHORT)

@@ -1,6 +1,7 @@
 """Where clients live, what they remember, and what their host answers when they fail."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from fedkd import simulate
+from fedkd.callbacks import Callback
 from fedkd.config import DataConfig, EngineConfig, RunConfig, TransferConfig
 from fedkd.engine.host import Host
 from fedkd.engine.placement import actors_by_default, gpu_share, place
@@ -332,3 +335,23 @@ def test_few_actors_share_a_gpu_if_clients_train_side_by_side() -> None:
     assert actors(cohort="off") is actors("cpu") is actors(name="flower") is None
     assert actors(address="auto") is None, "other machines have GPUs, too"
     assert actors(actors=3) == 3
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_run_computes_with_one_thread_and_gives_back_the_others(fails: bool) -> None:
+    """Sums on several threads end otherwise on another machine."""
+    seen, before = set(), torch.get_num_threads()
+
+    class Watch(Callback):
+        def on_phase(self, round_: int, phase: str, done: int, total: int) -> None:
+            seen.add(torch.get_num_threads())
+            if fails:
+                raise KeyboardInterrupt
+
+    torch.set_num_threads(3)
+    try:
+        with suppress(KeyboardInterrupt):
+            simulate("local", clients=2, rounds=1, engine="inline", callbacks=[Watch()])
+        assert (seen, torch.get_num_threads()) == ({1}, 3)
+    finally:
+        torch.set_num_threads(before)

@@ -88,7 +88,7 @@ def test_who_is_in_the_middle_of_a_message_stays(tmp_path):
 
 @pytest.mark.parametrize("memory", ["1kB", 100_000])
 @pytest.mark.parametrize("settings", [MIXED, {"strategy": "fedavg"}], ids=["mixed", "fedavg"])
-def test_the_outcome_is_the_same(settings, memory, monkeypatch, no_report):
+def test_the_outcome_is_the_same(settings, memory, monkeypatch):
     expected = simulate(engine="inline", **SMALL | settings).summary["digest"]
     written, save = [], spilling.save_file
     monkeypatch.setattr(spilling, "save_file", lambda *a: (written.append(a[1]), save(*a)))
@@ -99,7 +99,7 @@ def test_the_outcome_is_the_same(settings, memory, monkeypatch, no_report):
     assert not (result.run_dir / "state").exists()
 
 
-def test_a_resumed_run_ends_the_same(tmp_path, no_report):
+def test_a_resumed_run_ends_the_same(tmp_path):
     whole = simulate(engine="inline", **SMALL | MIXED | {"rounds": 3}).summary["digest"]
     engine = {"name": "inline", "state_memory": "1kB"}
     simulate(engine=engine, run_dir=str(tmp_path / "run"), **SMALL | MIXED)
@@ -113,7 +113,7 @@ def test_a_resumed_run_ends_the_same(tmp_path, no_report):
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("cohort", ["off", "4"])
-def test_on_ray_with_an_actor_that_dies(cohort, reaper, no_report):
+def test_on_ray_with_an_actor_that_dies(cohort, reaper):
     inline = {"name": "inline", "cohort": cohort}
     expected = simulate(engine=inline, **SMALL | {"rounds": 3}).summary["digest"]
     engine = {"name": "ray", "actors": 2, "cohort": cohort, "state_memory": "1kB"}
@@ -135,7 +135,7 @@ class Vandal(Callback):
 @pytest.mark.parametrize(
     "name", ["inline", pytest.param("ray", marks=[pytest.mark.slow, pytest.mark.timeout(240)])]
 )
-def test_a_disk_that_fails_ends_the_run(name, tmp_path, no_report):
+def test_a_disk_that_fails_ends_the_run(name, tmp_path):
     """As if clients had failed, the run would go on with fewer and fewer of them."""
     engine = {"name": name, "state_memory": "1kB"}
     with pytest.raises(RunError, match=r"client state in .*/state/.* resume the run, or raise en"):

@@ -1,25 +1,35 @@
 """Golden numbers: what a small run of each strategy gives, recorded on purpose.
 
 ``make golden`` (or ``python tests/golden/record.py [NAME...]``) runs the strategies and writes
-``tests/golden/NAME.json``; it says what changed. `tests/test_golden.py` compares.
+``tests/golden/NAME.json``, and all defaults to ``defaults.yaml``; it says what changed.
+`tests/test_golden.py` compares.
 """
 
 import argparse
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import yaml
+from fedkd.clients.attacks import Attack
+from fedkd.clients.oracles import Oracle
+from fedkd.clients.privacy.base import Mechanism
+from fedkd.clients.samplers import Sampler
 from fedkd.strategies import FusionStrategy
 
 import fedkd
-from fedkd.plugins import available, resolve
+from fedkd.codecs import Codec
+from fedkd.distillation import Objective
+from fedkd.plugins import available, parameters, resolve
 from fedkd.rounds.protocol import Strategy
 
 HERE = Path(__file__).parent
+DEFAULTS = HERE / "defaults.yaml"
 
 SETTINGS: dict[str, Any] = {
     "data": "digits",
@@ -35,6 +45,16 @@ SETTINGS: dict[str, Any] = {
     "seed": 0,
 }
 MIXED = ["mlp", "lenet5", "resnet8"]
+
+ROOMS: dict[str, type] = {
+    "strategies": Strategy,
+    "distillation": Objective,
+    "codecs": Codec,
+    "clients.attacks": Attack,
+    "clients.oracles": Oracle,
+    "clients.privacy": Mechanism,
+    "clients.samplers": Sampler,
+}
 
 POINTS = 0.02
 """How far an accuracy may be off: another CPU rounds differently, and training amplifies it."""
@@ -59,7 +79,7 @@ def watched() -> Iterator[set[tuple[Any, ...]]]:
 
     with (
         mock.patch.object(FusionStrategy, "_distil", distil),
-        mock.patch("fedkd.run.runner._write_report"),  # takes most of the time
+        mock.patch.dict(os.environ, FEDKD_REPORT="0"),  # it takes most of the time
     ):
         yield seen
 
@@ -109,6 +129,22 @@ def differences(golden: Mapping[str, Any], found: Mapping[str, Any], slack: floa
     ]
 
 
+def plain(value: Any) -> Any:
+    """Return a default as it is, or in words."""
+    return value if value is None or isinstance(value, int | float | str) else repr(value)
+
+
+def defaults() -> dict[str, Any]:
+    """Return the parameters' defaults of whatever has a name."""
+    return {
+        room: {
+            name: {key: plain(value) for key, value in parameters(cls).items()}
+            for name, cls in available(room, base).items()
+        }
+        for room, base in ROOMS.items()
+    }
+
+
 def read(name: str) -> dict[str, Any] | None:
     """Return a golden file's numbers, if there is one."""
     file = HERE / f"{name}.json"
@@ -126,6 +162,7 @@ def main() -> None:
         changed = differences(before, numbers, 0.0) if before else ["new"]
         (HERE / f"{name}.json").write_text(json.dumps(numbers, indent=2) + "\n")
         print(f"{name}: {', '.join(changed) or 'as it was'}", flush=True)
+    DEFAULTS.write_text(yaml.safe_dump(defaults(), sort_keys=True))
     for file in HERE.glob("*.json"):
         if file.stem not in strategies:
             print(f"{file.name}: no such strategy, remove it")

@@ -31,9 +31,7 @@ QUICK = {"shadows": 4, "ratio": 2, "population": 60}
 
 
 def simulate(folder, strategy="fedmd", **settings):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fedkd.run.runner._write_report", lambda run_dir: None)
-        return fedkd.simulate(strategy, run_dir=str(folder), **OVERFITTED | settings)
+    return fedkd.simulate(strategy, run_dir=str(folder), **OVERFITTED | settings)
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +173,7 @@ def test_pairs_of_an_audit_share_no_sample(run):
         assert pools.labels[own.members].tolist() == pools.labels[own.others].tolist()
 
 
+@pytest.mark.slow
 def test_an_audit_that_knows_nothing_finds_something_as_seldom_as_it_says(tmp_path, monkeypatch):
     """Scores are a random direction of the inputs, so nothing of who holds what is in them."""
     few = {"clients": 20, "transfer.size": 600, "fit.epochs": 0, "rounds": 1}

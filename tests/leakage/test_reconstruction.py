@@ -16,8 +16,6 @@ from fedkd.leakage.paired_logits import question
 from fedkd.models import build
 from fedkd.rng import scoped
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 def simulate(strategy, **settings):
     base = {"clients": 3, "rounds": 1, "engine": "inline", "record.knowledge": True}

@@ -12,7 +12,6 @@ from fedkd.knowledge.exchanged import Exchanged
 from fedkd.models.flat import flatten, size
 from fedkd.rundir.recordings import Recordings
 
-pytestmark = pytest.mark.usefixtures("no_report")
 TINY = {"clients": 4, "rounds": 2, "engine": "inline", "transfer.size": 30, "fit.epochs": 1}
 
 

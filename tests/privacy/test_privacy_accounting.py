@@ -146,6 +146,20 @@ def test_what_is_fixed_is_spent_once():
     assert repeated({Fixed(0.5, 0.2): 1}, 7) == {Fixed(0.5, 0.2): 1}
 
 
+@pytest.mark.parametrize("epsilon", [0.0, -1.0, math.inf, math.nan])
+def test_what_is_no_epsilon_is_refused(epsilon):
+    Budget(epsilon=0.1).check(10)
+    with pytest.raises(ConfigError, match=r"privacy\.epsilon=.*greater than 0 and finite"):
+        Budget(epsilon=epsilon).check(10)
+
+
+@pytest.mark.parametrize("delta", [0.0, 0.1, 0.2])
+def test_a_delta_is_below_one_in_as_many_as_the_largest_client_has(delta):
+    Budget(delta=0.099).check(10)
+    with pytest.raises(ConfigError, match=r"privacy\.delta=.*the largest client has n=10"):
+        Budget(delta=delta).check(10)
+
+
 def test_a_budget_says_how_many_rounds_it_allows():
     ledger = Ledger(one_gaussian, DELTA)
     schedule = [[0], [0], [0, 1], [0]]

@@ -7,24 +7,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from typer.testing import CliRunner
+from support import TINY, fedkd
 
 from fedkd import ConfigError, simulate
-from fedkd.cli.app import app
 from fedkd.config.overrides import compose
 from fedkd.privacy.accounting import Release, guarantee
 from fedkd.run.runner import resume
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
-SMALL = {
-    "clients": 4,
-    "rounds": 3,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 40,
-    "evaluate.samples": 50,
-}
+SMALL = TINY | {"clients": 4, "rounds": 3, "transfer.size": 40, "evaluate.samples": 50}
 GAUSSIAN = {"name": "gaussian", "epsilon": 50.0}
 
 
@@ -36,10 +26,6 @@ def epsilons(result):
     """Return ``{(round, client): epsilon}``."""
     rows = result.clients.to_pylist()
     return {(r["round"], r["client"]): r["value"] for r in rows if r["metric"] == "epsilon"}
-
-
-def fedkd(*arguments):
-    return CliRunner().invoke(app, list(arguments))
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,6 @@ from fedkd.flower import identity, stamp
 from fedkd.plugins import available
 from fedkd.rounds.protocol import Strategy
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 STRATEGIES = available("strategies", Strategy)
 OTHERS = ("FedAvgM", "FedMedian", "FedTrimmedAvg", "FedYogi", "Krum")
 NAMES = [*STRATEGIES, *(f"flwr.serverapp.strategy:{name}" for name in OTHERS)]
@@ -195,7 +193,9 @@ def test_nor_is_one_that_a_strategy_wraps_another_for():
 def test_without_a_guarantee_a_method_may_weigh_by_the_loss():
     strategy = {"name": "flwr.serverapp.strategy:QFedAvg", "client_learning_rate": 0.1}
     strategy["train_loss_key"] = "loss_fit"
-    assert simulate(strategy, **TINY).summary["rejected"] == 0
+    weighed, plain = simulate(strategy, **TINY).summary, simulate("fedavg", **TINY).summary
+    assert weighed["rejected"] == 0
+    assert weighed["digest"] != plain["digest"]
 
 
 class Talkative(Logits):

@@ -62,6 +62,7 @@ def test_points_are_drawn_in_order_of_epsilon_and_flat_lines_without_one(study):
     assert chance == [0.5]
 
 
+@pytest.mark.slow
 def test_a_page_has_it_only_where_runs_differ_in_privacy(study, tmp_path):
     words = "What protection costs"
     assert words in render(study, tmp_path / "all.html").read_text()

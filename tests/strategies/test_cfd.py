@@ -9,6 +9,7 @@ from fedkd.strategies.cfd import CFD, soft_cross_entropy
 from fedkd.strategies.server_model import fresh
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import MIXED, TINY
 
 import fedkd
 from fedkd.codecs.quantisation import quantised
@@ -17,19 +18,8 @@ from fedkd.knowledge import KnowledgeStack
 from fedkd.maths.mixing import simplex_error
 from fedkd.models.flat import unflatten
 
-MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
-TINY = {
-    "clients": 5,
-    "rounds": 2,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
-    "evaluate.every": 100,
-}
+SMALL = TINY | {"evaluate.every": 100}
 seeds = st.integers(0, 10_000)
-
-
-pytestmark = pytest.mark.usefixtures("no_report")
 
 
 def random_labels(seed: int, n: int, samples: int = 6, classes: int = 4) -> torch.Tensor:
@@ -129,7 +119,7 @@ def server_logits(strategy: Watched) -> torch.Tensor:
 @pytest.mark.parametrize(("up", "down"), [(1, 32), (2, 1), (32, 3)])
 def test_what_travels_has_the_bits(up: int, down: int) -> None:
     strategy = Watched(b_up=up, b_down=down)
-    fedkd.simulate(strategy, **TINY | {"rounds": 1})
+    fedkd.simulate(strategy, **SMALL | {"rounds": 1})
     assert torch.equal(strategy.uploaded, quantised(strategy.uploaded, up))
     assert (up == 1) == bool(((strategy.uploaded == 0) | (strategy.uploaded == 1)).all())
     assert torch.equal(strategy.sent.values, quantised(strategy.sent.values, down))
@@ -138,7 +128,7 @@ def test_what_travels_has_the_bits(up: int, down: int) -> None:
 def test_the_teacher_is_the_servers_model_and_not_the_mean() -> None:
     """Dual distillation: clients learn from the server's model, which learnt from the mean."""
     strategy = Watched(server_model="lenet5")
-    fedkd.simulate(strategy, **TINY)
+    fedkd.simulate(strategy, **SMALL)
     soft = server_logits(strategy).softmax(dim=-1)
     torch.testing.assert_close(strategy.sent.values, soft, atol=1e-5, rtol=1e-4)
     assert (strategy.sent.values - strategy.mean).abs().max() > 1e-3
@@ -156,7 +146,7 @@ class Guessing(Watched):
 
 def test_the_servers_model_goes_on_learning() -> None:
     strategy = Guessing()
-    fedkd.simulate(strategy, **TINY)
+    fedkd.simulate(strategy, **SMALL)
     (first, learnt), (second, _) = strategy.said
     torch.testing.assert_close(second, learnt, atol=1e-5, rtol=1e-4)
     assert (first - learnt).abs().max() > 1e-2
@@ -166,7 +156,7 @@ def test_the_server_learns_from_the_mean() -> None:
     losses = []
     for epochs in (0, 10):
         strategy = Watched(server_epochs=epochs)
-        fedkd.simulate(strategy, **TINY | {"rounds": 1})
+        fedkd.simulate(strategy, **SMALL | {"rounds": 1})
         logits = server_logits(strategy)
         losses.append(soft_cross_entropy(logits, {"target": strategy.mean}).item())
     assert losses[1] < 0.8 * losses[0]
@@ -189,16 +179,16 @@ def test_parameters_out_of_range_are_refused(parameters: dict) -> None:
 
 def test_a_server_model_that_is_not_there_is_refused_before_the_run() -> None:
     with pytest.raises(ConfigError, match=r"strategy=cfd: server_model.*did you mean 'mlp'"):
-        fedkd.simulate({"name": "cfd", "server_model": "mpl"}, **TINY)
+        fedkd.simulate({"name": "cfd", "server_model": "mpl"}, **SMALL)
 
 
 def test_a_server_that_diverges_says_so() -> None:
     with pytest.raises(RunError, match="CFD: the server's model diverged in round 1; try a sm"):
-        fedkd.simulate({"name": "cfd", "server_lr": 1e30}, **TINY)
+        fedkd.simulate({"name": "cfd", "server_lr": 1e30}, **SMALL)
 
 
 def test_a_run_with_mixed_models_can_be_resumed(tmp_path) -> None:
-    shared = TINY | {"fraction": 0.6, "model": MIXED, "strategy": "cfd", "transfer.per_round": 40}
+    shared = SMALL | {"fraction": 0.6, "model": MIXED, "strategy": "cfd", "transfer.per_round": 40}
     whole = fedkd.simulate(**shared | {"rounds": 3})
     run_dir = tmp_path / "run"
     fedkd.simulate(run_dir=str(run_dir), **shared)
@@ -209,7 +199,7 @@ def test_a_run_with_mixed_models_can_be_resumed(tmp_path) -> None:
 
 def down(bits: int, **settings) -> int:
     strategy = {"name": "cfd", "b_down": bits}
-    return fedkd.simulate(strategy, **TINY | settings).summary["bytes_down"]
+    return fedkd.simulate(strategy, **SMALL | settings).summary["bytes_down"]
 
 
 @pytest.mark.parametrize("secure", [False, True])
@@ -224,9 +214,9 @@ def test_few_bits_down_are_few_bytes_down(secure: bool) -> None:
 @pytest.mark.parametrize(("up", "bits"), [(1, 1), (32, 2), (4, 7), (2, 16)])
 def test_packing_down_loses_nothing(up: int, bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The outcome is that of the quantised teacher as it is."""
-    packed = fedkd.simulate(CFD(b_up=up, b_down=bits), **TINY).summary
+    packed = fedkd.simulate(CFD(b_up=up, b_down=bits), **SMALL).summary
     monkeypatch.setattr(CFD, "compress_node", lambda self: None)
-    plain = fedkd.simulate(CFD(b_up=up, b_down=bits), **TINY).summary
+    plain = fedkd.simulate(CFD(b_up=up, b_down=bits), **SMALL).summary
     assert packed["digest"] == plain["digest"]
     headers = 10 * 400  # of ten messages
     assert packed["bytes_down"] < bits / 32 * plain["bytes_down"] + headers

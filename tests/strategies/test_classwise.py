@@ -26,8 +26,6 @@ SMALL: dict[str, Any] = {
 }
 METHODS = ["fd", "fedproto", "fedtgp", "fedhkd", {"name": "fd", "include_self": False}]
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 def participants(run: RunResult, number: int) -> set[int]:
     rows = run.clients.to_pylist()

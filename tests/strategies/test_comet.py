@@ -8,27 +8,18 @@ from fedkd.strategies.fusing import fuse_in_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
+from support import MIXED, TINY, stack_of
 
 import fedkd
 from fedkd.engine.base import InlineBlocks
-from fedkd.knowledge import KnowledgeStack
 from fedkd.maths.mixing import simplex_error
 
-MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
 seeds = st.integers(0, 10_000)
-
-
-pytestmark = pytest.mark.usefixtures("no_report")
 
 
 def random_labels(seed: int, n: int, samples: int = 6, classes: int = 4) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(n, samples, classes, generator=generator).mul(2).softmax(dim=-1)
-
-
-def stack_of(values: torch.Tensor) -> KnowledgeStack:
-    n, samples, _ = values.shape
-    return KnowledgeStack("soft_labels", values, list(range(n)), torch.arange(samples))
 
 
 def test_by_hand() -> None:
@@ -145,6 +136,8 @@ def test_no_clusters_are_refused() -> None:
 
 
 def test_a_run_with_mixed_models() -> None:
-    tiny = {"clients": 5, "rounds": 2, "data.samples_per_client": 20, "transfer.size": 60}
-    result = fedkd.simulate("comet", model=MIXED, fraction=0.8, engine="inline", **tiny)
-    assert result.summary["rejected"] == 0
+    comet, alone = (
+        fedkd.simulate(name, model=MIXED, fraction=0.8, **TINY) for name in ("comet", "local")
+    )
+    assert comet.summary["rejected"] == 0
+    assert comet.summary["digest"] != alone.summary["digest"]

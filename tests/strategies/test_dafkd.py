@@ -1,7 +1,6 @@
 """DaFKD: logits weighted by each client's discriminator."""
 
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from fedkd.strategies.dafkd import DaFKD
 from fedkd.strategies.fusing import fuse_in_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import MIXED, TINY
 from torch import Tensor
 
 import fedkd
@@ -19,24 +19,6 @@ from fedkd.distillation.base import TeacherBatch
 from fedkd.distillation.kl import KL
 from fedkd.engine.base import InlineBlocks
 from fedkd.knowledge import KnowledgeStack
-
-SHORT: dict[str, Any] = {
-    "clients": 5,
-    "rounds": 2,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
-}
-MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Train as in a run: small steps on several threads mostly wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def teach(values: Tensor, scores: Tensor) -> Tensor:
@@ -115,18 +97,18 @@ def test_clients_learn_at_the_methods_temperature_without_its_square(
         return loss(self, student, teacher, batch)
 
     monkeypatch.setattr(KL, "__call__", watched)
-    simulate("dafkd", **SHORT | {"rounds": 1})
+    simulate("dafkd", **TINY | {"rounds": 1})
     assert seen == {(10.0, False, "logits")}
 
 
 @pytest.mark.parametrize(("name", "value"), [("steps", -1), ("lr", 0), ("temperature", 0)])
 def test_bad_parameters_are_refused(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"{name}={value}"):
-        simulate({"name": "dafkd", name: value}, **SHORT)
+        simulate({"name": "dafkd", name: value}, **TINY)
 
 
 def test_mixed_models_and_resume(tmp_path) -> None:
-    settings = SHORT | {"model": MIXED, "fraction": 0.6, "transfer.per_round": 30}
+    settings = TINY | {"model": MIXED, "fraction": 0.6, "transfer.per_round": 30}
     strategy = {"name": "dafkd", "steps": 20}
     whole = simulate(strategy, **settings)
     assert whole.summary["rejected"] == 0

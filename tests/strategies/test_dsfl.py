@@ -8,27 +8,18 @@ from fedkd.strategies.dsfl import DSFL
 from fedkd.strategies.fusing import fuse_in_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import MIXED, stack_of
 
 import fedkd
 from fedkd.engine.base import InlineBlocks
-from fedkd.knowledge import KnowledgeStack
 from fedkd.maths.mixing import entropy, simplex_error
 
-MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
 seeds = st.integers(0, 10_000)
-
-
-pytestmark = pytest.mark.usefixtures("no_report")
 
 
 def random_labels(seed: int, n: int, samples: int = 6, classes: int = 4) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(n, samples, classes, generator=generator).mul(2).softmax(dim=-1)
-
-
-def stack_of(values: torch.Tensor) -> KnowledgeStack:
-    n, samples, _ = values.shape
-    return KnowledgeStack("soft_labels", values, list(range(n)), torch.arange(samples))
 
 
 def teacher_of(strategy: DSFL, values: torch.Tensor) -> torch.Tensor:

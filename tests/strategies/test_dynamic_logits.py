@@ -1,33 +1,24 @@
 """Dynamic logits: as far as the others moved."""
 
 import math
+from functools import partial
 
 import pytest
+import support
 import torch
 from fedkd.strategies.dynamic_logits import DynamicLogits, kl
 from fedkd.strategies.fusing import fuse_in_blocks
 from fedkd.strategies.server_model import fresh
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import MIXED, TINY
 
 import fedkd
 from fedkd.engine.base import InlineBlocks
 from fedkd.errors import ConfigError
-from fedkd.knowledge import KnowledgeStack
 
-MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
-TINY = {
-    "clients": 5,
-    "rounds": 2,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
-    "evaluate.every": 100,
-}
+SMALL = TINY | {"evaluate.every": 100}
 seeds = st.integers(0, 10_000)
-
-
-pytestmark = pytest.mark.usefixtures("no_report")
 
 
 def random_logits(seed: int, n: int, samples: int = 5, classes: int = 4) -> torch.Tensor:
@@ -35,9 +26,7 @@ def random_logits(seed: int, n: int, samples: int = 5, classes: int = 4) -> torc
     return torch.randn(n, samples, classes, generator=generator) * 2
 
 
-def stack_of(values: torch.Tensor) -> KnowledgeStack:
-    n, samples, _ = values.shape
-    return KnowledgeStack("logits", values, list(range(n)), torch.arange(samples))
+stack_of = partial(support.stack_of, kind="logits")
 
 
 def made(base: torch.Tensor, **parameters: object) -> DynamicLogits:
@@ -165,7 +154,7 @@ class Watched(DynamicLogits):
 
 def test_the_base_has_learnt_nothing_in_any_round() -> None:
     strategy = Watched(base_model="lenet5")
-    fedkd.simulate(strategy, **TINY | {"rounds": 3, "transfer.per_round": 40})
+    fedkd.simulate(strategy, **SMALL | {"rounds": 3, "transfer.per_round": 40})
     assert strategy.bases[0].shape == (60, 10)
     assert torch.equal(strategy.bases[0], strategy.bases[2])
     server = strategy.plans[0].server
@@ -184,11 +173,11 @@ def test_parameters_out_of_range_are_refused(parameters: dict) -> None:
 
 def test_a_base_that_is_not_there_is_refused_before_the_run() -> None:
     with pytest.raises(ConfigError, match=r"base_model.*did you mean 'mlp'"):
-        fedkd.simulate({"name": "dynamic_logits", "base_model": "mpl"}, **TINY)
+        fedkd.simulate({"name": "dynamic_logits", "base_model": "mpl"}, **SMALL)
 
 
 def test_a_run_with_mixed_models_can_be_resumed(tmp_path) -> None:
-    shared = TINY | {"fraction": 0.6, "model": MIXED, "transfer.per_round": 40}
+    shared = SMALL | {"fraction": 0.6, "model": MIXED, "transfer.per_round": 40}
     shared["strategy"] = "dynamic_logits"
     whole = fedkd.simulate(**shared | {"rounds": 3})
     run_dir = tmp_path / "run"

@@ -16,7 +16,7 @@ MIXED = "[mlp,lenet5,fedmd_cnn2,fedmd_cnn3,resnet8]"
 SMALL = ["clients=6", "rounds=1", "engine=inline", "data.alpha=1", "data.samples_per_client=30"]
 STRATEGIES = available("strategies", Strategy)
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_report")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

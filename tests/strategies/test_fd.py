@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import support
 import torch
 from fedkd.clients import Client
 from fedkd.clients.exchange.class_logits import ClassLogits, class_means
@@ -12,28 +13,20 @@ from fedkd.clients.standard import Standard
 from fedkd.strategies.fd import FD
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import MIXED, TINY
 from torch import Tensor, nn
 
 import fedkd
 from fedkd import ConfigError, simulate
 from fedkd.knowledge import KnowledgeStack, Lesson
 
-SHORT: dict[str, Any] = {
-    "clients": 5,
-    "rounds": 2,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
-}
-MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
 SMOOTHED = Path(__file__).parents[2] / "experiments" / "plugins" / "label_smoothing.py"
 NOBODY = torch.zeros(0, dtype=torch.int64)
 seeds = st.integers(0, 999)
 
 
 def stack_of(values: Tensor, has: Tensor) -> KnowledgeStack:
-    values = values * has.unsqueeze(-1)
-    return KnowledgeStack("class_knowledge", values, list(range(len(values))), NOBODY, has)
+    return support.stack_of(values, kind="class_knowledge", mask=has)
 
 
 def drawn(seed: int, n: int, classes: int = 4) -> tuple[Tensor, Tensor]:
@@ -150,14 +143,14 @@ def test_before_the_first_teacher_training_is_plain() -> None:
 
 
 def test_weight_0_is_local_training() -> None:
-    local = simulate("local", **SHORT).summary["alma_global"]
-    assert simulate({"name": "fd", "weight": 0.0}, **SHORT).summary["alma_global"] == local
-    assert simulate({"name": "fd", "weight": 5.0}, **SHORT).summary["alma_global"] != local
+    local = simulate("local", **TINY).summary["alma_global"]
+    assert simulate({"name": "fd", "weight": 0.0}, **TINY).summary["alma_global"] == local
+    assert simulate({"name": "fd", "weight": 5.0}, **TINY).summary["alma_global"] != local
 
 
 def test_a_negative_weight_is_refused() -> None:
     with pytest.raises(ConfigError, match="weight=-1"):
-        simulate({"name": "fd", "weight": -1.0}, **SHORT)
+        simulate({"name": "fd", "weight": -1.0}, **TINY)
 
 
 # -- whole runs ----------------------------------------------------------------------------------
@@ -166,7 +159,7 @@ def test_a_negative_weight_is_refused() -> None:
 @pytest.mark.parametrize("include_self", [True, False])
 def test_mixed_models_and_resume(include_self: bool, tmp_path: Path) -> None:
     strategy = {"name": "fd", "include_self": include_self}
-    settings = SHORT | {"model": MIXED if include_self else "mlp", "fraction": 0.6}
+    settings = TINY | {"model": MIXED if include_self else "mlp", "fraction": 0.6}
     whole = simulate(strategy, **settings)
     assert whole.summary["rejected"] == 0
     simulate(strategy, run_dir=str(tmp_path / "run"), **settings | {"rounds": 1})
@@ -175,8 +168,8 @@ def test_mixed_models_and_resume(include_self: bool, tmp_path: Path) -> None:
 
 
 def test_another_loop_and_flipped_labels() -> None:
-    honest = simulate("fd", client=f"{SMOOTHED}:Smoothed", **SHORT)
+    honest = simulate("fd", client=f"{SMOOTHED}:Smoothed", **TINY)
     attack = {"name": "label_flip", "fraction": 0.4}
-    hostile = simulate("fd", client=f"{SMOOTHED}:Smoothed", attack=attack, **SHORT)
+    hostile = simulate("fd", client=f"{SMOOTHED}:Smoothed", attack=attack, **TINY)
     assert honest.summary["rejected"] == hostile.summary["rejected"] == 0
     assert honest.summary["digest"] != hostile.summary["digest"]

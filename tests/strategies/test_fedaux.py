@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import support
 import torch
 from fedkd.clients import Client
 from fedkd.clients.exchange.likeness_logits import LikenessLogits, unit_ball
@@ -13,6 +14,7 @@ from fedkd.strategies.fedaux import FedAUX
 from fedkd.strategies.fusing import fuse_in_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import MIXED, TINY
 from torch import Tensor, nn
 
 import fedkd
@@ -20,20 +22,11 @@ from fedkd import ConfigError, simulate
 from fedkd.engine.base import InlineBlocks
 from fedkd.knowledge import KnowledgeStack
 
-SHORT: dict[str, Any] = {
-    "clients": 5,
-    "rounds": 2,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
-}
-MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
 seeds = st.integers(0, 999)
 
 
 def stack_of(values: Tensor, scores: Tensor) -> KnowledgeStack:
-    n, samples, _ = values.shape
-    return KnowledgeStack("logits", values, list(range(n)), torch.arange(samples), scores=scores)
+    return support.stack_of(values, kind="logits", scores=scores)
 
 
 def drawn(seed: int, n: int, samples: int = 300) -> tuple[Tensor, Tensor]:
@@ -172,14 +165,14 @@ def test_the_budget_is_spent_once() -> None:
 @pytest.mark.parametrize(("name", "value"), [("regularisation", 0), ("epsilon", 0), ("delta", 1)])
 def test_bad_parameters_are_refused(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"{name}={value}"):
-        simulate({"name": "fedaux", name: value}, **SHORT)
+        simulate({"name": "fedaux", name: value}, **TINY)
 
 
 def test_its_delta_is_small_enough_for_the_largest_client() -> None:
     with pytest.raises(ConfigError, match=r"strategy=fedaux: has delta=0.2: give less than 1/n"):
-        simulate({"name": "fedaux", "epsilon": 1.0, "delta": 0.2}, **SHORT)
+        simulate({"name": "fedaux", "epsilon": 1.0, "delta": 0.2}, **TINY)
     with pytest.raises(ConfigError, match=r"strategy.delta=0.2: has no effect without a budget"):
-        simulate({"name": "fedaux", "delta": 0.2}, **SHORT)
+        simulate({"name": "fedaux", "delta": 0.2}, **TINY)
 
 
 # -- whole runs ----------------------------------------------------------------------------------
@@ -187,7 +180,7 @@ def test_its_delta_is_small_enough_for_the_largest_client() -> None:
 
 def test_mixed_models_and_resume(tmp_path) -> None:
     strategy = {"name": "fedaux", "epsilon": 1.0}
-    settings = SHORT | {"model": MIXED, "fraction": 0.6, "transfer.per_round": 30}
+    settings = TINY | {"model": MIXED, "fraction": 0.6, "transfer.per_round": 30}
     whole = simulate(strategy, **settings)
     assert whole.summary["rejected"] == 0
     simulate(strategy, run_dir=str(tmp_path / "run"), **settings | {"rounds": 1})

@@ -5,24 +5,14 @@ import math
 import pytest
 import torch
 from fedkd.strategies.feddf import FedDF, ensemble_loss
+from support import MIXED, TINY
 from torch.nn import functional as F
 
 import fedkd
 from fedkd.knowledge import KnowledgeStack
 from fedkd.models.flat import flatten, unflatten
 
-MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
-TINY = {
-    "clients": 5,
-    "rounds": 2,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
-}
 NONE = torch.zeros(0, dtype=torch.int64)
-
-
-pytestmark = pytest.mark.usefixtures("no_report")
 
 
 def test_the_average_weighs_by_samples() -> None:

@@ -1,33 +1,24 @@
 """Fed-ET: variance-weighted consensus, and those who disagree with it."""
 
 import math
+from functools import partial
 
 import pytest
+import support
 import torch
 from fedkd.strategies.fedet import FedET, confidence, consensus_loss, dissent
 from fedkd.strategies.fusing import fuse_in_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import MIXED, TINY
 from torch.nn import functional as F
 
 import fedkd
 from fedkd.engine.base import InlineBlocks
-from fedkd.knowledge import KnowledgeStack
 from fedkd.maths.mixing import simplex_error
 
-MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
-TINY = {
-    "clients": 5,
-    "rounds": 2,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
-    "evaluate.every": 100,
-}
+SMALL = TINY | {"evaluate.every": 100}
 seeds = st.integers(0, 10_000)
-
-
-pytestmark = pytest.mark.usefixtures("no_report")
 
 
 def random_logits(seed: int, n: int, samples: int = 6, classes: int = 4) -> torch.Tensor:
@@ -35,9 +26,7 @@ def random_logits(seed: int, n: int, samples: int = 6, classes: int = 4) -> torc
     return torch.randn(n, samples, classes, generator=generator) * 3
 
 
-def stack_of(values: torch.Tensor) -> KnowledgeStack:
-    n, samples, _ = values.shape
-    return KnowledgeStack("logits", values, list(range(n)), torch.arange(samples))
+stack_of = partial(support.stack_of, kind="logits")
 
 
 def test_consensus_by_hand() -> None:
@@ -143,7 +132,7 @@ class Watched(FedET):
 
 def test_the_teacher_is_the_servers_model() -> None:
     strategy = Watched()
-    fedkd.simulate(strategy, **TINY)
+    fedkd.simulate(strategy, **SMALL)
     label = strategy.consensus.argmax(dim=-1)
     assert torch.equal(strategy.targets["label"], label)
     expected = dissent(strategy.seen, label)
@@ -158,7 +147,7 @@ def test_the_dissenters_are_heard() -> None:
     logits = []
     for diversity in (0.0, 5.0):
         strategy = Watched(diversity=diversity)
-        fedkd.simulate(strategy, **TINY | {"rounds": 1})
+        fedkd.simulate(strategy, **SMALL | {"rounds": 1})
         heard = strategy.targets["heard"]
         target = strategy.targets["dissent"][heard].log_softmax(-1)
         student = strategy.logits[heard].log_softmax(-1)
@@ -173,7 +162,7 @@ def test_parameters_out_of_range_are_refused(parameters: dict) -> None:
 
 
 def test_a_run_with_mixed_models_can_be_resumed(tmp_path) -> None:
-    shared = TINY | {"fraction": 0.6, "model": MIXED, "strategy": "fedet"}
+    shared = SMALL | {"fraction": 0.6, "model": MIXED, "strategy": "fedet"}
     whole = fedkd.simulate(**shared | {"rounds": 3})
     run_dir = tmp_path / "run"
     fedkd.simulate(run_dir=str(run_dir), **shared)

@@ -5,11 +5,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import support
 import torch
 from fedkd.strategies.fedgems import FedGEMS, credit, mixture, selective_loss
 from fedkd.strategies.fusing import fuse_in_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import MIXED, TINY
 from torch.nn import functional as F
 
 import fedkd
@@ -20,20 +22,8 @@ from fedkd.errors import ConfigError
 from fedkd.knowledge import KnowledgeStack, Teacher
 from fedkd.maths.mixing import entropy, simplex_error
 
-MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
-TINY = {
-    "clients": 5,
-    "rounds": 2,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
-    "transfer.labelled": True,
-    "evaluate.every": 100,
-}
+SMALL = TINY | {"transfer.labelled": True, "evaluate.every": 100}
 seeds = st.integers(0, 10_000)
-
-
-pytestmark = pytest.mark.usefixtures("no_report")
 
 
 def random_logits(seed: int, n: int, samples: int = 6, classes: int = 4) -> torch.Tensor:
@@ -42,9 +32,9 @@ def random_logits(seed: int, n: int, samples: int = 6, classes: int = 4) -> torc
 
 
 def stack_of(values: torch.Tensor, labels: torch.Tensor | None = None) -> KnowledgeStack:
-    n, samples, classes = values.shape
+    _, samples, classes = values.shape
     labels = torch.arange(samples) % classes if labels is None else labels
-    return KnowledgeStack("logits", values, list(range(n)), torch.arange(samples), labels=labels)
+    return support.stack_of(values, kind="logits", labels=labels)
 
 
 def test_credit_by_hand() -> None:
@@ -189,7 +179,7 @@ def test_the_pool_keeps_what_the_server_got_right() -> None:
 
 def test_without_labels_there_is_no_fedgems() -> None:
     with pytest.raises(ConfigError, match=r"transfer\.labelled.*fedgems needs"):
-        fedkd.simulate("fedgems", **TINY | {"transfer.labelled": False})
+        fedkd.simulate("fedgems", **SMALL | {"transfer.labelled": False})
 
 
 @pytest.mark.parametrize("eps", [-0.1, 1.1, float("nan")])
@@ -199,7 +189,7 @@ def test_a_weight_out_of_range_is_refused(eps: float) -> None:
 
 
 def test_a_run_with_mixed_models_can_be_resumed(tmp_path) -> None:
-    shared = TINY | {"fraction": 0.6, "model": MIXED, "transfer.per_round": 40}
+    shared = SMALL | {"fraction": 0.6, "model": MIXED, "transfer.per_round": 40}
     shared["strategy"] = "fedgems"
     whole = fedkd.simulate(**shared | {"rounds": 3})
     run_dir = tmp_path / "run"

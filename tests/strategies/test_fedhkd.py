@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import support
 import torch
 from fedkd.clients import Client
 from fedkd.clients.exchange.hyper_knowledge import HyperKnowledge, prediction_gap
@@ -13,27 +14,18 @@ from fedkd.clients.standard import Standard
 from fedkd.strategies.fedhkd import FedHKD
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import MIXED, TINY
 from torch import Tensor, nn
 
 import fedkd
 from fedkd import ConfigError, simulate
 from fedkd.knowledge import KnowledgeStack, Lesson
 
-SHORT: dict[str, Any] = {
-    "clients": 5,
-    "rounds": 2,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
-}
-MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
 SMOOTHED = Path(__file__).parents[2] / "experiments" / "plugins" / "label_smoothing.py"
 
 
 def stack_of(values: Tensor, has: Tensor) -> KnowledgeStack:
-    values, clients = values * has.unsqueeze(-1), list(range(len(values)))
-    nobody = torch.zeros(0, dtype=torch.int64)
-    return KnowledgeStack("class_knowledge", values, clients, nobody, has)
+    return support.stack_of(values, kind="class_knowledge", mask=has)
 
 
 # -- the server's half ---------------------------------------------------------------------------
@@ -168,21 +160,21 @@ def test_inference_is_by_the_models_own_head() -> None:
 )
 def test_bad_parameters_are_refused(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=f"{'weight' if name == 'features' else name}={value}"):
-        simulate({"name": "fedhkd", name: value}, **SHORT)
+        simulate({"name": "fedhkd", name: value}, **TINY)
 
 
 # -- whole runs ----------------------------------------------------------------------------------
 
 
 def test_without_weights_it_is_local_training() -> None:
-    local = simulate("local", **SHORT).summary["alma_global"]
+    local = simulate("local", **TINY).summary["alma_global"]
     silent = {"name": "fedhkd", "predictions": 0.0, "features": 0.0}
-    assert simulate(silent, **SHORT).summary["alma_global"] == local
-    assert simulate("fedhkd", **SHORT | {"rounds": 3}).summary["alma_global"] != local
+    assert simulate(silent, **TINY).summary["alma_global"] == local
+    assert simulate("fedhkd", **TINY | {"rounds": 3}).summary["alma_global"] != local
 
 
 def test_mixed_models_and_resume(tmp_path: Path) -> None:
-    settings = SHORT | {"model": MIXED, "fraction": 0.6}
+    settings = TINY | {"model": MIXED, "fraction": 0.6}
     whole = simulate("fedhkd", **settings)
     assert whole.summary["rejected"] == 0
     simulate("fedhkd", run_dir=str(tmp_path / "run"), **settings | {"rounds": 1})
@@ -191,8 +183,8 @@ def test_mixed_models_and_resume(tmp_path: Path) -> None:
 
 
 def test_another_loop_and_flipped_labels() -> None:
-    honest = simulate("fedhkd", client=f"{SMOOTHED}:Smoothed", **SHORT)
+    honest = simulate("fedhkd", client=f"{SMOOTHED}:Smoothed", **TINY)
     attack = {"name": "label_flip", "fraction": 0.4}
-    hostile = simulate("fedhkd", client=f"{SMOOTHED}:Smoothed", attack=attack, **SHORT)
+    hostile = simulate("fedhkd", client=f"{SMOOTHED}:Smoothed", attack=attack, **TINY)
     assert honest.summary["rejected"] == hostile.summary["rejected"] == 0
     assert honest.summary["digest"] != hostile.summary["digest"]

@@ -6,6 +6,7 @@ from fedkd.strategies.fedmd import FedMD
 from fedkd.strategies.fusing import fuse_in_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import stack_of
 
 import fedkd
 from fedkd.engine.base import InlineBlocks
@@ -13,14 +14,9 @@ from fedkd.errors import ConfigError
 from fedkd.knowledge import KnowledgeStack
 
 
-def stack_of(values: torch.Tensor, kind: str) -> KnowledgeStack:
-    n, samples, _ = values.shape
-    return KnowledgeStack(kind, values, list(range(n)), torch.arange(samples))
-
-
 def test_mean_of_logits_by_hand() -> None:
     values = torch.tensor([[[1.0, 3.0], [0.0, -2.0]], [[3.0, -1.0], [1.0, 1.0]]])
-    teacher, weights = fuse_in_blocks(FedMD(), stack_of(values, "logits"), InlineBlocks())
+    teacher, weights = fuse_in_blocks(FedMD(), stack_of(values, kind="logits"), InlineBlocks())
     assert weights is None
     assert teacher.kind == "logits"
     assert torch.equal(teacher.values, torch.tensor([[2.0, 1.0], [0.5, -0.5]]))
@@ -29,7 +25,7 @@ def test_mean_of_logits_by_hand() -> None:
 def test_mean_of_soft_labels_by_hand() -> None:
     values = torch.tensor([[[1.0, 0.0]], [[0.5, 0.5]], [[0.0, 1.0]], [[0.5, 0.5]]])
     strategy = FedMD(exchange="soft_labels")
-    teacher, _ = fuse_in_blocks(strategy, stack_of(values, "soft_labels"), InlineBlocks())
+    teacher, _ = fuse_in_blocks(strategy, stack_of(values, kind="soft_labels"), InlineBlocks())
     assert teacher.kind == "soft_labels"
     assert torch.equal(teacher.values, torch.tensor([[0.5, 0.5]]))
 
@@ -50,11 +46,11 @@ def test_the_mean_is_exact_in_any_order(seed: int, n: int, kind: str) -> None:
     if kind == "soft_labels":
         values = values.softmax(dim=-1)
     strategy = FedMD(exchange=kind)  # type: ignore[arg-type]
-    teacher = fuse_in_blocks(strategy, stack_of(values, kind), InlineBlocks())[0].values
+    teacher = fuse_in_blocks(strategy, stack_of(values, kind=kind), InlineBlocks())[0].values
     expected = sum(values[k].double() for k in range(n)) / n
     torch.testing.assert_close(teacher.double(), expected, atol=1e-6, rtol=0)
     shuffled = values[torch.randperm(n, generator=generator)]
-    again = fuse_in_blocks(strategy, stack_of(shuffled, kind), InlineBlocks())[0].values
+    again = fuse_in_blocks(strategy, stack_of(shuffled, kind=kind), InlineBlocks())[0].values
     torch.testing.assert_close(again, teacher)
 
 

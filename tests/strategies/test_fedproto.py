@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import support
 import torch
 from fedkd.clients import Client
 from fedkd.clients.exchange.prototypes import NEVER, Prototypes, distance
@@ -13,6 +14,7 @@ from fedkd.strategies.fedproto import FedProto
 from fedkd.strategies.fusing import fuse_in_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import MIXED, TINY
 from torch import Tensor, nn
 
 import fedkd
@@ -20,23 +22,13 @@ from fedkd import ConfigError, simulate
 from fedkd.engine.base import InlineBlocks
 from fedkd.knowledge import KnowledgeStack, Lesson
 
-SHORT: dict[str, Any] = {
-    "clients": 5,
-    "rounds": 2,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
-}
-MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
 SMOOTHED = Path(__file__).parents[2] / "experiments" / "plugins" / "label_smoothing.py"
 seeds = st.integers(0, 999)
 
 
 def stack_of(values: Tensor, has: Tensor, counts: Tensor | None = None) -> KnowledgeStack:
     extras = {} if counts is None else {"counts": counts * has}
-    values, clients = values * has.unsqueeze(-1), list(range(len(values)))
-    nobody = torch.zeros(0, dtype=torch.int64)
-    return KnowledgeStack("class_knowledge", values, clients, nobody, has, extras=extras)
+    return support.stack_of(values, kind="class_knowledge", mask=has, extras=extras)
 
 
 def drawn(seed: int, n: int, classes: int = 4, dim: int = 3) -> tuple[Tensor, Tensor, Tensor]:
@@ -164,14 +156,14 @@ def test_inference_is_by_the_nearest_prototype() -> None:
 
 
 def test_a_run_is_measured_by_the_nearest_prototype() -> None:
-    one = simulate({"name": "fedproto", "weight": 0.0}, **SHORT)
-    assert one.summary["alma_local"] != simulate("local", **SHORT).summary["alma_local"]
+    one = simulate({"name": "fedproto", "weight": 0.0}, **TINY)
+    assert one.summary["alma_local"] != simulate("local", **TINY).summary["alma_local"]
 
 
 @pytest.mark.parametrize(("name", "value"), [("weight", -1.0), ("dim", 0), ("weighting", "none")])
 def test_bad_parameters_are_refused(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=f"{name}={value}"):
-        simulate({"name": "fedproto", name: value}, **SHORT)
+        simulate({"name": "fedproto", name: value}, **TINY)
 
 
 # -- whole runs ----------------------------------------------------------------------------------
@@ -180,7 +172,7 @@ def test_bad_parameters_are_refused(name: str, value: Any) -> None:
 @pytest.mark.parametrize("weighting", ["uniform", "counts"])
 def test_mixed_models_and_resume(weighting: str, tmp_path: Path) -> None:
     strategy = {"name": "fedproto", "weighting": weighting}
-    settings = SHORT | {"model": MIXED if weighting == "uniform" else "mlp", "fraction": 0.6}
+    settings = TINY | {"model": MIXED if weighting == "uniform" else "mlp", "fraction": 0.6}
     whole = simulate(strategy, **settings)
     assert whole.summary["rejected"] == 0
     simulate(strategy, run_dir=str(tmp_path / "run"), **settings | {"rounds": 1})
@@ -189,8 +181,8 @@ def test_mixed_models_and_resume(weighting: str, tmp_path: Path) -> None:
 
 
 def test_another_loop_and_flipped_labels() -> None:
-    honest = simulate("fedproto", client=f"{SMOOTHED}:Smoothed", **SHORT)
+    honest = simulate("fedproto", client=f"{SMOOTHED}:Smoothed", **TINY)
     attack = {"name": "label_flip", "fraction": 0.4}
-    hostile = simulate("fedproto", client=f"{SMOOTHED}:Smoothed", attack=attack, **SHORT)
+    hostile = simulate("fedproto", client=f"{SMOOTHED}:Smoothed", attack=attack, **TINY)
     assert honest.summary["rejected"] == hostile.summary["rejected"] == 0
     assert honest.summary["digest"] != hostile.summary["digest"]

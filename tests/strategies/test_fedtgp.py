@@ -1,7 +1,6 @@
 """FedTGP: prototypes that the server trains to keep the classes apart."""
 
 import math
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,30 +10,14 @@ from fedkd.strategies.fedtgp import FedTGP, contrastive, widest_gap
 from fedkd.strategies.fusing import fuse_in_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import MIXED, TINY
 
 import fedkd
 from fedkd import ConfigError, simulate
 from fedkd.engine.base import InlineBlocks
 from fedkd.knowledge import KnowledgeStack, Teacher
 
-SHORT: dict[str, Any] = {
-    "clients": 5,
-    "rounds": 2,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
-}
-MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
 CLASSES, DIM = 4, 6
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Train as in a run: small steps on several threads mostly wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def stack_of(seed: int, n: int, present: list[int] | None = None) -> KnowledgeStack:
@@ -173,7 +156,7 @@ def test_fuse_leaves_the_state_alone_and_refine_goes_on_from_it() -> None:
 )
 def test_bad_parameters_are_refused(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=f"{name}={value}"):
-        simulate({"name": "fedtgp", name: value}, **SHORT)
+        simulate({"name": "fedtgp", name: value}, **TINY)
 
 
 # -- whole runs ----------------------------------------------------------------------------------
@@ -181,7 +164,7 @@ def test_bad_parameters_are_refused(name: str, value: Any) -> None:
 
 def test_mixed_models_and_resume(tmp_path) -> None:
     strategy = {"name": "fedtgp", "epochs": 10}
-    settings = SHORT | {"model": MIXED, "fraction": 0.6}
+    settings = TINY | {"model": MIXED, "fraction": 0.6}
     whole = simulate(strategy, **settings)
     assert whole.summary["rejected"] == 0
     simulate(strategy, run_dir=str(tmp_path / "run"), **settings | {"rounds": 1})

@@ -9,6 +9,7 @@ from fedkd.clients.base import Client
 from fedkd.clients.exchange.mentee import Mentee, size_of
 from fedkd.clients.standard import Standard
 from fedkd.strategies.fml import FML
+from support import MIXED, TINY
 from torch import nn
 from torch.nn import functional as F
 
@@ -21,19 +22,8 @@ from fedkd.models.flat import flatten
 from fedkd.rng import scoped
 from fedkd.rundir.checkpoint import newest
 
-MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
-SMALL = {
-    "clients": 5,
-    "rounds": 2,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
-    "fit.epochs": 1,
-}
+SMALL = TINY | {"fit.epochs": 1}
 FIT = {"epochs": 2, "batch_size": 8, "lr": 0.05, "momentum": 0.9, "optimizer": "sgd"}
-
-
-pytestmark = pytest.mark.usefixtures("no_report")
 
 
 def small(classes: int = 3) -> nn.Module:

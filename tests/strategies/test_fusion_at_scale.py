@@ -16,6 +16,7 @@ from fedkd.strategies.knfu import KnFu
 from fedkd.strategies.ktpfl import CHUNK, KTpFL, inner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import TINY
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -34,21 +35,12 @@ from fedkd.maths.mixing import ROWS, effective_neighbours, epd, top_k
 from fedkd.plugins import available
 from fedkd.rounds.protocol import Strategy
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 METHODS = {
     name: cls
     for name, cls in available("strategies", Strategy).items()
     if issubclass(cls, FusionStrategy) and cls().exchange_node() is not None
 }
-TINY: dict[str, Any] = {
-    "clients": 5,
-    "rounds": 2,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 300,
-    "evaluate.every": 100,
-}
+SMALL: dict[str, Any] = TINY | {"transfer.size": 300, "evaluate.every": 100}
 
 
 def labels(n: int, samples: int, classes: int = 5, seed: int = 0) -> KnowledgeStack:
@@ -103,7 +95,7 @@ def test_a_run_admits_into_the_stack_itself() -> None:
             shared.append(outcome.knowledge.values.data_ptr() == values.data_ptr())
             return told
 
-    fedkd.simulate(Watching(), **TINY)
+    fedkd.simulate(Watching(), **SMALL)
     assert shared == [True] * 4
 
 
@@ -268,14 +260,14 @@ def test_blocks_that_do_not_belong_together_are_refused() -> None:
 
 @pytest.mark.parametrize("method", ["knfu", "fedmd", "scarlet", "feddf"])
 def test_waves_change_no_result(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = fedkd.simulate(method, **TINY).summary
+    whole = fedkd.simulate(method, **SMALL).summary
     sizes, send = [], Fleet.send
     monkeypatch.setattr(waves, "CLIENTS", 2)
     monkeypatch.setattr(waves, "BYTES", 1)
     monkeypatch.setattr(
         Fleet, "send", lambda self, some: sizes.append(len(some)) or send(self, some)
     )
-    cut = fedkd.simulate(method, **TINY).summary
+    cut = fedkd.simulate(method, **SMALL).summary
     assert cut["digest"] == whole["digest"]
     assert (cut["bytes_up"], cut["bytes_down"]) == (whole["bytes_up"], whole["bytes_down"])
     assert {2, 1} <= set(sizes)
@@ -335,7 +327,7 @@ def test_inner_products_of_pairs(n: int) -> None:
 def test_ktpfl_uses_the_weights_it_has_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     calls, weigh = [], KTpFL.weights
     monkeypatch.setattr(KTpFL, "weights", lambda self, k: calls.append(1) or weigh(self, k))
-    fedkd.simulate("ktpfl", **TINY | {"rounds": 3})
+    fedkd.simulate("ktpfl", **SMALL | {"rounds": 3})
     assert len(calls) == 3
 
 

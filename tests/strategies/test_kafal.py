@@ -430,7 +430,7 @@ def test_a_class_that_nobody_has_a_label_of_makes_the_ratio_infinite() -> None:
     assert texts == ["infinite throughout"]
 
 
-def test_what_a_cycle_cost_and_brought() -> None:
+def test_what_a_cycle_cost_and_brought(report: None) -> None:
     result = run()
     rows = by_cycle(Run.load(result.run_dir))
     assert [row["cycle"] for row in rows] == [1, 2, 3]
@@ -499,6 +499,7 @@ def test_the_preset_is_the_papers_protocol() -> None:
     assert labels == [5000, 7500, 10000, 12500, 15000, 17500]
 
 
+@pytest.mark.slow
 def test_a_sweep_over_samplers_and_its_comparison(tmp_path: Path) -> None:
     """Flags may come after the overrides."""
     sizes = ["rounds=10", "clients=4", "data.samples_per_client=60", "engine=inline"]

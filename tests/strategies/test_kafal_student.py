@@ -15,8 +15,6 @@ from fedkd.models import build
 from fedkd.models.flat import flatten
 from fedkd.rounds.protocol import RoundPlan
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 SMALL: dict[str, Any] = {
     "clients": 4,
     "rounds": 4,

@@ -9,6 +9,7 @@ from fedkd.strategies.fusing import fuse_in_blocks
 from fedkd.strategies.knfu import KnFu
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import stack_of
 
 import fedkd
 from fedkd.engine.base import InlineBlocks
@@ -21,11 +22,6 @@ TINY = 1e-12
 
 seeds = st.integers(0, 10_000)
 distances = st.sampled_from(DISTANCES)
-
-
-def stack_of(values: torch.Tensor) -> KnowledgeStack:
-    n, samples, _ = values.shape
-    return KnowledgeStack("soft_labels", values, list(range(n)), torch.arange(samples))
 
 
 def random_labels(seed: int, n: int, samples: int = 6, classes: int = 4) -> torch.Tensor:

@@ -12,39 +12,23 @@ from fedkd.strategies.fusing import fuse_in_blocks
 from fedkd.strategies.ktpfl import KTpFL, gradient, rate, stepped
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import MIXED, TINY, stack_of
 from torch.nn import functional as F
 
 import fedkd
 from fedkd.distillation.base import TeacherBatch
 from fedkd.distillation.kl import KL
 from fedkd.engine.base import InlineBlocks
-from fedkd.knowledge import KnowledgeStack, Teacher
+from fedkd.knowledge import Teacher
 from fedkd.maths.mixing import mix, simplex_error
 
-MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
-TINY = {
-    "clients": 5,
-    "rounds": 2,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
-    "evaluate.every": 100,
-}
+SMALL = TINY | {"evaluate.every": 100}
 seeds = st.integers(0, 10_000)
-
-
-pytestmark = pytest.mark.usefixtures("no_report")
 
 
 def random_labels(seed: int, n: int, samples: int = 6, classes: int = 4) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(n, samples, classes, generator=generator).mul(2).softmax(dim=-1)
-
-
-def stack_of(values: torch.Tensor, clients: list[int] | None = None) -> KnowledgeStack:
-    n, samples, _ = values.shape
-    ids = torch.arange(samples)
-    return KnowledgeStack("soft_labels", values, clients or list(range(n)), ids)
 
 
 def plan_of(clients: int) -> Any:
@@ -183,7 +167,7 @@ def test_coefficients_belong_to_clients_not_to_rows() -> None:
 
 def objective_of(strategy: KTpFL, **settings: Any) -> dict[str, Any]:
     """Return the objective that a run resolves to."""
-    result = fedkd.simulate(strategy, **TINY | {"rounds": 1} | settings)
+    result = fedkd.simulate(strategy, **SMALL | {"rounds": 1} | settings)
     found: dict[str, Any] = yaml.safe_load((result.run_dir / "config.yaml").read_text())
     return found["objective"]
 
@@ -226,7 +210,7 @@ def test_clients_upload_at_the_temperature() -> None:
     seen = []
     for temperature in (1.0, 10.0):
         strategy = Watched(temperature=temperature)
-        fedkd.simulate(strategy, **TINY | {"rounds": 1})
+        fedkd.simulate(strategy, **SMALL | {"rounds": 1})
         seen.append(strategy.seen.double())
     tempered = seen[0] ** 0.1 / (seen[0] ** 0.1).sum(dim=-1, keepdim=True)
     torch.testing.assert_close(seen[1], tempered, atol=1e-5, rtol=0)
@@ -239,7 +223,7 @@ def test_parameters_out_of_range_are_refused(parameters: dict) -> None:
 
 
 def test_a_run_with_mixed_models_can_be_resumed(tmp_path) -> None:
-    shared = TINY | {"fraction": 0.6, "model": MIXED, "strategy": "ktpfl"}
+    shared = SMALL | {"fraction": 0.6, "model": MIXED, "strategy": "ktpfl"}
     whole = fedkd.simulate(**shared | {"rounds": 3})
     run_dir = tmp_path / "run"
     fedkd.simulate(run_dir=str(run_dir), **shared)

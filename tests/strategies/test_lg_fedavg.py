@@ -7,6 +7,7 @@ import torch
 from fedkd.clients.exchange.head import Head
 from fedkd.strategies.fusing import fuse_in_blocks
 from fedkd.strategies.lg_fedavg import LGFedAvg
+from support import MIXED, TINY
 from torch import nn
 
 import fedkd
@@ -17,18 +18,7 @@ from fedkd.models import MLP, LeNet5
 from fedkd.models.features import head
 from fedkd.models.flat import flatten
 
-MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
-SMALL = {
-    "clients": 6,
-    "rounds": 2,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
-    "fit.epochs": 1,
-}
-
-
-pytestmark = pytest.mark.usefixtures("no_report")
+SMALL = TINY | {"clients": 6, "fit.epochs": 1}
 
 
 class Tanh(nn.Sequential):

@@ -15,6 +15,7 @@ from fedkd.strategies.fusing import fuse_in_blocks
 from fedkd.strategies.knfu import KnFu
 from fedkd.strategies.mixtures import MixingFusion
 from rich.console import Console
+from support import TINY
 
 import fedkd
 from fedkd.callbacks.progress import Progress
@@ -29,13 +30,9 @@ from fedkd.rounds.protocol import Strategy
 from fedkd.run.result import RunResult
 from fedkd.run.runner import run
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
-TINY: dict[str, Any] = {
+SMALL: dict[str, Any] = TINY | {
     "clients": 3,
     "rounds": 1,
-    "engine": "inline",
-    "data.samples_per_client": 20,
     "transfer.size": 40,
     "evaluate.every": 100,
 }
@@ -49,10 +46,10 @@ def test_a_temperature_without_soft_labels_is_refused(name: str) -> None:
     words = r"strategy.temperature=3(.0)?: has no effect: .* clients exchange .*; leave it out"
     labelled = {"transfer.labelled": STRATEGIES[name].needs_labels}  # type: ignore[attr-defined]
     with pytest.raises(ConfigError, match=words):
-        fedkd.simulate({"name": name, "temperature": 3}, **TINY | labelled)
+        fedkd.simulate({"name": name, "temperature": 3}, **SMALL | labelled)
     with pytest.raises(ConfigError, match=words):  # and of an object
-        fedkd.simulate(STRATEGIES[name](temperature=3.0), **TINY | labelled)  # type: ignore[call-arg]
-    fedkd.simulate({"name": name, "temperature": None}, **TINY | labelled)
+        fedkd.simulate(STRATEGIES[name](temperature=3.0), **SMALL | labelled)  # type: ignore[call-arg]
+    fedkd.simulate({"name": name, "temperature": None}, **SMALL | labelled)
 
 
 @pytest.mark.parametrize(
@@ -66,19 +63,19 @@ def test_a_temperature_without_soft_labels_is_refused(name: str) -> None:
 )
 def test_what_another_parameter_leaves_without_effect_is_refused(node: Any, key: str) -> None:
     with pytest.raises(ConfigError, match=rf"^strategy\.{key}: has no effect .*leave (it|one) out"):
-        fedkd.simulate(node, **TINY)
+        fedkd.simulate(node, **SMALL)
 
 
 @pytest.mark.parametrize("key", ["fraction_train", "min_train_nodes", "fraction_evaluate"])
 def test_what_the_run_decides_is_refused_of_flowers_strategies(key: str) -> None:
     node = {"name": "flwr.serverapp.strategy:FedAvg", key: 0 if "fraction" in key else 1}
     with pytest.raises(ConfigError, match=rf"^strategy.{key}=.*: has no effect: the run .*; use "):
-        fedkd.simulate(node, **TINY)
+        fedkd.simulate(node, **SMALL)
 
 
 def test_a_method_that_uses_its_temperature_may_have_one() -> None:
     for node in ({"name": "feddf", "temperature": 3}, {"name": "cfd", "temperature": 2, "b_up": 8}):
-        assert fedkd.simulate(node, **TINY).summary["rejected"] == 0
+        assert fedkd.simulate(node, **SMALL).summary["rejected"] == 0
     assert parameters(FedDF)["temperature"] == 1.0
 
 
@@ -88,7 +85,7 @@ def test_a_method_that_uses_its_temperature_may_have_one() -> None:
 )
 def test_the_spec_says_how_soft_labels_are(name: str, uploads: float, teachers: float) -> None:
     """Attacks on a recorded run read it there, also where the temperature is a method's default."""
-    result = fedkd.simulate(name, **TINY | {"distil.temperature": 3})
+    result = fedkd.simulate(name, **SMALL | {"distil.temperature": 3})
     spec = yaml.safe_load((result.run_dir / "spec.json").read_text())
     assert spec["softness"] == {"uploads": uploads, "teachers": teachers}
 
@@ -142,7 +139,7 @@ def test_a_teacher_that_is_the_servers_model_has_temperature_1(
 
     monkeypatch.setattr(TeacherBatch, "__post_init__", watched)
     more = {"distil.temperature": 3, "transfer.labelled": name == "fedgems"}
-    fedkd.simulate(name, **TINY | more)
+    fedkd.simulate(name, **SMALL | more)
     assert seen == {("soft_labels", 1.0)}
 
 
@@ -174,7 +171,7 @@ def test_logits_are_mixed_by_the_weights_of_their_soft_labels(name: str) -> None
 @pytest.mark.parametrize(("exchange", "objective"), [("logits", "l1"), ("soft_labels", "kl")])
 def test_the_objective_follows_what_is_exchanged(name: str, exchange: str, objective: str) -> None:
     node = {"name": name, "exchange": exchange}
-    result = fedkd.simulate(node, **TINY | {"fraction": 0.7, "model": ["mlp", "lenet5"]})
+    result = fedkd.simulate(node, **SMALL | {"fraction": 0.7, "model": ["mlp", "lenet5"]})
     config = yaml.safe_load((result.run_dir / "config.yaml").read_text())
     assert config["objective"]["name"] == objective
     assert result.summary["rejected"] == 0
@@ -202,13 +199,13 @@ def node_of(result: RunResult) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["fedproto", "fedtgp", "fedhkd"])
 def test_prototypes_are_as_wide_as_the_models_where_those_agree(name: str) -> None:
-    alike = fedkd.simulate(name, **TINY)
+    alike = fedkd.simulate(name, **SMALL)
     assert node_of(alike)["dim"] == 200
     assert "prototypes have 200 features, as all models do" in log_of(alike)
-    mixed = fedkd.simulate(name, **TINY | {"model": ["mlp", "lenet5"]})
+    mixed = fedkd.simulate(name, **SMALL | {"model": ["mlp", "lenet5"]})
     assert node_of(mixed)["dim"] == 64
     assert "64 features, as models differ" in log_of(mixed)
-    given = fedkd.simulate({"name": name, "dim": 8}, **TINY)
+    given = fedkd.simulate({"name": name, "dim": 8}, **SMALL)
     assert node_of(given)["dim"] == 8
     assert "prototypes" not in log_of(given)
 
@@ -216,7 +213,7 @@ def test_prototypes_are_as_wide_as_the_models_where_those_agree(name: str) -> No
 def test_one_object_settles_anew_for_each_run() -> None:
     strategy: Any = STRATEGIES["fedproto"]()  # type: ignore[call-arg]
     widths = [
-        node_of(fedkd.simulate(strategy, **TINY | {"model": model}))["dim"]
+        node_of(fedkd.simulate(strategy, **SMALL | {"model": model}))["dim"]
         for model in ("mlp", ["mlp", "lenet5"], "lenet5")
     ]
     assert widths == [200, 64, 84]
@@ -224,7 +221,7 @@ def test_one_object_settles_anew_for_each_run() -> None:
 
 @pytest.mark.parametrize("name", ["fedproto", "fedtgp", "fedhkd"])
 def test_the_width_survives_a_resume(name: str, tmp_path: Path) -> None:
-    settings = TINY | {"fraction": 0.7}
+    settings = SMALL | {"fraction": 0.7}
     whole = fedkd.simulate(name, **settings | {"rounds": 2})
     fedkd.simulate(name, run_dir=str(tmp_path / "run"), **settings)
     resumed = fedkd.resume(tmp_path / "run", rounds=2)
@@ -244,7 +241,7 @@ def test_the_width_survives_a_resume(name: str, tmp_path: Path) -> None:
 def test_a_teacher_that_freezes_is_told_before_the_run(settings: Any, warned: bool) -> None:
     shown = io.StringIO()
     progress = Progress(Console(file=shown, width=200))
-    config = merge(compose(["strategy=scarlet"]), **TINY | {"rounds": 3} | settings)
+    config = merge(compose(["strategy=scarlet"]), **SMALL | {"rounds": 3} | settings)
     run(config, [progress])
     words = "note: strategy.duration=50 lasts for all 3 rounds, each of which takes the whole"
     assert (words in shown.getvalue()) == warned

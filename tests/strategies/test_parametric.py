@@ -3,12 +3,14 @@
 from collections import defaultdict
 
 import pytest
+import support
 import torch
 from fedkd.strategies.feddf import FedDF
 from fedkd.strategies.fusing import fuse_in_blocks
 from fedkd.strategies.parametric import ParameterFusion
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import TINY
 
 import fedkd
 from fedkd.engine.base import InlineBlocks
@@ -16,24 +18,12 @@ from fedkd.knowledge import KnowledgeStack, to_tensor
 from fedkd.models.flat import flatten, unflatten
 from fedkd.rundir.digest import load_model
 
-SMALL = {
-    "clients": 5,
-    "rounds": 3,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
-    "fit.epochs": 1,
-}
-
-
-pytestmark = pytest.mark.usefixtures("no_report")
+SMALL = TINY | {"rounds": 3, "fit.epochs": 1}
 
 
 def stack_of(values: torch.Tensor, samples: list[float]) -> KnowledgeStack:
     trained = torch.tensor(samples, dtype=torch.float32).unsqueeze(1)
-    none = torch.zeros(0, dtype=torch.int64)
-    clients = list(range(len(values)))
-    return KnowledgeStack("parameters", values, clients, none, extras={"samples": trained})
+    return support.stack_of(values, kind="parameters", extras={"samples": trained})
 
 
 class Mean(ParameterFusion):

@@ -14,12 +14,13 @@ from fedkd.strategies.spectral_filter import SpectralFilter
 from fedkd.strategies.trimmed_mean import TrimmedMean
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import stack_of
 from torch import Tensor
 
 from fedkd import ConfigError, simulate
 from fedkd.config.overrides import compose
 from fedkd.engine.base import InlineBlocks
-from fedkd.knowledge import KnowledgeStack, Teacher
+from fedkd.knowledge import Teacher
 from fedkd.maths.mixing import simplex_error
 from fedkd.maths.robust import keep_smallest, outlier_scores, trimmed, weighted_mean, weiszfeld
 from fedkd.run.runner import run
@@ -35,11 +36,6 @@ RULES = {
 seeds = st.integers(0, 9999)
 INNER = ["mean", "coordinate_median", "geometric_median", "spectral_filter", "cronus"]
 SHORT = {"clients": 6, "rounds": 2, "engine": "inline", "data.samples_per_client": 20}
-
-
-def stack_of(values: Tensor, clients: list[int] | None = None) -> KnowledgeStack:
-    n, samples, _ = values.shape
-    return KnowledgeStack("soft_labels", values, clients or list(range(n)), torch.arange(samples))
 
 
 def fuse(strategy: FusionStrategy, values: Tensor) -> Tensor:

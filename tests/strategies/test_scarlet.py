@@ -10,29 +10,13 @@ from fedkd.strategies.fusing import fuse_in_blocks
 from fedkd.strategies.scarlet import SCARLET, enhanced_era
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import MIXED, TINY, stack_of
 
 import fedkd
 from fedkd.engine.base import InlineBlocks
-from fedkd.knowledge import KnowledgeStack
 from fedkd.maths.mixing import simplex_error
 
-MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
-TINY = {
-    "clients": 5,
-    "rounds": 3,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
-    "evaluate.every": 100,
-}
-
-
-pytestmark = pytest.mark.usefixtures("no_report")
-
-
-def stack_of(values: torch.Tensor) -> KnowledgeStack:
-    n, samples, _ = values.shape
-    return KnowledgeStack("soft_labels", values, list(range(n)), torch.arange(samples))
+SMALL = TINY | {"rounds": 3, "evaluate.every": 100}
 
 
 def random_labels(seed: int, n: int, samples: int = 6, classes: int = 4) -> torch.Tensor:
@@ -125,14 +109,14 @@ class Asking(SCARLET):
 )
 def test_a_label_is_used_for_as_many_rounds_as_it_lasts(duration: int, expected: list) -> None:
     strategy = Asking(duration=duration)
-    result = fedkd.simulate(strategy, **TINY | {"rounds": 6, "clients": 2, "fit.epochs": 0})
+    result = fedkd.simulate(strategy, **SMALL | {"rounds": 6, "clients": 2, "fit.epochs": 0})
     assert strategy.sizes == expected
     assert result.rounds["from_cache"].to_pylist() == [60 - size for size in expected]
 
 
 def test_a_cache_saves_bytes_both_ways() -> None:
     runs = {
-        duration: fedkd.simulate(SCARLET(duration=duration), **TINY).rounds
+        duration: fedkd.simulate(SCARLET(duration=duration), **SMALL).rounds
         for duration in (0, 1, 50)
     }
     for name in ("bytes_up", "bytes_down"):
@@ -145,10 +129,10 @@ def test_a_cache_saves_bytes_both_ways() -> None:
 
 def test_the_teacher_is_the_one_without_a_cache_if_nothing_changed(lessons) -> None:
     still = {"fit.epochs": 0, "distil.epochs": 0}
-    fedkd.simulate(SCARLET(duration=50), **TINY | still)
+    fedkd.simulate(SCARLET(duration=50), **SMALL | still)
     cached = {round_: dict(one) for round_, one in lessons.items()}
     lessons.clear()
-    fedkd.simulate(SCARLET(duration=0), **TINY | still)
+    fedkd.simulate(SCARLET(duration=0), **SMALL | still)
     assert list(cached) == list(lessons) == [1, 2, 3]
     for round_, by_client in lessons.items():
         for client, teacher in by_client.items():
@@ -157,7 +141,7 @@ def test_the_teacher_is_the_one_without_a_cache_if_nothing_changed(lessons) -> N
 
 
 def test_the_teacher_is_as_old_as_the_cache_says(lessons) -> None:
-    fedkd.simulate(SCARLET(duration=2), **TINY | {"rounds": 4})
+    fedkd.simulate(SCARLET(duration=2), **SMALL | {"rounds": 4})
     first = {round_: teachers[0] for round_, teachers in lessons.items()}
     assert torch.equal(first[1], first[2])
     assert torch.equal(first[3], first[4])
@@ -182,7 +166,7 @@ def test_clients_that_were_absent_get_what_they_missed(lessons, troubles) -> Non
             return whole
 
     kept: dict[int, torch.Tensor] = {}
-    result = fedkd.simulate(Kept(duration=4), **TINY | {"rounds": 9, "clients": 6} | troubles)
+    result = fedkd.simulate(Kept(duration=4), **SMALL | {"rounds": 9, "clients": 6} | troubles)
     assert len(lessons) > 5
     for round_, by_client in lessons.items():
         for teacher in by_client.values():
@@ -202,7 +186,7 @@ def test_a_client_that_fails_with_its_lesson_gets_it_again(lessons, monkeypatch)
         return distil(self, clients, x, teachers, objective)
 
     monkeypatch.setattr(Standard, "distil", clumsy)
-    result = fedkd.simulate(SCARLET(), **TINY)
+    result = fedkd.simulate(SCARLET(), **SMALL)
     assert result.rounds["rejected"].to_pylist() == [1, 0, 0]
     assert sorted(lessons[2]) == [0, 1, 2, 3, 4]
     assert torch.equal(lessons[2][1], lessons[2][0])
@@ -221,7 +205,7 @@ class Mistaken(SCARLET):
 
 def test_a_hole_in_the_cache_is_no_teacher(lessons) -> None:
     """A client without a label says so, and the server then sends it everything."""
-    result = fedkd.simulate(Mistaken(), **TINY | {"clients": 2})
+    result = fedkd.simulate(Mistaken(), **SMALL | {"clients": 2})
     assert result.rounds["rejected"].to_pylist() == [1, 0, 0]
     assert [sorted(lessons[round_]) for round_ in (1, 2, 3)] == [[0], [0, 1], [0, 1]]
 
@@ -229,13 +213,15 @@ def test_a_hole_in_the_cache_is_no_teacher(lessons) -> None:
 @pytest.mark.parametrize("attack", ["lma", "hips"])
 def test_an_attacker_that_is_asked_for_nothing_sends_nothing(attack: str) -> None:
     hostile = {"attack": {"name": attack, "fraction": 0.4}}
-    result = fedkd.simulate(SCARLET(duration=3), **TINY | {"rounds": 5} | hostile)
+    result = fedkd.simulate(SCARLET(duration=3), **SMALL | {"rounds": 5} | hostile)
     assert result.summary["rejected"] == 0
+    sent = result.rounds["bytes_up"].to_pylist()
+    assert sent[0] == sent[3] > 10 * max(sent[1], sent[2], sent[4])
 
 
 def test_a_run_with_mixed_models_can_be_resumed(tmp_path) -> None:
     shared = {"fraction": 0.6, "model": MIXED, "transfer.per_round": 40, "record.knowledge": True}
-    shared = TINY | shared | {"strategy": {"name": "scarlet", "duration": 2}}
+    shared = SMALL | shared | {"strategy": {"name": "scarlet", "duration": 2}}
     whole = fedkd.simulate(**shared | {"rounds": 4})
     run_dir = tmp_path / "run"
     fedkd.simulate(run_dir=str(run_dir), **shared | {"rounds": 2})

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import support
 import torch
 from fedkd.clients import Client
 from fedkd.clients.exchange.selected_labels import SelectedLabels
@@ -12,6 +13,7 @@ from fedkd.strategies.fusing import fuse_in_blocks
 from fedkd.strategies.selective_fd import SelectiveFD
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import MIXED, TINY
 from torch import Tensor, nn
 
 import fedkd
@@ -21,20 +23,9 @@ from fedkd.knowledge import KnowledgeStack, Teacher
 from fedkd.maths.density import density_ratio
 from fedkd.maths.mixing import simplex_error
 
-SHORT: dict[str, Any] = {
-    "clients": 5,
-    "rounds": 2,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
-}
-MIXED = ["mlp", "lenet5", "fedmd_cnn2", "fedmd_cnn3", "resnet8"]
-
 
 def stack_of(values: Tensor, mask: Tensor) -> KnowledgeStack:
-    n, samples, _ = values.shape
-    values = values * mask.unsqueeze(-1)
-    return KnowledgeStack("soft_labels", values, list(range(n)), torch.arange(samples), mask)
+    return support.stack_of(values, mask=mask)
 
 
 def drawn(seed: int, n: int, samples: int = 8, classes: int = 4) -> tuple[Tensor, Tensor]:
@@ -220,21 +211,21 @@ def test_a_client_may_be_tiny(size: int) -> None:
 )
 def test_bad_parameters_are_refused(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"{name}={value}"):
-        simulate({"name": "selective_fd", name: value}, **SHORT)
+        simulate({"name": "selective_fd", name: value}, **TINY)
 
 
 # -- whole runs ----------------------------------------------------------------------------------
 
 
 def test_mixed_models_send_less_than_all() -> None:
-    run = simulate("selective_fd", model=MIXED, **SHORT)
+    run = simulate("selective_fd", model=MIXED, **TINY)
     assert run.summary["rejected"] == 0
     everything = 5 * 2 * 60 * 10 * 4  # clients, rounds, samples, classes, bytes
     assert run.summary["bytes_up"] < everything
 
 
 def test_rounds_may_ask_for_parts_of_the_transfer_set_and_resume(tmp_path) -> None:
-    settings = SHORT | {"fraction": 0.6, "transfer.per_round": 30, "rounds": 4}
+    settings = TINY | {"fraction": 0.6, "transfer.per_round": 30, "rounds": 4}
     strategy = {"name": "selective_fd", "threshold": 1.0}
     whole = simulate(strategy, **settings).summary["digest"]
     simulate(strategy, run_dir=str(tmp_path / "run"), **settings | {"rounds": 2})

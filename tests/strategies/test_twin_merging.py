@@ -3,11 +3,13 @@
 import math
 
 import pytest
+import support
 import torch
 from fedkd.strategies.fusing import fuse_in_blocks
 from fedkd.strategies.twin_merging import TwinMerging
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import TINY
 
 import fedkd
 from fedkd.engine.base import InlineBlocks
@@ -19,24 +21,12 @@ from fedkd.models.flat import flatten
 
 SHAPES = [(4, 6), (4,), (3, 2, 2, 2), (3,)]
 SIZE = 24 + 4 + 24 + 3
-SMALL = {
-    "clients": 5,
-    "rounds": 2,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
-    "fit.epochs": 1,
-}
-
-
-pytestmark = pytest.mark.usefixtures("no_report")
+SMALL = TINY | {"fit.epochs": 1}
 
 
 def stack_of(values: torch.Tensor) -> KnowledgeStack:
-    none = torch.zeros(0, dtype=torch.int64)
     trained = torch.full((len(values), 1), 20.0)
-    clients = list(range(len(values)))
-    return KnowledgeStack("parameters", values, clients, none, extras={"samples": trained})
+    return support.stack_of(values, kind="parameters", extras={"samples": trained})
 
 
 def merging(start: torch.Tensor, shapes=SHAPES, **parameters) -> TwinMerging:
