@@ -65,8 +65,9 @@ endurance: venv  ## 300 rounds with 100 clients, then 20 runs in one process: no
 golden: venv  ## run every strategy small and record the numbers that tests compare
 	$(BIN)/python tests/golden/record.py
 
-docs: venv  ## write the table of methods, strategies/README.md
+docs: venv  ## write strategies/README.md, and the site to build/site (a broken link fails)
 	$(BIN)/python -m fedkd.strategies.catalogue
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 clean:  ## remove what the targets above made
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
