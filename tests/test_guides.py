@@ -39,10 +39,10 @@ def blocks(page):
 
 def commands(text):
     """Yield the words of each command, lines that end in a backslash put together."""
-    for line in text.replace("\\\n", " ").splitlines():
+    for line in re.split(r"\n|&&", text.replace("\\\n", " ")):
         words = shlex.split(line, comments=True)
-        if words and (words[0] == "fedkd" or words[1:3] == ["-m", "fedkd"]):
-            yield words[1:] if words[0] == "fedkd" else words[3:]
+        if words and words[0] == "fedkd":
+            yield words[1:]
 
 
 def small(words):
@@ -99,3 +99,9 @@ def test_every_page_of_code_says_its_language():
 
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) < 220
+
+
+def test_every_link_of_the_readme_leads_somewhere():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text())
+    assert len(links) > 20
+    assert [link for link in links if not (ROOT / link).exists()] == []

@@ -34,11 +34,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """Draw the map of the rooms where a page asks for it."""
-    if "<!-- the rooms -->" not in markdown:
-        return markdown
+    """Draw the map of the rooms where a page asks for it; find pictures where the site has them."""
     drawing = rooms.drawn(rooms.table(ROOT / "CONTRIBUTING.md"), api.ROOMS)
-    return markdown.replace("<!-- the rooms -->", drawing)
+    markdown = markdown.replace("<!-- the rooms -->", drawing)
+    return markdown.replace("../experiments/figures/", "figures/")
 
 
 def _pages() -> Iterator[tuple[str, str]]:
