@@ -5,7 +5,6 @@ Commands run in this process, in place of their sizes and data sets with `SMALL`
 ``<!-- not run: REASON -->`` is only read: its Python must compile, its keys must exist.
 """
 
-import ast
 import glob
 import re
 import shlex
@@ -16,7 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from fedkd.cli.app import app
-from fedkd.config.overrides import compose
+from fedkd.config.overrides import compose, sweep
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -73,7 +72,7 @@ def test_what_a_page_shows_works(page, tmp_path, monkeypatch):
         else:
             code = compile(text, f"{page.name}", "exec")
             if runs:
-                exec(code, names)  # noqa: S102
+                exec(code, names)
 
 
 def run(words):
@@ -88,7 +87,8 @@ def read(words):
     assert {word for word in words if word.startswith("-")} <= flags, words
     if words[0] == "run":
         keys = [w for w in words[1:] if "=" in w and not w.startswith("resume=")]
-        compose([re.sub(r"\$\{?\w+\}?", "x", word) for word in keys])
+        for one in sweep(keys) if "-m" in words else [keys]:
+            compose(one)
 
 
 def test_every_page_of_code_says_its_language():

@@ -70,5 +70,3 @@ def _modules(package: str) -> list[str]:
         return [package]
     found = pkgutil.iter_modules(path)
     return [f"{package}.{each.name}" for each in found if not each.ispkg and each.name[0] != "_"]
-
-

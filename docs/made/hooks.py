@@ -47,8 +47,11 @@ def _pages() -> Iterator[tuple[str, str]]:
     yield "reference/plugins.md", reference.plugins()
     yield "reference/commands.md", reference.commands()
     own = re.sub(r"\]\((\w+)\.py\)", r"](api/strategies.md#fedkd.strategies.\1)", methods())
-    yield "strategies.md", own
-    yield "benchmarks.md", _read("experiments/benchmarks/README.md").replace("../figures/", "figures/")
+    yield "strategies.md", f"---\nhide: [navigation, toc]\n---\n\n{own}"
+    yield (
+        "benchmarks.md",
+        _read("experiments/benchmarks/README.md").replace("../figures/", "figures/"),
+    )
     yield "contributing.md", _read("CONTRIBUTING.md")
     yield "changes.md", _read("CHANGELOG.md")
 

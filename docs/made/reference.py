@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterable, Iterator
 
 import typer
+from fedkd.strategies.catalogue import table
+
 from fedkd.cli.app import app
 from fedkd.cli.listing import KINDS
 from fedkd.config import settings
-from fedkd.strategies.catalogue import table
 
 Rows = list[tuple[str, ...]]
 

@@ -2,6 +2,7 @@
 
 import re
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
@@ -13,7 +14,9 @@ WIDTH, HIGH, WIDE, ROW, MARGIN = 1000, 26, 92, 84, 8
 
 def table(path: Path) -> Table:
     """Read the table of a Markdown file."""
-    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|([^|]*)\|$", path.read_text(encoding="utf-8"), re.M)
+    rows = re.findall(
+        r"^\| `(\w+)` \| ([^|]+) \|([^|]*)\|$", path.read_text(encoding="utf-8"), re.M
+    )
     return {name: (about, set(allowed.split())) for name, about, allowed in rows}
 
 
@@ -66,12 +69,12 @@ def placed(layers: list[list[Place]], chains: list[list[Place]]) -> dict[Place, 
     """Return where on its floor each place is, so that arrows are short and cross little."""
     near: dict[Place, list[Place]] = {place: [] for layer in layers for place in layer}
     for chain in chains:
-        for upper, lower in zip(chain, chain[1:], strict=False):
+        for upper, lower in pairwise(chain):
             near[upper].append(lower)
             near[lower].append(upper)
     x: dict[Place, float] = {}
     for layer in layers:
-        x |= _spread(layer, {place: WIDTH / 2 for place in layer})
+        x |= _spread(layer, dict.fromkeys(layer, WIDTH / 2))
     for _ in range(60):
         for layer in [*layers, *reversed(layers)]:
             wish = {p: fmean(x[other] for other in near[p]) if near[p] else x[p] for p in layer}
@@ -114,7 +117,9 @@ def drawn(rooms: Table, pages: dict[str, str] | None = None) -> str:
         for place in layer
     }
     parts = [_arrow([(x[place], y[place]) for place in chain]) for chain in chains]
-    parts += [_room(name, rooms[name][0], x[name], y[name], name in (pages or {})) for name in rooms]
+    parts += [
+        _room(name, rooms[name][0], x[name], y[name], name in (pages or {})) for name in rooms
+    ]
     low, far = min(x.values()) - WIDE / 2 - MARGIN, max(x.values()) + WIDE / 2 + MARGIN
     frame = f"{low:.0f} 0 {far - low:.0f} {2 * MARGIN + HIGH + (len(layers) - 1) * ROW}"
     head = f'<svg viewBox="{frame}" role="img" aria-label="The rooms of fedkd">'
@@ -133,9 +138,10 @@ def _arrow(points: list[tuple[float, float]]) -> str:
 
 
 def _room(name: str, about: str, x: float, y: float, has_page: bool) -> str:
+    left, top = x - WIDE / 2, y - HIGH / 2
     box = (
         f"<g><title>{escape(about)}</title>"
-        f'<rect x="{x - WIDE / 2:.0f}" y="{y - HIGH / 2:.0f}" width="{WIDE}" height="{HIGH}" rx="4"/>'
+        f'<rect x="{left:.0f}" y="{top:.0f}" width="{WIDE}" height="{HIGH}" rx="4"/>'
         f'<text x="{x:.0f}" y="{y + 4:.0f}">{name}</text></g>'
     )
     return f'<a href="api/{name}.html">{box}</a>' if has_page else box
