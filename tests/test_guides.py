@@ -1,7 +1,7 @@
 """What README and guides show works: every block of code in them runs, in the order of the page.
 
 A Python block that begins with ``# NAME.py`` is that file; any other runs, after those before it.
-Commands run in this process, in place of their sizes and data sets with `SMALL`. A block after
+Commands run in this process, on digits, with the sizes of `SMALL` and one seed. A block after
 ``<!-- not run: REASON -->`` is only read: its Python must compile, its keys must exist.
 """
 
@@ -19,6 +19,8 @@ from fedkd.config.overrides import compose, sweep
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+SLOW = ("README", "study", "privacy", "active")
+"""Pages with several sweeps and their reports: more than 3 s."""
 SMALL = {
     "clients": "5",
     "rounds": "2",
@@ -49,14 +51,18 @@ def small(words):
     command, *rest = words
     if command not in ("run", "data"):
         return [command, *(path for word in rest for path in sorted(glob.glob(word)) or [word])]
-    given = [word for word in rest if not re.match(r"(data|engine(\..+)?)=[\w.]+$", word)]
+    given = [w for w in rest if not re.match(r"(data|engine(\..+)?)=[\w.]+$|seed=", w)]
     swept = {word.partition("=")[0] for word in given if re.search(r"=.*[,(]", word)}
     sizes = {} if any(word.startswith("resume=") for word in given) else SMALL
     kept = [w for w in given if w.partition("=")[0] not in sizes.keys() - swept]
     return [command, *kept, *(f"{k}={v}" for k, v in sizes.items() if k not in swept)]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def shown(page):
+    return pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem in SLOW))
+
+
+@pytest.mark.parametrize("page", map(shown, PAGES))
 @pytest.mark.usefixtures("no_report")
 def test_what_a_page_shows_works(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -87,8 +93,7 @@ def read(words):
     assert {word for word in words if word.startswith("-")} <= flags, words
     if words[0] == "run":
         keys = [w for w in words[1:] if "=" in w and not w.startswith("resume=")]
-        for one in sweep(keys) if "-m" in words else [keys]:
-            compose(one)
+        compose(sweep(keys)[-1] if "-m" in words else keys)
 
 
 def test_every_page_of_code_says_its_language():

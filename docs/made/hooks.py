@@ -46,14 +46,22 @@ def _pages() -> Iterator[tuple[str, str]]:
     yield "reference/keys.md", reference.keys()
     yield "reference/plugins.md", reference.plugins()
     yield "reference/commands.md", reference.commands()
-    own = re.sub(r"\]\((\w+)\.py\)", r"](api/strategies.md#fedkd.strategies.\1)", methods())
-    yield "strategies.md", f"---\nhide: [navigation, toc]\n---\n\n{own}"
-    yield (
-        "benchmarks.md",
-        _read("experiments/benchmarks/README.md").replace("../figures/", "figures/"),
+    yield "strategies.md", "---\nhide: [navigation, toc]\n---\n\n" + _linked(methods())
+    there = next(
+        part for part in _read("README.md").split("\n## ") if part.startswith("What is there")
     )
+    yield "methods.md", _linked(f"# {there}")
+    yield "benchmarks.md", _linked(_read("experiments/benchmarks/README.md"))
     yield "contributing.md", _read("CONTRIBUTING.md")
     yield "changes.md", _read("CHANGELOG.md")
+
+
+def _linked(text: str) -> str:
+    """Have links to files of the repository lead to where the site has them."""
+    text = text.replace("](docs/", "](").replace("](../figures/", "](figures/")
+    text = text.replace("](strategies/README.md)", "](strategies.md)")
+    page = r"](api/strategies.md#fedkd.strategies.\1)"
+    return re.sub(r"\]\((?:strategies/)?(\w+)\.py\)", page, text)
 
 
 def _read(name: str) -> str:
