@@ -71,8 +71,9 @@ golden: venv  ## run every strategy small and record the numbers that tests comp
 mutants: venv  ## plant faults at random and count how many of them the tests notice
 	$(BIN)/python tests/mutants.py $(MUTANTS)
 
-docs: venv  ## write the table of methods, strategies/README.md
+docs: venv  ## write strategies/README.md, and the site to build/site (a broken link fails)
 	$(BIN)/python -m fedkd.strategies.catalogue
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 clean:  ## remove what the targets above made
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

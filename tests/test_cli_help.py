@@ -146,10 +146,12 @@ def options_of(line):
     }
 
 
-def test_every_option_that_the_readme_names_exists():
-    text = (Path(__file__).parents[1] / "README.md").read_text()
-    lines = [line for line in text.splitlines() if re.match(r" {4}(fedkd|python -m fedkd)", line)]
+def test_every_option_that_readme_and_guides_name_exists():
+    root = Path(__file__).parents[1]
+    pages = [root / "README.md", *(root / "docs").rglob("*.md")]
+    text = "\n".join(path.read_text() for path in pages)
+    lines = re.findall(r"^ *(?:fedkd|python -m fedkd).*", text, re.M)
     lines += re.findall(r"`(--[^`]*|fedkd [^`]*)`", text)
     named = [(line, option) for line in lines for option in re.findall(r"(?<!\S)--[a-z-]+", line)]
-    assert len(named) > 5
+    assert len(named) > 15
     assert [(line, option) for line, option in named if option not in options_of(line)] == []

@@ -1,4 +1,4 @@
-"""The rooms of the house: imports run one way, the import is cheap, the wheel is whole."""
+"""The rooms of the house: imports run one way, and the import is cheap."""
 
 import ast
 import graphlib
@@ -6,7 +6,6 @@ import importlib
 import re
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -137,31 +136,3 @@ def test_import_is_cheap():
     code = "import sys, fedkd; print(sorted({'torch', 'flwr', 'ray', 'numpy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-@pytest.mark.slow
-def test_the_wheel_is_whole_and_takes_no_foreign_names(tmp_path):
-    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q"]
-    source = tmp_path / "source"
-    files = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
-    for name in files:
-        if (ROOT / name).exists():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
-    subprocess.run([*build, "-w", str(tmp_path), str(source)], check=True, timeout=180)
-    names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
-    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"fedkd"}
-    rooms = {"fedkd": "fedkd", "strategies": "fedkd/strategies", "clients": "fedkd/clients"}
-    for room, prefix in {**rooms, "experiments": "fedkd/experiments"}.items():
-        wanted = {str(p.relative_to(ROOT / room)) for p in (ROOT / room).rglob("*.py")}
-        wanted |= {str(p.relative_to(ROOT / room)) for p in (ROOT / room).rglob("*.yaml")}
-        missing = {f"{prefix}/{name}" for name in wanted} - set(names)
-        assert not missing
-    assert "fedkd/py.typed" in names
-    assert "fedkd/report/page.html.j2" in names
