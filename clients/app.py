@@ -82,9 +82,9 @@ def hello(own: Tools, message: Message, context: Context) -> Message:
 
 def fit(phase: Phase) -> Message:
     """Fit; upload knowledge, or evaluate, if asked to."""
-    exchange, lesson = phase.tools.parts.exchange, phase.lesson()
-    if lesson is not None:
-        exchange.receive(phase, lesson)
+    exchange, target = phase.tools.parts.exchange, phase.target()
+    if target is not None:
+        exchange.receive(phase, target)
     # a hostile client may skip it: see attacks/free_rider.py
     metrics = {} if phase.options.get("skip-fit") else exchange.fit(phase)
     measured: dict[str, float] = {"samples": len(phase.client.y)}
@@ -96,8 +96,8 @@ def fit(phase: Phase) -> Message:
 
 def distil(phase: Phase) -> Message:
     """Learn from the teacher, evaluate if asked."""
-    lesson = phase.lesson()
-    metrics = phase.tools.parts.exchange.learn(phase, lesson) if lesson else {}
+    target = phase.target()
+    metrics = phase.tools.parts.exchange.learn(phase, target) if target else {}
     return phase.reply({"metrics": metrics, MEASURED: phase.evaluate()})
 
 

@@ -12,9 +12,9 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from ...distillation.base import Objective, TeacherBatch
+from ...distillation.base import Objective
 from ...engine.state import Memory
-from ...knowledge import ON_SAMPLES, Knowledge, Lesson
+from ...knowledge import ON_SAMPLES, Knowledge, Target
 from ...knowledge.admission import Expected
 from ..base import Client, ClientLoop
 from ..workbench import Workbench
@@ -176,20 +176,18 @@ class Exchange:
         """Return what is uploaded of logits ``[samples, classes]``."""
         raise NotImplementedError(f"{type(self).__name__} must define values() or upload()")
 
-    def receive(self, phase: Phase, lesson: Lesson) -> None:
+    def receive(self, phase: Phase, target: Target) -> None:
         """Take in what comes with the request to fit, before the fit."""
         raise NotImplementedError(f"{type(self).__name__} has no use for a lesson before the fit")
 
-    def learn(self, phase: Phase, lesson: Lesson) -> dict[str, float]:
+    def learn(self, phase: Phase, target: Target) -> dict[str, float]:
         """Learn from the teacher; return numbers for the tables."""
         x, _ = phase.transfer()
-        values = lesson.values
-        if lesson.mask is not None:
-            x, values = x[lesson.mask], values[lesson.mask]
+        if target.mask is not None:
+            x, target = x[target.mask], target.part(target.values[target.mask])
         if not len(x):
             return {}
-        teacher = TeacherBatch(values, lesson.kind, float(phase.options.get("temperature", 1.0)))
-        return phase.loop.distil([phase.client], x, [teacher], phase.objective())[0]
+        return phase.loop.distil([phase.client], x, [target], phase.objective())[0]
 
     def predict(self, phase: Phase, x: Tensor) -> Tensor:
         """Return the client's logits ``[samples, classes]`` for evaluation."""

@@ -11,7 +11,7 @@ mean_absolute_error on raw logits); the form for soft labels is ours.
 import torch
 from torch.nn import functional as F
 
-from .base import Batch, Objective, TeacherBatch
+from .base import Batch, Objective, Target
 
 
 class L1(Objective):
@@ -25,7 +25,7 @@ class L1(Objective):
     Examples
     --------
     >>> student = torch.tensor([[1.0, 2.0]])
-    >>> L1()(student, TeacherBatch(torch.tensor([[1.0, 1.5]]), "logits"))
+    >>> L1()(student, Target(torch.tensor([[1.0, 1.5]]), "logits"))
     tensor(0.2500)
     """
 
@@ -35,7 +35,7 @@ class L1(Objective):
         super().__init__(temperature)
 
     def __call__(
-        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Batch | None = None
+        self, student_logits: torch.Tensor, teacher: Target, batch: Batch | None = None
     ) -> torch.Tensor:
         """Return the scalar loss of one batch."""
         return F.l1_loss(*teacher.paired(student_logits, self.temperature))

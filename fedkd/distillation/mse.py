@@ -10,7 +10,7 @@ probabilities at temperature T. Confidence: certain (textbook; FL-bench's FedMD 
 import torch
 from torch.nn import functional as F
 
-from .base import Batch, Objective, TeacherBatch
+from .base import Batch, Objective, Target
 
 
 class MSE(Objective):
@@ -24,7 +24,7 @@ class MSE(Objective):
     Examples
     --------
     >>> student = torch.tensor([[1.0, 2.0]])
-    >>> MSE()(student, TeacherBatch(torch.tensor([[1.0, 1.5]]), "logits"))
+    >>> MSE()(student, Target(torch.tensor([[1.0, 1.5]]), "logits"))
     tensor(0.1250)
     """
 
@@ -34,7 +34,7 @@ class MSE(Objective):
         super().__init__(temperature)
 
     def __call__(
-        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Batch | None = None
+        self, student_logits: torch.Tensor, teacher: Target, batch: Batch | None = None
     ) -> torch.Tensor:
         """Return the scalar loss of one batch."""
         return F.mse_loss(*teacher.paired(student_logits, self.temperature))

@@ -1,23 +1,15 @@
 """What travels between clients and server: its kinds, how it is stacked, admitted and packed."""
 
-from .kinds import (
-    ON_SAMPLES,
-    Knowledge,
-    KnowledgeStack,
-    Lesson,
-    Teacher,
-    scattered,
-    stack,
-    to_arrays,
-    to_record,
-    to_tensor,
-)
+from .arrays import to_arrays, to_tensor
+from .stacks import ON_SAMPLES, Knowledge, KnowledgeStack, scattered, stack, to_record
+from .teachers import Exchanged, Target, Teacher
 
 __all__ = [
     "ON_SAMPLES",
+    "Exchanged",
     "Knowledge",
     "KnowledgeStack",
-    "Lesson",
+    "Target",
     "Teacher",
     "scattered",
     "stack",

@@ -14,8 +14,9 @@ import torch
 from flwr.app import RecordDict
 from torch import Tensor
 
-from .kinds import ON_SAMPLES, Knowledge, scattered, to_tensor
+from .arrays import to_tensor
 from .payload import oversize
+from .stacks import ON_SAMPLES, Knowledge, scattered
 
 SIMPLEX_TOLERANCE = 1e-3
 """How far from 1 the sum of a client's soft labels may be."""

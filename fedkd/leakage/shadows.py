@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..clients.base import Client
-from ..distillation.base import TeacherBatch
 from ..errors import RunError
-from ..knowledge import ON_SAMPLES
+from ..knowledge import ON_SAMPLES, Target
 from ..rounds.server import Study, study
 from ..rundir.recordings import Recorded
 from .subject import Subject
@@ -96,7 +95,7 @@ def _distil(subject: Subject, shadow: Client, record: Recorded) -> None:
         ids, values = ids[lesson.mask], values[lesson.mask]
     if not len(ids):
         return
-    teacher = TeacherBatch(values, record.kind, subject.teacher_temperature)
+    teacher = Target(values, record.kind, subject.teacher_temperature)
     subject.parts.loop.distil([shadow], subject.transfer[ids], [teacher], subject.objective())
 
 

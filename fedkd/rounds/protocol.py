@@ -12,9 +12,8 @@ from ..config import RunConfig, SecureConfig
 from ..diverging import DIVERGED
 from ..engine import BlockPool, Fleet, Reply
 from ..errors import RunError
-from ..knowledge import KnowledgeStack
+from ..knowledge import Exchanged, KnowledgeStack
 from ..knowledge.admission import Expected
-from ..knowledge.exchanged import Exchanged
 from .server import Server
 from .timing import Workload
 

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import ConfigError
-from ..knowledge import ON_SAMPLES, Lesson, scattered
+from ..knowledge import ON_SAMPLES, Target, scattered
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Recorded:
         """``[samples]``, the transfer samples that the teachers are for."""
         return self.tensors["teacher.sample_ids"].long()
 
-    def lesson(self, client: int) -> Lesson | None:
+    def lesson(self, client: int) -> Target | None:
         """Return a client's teacher, or None."""
         return self._record("teacher", client)
 
@@ -69,7 +69,7 @@ class Recorded:
         record = self._record("start", client)
         return None if record is None else record.values
 
-    def _record(self, name: str, client: int) -> Lesson | None:
+    def _record(self, name: str, client: int) -> Target | None:
         clients = self.tensors.get(f"{name}.clients", torch.zeros(0)).tolist()
         if client not in clients:
             return None
@@ -77,8 +77,8 @@ class Recorded:
         values = self.tensors[f"{name}.{number}.values"]
         mask = self.tensors.get(f"{name}.{number}.mask")
         if mask is None:
-            return Lesson(self.kind, values)
-        return Lesson(self.kind, scattered(values, mask.bool()), mask.bool())
+            return Target(values, self.kind)
+        return Target(scattered(values, mask.bool()), self.kind, mask=mask.bool())
 
 
 @dataclass(frozen=True)

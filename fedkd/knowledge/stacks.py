@@ -1,4 +1,4 @@
-"""Knowledge: what clients upload, how it is stacked, and the teachers that come of it.
+"""Knowledge: what clients upload, and how it is stacked.
 
 A reply is a Flower ``RecordDict`` with these records::
 
@@ -15,11 +15,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, MetricRecord, RecordDict
 from torch import Tensor
 
-from .arrays import to_arrays, to_tensor
-from .lazily import LazyMapping
+from .arrays import to_arrays
 from .shelf import side_by_side
 
 ON_SAMPLES = ("soft_labels", "logits")
@@ -203,81 +202,6 @@ def stack(admitted: Sequence[Knowledge], labels: Tensor | None = None) -> Knowle
         labels=labels,
         extras={name: torch.stack([item.extras[name] for item in rows]) for name in first.extras},
     )
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """Fused knowledge that clients learn from.
-
-    Parameters
-    ----------
-    kind : str
-        As for `Knowledge`.
-    values : Tensor
-        As one client's knowledge (shared), or with a leading dimension (one per client).
-    clients : list of int
-        Who is taught, in the order of that dimension.
-    mask : Tensor, optional
-        bool ``[rows]``, the samples or classes that there is a teacher for.
-    weights : Tensor, optional
-        ``[clients, clients]``, what it is a mixture by, of a method that has weights.
-    """
-
-    kind: str
-    values: Tensor
-    clients: list[int]
-    mask: Tensor | None = None
-    weights: Tensor | None = None
-
-    @property
-    def shared(self) -> bool:
-        """Whether all clients have the same teacher."""
-        return self.values.dim() == (1 if self.kind == "parameters" else 2)
-
-    def records(self) -> dict[int, ArrayRecord]:
-        """Return ``{client: its teacher}``; a shared teacher is packed once."""
-        return dict(self.one_by_one())
-
-    def one_by_one(self) -> Mapping[int, ArrayRecord]:
-        """Return what `records` does, with a teacher of its own packed when it is looked up."""
-        if self.shared:
-            return dict.fromkeys(self.clients, _lesson(self.values, self.mask))
-        rows = dict(zip(self.clients, self.values, strict=True))
-        return LazyMapping(rows, lambda client: _lesson(rows[client], self.mask))
-
-
-def _lesson(values: Tensor, mask: Tensor | None) -> ArrayRecord:
-    if mask is None:
-        return to_arrays({"values": values})
-    return to_arrays({"values": values[mask], "mask": mask.to(torch.uint8)})
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """A client's teacher, as the client unpacks it.
-
-    Parameters
-    ----------
-    kind : str
-        As for `Knowledge`.
-    values : Tensor
-        ``[samples, classes]``, ``[classes, dim]`` or ``[size]``; 0 outside the mask.
-    mask : Tensor, optional
-        bool, the rows that there is a teacher for; None = all.
-    """
-
-    kind: str
-    values: Tensor
-    mask: Tensor | None = None
-
-    @classmethod
-    def read(cls, kind: str, record: ArrayRecord) -> "Lesson":
-        """Unpack what `Teacher.records` packed."""
-        values = to_tensor(record["values"])
-        if "mask" not in record:
-            return cls(kind, values)
-        mask = to_tensor(record["mask"]).bool()
-        return cls(kind, scattered(values, mask), mask)
 
 
 def scattered(rows: Tensor, mask: Tensor) -> Tensor:
