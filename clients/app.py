@@ -188,7 +188,7 @@ def client_app(
 
     attack, mask = mod(lambda parts: parts.attack), mod(lambda parts: parts.masking)
     protect = mod(lambda parts: parts.privacy)
-    compress = mod(lambda parts: partial(compressing, parts.codec))
+    compress = mod(lambda parts: partial(compressing, parts.codec, parts.exchange.kind))
     app = ClientApp(mods=[surviving])
     app.query("hello")(lambda message, context: hello(tools(context), message, context))
     app.query("forget")(lambda message, context: forget(tools(context), message, context))

@@ -14,7 +14,7 @@ from ..diverging import DIVERGED, is_finite
 from ..engine.base import MEASURED, round_of
 from ..engine.gathering import seconds
 from ..engine.state import ClientState, Memory
-from ..knowledge import Target, to_tensor
+from ..knowledge import Target, kind_named, to_tensor
 from .base import Client, ClientLoop
 from .parts import Parts
 from .workbench import Workbench, workbench
@@ -97,7 +97,8 @@ class Phase:
         if record is None:
             return None
         temperature = float(self.options.get("temperature", 1.0))
-        return Target.read(record, str(self.options["kind"]), temperature)
+        kind = kind_named(str(self.options["kind"]), self.tools.parts.exchange.kind)
+        return Target.read(record, kind, temperature)
 
     def transfer(self) -> tuple[Tensor, Tensor]:
         """Return the round's transfer samples and their ids."""

@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Protocol
 
-import torch
 from torch import Tensor, nn
 
 from ...distillation.base import Objective
 from ...engine.state import Memory
-from ...knowledge import ON_SAMPLES, Knowledge, Target
+from ...knowledge import Knowledge, Target, kind_named
 from ...knowledge.admission import Expected
 from ..base import Client, ClientLoop
 from ..workbench import Workbench
@@ -73,7 +72,7 @@ class Exchange:
     ----------
     kind : str
         Kind of knowledge: ``"soft_labels"``, ``"logits"``, ``"class_knowledge"``,
-        ``"parameters"``.
+        ``"parameters"``, or a `fedkd.knowledge.Kind` of your own.
     masked : bool
         Whether a client may leave out rows (`Knowledge.mask`).
     scored : bool
@@ -197,12 +196,12 @@ class Exchange:
         self, client: int, round_: int, ids: Tensor, classes: int, model: nn.Module
     ) -> Expected:
         """Return what the server accepts from a client with such a model."""
-        on_samples, extras = self.kind in ON_SAMPLES, self.extras(model, classes)
+        extras = self.extras(model, classes)
         return Expected(
             client=client,
             round=round_,
             kind=self.kind,
-            sample_ids=ids if on_samples else torch.zeros(0, dtype=torch.int64),
+            sample_ids=ids if kind_named(self.kind).on_samples else ids[:0],
             shape=self.shape(model, len(ids), classes),
             masked=self.masked,
             scored=self.scored,

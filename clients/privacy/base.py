@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from ...knowledge import ON_SAMPLES
+from ...knowledge import CLASS_SCORES
 from ...privacy.accounting import History
 from ...privacy.noise import Source
 from ..base import Client, ClientLoop
@@ -66,7 +66,7 @@ class Mechanism:
         The server's half, ``module:Class`` of a strategy that takes the place of the run's.
     """
 
-    kinds: ClassVar[tuple[str, ...] | None] = ON_SAMPLES
+    kinds: ClassVar[tuple[str, ...] | None] = CLASS_SCORES
     protects: ClassVar[str] = ""
     fusion: ClassVar[str | None] = None
 

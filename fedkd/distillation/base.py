@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from ..knowledge import Target
+from ..knowledge import CLASS_SCORES, Target
 
 TeacherBatch = Target
 """What a `Target` was called; the name by which objectives of your own may know it."""
@@ -45,6 +45,8 @@ class Objective:
     per_sample : bool
         Whether a batch's loss is the mean of its samples' losses, each a function of that sample
         alone. Batches of several clients may then be padded to one size.
+    kinds : tuple of str or None
+        The kinds of knowledge on samples that it can learn from; None = all.
 
     Raises
     ------
@@ -53,6 +55,7 @@ class Objective:
     """
 
     per_sample: ClassVar[bool] = False
+    kinds: ClassVar[tuple[str, ...] | None] = CLASS_SCORES
 
     def __init__(self, temperature: float = 1.0) -> None:
         if not 0 < temperature < math.inf:

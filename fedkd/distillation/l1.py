@@ -30,6 +30,7 @@ class L1(Objective):
     """
 
     per_sample = True
+    kinds = None
 
     def __init__(self, *, temperature: float = 1.0) -> None:
         super().__init__(temperature)

@@ -29,6 +29,7 @@ class MSE(Objective):
     """
 
     per_sample = True
+    kinds = None
 
     def __init__(self, *, temperature: float = 1.0) -> None:
         super().__init__(temperature)

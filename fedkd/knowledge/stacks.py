@@ -19,10 +19,8 @@ from flwr.app import ConfigRecord, MetricRecord, RecordDict
 from torch import Tensor
 
 from .arrays import to_arrays
+from .kinds import kind_named
 from .shelf import side_by_side
-
-ON_SAMPLES = ("soft_labels", "logits")
-"""The kinds of knowledge that are about the samples of the transfer set."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Knowledge:
     client : int
         Who.
     kind : str
-        ``"soft_labels"``, ``"logits"``, ``"class_knowledge"`` or ``"parameters"``.
+        ``"soft_labels"``, ``"logits"``, ``"class_knowledge"``, ``"parameters"``, or a `Kind`.
     values : Tensor
         float32: ``[samples, classes]`` for soft labels and logits, ``[classes, dim]`` for class
         knowledge, ``[size]`` for parameters. Rows outside the mask are 0.
@@ -71,8 +69,7 @@ class KnowledgeStack:
     Parameters
     ----------
     kind : str
-        ``"soft_labels"`` (rows on the simplex), ``"logits"``, ``"class_knowledge"`` or
-        ``"parameters"``.
+        As for `Knowledge`; rows of soft labels are on the simplex.
     values : Tensor
         float32 ``[n, samples, classes]``; class knowledge is ``[n, classes, dim]``, parameters
         ``[n, size]``.
@@ -111,7 +108,7 @@ class KnowledgeStack:
     @property
     def soft_labels(self) -> Tensor:
         """Class probabilities ``[n, samples, classes]``, in [0, 1]."""
-        return self.values if self.kind == "soft_labels" else self.logits.softmax(dim=-1)
+        return kind_named(self.kind).probabilities(self.values)
 
     @property
     def logits(self) -> Tensor:
@@ -158,14 +155,18 @@ def to_record(
     """Pack a client's reply; rows outside the mask are not sent."""
     values, mask = knowledge.values, knowledge.mask
     tensors = {"values": values if mask is None else values[mask]}
-    if knowledge.kind in ON_SAMPLES:
+    if kind_named(knowledge.kind).on_samples:
         tensors["sample_ids"] = knowledge.sample_ids.to(torch.int32)
     if mask is not None:
         tensors["mask"] = mask.to(torch.uint8)
     if knowledge.scores is not None:
         tensors["scores"] = knowledge.scores
     tensors |= knowledge.extras
-    about: dict[str, Any] = {"kind": knowledge.kind, "client": knowledge.client, "round": round_}
+    about: dict[str, Any] = {
+        "kind": str(knowledge.kind),
+        "client": knowledge.client,
+        "round": round_,
+    }
     return RecordDict(
         {
             "knowledge": to_arrays(tensors),

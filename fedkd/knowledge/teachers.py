@@ -1,6 +1,5 @@
 """Fused knowledge: the teachers that clients are sent, and what each of them learns from."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -9,10 +8,9 @@ from flwr.app import ArrayRecord
 from torch import Tensor
 
 from .arrays import to_arrays, to_tensor
+from .kinds import kind_named
 from .lazily import LazyMapping
-from .stacks import ON_SAMPLES, scattered
-
-_LOG_FLOOR = math.log(torch.finfo(torch.float32).tiny)
+from .stacks import scattered
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Teacher:
     @property
     def shared(self) -> bool:
         """Whether all clients have the same teacher."""
-        return self.values.dim() == (1 if self.kind == "parameters" else 2)
+        return self.values.dim() == kind_named(self.kind).dims
 
     def records(self) -> dict[int, ArrayRecord]:
         """Return ``{client: its teacher}``; a shared teacher is packed once."""
@@ -92,8 +90,7 @@ class Target:
     mask: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in (*ON_SAMPLES, "class_knowledge", "parameters"):
-            raise ValueError(f"kind={self.kind} is no kind of knowledge")
+        kind_named(self.kind)
 
     def probabilities(self, temperature: float = 1.0) -> Tensor:
         """Return the teacher's softened probabilities.
@@ -112,9 +109,7 @@ class Target:
         Tensor
             ``[B, C]``, rows sum to 1.
         """
-        if self.kind == "soft_labels" and temperature == self.temperature:
-            return self.values
-        return (self._logits() / temperature).softmax(dim=-1)
+        return kind_named(self.kind).probabilities(self.values, self.temperature, temperature)
 
     def log_probabilities(self, temperature: float = 1.0) -> Tensor:
         """Return the logarithm of `probabilities`, finite also where they are 0.
@@ -125,8 +120,7 @@ class Target:
             ``[B, C]`` in nats; never under -87.3 (the logarithm of the smallest normal float32)
             for soft labels, and never clipped for logits.
         """
-        logarithm = (self._logits() / temperature).log_softmax(dim=-1)
-        return logarithm if self.kind == "logits" else logarithm.clamp_min(_LOG_FLOOR)
+        return kind_named(self.kind).log_probabilities(self.values, self.temperature, temperature)
 
     def paired(self, student_logits: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         """Return student and teacher in the same form, for losses that compare numbers.
@@ -139,13 +133,8 @@ class Target:
         tuple of Tensor
             Student and teacher, both ``[B, C]``.
         """
-        if self.kind == "logits":
-            return student_logits, self.values
-        student = (student_logits / temperature).softmax(dim=-1)
-        return student, self.probabilities(temperature)
-
-    def _logits(self) -> Tensor:
-        return self.values if self.kind == "logits" else self.temperature * self.values.log()
+        own = self.values, self.temperature
+        return kind_named(self.kind).paired(student_logits, *own, temperature)
 
     @classmethod
     def read(cls, record: ArrayRecord, kind: str, temperature: float = 1.0) -> "Target":

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..clients.base import Client
 from ..errors import RunError
-from ..knowledge import ON_SAMPLES, Target
+from ..knowledge import CLASS_SCORES, Target
 from ..rounds.server import Study, study
 from ..rundir.recordings import Recorded
 from .subject import Subject
@@ -87,7 +87,7 @@ def replay(subject: Subject, client: int, x: Tensor, y: Tensor, name: str) -> Sh
 
 def _distil(subject: Subject, shadow: Client, record: Recorded) -> None:
     """Have a shadow learn from what its client was taught, if that is about samples."""
-    lesson = record.lesson(shadow.index) if record.kind in ON_SAMPLES else None
+    lesson = record.lesson(shadow.index) if record.kind in CLASS_SCORES else None
     if lesson is None:
         return
     ids, values = record.teacher_ids, lesson.values

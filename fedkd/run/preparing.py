@@ -32,6 +32,7 @@ from ..strategies.flower_adapter import adapt
 from .refusals import (
     check_attack,
     check_codec,
+    check_kinds,
     check_models,
     check_parameters,
     check_privacy,
@@ -114,6 +115,7 @@ def prepare_run(
     federation = _federation(config, run_dir, objects.data)
     config, resumes = _resolved(config, federation, strategy), config.resume is not None
     parts = _parts(config, federation, strategy, objects.model)
+    check_kinds(config, strategy, parts)
     check_parameters(config, strategy, parts)
     check_attack(config, parts, strategy)
     check_codec(config, parts, strategy)

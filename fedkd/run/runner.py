@@ -200,7 +200,9 @@ def run(
         loop = Loop(prepared.config, prepared.strategy, prepared.server, prepared.expect, watchers)
         loop.keeper, loop.resumed = keeper, checkpoint
         loop.ledger = prepared.ledger
-        loop.compression = Compression(prepared.parts.codec, prepared.bytes_of)
+        loop.compression = Compression(
+            prepared.parts.codec, prepared.bytes_of, prepared.parts.exchange.kind
+        )
         summary = _watched(prepared, loop, tables, began)
         if report:
             _write_report(run_dir)

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import ConfigError
-from ..knowledge import ON_SAMPLES, Target, scattered
+from ..knowledge import CLASS_SCORES, Target, kind_named, scattered
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Recorded:
     @property
     def soft_labels(self) -> Tensor:
         """The knowledge as probabilities ``[n, samples, classes]``, of kinds on samples only."""
-        return self.values.softmax(dim=-1) if self.kind == "logits" else self.values
+        return kind_named(self.kind).probabilities(self.values)
 
     @property
     def sample_ids(self) -> Tensor:
@@ -162,7 +162,7 @@ class Recordings:
         """
         found: dict[int, Tensor] = {}
         for record in self:
-            if record.kind in ON_SAMPLES and client in record.clients:
+            if record.kind in CLASS_SCORES and client in record.clients:
                 row = record.clients.index(client)
                 kept = record.mask[row]
                 ids = record.sample_ids[kept].tolist()
@@ -173,9 +173,9 @@ class Recordings:
         """Return the newest soft labels that a client was taught of every sample, as `uploaded`."""
         found: dict[int, Tensor] = {}
         for record in self:
-            lesson = record.lesson(client) if record.kind in ON_SAMPLES else None
+            lesson = record.lesson(client) if record.kind in CLASS_SCORES else None
             if lesson is not None:
-                soft = lesson.values if record.kind != "logits" else lesson.values.softmax(dim=-1)
+                soft = lesson.probabilities()
                 kept = torch.ones(len(soft)).bool() if lesson.mask is None else lesson.mask
                 found |= dict(zip(record.teacher_ids[kept].tolist(), soft[kept], strict=True))
         return _sorted(found)
