@@ -108,7 +108,8 @@ class Noisy(Mechanism):
     Parameters
     ----------
     noise_multiplier : float or None
-        Noise in units of the sensitivity, > 0; None = as much as ``privacy.epsilon`` needs.
+        Noise in units of the sensitivity, > 0; None = as much as ``privacy.epsilon`` needs. It is
+        set before the run starts: ask `noise` when there is noise to make, not before.
     **base
         See `Mechanism`.
     """

@@ -26,7 +26,7 @@ from fedkd.engine import Fleet, blocks, waves
 from fedkd.engine.base import BLOCK, InlineBlocks
 from fedkd.errors import RunError
 from fedkd.knowledge import Knowledge, KnowledgeStack, Target, Teacher, stack
-from fedkd.knowledge import kinds as knowledge_module
+from fedkd.knowledge import teachers as knowledge_module
 from fedkd.knowledge.shelf import Shelf, side_by_side
 from fedkd.maths import divergences, mixing, robust
 from fedkd.maths.divergences import divergence
@@ -241,7 +241,7 @@ def test_teachers_one_by_one_are_those_all_at_once(name: str) -> None:
 
 def test_a_teacher_is_packed_when_it_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     packed = []
-    real = knowledge_module._lesson
+    real = knowledge_module._packed
     monkeypatch.setattr("fedkd.knowledge.teachers._packed", lambda *a: packed.append(1) or real(*a))
     records = Teacher("soft_labels", labels(3, 4).values, [1, 4, 6]).one_by_one()
     assert (len(records), 4 in records, 5 in records, packed) == (3, True, False, [])
