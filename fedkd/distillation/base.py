@@ -83,3 +83,29 @@ class Objective:
 
     def progress(self, fraction: float) -> None:
         """Hear before each batch which `fraction` of the phase, in [0, 1], is done."""
+
+
+class Matching(Objective):
+    """Base of objectives that compare the numbers of student and teacher, of any kind.
+
+    Parameters
+    ----------
+    temperature : float
+        Softmax temperature of student and teacher; unused where the teacher is logits.
+    """
+
+    per_sample = True
+    kinds = None
+
+    def __init__(self, *, temperature: float = 1.0) -> None:
+        super().__init__(temperature)
+
+    def __call__(
+        self, student_logits: torch.Tensor, teacher: Target, batch: Batch | None = None
+    ) -> torch.Tensor:
+        """Return the scalar loss of one batch."""
+        return self.compared(*teacher.paired(student_logits, self.temperature))
+
+    def compared(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """Return the loss of what the student says, given what it should, in the same form."""
+        raise NotImplementedError(f"{type(self).__name__} must define compared")
