@@ -30,7 +30,7 @@ from typing import Any
 import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.clientapp.typing import Mod
+from flwr.clientapp.typing import ClientAppCallable, Mod
 
 from ..engine.base import MEASURED, round_of
 from ..engine.state import (
@@ -82,9 +82,9 @@ def hello(own: Tools, message: Message, context: Context) -> Message:
 
 def fit(phase: Phase) -> Message:
     """Fit; upload knowledge, or evaluate, if asked to."""
-    exchange, lesson = phase.tools.parts.exchange, phase.lesson()
-    if lesson is not None:
-        exchange.receive(phase, lesson)
+    exchange, target = phase.tools.parts.exchange, phase.target()
+    if target is not None:
+        exchange.receive(phase, target)
     # a hostile client may skip it: see attacks/free_rider.py
     metrics = {} if phase.options.get("skip-fit") else exchange.fit(phase)
     measured: dict[str, float] = {"samples": len(phase.client.y)}
@@ -96,8 +96,8 @@ def fit(phase: Phase) -> Message:
 
 def distil(phase: Phase) -> Message:
     """Learn from the teacher, evaluate if asked."""
-    lesson = phase.lesson()
-    metrics = phase.tools.parts.exchange.learn(phase, lesson) if lesson else {}
+    target = phase.target()
+    metrics = phase.tools.parts.exchange.learn(phase, target) if target else {}
     return phase.reply({"metrics": metrics, MEASURED: phase.evaluate()})
 
 
@@ -181,24 +181,21 @@ def client_app(
         given = Tools(spec, state or ContextState(), made)
 
     def tools(context: Context) -> Tools:
-        return given or _from_run_config(str(context.run_config[SPEC_KEY]))
+        return given or _from_run_config(context)
 
-    def mod(of: Callable[[Parts], Mod]) -> Mod:
-        return lambda message, context, then: of(tools(context).parts)(message, context, then)
+    def around(of: Callable[[Parts], list[Mod]]) -> list[Mod]:
+        if given is not None:
+            return of(given.parts)
+        return [lambda *call: _through(of(_from_run_config(call[1]).parts), *call)]
 
-    attack, mask = mod(lambda parts: parts.attack), mod(lambda parts: parts.masking)
-    protect = mod(lambda parts: parts.privacy)
-    compress = mod(lambda parts: partial(compressing, parts.codec))
     app = ClientApp(mods=[surviving])
     app.query("hello")(lambda message, context: hello(tools(context), message, context))
     app.query("forget")(lambda message, context: forget(tools(context), message, context))
-    app.query("evaluate", mods=[compress])(_handler(evaluate, tools))
+    app.query("evaluate", mods=around(_compression))(_handler(evaluate, tools))
     for answer in (score, annotate, tally, snapshot, restore):
         app.query(answer.__name__)(_handler(answer, tools))
     register(app, lambda context: tools(context).parts.masking)
-    # From the outside in: whoever attacks does not keep to a protection, and what either of them
-    # makes of the knowledge is encoded, or masked, like any other.
-    wrappers = [crashing, compress, mask, attack, protect, *mods]
+    wrappers = [crashing, *around(_wrappers), *mods]
     for answer in (fit, distil):
         app.train(answer.__name__, mods=wrappers)(_handler(answer, tools))
     app.train("kcfu", mods=wrappers)(_handler(fit, tools))
@@ -206,8 +203,40 @@ def client_app(
     return app
 
 
+def _wrappers(parts: Parts) -> list[Mod]:
+    """Return the mods around training, from the outside in, but for those that would do nothing.
+
+    Whoever attacks does not keep to a protection, and what either of them makes of the knowledge is
+    encoded, or masked, like any other.
+    """
+    found: list[tuple[Any, Mod]] = [
+        (parts.secure.aggregation, parts.masking),
+        (parts.attack.hostile, parts.attack),
+        (parts.privacy.mechanisms, parts.privacy),
+    ]
+    return _compression(parts) + [mod for needed, mod in found if needed]
+
+
+def _compression(parts: Parts) -> list[Mod]:
+    codec = parts.codec
+    return [partial(compressing, codec, parts.exchange.kind)] if codec.up or codec.down else []
+
+
+def _through(
+    mods: Sequence[Mod], message: Message, context: Context, then: ClientAppCallable
+) -> Message:
+    """Answer a message with mods around `then`, the first one outermost."""
+    if not mods:
+        return then(message, context)
+    return mods[0](message, context, lambda m, c: _through(mods[1:], m, c, then))
+
+
+def _from_run_config(context: Context) -> Tools:
+    return _tools(str(context.run_config[SPEC_KEY]))
+
+
 @lru_cache(maxsize=1)
-def _from_run_config(spec: str) -> Tools:
+def _tools(spec: str) -> Tools:
     parts = Parts.from_spec(json.loads(spec))
     return Tools(spec, ContextState(), parts, measures=not parts.privacy.protects)
 

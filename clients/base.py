@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..distillation.base import Objective, TeacherBatch
+from ..distillation.base import Objective, Target
 
 
 @dataclass
@@ -81,7 +81,7 @@ class ClientLoop(ABC):
         self,
         clients: Sequence[Client],
         x: Tensor,
-        teachers: Sequence[TeacherBatch],
+        teachers: Sequence[Target],
         objective: Objective,
     ) -> list[dict[str, float]]:
         """Train every client on its teacher.
@@ -92,7 +92,7 @@ class ClientLoop(ABC):
             The clients.
         x : Tensor
             ``[samples, *shape]`` the round's transfer samples.
-        teachers : sequence of TeacherBatch
+        teachers : sequence of Target
             One per client, values ``[samples, classes]``.
         objective : Objective
             The distillation loss.

@@ -18,7 +18,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..distillation.base import Batch, Objective, TeacherBatch
+from ..distillation.base import Batch, Objective, Target
 from ..exits import contained
 from .architectures import architecture, coupled
 from .base import Client, ClientLoop
@@ -66,7 +66,7 @@ class CohortLoop(ClientLoop):
         self,
         clients: Sequence[Client],
         x: Tensor,
-        teachers: Sequence[TeacherBatch],
+        teachers: Sequence[Target],
         objective: Objective,
     ) -> list[dict[str, float]]:
         """Train on the teachers with the objective."""
@@ -96,13 +96,9 @@ class CohortLoop(ClientLoop):
             alone=lambda: self.loop.fit([client])[0],
         )
 
-    def _distil(
-        self, client: Client, x: Tensor, teacher: TeacherBatch, objective: Objective
-    ) -> Job:
-        kind = teacher.kind, teacher.temperature
-
+    def _distil(self, client: Client, x: Tensor, teacher: Target, objective: Objective) -> Job:
         def loss(logits: Tensor, target: Tensor, x: Tensor, rows: Tensor) -> Tensor:
-            return objective(logits, TeacherBatch(target, *kind), Batch(x, rows))
+            return objective(logits, teacher.part(target), Batch(x, rows))
 
         alike = _alike(objective)
         return self._training(
@@ -111,7 +107,7 @@ class CohortLoop(ClientLoop):
             self.loop.distil_settings,
             loss,
             per_sample=objective.per_sample,
-            about=None if alike is None else (*kind, alike),
+            about=None if alike is None else (teacher.kind, teacher.temperature, alike),
             alone=lambda: self.loop.distil([client], x, [teacher], objective)[0],
         )
 

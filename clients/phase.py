@@ -14,7 +14,7 @@ from ..diverging import DIVERGED, is_finite
 from ..engine.base import MEASURED, round_of
 from ..engine.gathering import seconds
 from ..engine.state import ClientState, Memory
-from ..knowledge import Lesson, to_tensor
+from ..knowledge import Target, kind_named, to_tensor
 from .base import Client, ClientLoop
 from .parts import Parts
 from .workbench import Workbench, workbench
@@ -91,10 +91,14 @@ class Phase:
         """Return another model of this client, initialised from its own stream `name`."""
         return self.bench.model(self.index, spec, name)
 
-    def lesson(self) -> Lesson | None:
+    def target(self) -> Target | None:
         """Return the teacher that came with the message, if one did."""
         record = self.message.content.array_records.get("teacher")
-        return None if record is None else Lesson.read(str(self.options["kind"]), record)
+        if record is None:
+            return None
+        temperature = float(self.options.get("temperature", 1.0))
+        kind = kind_named(str(self.options["kind"]), self.tools.parts.exchange.kind)
+        return Target.read(record, kind, temperature)
 
     def transfer(self) -> tuple[Tensor, Tensor]:
         """Return the round's transfer samples and their ids."""

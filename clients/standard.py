@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..distillation.base import Batch, Objective, TeacherBatch
+from ..distillation.base import Batch, Objective, Target
 from .augment import flip_crop
 from .base import Client, ClientLoop
 from .optimisers import carry, make_optimizer
@@ -58,23 +58,20 @@ class Standard(ClientLoop):
         self,
         clients: Sequence[Client],
         x: Tensor,
-        teachers: Sequence[TeacherBatch],
+        teachers: Sequence[Target],
         objective: Objective,
     ) -> list[dict[str, float]]:
         """Train on the teachers with the objective."""
         pairs = zip(clients, teachers, strict=True)
         return [{"loss_distil": self._distil(c, x, t, objective)} for c, t in pairs]
 
-    def _distil(
-        self, client: Client, x: Tensor, teacher: TeacherBatch, objective: Objective
-    ) -> float:
+    def _distil(self, client: Client, x: Tensor, teacher: Target, objective: Objective) -> float:
         objective.start(client.model)
         x, values = self.resident(x), teacher.values.to(self.device)
-        about = teacher.kind, teacher.temperature
 
         def loss(rows: Tensor) -> Tensor:
             batch = Batch(x.index_select(0, rows), rows)
-            target = TeacherBatch(values.index_select(0, rows), *about)
+            target = teacher.part(values.index_select(0, rows))
             return objective(client.model(batch.x), target, batch)
 
         return self._train(client, len(x), self.distil_settings, loss, objective.progress)

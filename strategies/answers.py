@@ -9,7 +9,8 @@ from flwr.app import ConfigRecord
 from torch import Tensor
 
 from ..engine import Reply
-from ..knowledge.admission import LARGEST, Rejected, check_count
+from ..knowledge.admission import Rejected, check_count
+from ..knowledge.kinds import LARGEST
 
 LONGEST = 128
 """Characters of a digest of picks."""

@@ -14,7 +14,7 @@ import torch
 from flwr.app import Array, ArrayRecord, RecordDict
 from torch import Tensor
 
-from ..knowledge import ON_SAMPLES, Knowledge, KnowledgeStack, Teacher, stack
+from ..knowledge import Knowledge, KnowledgeStack, Teacher, kind_named, stack
 from ..knowledge.lazily import LazyMapping
 from ..maths.mixing import effective_neighbours
 from ..rounds.protocol import Outcome, RoundPlan, Strategy
@@ -56,7 +56,7 @@ class FusionStrategy(Strategy):
 
     def unused(self, kind: str) -> dict[str, str]:
         """Say so of the temperature, where there are no soft labels for it."""
-        if kind == "soft_labels" or self.tempers:
+        if kind_named(kind).simplex or self.tempers:
             return {}
         what = kind.replace("_", " ")
         why = f"has no effect: it softens soft labels, and clients exchange {what}; leave it out"
@@ -152,7 +152,7 @@ class FusionStrategy(Strategy):
         started = time.perf_counter()
         kind = plan.expect(plan.cohort[0], ids).kind
         temperature = self.softness("soft_labels", plan.temperature)
-        own = {"kind": self.lesson_kind or kind, **self.fit_options(plan)}
+        own = {"kind": str(self.lesson_kind or kind), **self.fit_options(plan)}
         options = plan.options(upload=True, temperature=temperature, **own)
         shared = {"config": options, **_transfer(plan, ids, kind)}
         first = self.before_fit(plan)
@@ -189,7 +189,7 @@ class FusionStrategy(Strategy):
             outcome.exchanged.sample_ids = plan.sample_ids
         uploaded = plan.expect(plan.cohort[0], plan.sample_ids).kind
         temperature = self.teacher_softness(uploaded, plan.temperature)
-        options = plan.options(kind=kind, temperature=temperature, **plan.evaluation())
+        options = plan.options(kind=str(kind), temperature=temperature, **plan.evaluation())
         shared = {"config": options, **_transfer(plan, plan.sample_ids, kind)}
         contents = LazyMapping(lessons, lambda client: RecordDict({**shared, **lessons[client]}))
         replies = plan.fleet.stream("train.distil", contents, plan.number)
@@ -204,6 +204,6 @@ def _teachers(records: Mapping[int, Records]) -> dict[int, ArrayRecord]:
 
 def _transfer(plan: RoundPlan, ids: Tensor, kind: str) -> dict[str, Any]:
     """Return the record that names samples, if it matters and they are not simply all of them."""
-    if kind not in ON_SAMPLES or (plan.all_samples and ids is plan.sample_ids):
+    if not kind_named(kind).on_samples or (plan.all_samples and ids is plan.sample_ids):
         return {}
     return {"transfer": ArrayRecord({"sample_ids": Array(ids.to(torch.int32).numpy())})}

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..clients.exchange import Exchange
-from ..knowledge import ON_SAMPLES
+from ..knowledge import kind_named
 from ..plugins import available, create
 from ..rounds.protocol import Strategy
 
@@ -75,7 +75,7 @@ def row(name: str, cls: type[Strategy]) -> tuple[str, ...]:
     strategy = cls()
     paper, confidence = cited(inspect.getdoc(sys.modules[cls.__module__]) or "")
     kind, exchanged = exchange_of(strategy)
-    transfer = kind in ON_SAMPLES or cls.uses_transfer
+    transfer = cls.uses_transfer or (kind is not None and kind_named(kind).on_samples)
     return (
         f"[`{name}`]({name}.py)",
         exchanged,

@@ -14,8 +14,9 @@ from flwr.serverapp.strategy import Strategy as FlowerBase
 from torch import Tensor
 
 from ..engine import Reply
-from ..knowledge.admission import LARGEST, Rejected, check_count
+from ..knowledge.admission import Rejected, check_count
 from ..knowledge.arrays import values_of
+from ..knowledge.kinds import LARGEST
 from ..knowledge.payload import oversize
 from ..rounds.protocol import Outcome
 

@@ -8,12 +8,11 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from ..codecs.encoding import normalised
 from ..engine import BlockPool
 from ..engine.base import BLOCK
 from ..errors import FedkdError, RunError
 from ..exits import is_interrupt
-from ..knowledge import ON_SAMPLES, KnowledgeStack, Teacher
+from ..knowledge import KnowledgeStack, Teacher, kind_named
 from ..knowledge.admission import Rejected, check_values
 from ..knowledge.lazily import LazySequence
 from ..maths import mixing
@@ -50,7 +49,8 @@ def fuse_in_blocks(
         which values.
     """
     mixes = strategy.mixes
-    sharded = (strategy.per_sample or mixes) and knowledge.kind in ON_SAMPLES
+    kind = kind_named(knowledge.kind)
+    sharded = (strategy.per_sample or mixes) and kind.on_samples
     slices = _parts(len(knowledge.sample_ids)) if sharded else []
     views = [knowledge.view(part) for part in slices] or [knowledge]
     weights = None
@@ -66,7 +66,7 @@ def fuse_in_blocks(
         else:
             fused = map(strategy.fuse, views)
         checked = (_teacher(strategy, *pair) for pair in zip(views, fused, strict=True))
-        values, mask = _joined(checked, slices)
+        values, mask = _joined(checked, slices, kind.dims)
     except FedkdError:
         raise
     except BaseException as error:
@@ -78,18 +78,19 @@ def fuse_in_blocks(
 
 
 def _joined(
-    checked: Iterator[tuple[Tensor, Tensor | None]], slices: list[slice]
+    checked: Iterator[tuple[Tensor, Tensor | None]], slices: list[slice], dims: int
 ) -> tuple[Tensor, Tensor | None]:
     """Put the blocks of a teacher where they belong, each as it comes."""
     values, mask = next(checked)
     if len(slices) < 2:
         return values.contiguous(), mask
-    whole = values.new_empty(*values.shape[:-2], slices[-1].stop, values.shape[-1])
+    axis = values.dim() - dims
+    whole = values.new_empty(*values.shape[:axis], slices[-1].stop, *values.shape[axis + 1 :])
     masks = []
     for part, (block, covered) in zip(slices, chain([(values, mask)], checked), strict=True):
-        if block.shape[:-2] != whole.shape[:-2]:
+        if block.shape[:axis] != whole.shape[:axis]:
             raise RunError("fuse() returned a teacher for all of some samples, one each of others")
-        whole[..., part, :] = block
+        whole.narrow(axis, part.start, part.stop - part.start).copy_(block)
         masks += [] if covered is None else [covered]
     return whole, torch.cat(masks) if masks else None
 
@@ -114,29 +115,34 @@ def _checked_weights(strategy: Fuses, knowledge: KnowledgeStack) -> Tensor:
 
 def _teacher(strategy: Fuses, part: KnowledgeStack, values: object) -> tuple[Tensor, Tensor | None]:
     """Return what `fuse` made of one block, and its mask, if it is a teacher."""
-    one = tuple(part.values.shape[1:])
+    one, kind = tuple(part.values.shape[1:]), kind_named(part.kind)
     try:
         if not isinstance(values, Tensor):
             raise Rejected(f"type: got {type(values).__name__}, expected Tensor")
         values = values.detach()
-        shape = (len(part.clients), *one) if values.dim() > len(one) else one
-        if part.kind == "soft_labels" and values.is_floating_point() and values.shape == shape:
-            values = normalised(values)
+        own = values.dim() > len(one)
+        if own and not kind.personal:
+            raise Rejected(f"made a teacher for each client, and one of {kind} is for all")
+        shape = (len(part.clients), *one) if own else one
+        if values.is_floating_point() and values.shape == shape:
+            values = kind.repaired(values)
         mask = strategy.covered(part, values)
         if mask is None:
-            check_values(part.kind, values, shape)
+            check_values(kind, values, shape)
         else:
-            values = _within(values, mask, shape)
-            check_values(part.kind, values[..., mask, :], (*shape[:-2], int(mask.sum()), shape[-1]))
+            values = _within(values, mask, shape, int(own))
+            kept = values[:, mask] if own else values[mask]
+            check_values(kind, kept, (*shape[:own], int(mask.sum()), *shape[own + 1 :]))
     except Rejected as reason:
         raise RunError(f"strategy {type(strategy).__name__}: fuse() {reason}") from None
     return values, mask
 
 
-def _within(values: Tensor, mask: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _within(values: Tensor, mask: Tensor, shape: tuple[int, ...], axis: int) -> Tensor:
     """Return values, 0 outside the mask, if their shapes are right."""
     if values.shape != shape:
         raise Rejected(f"shape: got {list(values.shape)}, expected {list(shape)}")
-    if mask.dtype != torch.bool or mask.shape != shape[-2:-1]:
-        raise Rejected(f"mask: covered() must be bool of shape {list(shape[-2:-1])}")
-    return torch.where(mask.unsqueeze(-1), values, 0.0)
+    rows = shape[axis : axis + 1]
+    if mask.dtype != torch.bool or mask.shape != rows:
+        raise Rejected(f"mask: covered() must be bool of shape {list(rows)}")
+    return torch.where(mask.view(*rows, *[1] * len(shape[axis + 1 :])), values, 0.0)

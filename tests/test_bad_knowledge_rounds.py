@@ -20,8 +20,7 @@ from fedkd.engine.faults import Fault
 from fedkd.engine.inline import InlineGrid
 from fedkd.engine.replies import read
 from fedkd.flower import error_reply, identity
-from fedkd.knowledge import Knowledge, to_record
-from fedkd.knowledge import kinds as knowledge
+from fedkd.knowledge import Knowledge, admission, to_record
 from fedkd.knowledge.admission import Expected, Rejected, admit
 from fedkd.knowledge.payload import SLACK_BYTES, SLACK_FACTOR, payload_bytes
 
@@ -372,7 +371,7 @@ def test_the_size_is_looked_at_before_anything_is_decoded(
     large = payload_bytes(sent) > SLACK_FACTOR * BYTES + SLACK_BYTES
     with pytest.MonkeyPatch.context() as patch:
         if large:
-            patch.setattr(knowledge, "to_tensor", None)
+            patch.setattr(admission, "to_tensor", None)
         if large or (record, name) == ("knowledge", "values"):
             with pytest.raises(Rejected, match="^size: " if large else "^unreadable: "):
                 admit(sent, EXPECTED)

@@ -358,7 +358,7 @@ def test_what_messages_share_is_encoded_once_and_left_as_it_was():
     content = RecordDict({"teacher": record})
     with identity():
         messages = [message_of(content, node=node) for node in (1, 2)]
-        Compression(Float16(), lambda client: 0).outgoing(messages)
+        Compression(Float16(), lambda client: 0, "soft_labels").outgoing(messages)
     first, second = (message.content.array_records["teacher"] for message in messages)
     assert first is second
     assert list(first) == ["values:half"]
@@ -369,9 +369,9 @@ def test_what_messages_share_is_encoded_once_and_left_as_it_was():
 def test_what_clients_remember_is_not_touched(kind):
     with identity():
         message = message_of(RecordDict({"arrays": arrays(w=torch.rand(90))}), kind)
-        Compression(Float16(), lambda client: 0).outgoing([message])
+        Compression(Float16(), lambda client: 0, "soft_labels").outgoing([message])
         assert list(message.content.array_records["arrays"]) == ["w"]
-        assert Compression(Float16(), lambda client: 0).incoming(0, message) is None
+        assert Compression(Float16(), lambda client: 0, "soft_labels").incoming(0, message) is None
 
         def answer(message, context):
             assert list(message.content.array_records["arrays"]) == ["w"]
@@ -379,5 +379,5 @@ def test_what_clients_remember_is_not_touched(kind):
             return Message(content, reply_to=message)
 
         context = Context(1, 7, {"partition-id": 0}, RecordDict(), {})
-        reply = compressing(Float16(), message, context, answer)
+        reply = compressing(Float16(), "parameters", message, context, answer)
         assert list(reply.content.array_records["arrays"]) == ["w"]

@@ -224,8 +224,8 @@ def test_what_a_method_has_quantised_loses_nothing_more():
 def spoilt(change):
     """Return the clients' mod with a change to what client 2 sends, after it is encoded."""
 
-    def mod(codec, message, context, call_next):
-        reply = compressing(codec, message, context, call_next)
+    def mod(codec, kind, message, context, call_next):
+        reply = compressing(codec, kind, message, context, call_next)
         upload = message.metadata.message_type in ("train.fit", "train")
         if upload and context.node_config["partition-id"] == 2:
             change(reply.content.array_records)

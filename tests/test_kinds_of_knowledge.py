@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fedkd.knowledge import Knowledge, Lesson, Teacher, stack, to_record
+from fedkd.knowledge import Knowledge, Target, Teacher, stack, to_record
 from fedkd.knowledge.admission import Expected, Rejected, admit
 from fedkd.models import ZOO, build
 from fedkd.models.features import features_of, head, pooled, tapped
@@ -123,7 +123,7 @@ def test_a_teacher_becomes_each_clients_lesson(shared: bool, masked: bool) -> No
     teacher = Teacher("logits", values, [2, 7], mask)
     assert teacher.shared == shared
     for row, client in enumerate((2, 7)):
-        lesson = Lesson.read("logits", teacher.records()[client])
+        lesson = Target.read(teacher.records()[client], "logits")
         wanted = values if shared else values[row]
         if mask is not None:
             assert lesson.mask is not None

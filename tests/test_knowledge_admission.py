@@ -13,14 +13,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fedkd.knowledge import Knowledge, KnowledgeStack, Teacher, stack, to_record, to_tensor
-from fedkd.knowledge.admission import (
-    LARGEST,
-    SIMPLEX_TOLERANCE,
-    Expected,
-    Rejected,
-    admit,
-    check_count,
-)
+from fedkd.knowledge.admission import Expected, Rejected, admit, check_count
+from fedkd.knowledge.kinds import LARGEST, SIMPLEX_TOLERANCE
 
 SAMPLES, CLASSES = 4, 3
 IDS = torch.tensor([1, 3, 4, 9])

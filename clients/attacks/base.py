@@ -10,7 +10,7 @@ from flwr.clientapp.typing import ClientAppCallable
 from torch import Tensor
 
 from ...engine.base import MEASURED
-from ...knowledge import ON_SAMPLES, to_tensor
+from ...knowledge import CLASS_SCORES, kind_named, to_tensor
 from ...rng import SERVER, stream, torch_generator
 
 RECORD = "attack"
@@ -41,7 +41,7 @@ class View:
 
     def soft(self, values: Tensor) -> Tensor:
         """Return values of this kind as probabilities."""
-        return values if self.kind == "soft_labels" else values.softmax(dim=-1)
+        return kind_named(self.kind).probabilities(values)
 
     def one_hot(self, classes: Tensor) -> Tensor:
         """Return knowledge that is sure of the given classes ``[samples]``.
@@ -50,7 +50,7 @@ class View:
         all others. Larger ones would be stronger, and easy to spot.
         """
         ones = torch.nn.functional.one_hot(classes, self.own.shape[-1]).float()
-        if self.kind == "soft_labels":
+        if kind_named(self.kind).simplex:
             return ones
         low, high = self.own.aminmax(dim=-1, keepdim=True)
         return torch.where(ones > 0, high, low)
@@ -77,7 +77,7 @@ class Attack:
 
     from_run: ClassVar[tuple[str, ...]] = ("seed", "clients")
     """parameters that are the run's, and no keys of ``attack``"""
-    kinds: ClassVar[tuple[str, ...] | None] = ON_SAMPLES
+    kinds: ClassVar[tuple[str, ...] | None] = CLASS_SCORES
 
     def __init__(self, *, fraction: float = 0.2, seed: int = 0, clients: int = 1) -> None:
         if not 0 <= fraction <= 1:
@@ -86,6 +86,10 @@ class Attack:
         rng = np.random.default_rng(stream(seed, SERVER, 0, "attack"))
         chosen = rng.choice(clients, size=round(fraction * clients), replace=False)
         self.hostile = frozenset(chosen.tolist())
+
+    @property
+    def _known(self) -> tuple[str, ...]:
+        return CLASS_SCORES if self.kinds is None else self.kinds
 
     def options(self) -> dict[str, Any]:
         """Return what to add to the configuration of a message that asks to fit."""
@@ -103,7 +107,7 @@ class Attack:
         if hostile and not taught:
             message.content = self._told(given)
         reply = call_next(message, context)
-        if hostile and taught and _kind(given) in ON_SAMPLES:
+        if hostile and taught and _kind(given) in self._known:
             context.state[RECORD] = _remembered(given)
         if hostile and "knowledge" in reply.content:
             self._tamper(reply.content, context)
@@ -122,14 +126,16 @@ class Attack:
         """Replace the knowledge in a reply, if it is of a kind that this attack knows."""
         about, arrays = content.config_records["about"], content.array_records["knowledge"]
         kind, client, round_ = str(about["kind"]), about["client"], about["round"]
-        if kind not in ON_SAMPLES or 0 in arrays["values"].shape:  # none asked for: a cache has all
+        if kind not in self._known or 0 in arrays["values"].shape:  # a cache may ask for none
             return
-        own, ids = to_tensor(arrays["values"]), to_tensor(arrays["sample_ids"])
-        if "mask" in arrays:  # only these rows were sent
-            ids = ids[to_tensor(arrays["mask"]).bool()]
-        memory = context.state.array_records.get(RECORD)
+        own = teacher = to_tensor(arrays["values"])
+        if "sample_ids" in arrays:
+            ids = to_tensor(arrays["sample_ids"])
+            if "mask" in arrays:  # only these rows were sent
+                ids = ids[to_tensor(arrays["mask"]).bool()]
+            teacher = _recalled(context.state.array_records.get(RECORD), ids, own)
         seed = stream(self.seed, int(client), int(round_), "attack")  # type: ignore[arg-type]
-        view = View(kind, own, _recalled(memory, ids, own), torch_generator(seed))
+        view = View(kind, own, teacher, torch_generator(seed))
         arrays["values"] = Array(self.poison(view).float().contiguous().numpy())
 
 

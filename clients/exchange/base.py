@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Protocol
 
-import torch
 from torch import Tensor, nn
 
-from ...distillation.base import Objective, TeacherBatch
+from ...distillation.base import Objective
 from ...engine.state import Memory
-from ...knowledge import ON_SAMPLES, Knowledge, Lesson
+from ...knowledge import Knowledge, Target, kind_named
 from ...knowledge.admission import Expected
 from ..base import Client, ClientLoop
 from ..workbench import Workbench
@@ -73,7 +72,7 @@ class Exchange:
     ----------
     kind : str
         Kind of knowledge: ``"soft_labels"``, ``"logits"``, ``"class_knowledge"``,
-        ``"parameters"``.
+        ``"parameters"``, or a `fedkd.knowledge.Kind` of your own.
     masked : bool
         Whether a client may leave out rows (`Knowledge.mask`).
     scored : bool
@@ -176,20 +175,18 @@ class Exchange:
         """Return what is uploaded of logits ``[samples, classes]``."""
         raise NotImplementedError(f"{type(self).__name__} must define values() or upload()")
 
-    def receive(self, phase: Phase, lesson: Lesson) -> None:
+    def receive(self, phase: Phase, target: Target) -> None:
         """Take in what comes with the request to fit, before the fit."""
         raise NotImplementedError(f"{type(self).__name__} has no use for a lesson before the fit")
 
-    def learn(self, phase: Phase, lesson: Lesson) -> dict[str, float]:
+    def learn(self, phase: Phase, target: Target) -> dict[str, float]:
         """Learn from the teacher; return numbers for the tables."""
         x, _ = phase.transfer()
-        values = lesson.values
-        if lesson.mask is not None:
-            x, values = x[lesson.mask], values[lesson.mask]
+        if target.mask is not None:
+            x, target = x[target.mask], target.part(target.values[target.mask])
         if not len(x):
             return {}
-        teacher = TeacherBatch(values, lesson.kind, float(phase.options.get("temperature", 1.0)))
-        return phase.loop.distil([phase.client], x, [teacher], phase.objective())[0]
+        return phase.loop.distil([phase.client], x, [target], phase.objective())[0]
 
     def predict(self, phase: Phase, x: Tensor) -> Tensor:
         """Return the client's logits ``[samples, classes]`` for evaluation."""
@@ -199,12 +196,12 @@ class Exchange:
         self, client: int, round_: int, ids: Tensor, classes: int, model: nn.Module
     ) -> Expected:
         """Return what the server accepts from a client with such a model."""
-        on_samples, extras = self.kind in ON_SAMPLES, self.extras(model, classes)
+        extras = self.extras(model, classes)
         return Expected(
             client=client,
             round=round_,
             kind=self.kind,
-            sample_ids=ids if on_samples else torch.zeros(0, dtype=torch.int64),
+            sample_ids=ids if kind_named(self.kind).on_samples else ids[:0],
             shape=self.shape(model, len(ids), classes),
             masked=self.masked,
             scored=self.scored,

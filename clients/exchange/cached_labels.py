@@ -2,7 +2,7 @@
 
 import torch
 
-from ...knowledge import Knowledge, Lesson
+from ...knowledge import Knowledge, Target
 from .base import Phase
 from .soft_labels import SoftLabels
 
@@ -10,7 +10,7 @@ from .soft_labels import SoftLabels
 class CachedLabels(SoftLabels):
     """Keeps every teacher label that it is sent, and learns from those it is not sent again.
 
-    The server says by the lesson's mask which rows it sends. The client keeps ``cache``
+    The server says by the target's mask which rows it sends. The client keeps ``cache``
     ``[transfer set, classes]``; rows that it never had are 0.
     """
 
@@ -23,15 +23,15 @@ class CachedLabels(SoftLabels):
             return Knowledge(phase.index, self.kind, torch.zeros(0, phase.classes), ids)
         return super().upload(phase)
 
-    def learn(self, phase: Phase, lesson: Lesson) -> dict[str, float]:
+    def learn(self, phase: Phase, target: Target) -> dict[str, float]:
         """Renew the cache, then learn from its rows for all samples of the round."""
         _, ids = phase.transfer()
         tensors = phase.client.tensors
         if "cache" not in tensors:
             tensors["cache"] = torch.zeros(len(phase.bench.transfer), phase.classes)
-        sent = torch.ones(len(ids), dtype=torch.bool) if lesson.mask is None else lesson.mask
-        tensors["cache"][ids[sent]] = lesson.values[sent]
-        teacher = tensors["cache"][ids]
-        if not teacher.any(dim=-1).all():
+        sent = torch.ones(len(ids), dtype=torch.bool) if target.mask is None else target.mask
+        tensors["cache"][ids[sent]] = target.values[sent]
+        known = tensors["cache"][ids]
+        if not known.any(dim=-1).all():
             raise RuntimeError("the server left out a label that this client has not cached")
-        return super().learn(phase, Lesson(lesson.kind, teacher))
+        return super().learn(phase, target.part(known))

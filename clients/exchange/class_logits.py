@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...knowledge import Knowledge, Lesson
+from ...knowledge import Knowledge, Target
 from .base import Exchange, Phase
 from .parameters import NO_SAMPLES
 
@@ -56,14 +56,14 @@ class ClassLogits(Exchange):
         means, present = class_means(logits, client.y, phase.classes)
         return Knowledge(phase.index, self.kind, means, NO_SAMPLES, present)
 
-    def receive(self, phase: Phase, lesson: Lesson) -> None:
+    def receive(self, phase: Phase, target: Target) -> None:
         """Remember the teacher for this fit and the next."""
-        assert lesson.mask is not None
-        phase.client.tensors |= {"teacher": lesson.values, "known": lesson.mask}
+        assert target.mask is not None
+        phase.client.tensors |= {"teacher": target.values, "known": target.mask}
 
-    def learn(self, phase: Phase, lesson: Lesson) -> dict[str, float]:
+    def learn(self, phase: Phase, target: Target) -> dict[str, float]:
         """Remember the teacher for the next fit."""
-        self.receive(phase, lesson)
+        self.receive(phase, target)
         return {}
 
 

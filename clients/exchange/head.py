@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from ...knowledge import Lesson
+from ...knowledge import Target
 from ...models.features import head, headless
 from ...models.flat import flatten, size, unflatten
 from .base import Phase
@@ -30,6 +30,6 @@ class Head(Parameters):
         """Return the head's parameters."""
         return flatten(head(phase.client.model))
 
-    def receive(self, phase: Phase, lesson: Lesson) -> None:
+    def receive(self, phase: Phase, target: Target) -> None:
         """Take over the server's head."""
-        unflatten(head(phase.client.model), lesson.values)
+        unflatten(head(phase.client.model), target.values)

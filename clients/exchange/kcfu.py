@@ -1,6 +1,6 @@
 """KAFAL's exchange: parameters, fitted to the labelled pool with KCFU (`fedkd.clients.active`)."""
 
-from ...knowledge import Lesson
+from ...knowledge import Target
 from ...models.flat import flatten
 from ..active import GLOBAL, ActiveLearner, frozen
 from .base import Phase
@@ -21,9 +21,9 @@ class KCFU(ActiveLearner, Parameters):
         teacher = frozen(phase) if phase.options.get("compensate") else None
         return self.update(phase, teacher)
 
-    def receive(self, phase: Phase, lesson: Lesson) -> None:
+    def receive(self, phase: Phase, target: Target) -> None:
         """Start from the server's model, and remember it."""
-        super().receive(phase, lesson)
+        super().receive(phase, target)
         phase.client.tensors[GLOBAL] = flatten(phase.client.model)
 
     def samples(self, phase: Phase) -> int:

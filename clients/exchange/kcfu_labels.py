@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from ...knowledge import Knowledge, Lesson
+from ...knowledge import Knowledge, Target
 from ...models.flat import flatten
 from ..active import GLOBAL, ActiveLearner, frozen
 from .base import Phase
@@ -52,8 +52,8 @@ class KCFULabels(ActiveLearner, SoftLabels):
             extras["counts"] = counts
         return Knowledge(plain.client, plain.kind, plain.values, plain.sample_ids, extras=extras)
 
-    def learn(self, phase: Phase, lesson: Lesson) -> dict[str, float]:
+    def learn(self, phase: Phase, target: Target) -> dict[str, float]:
         """Digest the consensus, and remember the model that this makes."""
-        numbers = super().learn(phase, lesson)
+        numbers = super().learn(phase, target)
         phase.client.tensors[GLOBAL] = flatten(phase.client.model)
         return numbers

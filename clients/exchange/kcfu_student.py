@@ -1,6 +1,6 @@
 """Soft labels up, the server's model down (our extension of KAFAL): KCFU starts from that model."""
 
-from ...knowledge import Lesson
+from ...knowledge import Target
 from ...models.flat import flatten, unflatten
 from ..active import GLOBAL, frozen
 from .base import Phase
@@ -21,11 +21,11 @@ class KCFUStudent(KCFULabels):
         teacher = frozen(phase) if phase.options.get("compensate") else None
         return self.update(phase, teacher)
 
-    def receive(self, phase: Phase, lesson: Lesson) -> None:
+    def receive(self, phase: Phase, target: Target) -> None:
         """Start from the server's model, and remember it."""
-        phase.client.tensors[GLOBAL] = flatten(unflatten(phase.client.model, lesson.values))
+        phase.client.tensors[GLOBAL] = flatten(unflatten(phase.client.model, target.values))
 
-    def learn(self, phase: Phase, lesson: Lesson) -> dict[str, float]:
+    def learn(self, phase: Phase, target: Target) -> dict[str, float]:
         """Take over the server's model."""
-        self.receive(phase, lesson)
+        self.receive(phase, target)
         return {}

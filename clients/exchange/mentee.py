@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 
 from torch import Tensor, nn
 
-from ...knowledge import Lesson
+from ...knowledge import Target
 from ...maths.mutual import mutual
 from ...models import build
 from ...models.flat import flatten, size, unflatten
@@ -98,9 +98,9 @@ class Mentee(Parameters):
         """Return the mentee's parameters."""
         return phase.client.tensors["mentee"]
 
-    def receive(self, phase: Phase, lesson: Lesson) -> None:
+    def receive(self, phase: Phase, target: Target) -> None:
         """Go on with the server's mentee; the own model stays."""
-        phase.client.tensors["mentee"] = lesson.values
+        phase.client.tensors["mentee"] = target.values
 
 
 @lru_cache(maxsize=16)

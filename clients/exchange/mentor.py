@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ...knowledge import Knowledge, Lesson
+from ...knowledge import Knowledge, Target
 from ...maths.mutual import adaptive
 from ...models.features import headless, pooled, tapped
 from ...models.flat import flatten, unflatten
@@ -125,16 +125,16 @@ class Mentor(Mentee):
             phase.index, self.kind, values, NO_SAMPLES, mask, extras={"samples": samples}
         )
 
-    def receive(self, phase: Phase, lesson: Lesson) -> None:
+    def receive(self, phase: Phase, target: Target) -> None:
         """Go on with the server's mentee."""
-        phase.client.tensors |= {"mentee": lesson.values, "start": lesson.values.clone()}
+        phase.client.tensors |= {"mentee": target.values, "start": target.values.clone()}
 
-    def learn(self, phase: Phase, lesson: Lesson) -> dict[str, float]:
+    def learn(self, phase: Phase, target: Target) -> dict[str, float]:
         """Make the clients' mean update in place of the own one."""
-        assert lesson.mask is not None
-        update = unpack(lesson.values, lesson.mask, self._shapes(phase))
+        assert target.mask is not None
+        update = unpack(target.values, target.mask, self._shapes(phase))
         vector = phase.client.tensors["start"] + update
-        self.receive(phase, Lesson(lesson.kind, vector))
+        self.receive(phase, target.part(vector))
         return {}
 
     def _shapes(self, phase: Phase) -> list[tuple[int, ...]]:

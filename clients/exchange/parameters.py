@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ...knowledge import Knowledge, Lesson
+from ...knowledge import Knowledge, Target
 from ...models.flat import flatten, size, unflatten
 from ...secure.summing import HEAVIEST
 from .base import Exchange, Phase
@@ -48,11 +48,11 @@ class Parameters(Exchange):
         """Return what is shared, ``[size]``: the whole model."""
         return flatten(phase.client.model)
 
-    def receive(self, phase: Phase, lesson: Lesson) -> None:
+    def receive(self, phase: Phase, target: Target) -> None:
         """Start from the server's model."""
-        unflatten(phase.client.model, lesson.values)
+        unflatten(phase.client.model, target.values)
 
-    def learn(self, phase: Phase, lesson: Lesson) -> dict[str, float]:
+    def learn(self, phase: Phase, target: Target) -> dict[str, float]:
         """Take over the server's model."""
-        self.receive(phase, lesson)
+        self.receive(phase, target)
         return {}

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ...knowledge import Knowledge, Lesson
+from ...knowledge import Knowledge, Target
 from ...models.features import pooled, tapped
 from ...secure.summing import HEAVIEST
 from .base import Exchange, Phase
@@ -92,14 +92,14 @@ class Prototypes(Exchange):
         extras = {"counts": counts} if self.counts else {}
         return Knowledge(phase.index, self.kind, means, NO_SAMPLES, present, extras=extras)
 
-    def receive(self, phase: Phase, lesson: Lesson) -> None:
+    def receive(self, phase: Phase, target: Target) -> None:
         """Remember the prototypes for this fit and the next, and for inference."""
-        assert lesson.mask is not None
-        phase.client.tensors |= {"teacher": lesson.values, "known": lesson.mask}
+        assert target.mask is not None
+        phase.client.tensors |= {"teacher": target.values, "known": target.mask}
 
-    def learn(self, phase: Phase, lesson: Lesson) -> dict[str, float]:
+    def learn(self, phase: Phase, target: Target) -> dict[str, float]:
         """Remember the prototypes for the next fit, and for inference."""
-        self.receive(phase, lesson)
+        self.receive(phase, target)
         return {}
 
     def predict(self, phase: Phase, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from ...knowledge import ON_SAMPLES
+from ...knowledge import CLASS_SCORES
 from ...privacy.accounting import History
 from ...privacy.noise import Source
 from ..base import Client, ClientLoop
@@ -66,7 +66,7 @@ class Mechanism:
         The server's half, ``module:Class`` of a strategy that takes the place of the run's.
     """
 
-    kinds: ClassVar[tuple[str, ...] | None] = ON_SAMPLES
+    kinds: ClassVar[tuple[str, ...] | None] = CLASS_SCORES
     protects: ClassVar[str] = ""
     fusion: ClassVar[str | None] = None
 
@@ -108,7 +108,8 @@ class Noisy(Mechanism):
     Parameters
     ----------
     noise_multiplier : float or None
-        Noise in units of the sensitivity, > 0; None = as much as ``privacy.epsilon`` needs.
+        Noise in units of the sensitivity, > 0; None = as much as ``privacy.epsilon`` needs. It is
+        set before the run starts: ask `noise` when there is noise to make, not before.
     **base
         See `Mechanism`.
     """

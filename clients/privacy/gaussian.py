@@ -17,6 +17,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from ...knowledge import kind_named
 from ...privacy.accounting import History, Release
 from ...privacy.mechanisms import Norm, noisy
 from ...privacy.noise import Source
@@ -64,7 +65,7 @@ class Gaussian(Noisy):
         """Refuse what cannot be bounded, and uploads that noise on the values leaves bare."""
         if problem := super().refusal(exchange, models):
             return problem
-        if exchange.kind == "logits" and self.clip is None:
+        if self.clip is None and not kind_named(exchange.kind).simplex:
             return "has no bound on logits; give privacy.clip"
         return only_values(exchange)
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...distillation.base import Objective, TeacherBatch
+from ...distillation.base import Objective, Target
 from ...errors import ConfigError
 from ...privacy.noise import Source, normal, uniform
 from ..augment import flip_crop
@@ -44,7 +44,7 @@ class PrivateFit(ClientLoop):
         self,
         clients: Sequence[Client],
         x: Tensor,
-        teachers: Sequence[TeacherBatch],
+        teachers: Sequence[Target],
         objective: Objective,
     ) -> list[dict[str, float]]:
         """Train on the teachers: their samples are public."""

@@ -65,10 +65,15 @@ class Protection:
         return any(one.secure_rng for one in self.mechanisms.values())
 
     @property
-    def uncalibrated(self) -> bool:
-        """Whether some mechanism has no noise multiplier yet."""
+    def uncalibrated(self) -> list[Noisy]:
+        """Mechanisms that have no noise multiplier yet."""
         noisy = [one for one in self.mechanisms.values() if isinstance(one, Noisy)]
-        return any(one.noise_multiplier is None for one in noisy)
+        return [one for one in noisy if one.noise_multiplier is None]
+
+    def calibrate(self, multiplier: float | None) -> None:
+        """Give those a noise multiplier."""
+        for mechanism in self.uncalibrated:
+            mechanism.noise_multiplier = multiplier
 
     @property
     def protects(self) -> list[str]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...codecs.quantisation import stepped
+from ...knowledge import kind_named
 from ...privacy.noise import Source
 from .base import Mechanism
 
@@ -39,6 +40,6 @@ class Rounding(Mechanism):
     def release(self, values: Tensor, kind: str, source: Source) -> Tensor:
         """Return the rounded knowledge."""
         del source
-        if kind == "soft_labels":
+        if kind_named(kind).simplex:
             return stepped(values, 10**self.decimals)
         return torch.round(values, decimals=self.decimals)

@@ -6,6 +6,7 @@ Confidence: certain (a usual baseline). Formula: ``softmax(z / T)``; of soft lab
 
 from torch import Tensor
 
+from ...knowledge import kind_named
 from ...maths.divergences import EPS
 from ...privacy.noise import Source
 from .base import Mechanism, positive
@@ -36,6 +37,6 @@ class Temperature(Mechanism):
     def release(self, values: Tensor, kind: str, source: Source) -> Tensor:
         """Return the flatter knowledge."""
         del source
-        if kind == "logits":
+        if not kind_named(kind).simplex:
             return values / self.softness
         return (values.clamp_min(EPS).log() / self.softness).softmax(dim=-1)

@@ -13,7 +13,7 @@ from flwr.serverapp import Grid
 from ...check.strategies.costs import peak
 from ...config import EngineConfig
 from ...engine import BlockPool, Fleet, engine_class
-from ...knowledge import Knowledge, Lesson, to_record
+from ...knowledge import Knowledge, Target, to_record
 from ...knowledge.admission import Expected
 from ...plugins import resolve
 from ...rounds.protocol import RoundPlan, Strategy
@@ -109,8 +109,8 @@ def app(samples: int, classes: int) -> ClientApp:
     @made.train("distil")
     def distil(message: Message, context: Context) -> Message:
         del context
-        lesson = Lesson.read("soft_labels", message.content.array_records["teacher"])
-        metrics = MetricRecord({"confidence": lesson.values.amax(dim=-1).mean().item()})
+        target = Target.read(message.content.array_records["teacher"], "soft_labels")
+        metrics = MetricRecord({"confidence": target.values.amax(dim=-1).mean().item()})
         about = ConfigRecord({"round": 1})
         return Message(RecordDict({"metrics": metrics, "about": about}), reply_to=message)
 

@@ -9,8 +9,7 @@ import torch
 
 if TYPE_CHECKING:
     from ..config import RunConfig
-    from ..knowledge import KnowledgeStack
-    from ..knowledge.exchanged import Exchanged
+    from ..knowledge import Exchanged, KnowledgeStack
 
 
 @dataclass

@@ -49,10 +49,13 @@ class Compression:
         Makes numbers smaller.
     bytes_of : callable
         Bytes of the numbers that a client is asked for, to refuse what is far larger.
+    kind : str
+        Kind of what clients upload; what a reply says of itself is for admission to judge.
     """
 
-    def __init__(self, codec: Codec, bytes_of: Callable[[int], int]) -> None:
+    def __init__(self, codec: Codec, bytes_of: Callable[[int], int], kind: str) -> None:
         self.codec, self.downward, self.bytes_of = codec, codec.downward(), bytes_of
+        self.kind = kind
 
     def outgoing(self, messages: Iterable[Message]) -> None:
         """Encode what messages bring; what several share, once."""
@@ -70,7 +73,7 @@ class Compression:
         """Decode what a reply brings; if that cannot be done, say why."""
         if not self.codec.up:
             return None
-        content, kind = reply.content, kind_of(reply.content, "about")
+        content = reply.content
         names = carried(content, UP, reply.metadata.message_type)
         if not names:
             return None
@@ -80,7 +83,7 @@ class Compression:
         limit = SLACK_FACTOR * expected + SLACK_BYTES
         try:
             for name in names:
-                record = decoded(self.codec, content.array_records[name], kind, limit)
+                record = decoded(self.codec, content.array_records[name], self.kind, limit)
                 content = replacing(content, name, record)
         except Undecodable as reason:
             return f"undecodable: {reason}"

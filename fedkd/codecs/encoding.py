@@ -13,7 +13,7 @@ import torch
 from flwr.app import Array, ArrayRecord
 from torch import Tensor
 
-from ..knowledge import to_tensor
+from ..knowledge import kind_named, to_tensor
 from . import Codec, Undecodable
 from .base import part
 
@@ -25,9 +25,6 @@ IDS, NARROW = "sample_ids", "narrow"
 
 MEANT = ("values", "scores")
 """Arrays that are encoded even if they happen to be whole numbers, such as one-hot soft labels."""
-
-ROUNDING = 1e-5
-"""How far from 1 a row of soft labels may be by rounding alone."""
 
 
 def encoded(codec: Codec, record: ArrayRecord, kind: str) -> ArrayRecord:
@@ -86,8 +83,8 @@ def decoded(codec: Codec, record: ArrayRecord, kind: str, limit: int = 2**62) ->
             continue
         values = _decode(codec, name, parts, limit // 4)
         limit -= 4 * values.numel()
-        if kind == "soft_labels" and name == "values":
-            values = normalised(values)
+        if name == "values":
+            values = kind_named(kind).repaired(values)
         made[name] = Array(values.numpy())
     return ArrayRecord({name: array for name, array in made.items() if array is not None})
 
@@ -101,28 +98,9 @@ def nbytes(codec: Codec, kind: str, shape: tuple[int, ...]) -> int:
     >>> nbytes(Float16(), "logits", (200, 10))
     4000
     """
-    like = torch.full(shape, 1 / shape[-1] if kind == "soft_labels" else 0.5)
-    record = encoded(codec, ArrayRecord({"values": Array(like.numpy())}), kind)
+    like = Array(kind_named(kind).blank(shape).numpy())
+    record = encoded(codec, ArrayRecord({"values": like}), kind)
     return sum(array.numpy().nbytes for array in record.values())
-
-
-def normalised(values: Tensor) -> Tensor:
-    """Divide rows by their sum, where they are not negative and their sum is not 1.
-
-    What is negative, not finite or all zero stays as it is, for checks to refuse; so do rows that
-    are off by no more than rounding.
-
-    Examples
-    --------
-    >>> normalised(torch.tensor([[1.0, 3.0], [-1.0, 3.0], [0.0, 0.0]]))
-    tensor([[ 0.2500,  0.7500],
-            [-1.0000,  3.0000],
-            [ 0.0000,  0.0000]])
-    """
-    sums = values.sum(dim=-1, keepdim=True)
-    usable = (values >= 0).all(dim=-1, keepdim=True) & (sums > 0) & torch.isfinite(sums)
-    off = usable & ((sums - 1).abs() > ROUNDING)
-    return torch.where(off, values / sums, values) if off.any() else values
 
 
 def _parts(codec: Codec, name: str, array: Array) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..knowledge import ON_SAMPLES
+from ..knowledge import CLASS_SCORES
 from .base import Codec, Parts, Undecodable, part, shape_of, shape_part
 
 
@@ -35,7 +35,7 @@ class TopK(Codec):
     tensor([[0.5000, 0.2500, 0.2500]])
     """
 
-    kinds = ON_SAMPLES
+    kinds = CLASS_SCORES
 
     def __init__(self, k: int = 3, **ways: bool) -> None:
         super().__init__(**ways)

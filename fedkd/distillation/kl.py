@@ -9,7 +9,7 @@ mean is over samples, not over samples x classes, and a teacher probability of 0
 
 import torch
 
-from .base import Batch, Objective, TeacherBatch
+from .base import Batch, Objective, Target
 
 
 class KL(Objective):
@@ -24,7 +24,7 @@ class KL(Objective):
 
     Examples
     --------
-    >>> KL()(torch.zeros(1, 2), TeacherBatch(torch.tensor([[1.0, 0.0]])))
+    >>> KL()(torch.zeros(1, 2), Target(torch.tensor([[1.0, 0.0]])))
     tensor(0.6931)
     """
 
@@ -35,7 +35,7 @@ class KL(Objective):
         self.scale = scale
 
     def __call__(
-        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Batch | None = None
+        self, student_logits: torch.Tensor, teacher: Target, batch: Batch | None = None
     ) -> torch.Tensor:
         """Return the scalar loss of one batch."""
         student = (student_logits / self.temperature).log_softmax(dim=-1)

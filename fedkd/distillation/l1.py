@@ -8,13 +8,13 @@ probabilities at temperature T. Confidence: certain (the official code has Keras
 mean_absolute_error on raw logits); the form for soft labels is ours.
 """
 
-import torch
+from torch import Tensor
 from torch.nn import functional as F
 
-from .base import Batch, Objective, TeacherBatch
+from .base import Matching
 
 
-class L1(Objective):
+class L1(Matching):
     """Mean absolute error between student and teacher.
 
     Parameters
@@ -24,18 +24,13 @@ class L1(Objective):
 
     Examples
     --------
+    >>> import torch
+    >>> from fedkd.distillation import Target
     >>> student = torch.tensor([[1.0, 2.0]])
-    >>> L1()(student, TeacherBatch(torch.tensor([[1.0, 1.5]]), "logits"))
+    >>> L1()(student, Target(torch.tensor([[1.0, 1.5]]), "logits"))
     tensor(0.2500)
     """
 
-    per_sample = True
-
-    def __init__(self, *, temperature: float = 1.0) -> None:
-        super().__init__(temperature)
-
-    def __call__(
-        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Batch | None = None
-    ) -> torch.Tensor:
-        """Return the scalar loss of one batch."""
-        return F.l1_loss(*teacher.paired(student_logits, self.temperature))
+    def compared(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return the mean absolute difference."""
+        return F.l1_loss(student, teacher)

@@ -7,13 +7,13 @@ plays no part. With a teacher of soft labels, which fix logits only up to a cons
 probabilities at temperature T. Confidence: certain (textbook; FL-bench's FedMD digests with it).
 """
 
-import torch
+from torch import Tensor
 from torch.nn import functional as F
 
-from .base import Batch, Objective, TeacherBatch
+from .base import Matching
 
 
-class MSE(Objective):
+class MSE(Matching):
     """Mean squared error between student and teacher.
 
     Parameters
@@ -23,18 +23,13 @@ class MSE(Objective):
 
     Examples
     --------
+    >>> import torch
+    >>> from fedkd.distillation import Target
     >>> student = torch.tensor([[1.0, 2.0]])
-    >>> MSE()(student, TeacherBatch(torch.tensor([[1.0, 1.5]]), "logits"))
+    >>> MSE()(student, Target(torch.tensor([[1.0, 1.5]]), "logits"))
     tensor(0.1250)
     """
 
-    per_sample = True
-
-    def __init__(self, *, temperature: float = 1.0) -> None:
-        super().__init__(temperature)
-
-    def __call__(
-        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Batch | None = None
-    ) -> torch.Tensor:
-        """Return the scalar loss of one batch."""
-        return F.mse_loss(*teacher.paired(student_logits, self.temperature))
+    def compared(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return the mean squared difference."""
+        return F.mse_loss(student, teacher)

@@ -11,7 +11,7 @@ import math
 
 import torch
 
-from .base import Batch, Objective, TeacherBatch
+from .base import Batch, Objective, Target
 
 
 class ReverseKL(Objective):
@@ -28,7 +28,7 @@ class ReverseKL(Objective):
 
     Examples
     --------
-    >>> ReverseKL()(torch.zeros(1, 2), TeacherBatch(torch.tensor([[0.5, 0.5]])))
+    >>> ReverseKL()(torch.zeros(1, 2), Target(torch.tensor([[0.5, 0.5]])))
     tensor(0.)
     """
 
@@ -41,7 +41,7 @@ class ReverseKL(Objective):
         self.scale, self.eps = scale, eps
 
     def __call__(
-        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Batch | None = None
+        self, student_logits: torch.Tensor, teacher: Target, batch: Batch | None = None
     ) -> torch.Tensor:
         """Return the scalar loss of one batch."""
         student = (student_logits / self.temperature).log_softmax(dim=-1)

@@ -15,7 +15,7 @@ sums to B, so its weight belongs to a batch size.
 
 import torch
 
-from .base import Batch, Objective, TeacherBatch
+from .base import Batch, Objective, Target
 from .kl import KL
 
 
@@ -40,7 +40,7 @@ class SinKD(Objective):
     Examples
     --------
     >>> same = torch.zeros(4, 10)
-    >>> SinKD()(same, TeacherBatch(same.softmax(-1))).abs() < 1e-6
+    >>> SinKD()(same, Target(same.softmax(-1))).abs() < 1e-6
     tensor(True)
     """
 
@@ -67,7 +67,7 @@ class SinKD(Objective):
         self._kl = KL(temperature=temperature)
 
     def __call__(
-        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Batch | None = None
+        self, student_logits: torch.Tensor, teacher: Target, batch: Batch | None = None
     ) -> torch.Tensor:
         """Return the scalar loss of one batch."""
         student = (student_logits / self.sinkhorn_temperature).softmax(dim=-1)

@@ -21,7 +21,7 @@ import math
 import torch
 from torch import nn
 
-from .base import Batch, Objective, TeacherBatch
+from .base import Batch, Objective, Target
 
 
 class TAID(Objective):
@@ -44,7 +44,7 @@ class TAID(Objective):
     --------
     >>> objective = TAID()
     >>> objective.progress(0.5)
-    >>> teacher = TeacherBatch(torch.tensor([[0.5, 0.5]]))
+    >>> teacher = Target(torch.tensor([[0.5, 0.5]]))
     >>> [round(float(objective(torch.zeros(1, 2), teacher)), 4) for _ in range(2)]
     [0.6931, 0.6931]
     >>> round(objective.t, 4)
@@ -85,7 +85,7 @@ class TAID(Objective):
         self._fraction = fraction
 
     def __call__(
-        self, student_logits: torch.Tensor, teacher: TeacherBatch, batch: Batch | None = None
+        self, student_logits: torch.Tensor, teacher: Target, batch: Batch | None = None
     ) -> torch.Tensor:
         """Return the scalar loss of one batch, and move the target for the next one."""
         target = (1 - self.t) * student_logits.detach() + self.t * teacher.log_probabilities()

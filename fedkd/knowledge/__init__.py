@@ -1,24 +1,19 @@
 """What travels between clients and server: its kinds, how it is stacked, admitted and packed."""
 
-from .kinds import (
-    ON_SAMPLES,
-    Knowledge,
-    KnowledgeStack,
-    Lesson,
-    Teacher,
-    scattered,
-    stack,
-    to_arrays,
-    to_record,
-    to_tensor,
-)
+from .arrays import to_arrays, to_tensor
+from .kinds import CLASS_SCORES, Kind, kind_named
+from .stacks import Knowledge, KnowledgeStack, scattered, stack, to_record
+from .teachers import Exchanged, Target, Teacher
 
 __all__ = [
-    "ON_SAMPLES",
+    "CLASS_SCORES",
+    "Exchanged",
+    "Kind",
     "Knowledge",
     "KnowledgeStack",
-    "Lesson",
+    "Target",
     "Teacher",
+    "kind_named",
     "scattered",
     "stack",
     "to_arrays",

@@ -6,7 +6,7 @@ fails one of its checks ever reaches a sum.
 
 import math
 import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
@@ -14,14 +14,10 @@ import torch
 from flwr.app import RecordDict
 from torch import Tensor
 
-from .kinds import ON_SAMPLES, Knowledge, scattered, to_tensor
+from .arrays import to_tensor
+from .kinds import kind_named
 from .payload import oversize
-
-SIMPLEX_TOLERANCE = 1e-3
-"""How far from 1 the sum of a client's soft labels may be."""
-
-LARGEST = 1e6
-"""Numbers beyond this magnitude are refused: they would drown every other client in a mean."""
+from .stacks import Knowledge, scattered
 
 
 class Rejected(Exception):
@@ -75,7 +71,7 @@ class Expected:
     def names(self) -> list[str]:
         """Names of the arrays in a reply."""
         optional = {
-            "sample_ids": self.kind in ON_SAMPLES,
+            "sample_ids": kind_named(self.kind).on_samples,
             "mask": self.masked,
             "scores": self.scored,
         }
@@ -84,8 +80,8 @@ class Expected:
     @property
     def nbytes(self) -> int:
         """Bytes that a reply has at most, without headers."""
-        sizes = (prod(self.shape), 3 * self.shape[0], *map(prod, self.extras.values()))
-        return 4 * sum(sizes)
+        rows = (3 * self.shape[0], *map(prod, self.extras.values()))
+        return kind_named(self.kind).bytes(self.shape) + 4 * sum(rows)
 
 
 def admit(reply: RecordDict, expected: Expected) -> Knowledge:
@@ -185,30 +181,10 @@ def check_values(kind: str, values: Tensor, shape: Sequence[int]) -> None:
         raise Rejected(f"dtype: got {values.dtype}, expected torch.float32")
     if not _finite(values):
         raise Rejected("finite: contains NaN or infinity")
-    if values.numel() and (problem := _CHECKS[kind](values)) is not None:
+    if values.numel() and (problem := kind_named(kind).check(values)) is not None:
         raise Rejected(problem)
 
 
 def _finite(values: Tensor) -> bool:
     """Tell whether all numbers are finite, without an array of answers."""
     return not values.numel() or all(map(math.isfinite, map(float, values.aminmax())))
-
-
-def _off_simplex(values: Tensor) -> str | None:
-    if (low := values.min().item()) < 0:
-        return f"simplex: smallest entry is {low:.3g}, below 0"
-    off = (values.sum(dim=-1) - 1).abs().max().item()
-    return f"simplex: a row sums to 1 ± {off:.3g}" if off > SIMPLEX_TOLERANCE else None
-
-
-def _too_large(values: Tensor) -> str | None:
-    high = values.abs().max().item()
-    return f"magnitude: {high:.3g} is above {LARGEST:g}" if high > LARGEST else None
-
-
-_CHECKS: dict[str, Callable[[Tensor], str | None]] = {
-    "soft_labels": _off_simplex,
-    "logits": _too_large,
-    "class_knowledge": _too_large,
-    "parameters": _too_large,
-}

@@ -1,294 +1,231 @@
-"""Knowledge: what clients upload, how it is stacked, and the teachers that come of it.
+"""Kinds of knowledge: what the numbers are that travel, and what may be made of them.
 
-A reply is a Flower ``RecordDict`` with these records::
+A `Kind` is its own name, a string, and that is what is written down: in messages, ``spec.json``,
+recordings and checkpoints. A plug-in brings one of its own with its exchange::
 
-    knowledge  ArrayRecord   values, sample_ids (int32), and what else the exchange declares
-    about      ConfigRecord  kind, client, round
-    metrics    MetricRecord  numbers that the method may see
-    measured   MetricRecord  numbers for the run's tables alone (`fedkd.engine.base.MEASURED`)
+    class Predictions(Kind):
+        on_samples = True
 
-`fedkd.knowledge.admission.admit` turns it into a `Knowledge`.
+    class Means(Exchange):
+        kind = Predictions("predictions")
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+import math
+from collections.abc import Sequence
+from math import prod
+from typing import ClassVar
 
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from torch import Tensor
 
-from .arrays import to_arrays, to_tensor
-from .lazily import LazyMapping
-from .shelf import side_by_side
+LARGEST = 1e6
+"""Numbers beyond this magnitude are refused: they would drown every other client in a mean."""
 
-ON_SAMPLES = ("soft_labels", "logits")
-"""The kinds of knowledge that are about the samples of the transfer set."""
+SIMPLEX_TOLERANCE = 1e-3
+"""How far from 1 the sum of a client's soft labels may be."""
+
+ROUNDING = 1e-5
+"""How far from 1 a row of soft labels may be by rounding alone."""
+
+_LOG_FLOOR = math.log(torch.finfo(torch.float32).tiny)
 
 
-@dataclass(frozen=True)
-class Knowledge:
-    """What one client uploaded in one round.
+class Kind(str):
+    """A kind of knowledge: a name, and what it means.
 
-    Parameters
+    Attributes
     ----------
-    client : int
-        Who.
-    kind : str
-        ``"soft_labels"``, ``"logits"``, ``"class_knowledge"`` or ``"parameters"``.
-    values : Tensor
-        float32: ``[samples, classes]`` for soft labels and logits, ``[classes, dim]`` for class
-        knowledge, ``[size]`` for parameters. Rows outside the mask are 0.
-    sample_ids : Tensor
-        ``[samples]`` int64, positions in the transfer set; empty for other kinds.
-    mask : Tensor, optional
-        bool, which rows of `values` the client sent: samples that it labelled, or classes that it
-        has.
-    scores : Tensor, optional
-        ``[samples]`` float32, how much it claims to know about each sample.
-    extras : dict
-        What else the exchange declares.
-    summed : bool
-        True where it is not the client's own: all that is known is the mean over clients, and it
-        is the same for each (see `fedkd.secure.masking`).
-    """
-
-    client: int
-    kind: str
-    values: Tensor
-    sample_ids: Tensor
-    mask: Tensor | None = None
-    scores: Tensor | None = None
-    extras: Mapping[str, Tensor] = field(default_factory=dict)
-    summed: bool = False
-
-
-@dataclass(frozen=True)
-class KnowledgeStack:
-    """The admitted knowledge of one round, stacked in client order.
-
-    With secure aggregation there is one row for all clients, their mean.
-
-    Parameters
-    ----------
-    kind : str
-        ``"soft_labels"`` (rows on the simplex), ``"logits"``, ``"class_knowledge"`` or
-        ``"parameters"``.
-    values : Tensor
-        float32 ``[n, samples, classes]``; class knowledge is ``[n, classes, dim]``, parameters
-        ``[n, size]``.
-    clients : list of int
-        ``n`` client indices, ascending.
-    sample_ids : Tensor
-        ``[samples]`` int64, positions in the transfer set.
-    mask : Tensor, optional
-        bool, ``[n, samples]`` who labelled what (selective methods), or ``[n, classes]`` who has
-        what; values outside it are 0.
-    scores : Tensor, optional
-        ``[n, samples]`` float32, at least 0: how much a client knows about a sample.
-    labels : Tensor, optional
-        ``[samples]`` int64, only where the method needs labels and ``transfer.labelled`` allows it.
-    extras : dict
-        ``{name: [n, ...]}`` for what the exchange declares, such as ``counts`` ``[n, classes]``.
+    on_samples : bool
+        Whether its rows are about samples of the transfer set, one each.
+    dims : int
+        Dimensions of one client's values.
+    rowwise : bool
+        Whether rows weigh by themselves in a mean over clients; if not, all of it weighs the same.
+    personal : bool
+        Whether each client may have a teacher of its own.
+    simplex : bool
+        Whether rows are probability distributions; such have a softmax temperature.
 
     Examples
     --------
-    >>> stack = KnowledgeStack("logits", torch.zeros(2, 3, 4), [0, 5], torch.arange(3))
-    >>> stack.soft_labels[0, 0]
-    tensor([0.2500, 0.2500, 0.2500, 0.2500])
-    >>> stack.block(slice(0, 2)).values.shape
-    torch.Size([2, 2, 4])
+    >>> kind = kind_named("soft_labels")
+    >>> kind == "soft_labels", kind.on_samples, kind.check(torch.tensor([[0.5, 0.4]]))
+    (True, True, 'simplex: a row sums to 1 ± 0.1')
     """
 
-    kind: str
-    values: Tensor
-    clients: list[int]
-    sample_ids: Tensor
-    mask: Tensor | None = None
-    scores: Tensor | None = None
-    labels: Tensor | None = None
-    extras: dict[str, Tensor] = field(default_factory=dict)
+    on_samples: ClassVar[bool] = False
+    dims: ClassVar[int] = 2
+    rowwise: ClassVar[bool] = True
+    personal: ClassVar[bool] = True
+    simplex: ClassVar[bool] = False
 
-    @property
-    def soft_labels(self) -> Tensor:
-        """Class probabilities ``[n, samples, classes]``, in [0, 1]."""
-        return self.values if self.kind == "soft_labels" else self.logits.softmax(dim=-1)
+    def check(self, values: Tensor) -> str | None:
+        """Say what is wrong with values, finite and at least one; None if nothing is."""
+        high = values.abs().max().item()
+        return f"magnitude: {high:.3g} is above {LARGEST:g}" if high > LARGEST else None
 
-    @property
-    def logits(self) -> Tensor:
-        """Logits ``[n, samples, classes]``; soft labels do not determine them."""
-        if self.kind != "logits":
-            raise AttributeError(f"this method exchanges {self.kind}: declare exchange = 'logits'")
-        return self.values
+    def bytes(self, shape: Sequence[int]) -> int:
+        """Return the bytes of values of this shape, without headers."""
+        return 4 * prod(shape)
 
-    @property
-    def counts(self) -> Tensor:
-        """Samples of each class ``[n, classes]``, where the exchange declares them."""
-        if "counts" not in self.extras:
-            raise AttributeError("this method's exchange does not declare counts")
-        return self.extras["counts"]
+    def blank(self, shape: Sequence[int]) -> Tensor:
+        """Return values that say nothing."""
+        return torch.zeros(*shape)
 
-    def view(self, samples: slice) -> "KnowledgeStack":
-        """Return the part of the stack that concerns some of the samples; it shares memory."""
-        return replace(
-            self,
-            values=self.values[:, samples],
-            sample_ids=self.sample_ids[samples],
-            mask=None if self.mask is None else self.mask[:, samples],
-            scores=None if self.scores is None else self.scores[:, samples],
-            labels=None if self.labels is None else self.labels[samples],
-        )
+    def drawn(self, noise: Tensor) -> Tensor:
+        """Return values as some client might have them, made of standard normal numbers."""
+        return 2 * noise
 
-    def compact(self) -> "KnowledgeStack":
-        """Return the stack with its numbers in one piece: a view takes memory of its own."""
-        return replace(
-            self,
-            values=self.values.contiguous(),
-            mask=None if self.mask is None else self.mask.contiguous(),
-            scores=None if self.scores is None else self.scores.contiguous(),
-        )
+    def repaired(self, values: Tensor) -> Tensor:
+        """Return values of this kind where fusion, or a codec, left them a little off."""
+        return values
 
-    def block(self, samples: slice) -> "KnowledgeStack":
-        """Return a copy of the part of the stack that concerns some of the samples."""
-        return self.view(samples).compact()
+    def probabilities(self, values: Tensor, own: float = 1.0, temperature: float = 1.0) -> Tensor:
+        """Return class probabilities at a temperature; `own` is the temperature of the values."""
+        del values, own, temperature
+        raise AttributeError(f"{self} give no class probabilities; soft_labels and logits do")
+
+    def log_probabilities(self, values: Tensor, own: float, temperature: float) -> Tensor:
+        """Return the logarithm of `probabilities`, finite also where they are 0."""
+        return self.probabilities(values, own, temperature).log().clamp_min(_LOG_FLOOR)
+
+    def paired(
+        self, student_logits: Tensor, values: Tensor, own: float, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return what a student says and what it should, in a form that can be compared."""
+        del own, temperature
+        return student_logits, values
 
 
-def to_record(
-    knowledge: Knowledge, round_: int, metrics: Mapping[str, int | float | list[int] | list[float]]
-) -> RecordDict:
-    """Pack a client's reply; rows outside the mask are not sent."""
-    values, mask = knowledge.values, knowledge.mask
-    tensors = {"values": values if mask is None else values[mask]}
-    if knowledge.kind in ON_SAMPLES:
-        tensors["sample_ids"] = knowledge.sample_ids.to(torch.int32)
-    if mask is not None:
-        tensors["mask"] = mask.to(torch.uint8)
-    if knowledge.scores is not None:
-        tensors["scores"] = knowledge.scores
-    tensors |= knowledge.extras
-    about: dict[str, Any] = {"kind": knowledge.kind, "client": knowledge.client, "round": round_}
-    return RecordDict(
-        {
-            "knowledge": to_arrays(tensors),
-            "about": ConfigRecord(about),
-            "metrics": MetricRecord(dict(metrics)),
-        }
+class SoftLabels(Kind):
+    """Class probabilities ``[samples, classes]``."""
+
+    on_samples = True
+    simplex = True
+
+    def check(self, values: Tensor) -> str | None:
+        """Say if a row is not on the simplex."""
+        if (low := values.min().item()) < 0:
+            return f"simplex: smallest entry is {low:.3g}, below 0"
+        off = (values.sum(dim=-1) - 1).abs().max().item()
+        return f"simplex: a row sums to 1 ± {off:.3g}" if off > SIMPLEX_TOLERANCE else None
+
+    def blank(self, shape: Sequence[int]) -> Tensor:
+        """Return uniform rows."""
+        return torch.full(tuple(shape), 1 / shape[-1])
+
+    def drawn(self, noise: Tensor) -> Tensor:
+        """Return the softmax of twice the noise."""
+        return (2 * noise).softmax(dim=-1)
+
+    def repaired(self, values: Tensor) -> Tensor:
+        """Return rows on the simplex."""
+        return normalised(values)
+
+    def probabilities(self, values: Tensor, own: float = 1.0, temperature: float = 1.0) -> Tensor:
+        """Return ``p ** (own / T)``, renormalised."""
+        if temperature == own:
+            return values
+        return (self._logits(values, own) / temperature).softmax(dim=-1)
+
+    def log_probabilities(self, values: Tensor, own: float, temperature: float) -> Tensor:
+        """Return the logarithm of `probabilities`, never under that of the smallest float32."""
+        logits = self._logits(values, own) / temperature
+        return logits.log_softmax(dim=-1).clamp_min(_LOG_FLOOR)
+
+    def paired(
+        self, student_logits: Tensor, values: Tensor, own: float, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return probabilities: soft labels fix logits only up to a constant."""
+        student = (student_logits / temperature).softmax(dim=-1)
+        return student, self.probabilities(values, own, temperature)
+
+    def _logits(self, values: Tensor, own: float) -> Tensor:
+        return own * values.log()
+
+
+class Logits(Kind):
+    """Logits ``[samples, classes]``."""
+
+    on_samples = True
+
+    def probabilities(self, values: Tensor, own: float = 1.0, temperature: float = 1.0) -> Tensor:
+        """Return ``softmax(z / T)``."""
+        del own
+        return (values / temperature).softmax(dim=-1)
+
+    def log_probabilities(self, values: Tensor, own: float, temperature: float) -> Tensor:
+        """Return the logarithm of `probabilities`, not clipped."""
+        del own
+        return (values / temperature).log_softmax(dim=-1)
+
+
+class Parameters(Kind):
+    """A model, or part of one, as a vector ``[size]``."""
+
+    dims = 1
+    rowwise = False
+
+    def drawn(self, noise: Tensor) -> Tensor:
+        """Return a tenth of the noise, not negative: some may be variances."""
+        return 0.1 * noise.abs()
+
+
+KINDS: dict[str, Kind] = {
+    kind: kind
+    for kind in (
+        SoftLabels("soft_labels"),
+        Logits("logits"),
+        Kind("class_knowledge"),  # [classes, dim]
+        Parameters("parameters"),
     )
+}
+"""The kinds that fedkd brings, by name."""
+
+CLASS_SCORES = ("soft_labels", "logits")
+"""Those that say of each transfer sample which class it may be."""
 
 
-def stack(admitted: Sequence[Knowledge], labels: Tensor | None = None) -> KnowledgeStack:
-    """Stack knowledge in client order.
+def kind_named(name: str, brought: str = "") -> Kind:
+    """Return the kind of this name; `brought` is a plug-in's own, which its name may stand for.
 
-    Values that lie side by side, as on a `fedkd.knowledge.shelf.Shelf`, are not copied.
-
-    Parameters
-    ----------
-    admitted : sequence of Knowledge
-        At least one, all of one kind and for the same samples, sorted by client. Of those that are
-        `Knowledge.summed`, only the first makes a row.
-    labels : Tensor, optional
-        ``[samples]`` labels of these samples.
-    """
-    first = admitted[0]
-    rows = admitted[:1] if first.summed else admitted
-    masks = [item.mask for item in rows if item.mask is not None]
-    scores = [item.scores for item in rows if item.scores is not None]
-    return KnowledgeStack(
-        kind=first.kind,
-        values=side_by_side([item.values for item in rows]),
-        clients=[item.client for item in admitted],
-        sample_ids=first.sample_ids,
-        mask=torch.stack(masks) if masks else None,
-        scores=torch.stack(scores) if scores else None,
-        labels=labels,
-        extras={name: torch.stack([item.extras[name] for item in rows]) for name in first.extras},
-    )
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """Fused knowledge that clients learn from.
-
-    Parameters
-    ----------
-    kind : str
-        As for `Knowledge`.
-    values : Tensor
-        As one client's knowledge (shared), or with a leading dimension (one per client).
-    clients : list of int
-        Who is taught, in the order of that dimension.
-    mask : Tensor, optional
-        bool ``[rows]``, the samples or classes that there is a teacher for.
-    weights : Tensor, optional
-        ``[clients, clients]``, what it is a mixture by, of a method that has weights.
-    """
-
-    kind: str
-    values: Tensor
-    clients: list[int]
-    mask: Tensor | None = None
-    weights: Tensor | None = None
-
-    @property
-    def shared(self) -> bool:
-        """Whether all clients have the same teacher."""
-        return self.values.dim() == (1 if self.kind == "parameters" else 2)
-
-    def records(self) -> dict[int, ArrayRecord]:
-        """Return ``{client: its teacher}``; a shared teacher is packed once."""
-        return dict(self.one_by_one())
-
-    def one_by_one(self) -> Mapping[int, ArrayRecord]:
-        """Return what `records` does, with a teacher of its own packed when it is looked up."""
-        if self.shared:
-            return dict.fromkeys(self.clients, _lesson(self.values, self.mask))
-        rows = dict(zip(self.clients, self.values, strict=True))
-        return LazyMapping(rows, lambda client: _lesson(rows[client], self.mask))
-
-
-def _lesson(values: Tensor, mask: Tensor | None) -> ArrayRecord:
-    if mask is None:
-        return to_arrays({"values": values})
-    return to_arrays({"values": values[mask], "mask": mask.to(torch.uint8)})
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """A client's teacher, as the client unpacks it.
-
-    Parameters
-    ----------
-    kind : str
-        As for `Knowledge`.
-    values : Tensor
-        ``[samples, classes]``, ``[classes, dim]`` or ``[size]``; 0 outside the mask.
-    mask : Tensor, optional
-        bool, the rows that there is a teacher for; None = all.
-    """
-
-    kind: str
-    values: Tensor
-    mask: Tensor | None = None
-
-    @classmethod
-    def read(cls, kind: str, record: ArrayRecord) -> "Lesson":
-        """Unpack what `Teacher.records` packed."""
-        values = to_tensor(record["values"])
-        if "mask" not in record:
-            return cls(kind, values)
-        mask = to_tensor(record["mask"]).bool()
-        return cls(kind, scattered(values, mask), mask)
-
-
-def scattered(rows: Tensor, mask: Tensor) -> Tensor:
-    """Return rows at the places that a mask says, 0 elsewhere.
+    Raises
+    ------
+    ValueError
+        If there is none.
 
     Examples
     --------
-    >>> scattered(torch.tensor([[0.2, 0.8]]), torch.tensor([False, True]))
-    tensor([[0.0000, 0.0000],
-            [0.2000, 0.8000]])
+    >>> kind_named("predictions", Kind("predictions"))
+    'predictions'
+    >>> kind_named("predictions")
+    Traceback (most recent call last):
+        ...
+    ValueError: kind=predictions must be soft_labels, logits, class_knowledge, parameters or a Kind
     """
-    values = torch.zeros(len(mask), *rows.shape[1:])
-    values[mask] = rows
-    return values
+    if isinstance(name, Kind):
+        return name
+    if isinstance(brought, Kind) and brought == name:
+        return brought
+    if name not in KINDS:
+        raise ValueError(f"kind={name} must be {', '.join(KINDS)} or a Kind")
+    return KINDS[name]
+
+
+def normalised(values: Tensor) -> Tensor:
+    """Divide rows by their sum, where they are not negative and their sum is not 1.
+
+    What is negative, not finite or all zero stays as it is, for checks to refuse; so do rows that
+    are off by no more than rounding.
+
+    Examples
+    --------
+    >>> normalised(torch.tensor([[1.0, 3.0], [-1.0, 3.0], [0.0, 0.0]]))
+    tensor([[ 0.2500,  0.7500],
+            [-1.0000,  3.0000],
+            [ 0.0000,  0.0000]])
+    """
+    sums = values.sum(dim=-1, keepdim=True)
+    usable = (values >= 0).all(dim=-1, keepdim=True) & (sums > 0) & torch.isfinite(sums)
+    off = usable & ((sums - 1).abs() > ROUNDING)
+    return torch.where(off, values / sums, values) if off.any() else values

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..knowledge import ON_SAMPLES
+from ..knowledge import CLASS_SCORES
 from ..privacy.inference import debiased, errors, mean_soft_label
 from .base import Finding, PrivacyAttack, metrics
 from .subject import Subject
@@ -28,7 +28,7 @@ class LabelDistribution(PrivacyAttack):
         Exponent of the debiasing, > 0; see `fedkd.privacy.inference.debiased`.
     """
 
-    kinds = ON_SAMPLES
+    kinds = CLASS_SCORES
     access = "Honest-but-curious server: the knowledge that each client uploads."
 
     def __init__(self, strength: float = 1.0) -> None:

@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..knowledge import ON_SAMPLES
+from ..knowledge import CLASS_SCORES
 from ..privacy.similarity import Picture, ssim, total_variation
 from ..rounds.server import Study, study
 from .base import Finding, PrivacyAttack, metrics
@@ -67,7 +67,7 @@ class PairedLogits(PrivacyAttack):
         Weight of total variation in the choice among clients' drawings.
     """
 
-    kinds = ON_SAMPLES
+    kinds = CLASS_SCORES
     access = "Honest-but-curious server: labelled transfer samples and the clients' uploads."
 
     def __init__(

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..knowledge import ON_SAMPLES
+from ..knowledge import CLASS_SCORES
 from ..models.flat import size, unflatten
 from ..privacy.membership import likelihood_ratio, logit_confidence, pairwise_ratio
 from .base import Finding
@@ -164,7 +164,7 @@ class Bench:
         """Return models made of what each client uploaded, and of what its shadows would have."""
         if self.kind == "parameters":
             return self._uploaded_parameters()
-        if self.kind not in ON_SAMPLES:
+        if self.kind not in CLASS_SCORES:
             return None
         models, outs = {}, {}
         for k in self.targets:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..clients.base import Client
-from ..distillation.base import TeacherBatch
 from ..errors import RunError
-from ..knowledge import ON_SAMPLES
+from ..knowledge import CLASS_SCORES, Target
 from ..rounds.server import Study, study
 from ..rundir.recordings import Recorded
 from .subject import Subject
@@ -88,7 +87,7 @@ def replay(subject: Subject, client: int, x: Tensor, y: Tensor, name: str) -> Sh
 
 def _distil(subject: Subject, shadow: Client, record: Recorded) -> None:
     """Have a shadow learn from what its client was taught, if that is about samples."""
-    lesson = record.lesson(shadow.index) if record.kind in ON_SAMPLES else None
+    lesson = record.lesson(shadow.index) if record.kind in CLASS_SCORES else None
     if lesson is None:
         return
     ids, values = record.teacher_ids, lesson.values
@@ -96,7 +95,7 @@ def _distil(subject: Subject, shadow: Client, record: Recorded) -> None:
         ids, values = ids[lesson.mask], values[lesson.mask]
     if not len(ids):
         return
-    teacher = TeacherBatch(values, record.kind, subject.teacher_temperature)
+    teacher = Target(values, record.kind, subject.teacher_temperature)
     subject.parts.loop.distil([shadow], subject.transfer[ids], [teacher], subject.objective())
 
 

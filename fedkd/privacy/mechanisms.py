@@ -19,6 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..knowledge import kind_named
 from .noise import Source, laplace, normal
 
 Norm = Literal[1, 2]
@@ -61,7 +62,7 @@ def sensitivity(kind: str, rows: int, clip: float | None, norm: Norm = 2) -> flo
     (10.0, 12.0)
     """
     each = float("inf") if clip is None else 2 * clip
-    if kind == "soft_labels":
+    if kind_named(kind).simplex:
         each = min(each, WIDEST[norm])
     return each * (rows if norm == 1 else rows**0.5)
 
@@ -97,14 +98,14 @@ def noisy(
     tensor([[0.7000, 0.3000],
             [0.1000, 0.9000]])
     """
-    centre = 1 / values.shape[-1] if kind == "soft_labels" else 0.0
+    centre = 1 / values.shape[-1] if kind_named(kind).simplex else 0.0
     moved = values.double() - centre
     if clip is not None:
         moved = clipped(moved, clip, norm)
     draw = normal if norm == 2 else laplace
     scale = multiplier * sensitivity(kind, len(values), clip, norm)
     release = moved + centre + scale * draw(tuple(values.shape), source)
-    if kind == "soft_labels":
+    if kind_named(kind).simplex:
         release = projected(release) if repair == "project" else renormalised(release)
     return release.float()
 

@@ -53,9 +53,8 @@ class Loop:
         ``(client, round, sample_ids) -> Expected``, what to accept from a client.
     callbacks : sequence of Callback
         Observers.
-
-    Attributes
-    ----------
+    models : Models
+        Takes the final models.
     keeper : Keeper or None
         Writes checkpoints.
     resumed : Checkpoint or None
@@ -64,8 +63,6 @@ class Loop:
         What messages are made smaller with.
     ledger : Ledger or None
         What clients spend, where a mechanism has a formal guarantee.
-    models : Models or None
-        Takes the final models.
     """
 
     def __init__(
@@ -75,14 +72,17 @@ class Loop:
         server: Server,
         expect: Callable[[int, int, Tensor], Expected],
         callbacks: Sequence[Callback],
+        *,
+        models: Models,
+        keeper: Keeper | None = None,
+        resumed: Checkpoint | None = None,
+        compression: Compression | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self.config, self.strategy, self.server = config, strategy, server
         self.expect, self.callbacks = expect, callbacks
-        self.keeper: Keeper | None = None
-        self.resumed: Checkpoint | None = None
-        self.compression: Compression | None = None
-        self.ledger: Ledger | None = None
-        self.models: Models | None = None
+        self.models, self.keeper, self.resumed = models, keeper, resumed
+        self.compression, self.ledger = compression, ledger
         self.faults = Faults(config.faults, config.seed)
         self.number = 0  # the round under way
         self.measured = Measurements(config.clients)
@@ -247,8 +247,7 @@ class Loop:
         """Pass snapshots on, and write their models."""
         for some in clients:
             for _, content in sorted(some.items()):
-                if self.models is not None:
-                    self.models.add(_model(content))
+                self.models.add(_model(content))
             yield some
 
 

@@ -12,9 +12,8 @@ from ..config import RunConfig, SecureConfig
 from ..diverging import DIVERGED
 from ..engine import BlockPool, Fleet, Reply
 from ..errors import RunError
-from ..knowledge import KnowledgeStack
+from ..knowledge import Exchanged, KnowledgeStack, kind_named
 from ..knowledge.admission import Expected
-from ..knowledge.exchanged import Exchanged
 from .server import Server
 from .timing import Workload
 
@@ -205,7 +204,7 @@ class Strategy(ABC):
         default : float
             ``distil.temperature``.
         """
-        return (self.temperature or default) if kind == "soft_labels" else 1.0
+        return (self.temperature or default) if kind_named(kind).simplex else 1.0
 
     def teacher_softness(self, kind: str, default: float) -> float:
         """Return the softmax temperature that teachers have; parameters as for `softness`.

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, prod
+from math import ceil
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
@@ -18,7 +18,7 @@ from ..codecs import Codec
 from ..codecs.encoding import nbytes
 from ..config import RunConfig
 from ..engine.cluster import cores
-from ..knowledge import ON_SAMPLES
+from ..knowledge import kind_named
 from ..models import deal, model_name
 from ..models.flat import size
 from ..rounds.timing import Cost, Workload, measure
@@ -157,7 +157,7 @@ def _payload(ready: Prepared, transfer: int) -> tuple[int, int, int]:
     ids, kind = torch.arange(transfer), ready.parts.exchange.kind
     ups = [ready.expect(client, 1, ids).shape for client in range(ready.config.clients)]
     sent, downs = ready.strategy.lesson_kind or kind, ups
-    if sent == "parameters" != kind:
+    if sent != kind:  # the server's model, see `Strategy.lesson_kind`
         downs = [(size(model),) for model in ready.server.instances]
     plain, codec = _mean_bytes(None, kind, ups), ready.parts.codec
     up = _mean_bytes(codec if codec.up else None, kind, ups)
@@ -182,7 +182,7 @@ def _spent(ready: Prepared) -> float | None:
 def _mean_bytes(codec: Codec | None, kind: str, shapes: Sequence[tuple[int, ...]]) -> int:
     """Return the mean payload of arrays of these shapes; without a codec as float32."""
     sizes = {
-        shape: 4 * prod(shape) if codec is None else nbytes(codec, kind, shape)
+        shape: kind_named(kind).bytes(shape) if codec is None else nbytes(codec, kind, shape)
         for shape in set(shapes)
     }
     return sum(sizes[shape] for shape in shapes) // len(shapes)
@@ -193,7 +193,7 @@ def _seconds(ready: Prepared, costs: list[Cost], loads: list[Workload], transfer
     config, test = ready.config, len(ready.federation.corpus.y_test)
     tested = (config.evaluate.samples or test) / config.evaluate.every
     exchanges = ready.strategy.exchange is not None
-    labelled = transfer if exchanges and ready.parts.exchange.kind in ON_SAMPLES else 0
+    labelled = transfer if exchanges and kind_named(ready.parts.exchange.kind).on_samples else 0
     return mean(
         _work(config, cost, load, labelled) + cost.predict * tested
         for cost, load in zip(costs, loads, strict=True)

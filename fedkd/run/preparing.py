@@ -1,7 +1,8 @@
 """From a configuration to a run that can start: all that the user gave is checked here."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from ..atomic import write_text
 from ..clients import Parts
+from ..clients.exchange import Exchange
 from ..clients.privacy.planning import Guard, guarded
 from ..clients.privacy.protection import budget
 from ..config import RunConfig
@@ -32,6 +34,7 @@ from ..strategies.flower_adapter import adapt
 from .refusals import (
     check_attack,
     check_codec,
+    check_kinds,
     check_models,
     check_parameters,
     check_privacy,
@@ -114,6 +117,7 @@ def prepare_run(
     federation = _federation(config, run_dir, objects.data)
     config, resumes = _resolved(config, federation, strategy), config.resume is not None
     parts = _parts(config, federation, strategy, objects.model)
+    check_kinds(config, strategy, parts)
     check_parameters(config, strategy, parts)
     check_attack(config, parts, strategy)
     check_codec(config, parts, strategy)
@@ -121,9 +125,13 @@ def prepare_run(
     check_models(config, strategy, parts, instances)
     config = without_replay(config, parts, resumes)
     check_privacy(config, strategy, parts, instances)
+    node = strategy.exchange_node()
     notes = [*federation.notes, *strategy.settle(config, instances)]
+    if strategy.exchange_node() != node:
+        parts.exchange = _settled(config, federation, strategy, parts.exchange)
     guard = _guard(config, parts, strategy, federation, resumed)
-    config, parts = guard.config, _parts(guard.config, federation, strategy, objects.model)
+    config = guard.config
+    parts.privacy.calibrate(config.privacy.get("noise_multiplier"))
     server = Server(federation, parts.models, instances, config.seed)
     if (reason := strategy.refusal(server)) is not None:
         raise ConfigError("strategy", config.strategy["name"], reason)
@@ -139,22 +147,51 @@ def prepare_run(
     text = json.dumps(_spec(config, federation, strategy) | {"softness": softness})
     write_text(run_dir / "spec.json", text)
     write_text(run_dir / "config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
-    pieces = (federation, strategy, parts, text, parameters, server)
-    return Prepared(config, run_dir, *pieces, guard.ledger, guard.summary, notes)
+    return Prepared(
+        config=config,
+        run_dir=run_dir,
+        federation=federation,
+        strategy=strategy,
+        parts=parts,
+        spec=text,
+        parameters=parameters,
+        server=server,
+        ledger=guard.ledger,
+        privacy=guard.summary,
+        notes=notes,
+    )
 
 
 def _parts(config: RunConfig, federation: Federation, strategy: Strategy, models: Any) -> Parts:
-    """Make the clients' parts; the exchange is the strategy's, and so are its parameters."""
-    try:
+    """Make the clients' parts."""
+    with _speaking_of_the_strategy(config):
         parts = Parts.from_spec(_spec(config, federation, strategy), models)
+    parts.exchange.input_shape = tuple(federation.shape)
+    return parts
+
+
+def _settled(
+    config: RunConfig, federation: Federation, strategy: Strategy, exchange: Exchange
+) -> Exchange:
+    """Return the exchange with the parameters that the strategy has settled."""
+    with _speaking_of_the_strategy(config):
+        node = _spec(config, federation, strategy)["exchange"]
+        made: Exchange = create(node, "clients.exchange", Exchange, "exchange")
+    made.input_shape = exchange.input_shape
+    return made
+
+
+@contextmanager
+def _speaking_of_the_strategy(config: RunConfig) -> Iterator[None]:
+    """Name the strategy in errors of its exchange, whose parameters are its own."""
+    try:
+        yield
     except ConfigError as error:
         if not error.key.startswith("exchange"):
             raise
         value = config.strategy["name"] if error.key == "exchange" else error.value
         key = error.key.replace("exchange", "strategy", 1)
         raise ConfigError(key, value, error.problem) from error
-    parts.exchange.input_shape = tuple(federation.shape)
-    return parts
 
 
 def _federation(config: RunConfig, run_dir: Path, data: Any) -> Federation:

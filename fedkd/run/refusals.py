@@ -7,11 +7,28 @@ from torch import nn
 from ..clients import Parts
 from ..clients.privacy.base import PUBLIC
 from ..config import RunConfig
+from ..distillation.base import Objective
 from ..errors import ConfigError
+from ..knowledge import kind_named
 from ..models import model_name
 from ..models.flat import layout
-from ..plugins import parameters
+from ..plugins import available, parameters
 from ..rounds.protocol import Strategy
+
+
+def check_kinds(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
+    """Refuse knowledge of a kind that nobody knows, or that the objective cannot learn from."""
+    name, exchanged = config.strategy["name"], parts.exchange.kind
+    try:
+        taught = kind_named(strategy.lesson_kind or exchanged, exchanged)
+    except ValueError as error:
+        raise ConfigError("strategy", name, f"exchanges what is no kind: {error}") from None
+    kinds = parts.objective.kinds
+    if strategy.exchange is not None and taught.on_samples and taught not in (kinds or [taught]):
+        known = available("distillation", Objective).items()
+        able = [key for key, cls in known if cls.kinds is None or taught in cls.kinds]
+        problem = f"learns from {' or '.join(kinds or ())}, and {name} teaches {taught}"
+        raise ConfigError("objective", config.objective["name"], problem, able)
 
 
 def check_attack(config: RunConfig, parts: Parts, strategy: Strategy) -> None:

@@ -200,10 +200,19 @@ def run(
         run_id = identity(config.to_dict(), run_dir / "split.npz")
         every = config.checkpoint.every if where else None  # a temporary run cannot be resumed
         keeper = Keeper(run_dir, every, config.rounds, tables, run_id) if every else None
-        loop = Loop(prepared.config, prepared.strategy, prepared.server, prepared.expect, watchers)
-        loop.keeper, loop.resumed = keeper, checkpoint
-        loop.ledger = prepared.ledger
-        loop.compression = Compression(prepared.parts.codec, prepared.bytes_of)
+        parts = prepared.parts
+        loop = Loop(
+            config,
+            prepared.strategy,
+            prepared.server,
+            prepared.expect,
+            watchers,
+            models=Models(run_dir / "models"),
+            keeper=keeper,
+            resumed=checkpoint,
+            compression=Compression(parts.codec, prepared.bytes_of, parts.exchange.kind),
+            ledger=prepared.ledger,
+        )
         summary = _watched(prepared, loop, tables, began)
         if report:
             _write_report(run_dir)
@@ -269,7 +278,6 @@ def _execute(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
     if config.engine.address:
         join_as_told()
     engine = engine_class(config.engine.name)(_factory(prepared), sizes, config.engine)
-    loop.models = Models(prepared.run_dir / "models")
     with spill_folder(prepared.run_dir):
         engine.run(loop.run)
     startup = (loop.started or began) - began

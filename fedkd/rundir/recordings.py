@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import ConfigError
-from ..knowledge import ON_SAMPLES, Lesson, scattered
+from ..knowledge import CLASS_SCORES, Target, kind_named, scattered
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Recorded:
     @property
     def soft_labels(self) -> Tensor:
         """The knowledge as probabilities ``[n, samples, classes]``, of kinds on samples only."""
-        return self.values.softmax(dim=-1) if self.kind == "logits" else self.values
+        return kind_named(self.kind).probabilities(self.values)
 
     @property
     def sample_ids(self) -> Tensor:
@@ -60,7 +60,7 @@ class Recorded:
         """``[samples]``, the transfer samples that the teachers are for."""
         return self.tensors["teacher.sample_ids"].long()
 
-    def lesson(self, client: int) -> Lesson | None:
+    def lesson(self, client: int) -> Target | None:
         """Return a client's teacher, or None."""
         return self._record("teacher", client)
 
@@ -69,7 +69,7 @@ class Recorded:
         record = self._record("start", client)
         return None if record is None else record.values
 
-    def _record(self, name: str, client: int) -> Lesson | None:
+    def _record(self, name: str, client: int) -> Target | None:
         clients = self.tensors.get(f"{name}.clients", torch.zeros(0)).tolist()
         if client not in clients:
             return None
@@ -77,8 +77,8 @@ class Recorded:
         values = self.tensors[f"{name}.{number}.values"]
         mask = self.tensors.get(f"{name}.{number}.mask")
         if mask is None:
-            return Lesson(self.kind, values)
-        return Lesson(self.kind, scattered(values, mask.bool()), mask.bool())
+            return Target(values, self.kind)
+        return Target(scattered(values, mask.bool()), self.kind, mask=mask.bool())
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class Recordings:
         """
         found: dict[int, Tensor] = {}
         for record in self:
-            if record.kind in ON_SAMPLES and client in record.clients:
+            if record.kind in CLASS_SCORES and client in record.clients:
                 row = record.clients.index(client)
                 kept = record.mask[row]
                 ids = record.sample_ids[kept].tolist()
@@ -173,9 +173,9 @@ class Recordings:
         """Return the newest soft labels that a client was taught of every sample, as `uploaded`."""
         found: dict[int, Tensor] = {}
         for record in self:
-            lesson = record.lesson(client) if record.kind in ON_SAMPLES else None
+            lesson = record.lesson(client) if record.kind in CLASS_SCORES else None
             if lesson is not None:
-                soft = lesson.values if record.kind != "logits" else lesson.values.softmax(dim=-1)
+                soft = lesson.probabilities()
                 kept = torch.ones(len(soft)).bool() if lesson.mask is None else lesson.mask
                 found |= dict(zip(record.teacher_ids[kept].tolist(), soft[kept], strict=True))
         return _sorted(found)

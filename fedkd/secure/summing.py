@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..config import SecureConfig
-from ..knowledge import Knowledge
+from ..knowledge import Knowledge, kind_named
 from ..knowledge.admission import Expected, Rejected, check_count, check_values
 from .fixedpoint import Layout, Piece
 
@@ -43,10 +43,11 @@ def knowledge_layout(expected: Expected, config: SecureConfig, parties: int) -> 
     >>> layout.size, layout.bits, layout.fraction
     (30, 32, 24)
     """
-    limit = 1.0 if expected.kind == "soft_labels" else config.clip or CLIP
+    kind = kind_named(expected.kind)
+    limit = 1.0 if kind.simplex else config.clip or CLIP
     pieces = [Piece("values", expected.shape, limit * expected.heaviest)]
     if expected.weighted:
-        rows = 1 if expected.kind == "parameters" else expected.shape[0]
+        rows = expected.shape[0] if kind.rowwise else 1
         pieces.append(Piece("weights", (rows,), expected.heaviest))
     extras = [Piece(f"extras.{name}", s, HEAVIEST) for name, s in expected.extras.items()]
     wide = expected.scored or extras
@@ -116,7 +117,7 @@ def averages(sums: Sums, asked: Sequence[Expected]) -> list[Knowledge]:
         weights = torch.from_numpy(sums["weights"])
         mask, divisor = weights > 0, torch.where(weights > 0, weights, 1.0)
     values = (values / divisor.view(-1, *[1] * (values.dim() - 1))).float()
-    if mask is None or expected.kind == "parameters":
+    if mask is None or not kind_named(expected.kind).rowwise:
         check_values(expected.kind, values, expected.shape)
     else:
         check_values(expected.kind, values[mask], (int(mask.sum()), *expected.shape[1:]))

@@ -7,8 +7,7 @@ import torch
 import fedkd
 from fedkd.callbacks import KnowledgeRecorder, RoundRecord
 from fedkd.errors import ConfigError
-from fedkd.knowledge import KnowledgeStack, Teacher
-from fedkd.knowledge.exchanged import Exchanged
+from fedkd.knowledge import Exchanged, KnowledgeStack, Teacher
 from fedkd.models.flat import flatten, size
 from fedkd.rundir.recordings import Recordings
 

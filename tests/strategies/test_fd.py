@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import fedkd
 from fedkd import ConfigError, simulate
-from fedkd.knowledge import KnowledgeStack, Lesson
+from fedkd.knowledge import KnowledgeStack, Target
 
 SMOOTHED = Path(__file__).parents[2] / "experiments" / "plugins" / "label_smoothing.py"
 NOBODY = torch.zeros(0, dtype=torch.int64)
@@ -127,7 +127,7 @@ def test_the_extra_loss_by_hand() -> None:
     """Uniform predictions of 3 classes cost log 3 against any soft target, unknown classes 0."""
     phase, exchange = phase_of([0, 1]), ClassLogits(weight=2.0)
     values, known = torch.tensor([[9.0, 0, 0], [0, 0, 0], [0, 0, 0]]), torch.tensor([1, 0, 0])
-    exchange.learn(phase, Lesson("class_knowledge", values, known.bool()))
+    exchange.learn(phase, Target(values, "class_knowledge", mask=known.bool()))
     with exchange.fitting(phase):
         loss = phase.client.extra_loss(torch.zeros(2, 3), torch.tensor([0, 1]))
         sharp = phase.client.extra_loss(torch.tensor([[9.0, 0, 0]]), torch.tensor([0]))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import fedkd
 from fedkd import ConfigError, simulate
-from fedkd.knowledge import KnowledgeStack, Lesson
+from fedkd.knowledge import KnowledgeStack, Target
 
 SMOOTHED = Path(__file__).parents[2] / "experiments" / "plugins" / "label_smoothing.py"
 
@@ -126,7 +126,7 @@ def test_the_extra_loss_by_hand(match: Any) -> None:
     values = torch.zeros(3, 5)
     values[0] = torch.tensor([1.0, 3.0, 1.0, 0.0, 0.0])
     known = torch.tensor([True, False, False])
-    exchange.learn(phase, Lesson("class_knowledge", values, known))
+    exchange.learn(phase, Target(values, "class_knowledge", mask=known))
     with exchange.fitting(phase):
         logits = phase.client.model(torch.tensor([[2.0, 2.0], [9.0, 9.0]]))
         loss = phase.client.extra_loss(logits, torch.tensor([0, 1]))
@@ -140,7 +140,7 @@ def test_a_head_of_another_width_is_fed_the_means_stretched() -> None:
     """Two mean features for a head of width 4: each is repeated."""
     phase, exchange = phase_of([0], width=3), HyperKnowledge(1.0, 0.0, dim=1)
     values = torch.tensor([[0.5, 0.0, 0.0, 1.0]] * 3)
-    exchange.learn(phase, Lesson("class_knowledge", values, torch.ones(3).bool()))
+    exchange.learn(phase, Target(values, "class_knowledge", mask=torch.ones(3).bool()))
     with exchange.fitting(phase):
         logits = phase.client.model(torch.zeros(1, 3))
         loss = phase.client.extra_loss(logits, torch.tensor([0]))
@@ -150,7 +150,7 @@ def test_a_head_of_another_width_is_fed_the_means_stretched() -> None:
 
 def test_inference_is_by_the_models_own_head() -> None:
     phase, exchange, x = phase_of([0]), HyperKnowledge(dim=2), torch.randn(4, 2)
-    exchange.learn(phase, Lesson("class_knowledge", torch.zeros(3, 5), torch.ones(3).bool()))
+    exchange.learn(phase, Target(torch.zeros(3, 5), "class_knowledge", mask=torch.ones(3).bool()))
     torch.testing.assert_close(exchange.predict(phase, x), phase.client.model(x))
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 import fedkd
 from fedkd.errors import ConfigError
-from fedkd.knowledge import KnowledgeStack, Lesson, to_tensor
+from fedkd.knowledge import KnowledgeStack, Target, to_tensor
 from fedkd.maths.mutual import adaptive
 from fedkd.models import MLP, build
 from fedkd.models.flat import flatten
@@ -87,7 +87,7 @@ def test_a_fit_changes_mentor_mentee_and_bridge_and_gives_the_model_back() -> No
     own = nn.Sequential(nn.Flatten(), nn.Linear(4, 7), nn.ReLU(), nn.Linear(7, 3))
     start = flatten(MLP((4,), 3))
     phase, exchange = phase_of(own, {}), Mentor(hidden=6)
-    exchange.receive(phase, Lesson("parameters", start))
+    exchange.receive(phase, Target(start, "parameters"))
     before, seen = flatten(own), []
     with exchange.fitting(phase):
         seen.append(phase.client.model)
@@ -127,7 +127,7 @@ def test_a_mean_update_is_added_to_where_all_started() -> None:
     start, update = torch.randn(size_), torch.randn(size_)
     phase = phase_of(MLP((4,), 3), {"start": start, "mentee": start + 5})
     values, mask = pack(update, shapes, 1.0)
-    exchange.learn(phase, Lesson("parameters", values, mask))
+    exchange.learn(phase, Target(values, "parameters", mask=mask))
     expected = start + unpack(values, mask, shapes)
     assert torch.equal(phase.client.tensors["mentee"], expected)
     assert torch.equal(phase.client.tensors["start"], expected)

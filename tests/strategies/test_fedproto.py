@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import fedkd
 from fedkd import ConfigError, simulate
 from fedkd.engine.base import InlineBlocks
-from fedkd.knowledge import KnowledgeStack, Lesson
+from fedkd.knowledge import KnowledgeStack, Target
 
 SMOOTHED = Path(__file__).parents[2] / "experiments" / "plugins" / "label_smoothing.py"
 seeds = st.integers(0, 999)
@@ -102,10 +102,10 @@ def phase_of(labels: list[int], classes: int = 3) -> Any:
     return SimpleNamespace(client=client, loop=loop, index=0, classes=classes)
 
 
-LESSON = Lesson(
-    "class_knowledge",
+LESSON = Target(
     torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]]),
-    torch.tensor([True, True, False]),
+    "class_knowledge",
+    mask=torch.tensor([True, True, False]),
 )
 
 

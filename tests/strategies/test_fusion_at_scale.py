@@ -26,8 +26,8 @@ from fedkd.check.promises import Skipped
 from fedkd.engine import Fleet, blocks, waves
 from fedkd.engine.base import BLOCK, InlineBlocks
 from fedkd.errors import RunError
-from fedkd.knowledge import Knowledge, KnowledgeStack, Lesson, Teacher, stack
-from fedkd.knowledge import kinds as knowledge_module
+from fedkd.knowledge import Knowledge, KnowledgeStack, Target, Teacher, stack
+from fedkd.knowledge import teachers as knowledge_module
 from fedkd.knowledge.shelf import Shelf, side_by_side
 from fedkd.maths import divergences, mixing, robust
 from fedkd.maths.divergences import divergence
@@ -225,16 +225,16 @@ def test_teachers_one_by_one_are_those_all_at_once(name: str) -> None:
         at_once, one_by_one = teacher.records(), teacher.one_by_one()
         assert list(at_once) == list(one_by_one) == knowledge.clients
         for row, client in enumerate(knowledge.clients):
-            lesson = Lesson.read(teacher.kind, one_by_one[client])
-            assert torch.equal(lesson.values, Lesson.read(teacher.kind, at_once[client]).values)
+            lesson = Target.read(one_by_one[client], teacher.kind)
+            assert torch.equal(lesson.values, Target.read(at_once[client], teacher.kind).values)
             own = teacher.values if teacher.shared else teacher.values[row]
             assert torch.equal(lesson.values, own)
 
 
 def test_a_teacher_is_packed_when_it_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     packed = []
-    real = knowledge_module._lesson
-    monkeypatch.setattr("fedkd.knowledge.kinds._lesson", lambda *a: packed.append(1) or real(*a))
+    real = knowledge_module._packed
+    monkeypatch.setattr("fedkd.knowledge.teachers._packed", lambda *a: packed.append(1) or real(*a))
     records = Teacher("soft_labels", labels(3, 4).values, [1, 4, 6]).one_by_one()
     assert (len(records), 4 in records, 5 in records, packed) == (3, True, False, [])
     _ = records[4], records[6]

@@ -13,7 +13,7 @@ from torch import nn
 import fedkd
 from fedkd.engine.base import InlineBlocks
 from fedkd.errors import ConfigError
-from fedkd.knowledge import KnowledgeStack, Lesson
+from fedkd.knowledge import KnowledgeStack, Target
 from fedkd.models import MLP, LeNet5
 from fedkd.models.features import head
 from fedkd.models.flat import flatten
@@ -54,7 +54,7 @@ def test_the_exchange_is_the_last_linear_layer() -> None:
     phase = SimpleNamespace(client=SimpleNamespace(model=model))
     below, top = flatten(model[1]), torch.cat([model[3].weight.flatten(), model[3].bias])
     assert torch.equal(Head().vector(phase), top)
-    Head().learn(phase, Lesson("parameters", top + 1))
+    Head().learn(phase, Target(top + 1, "parameters"))
     assert torch.equal(Head().vector(phase), top + 1)
     assert torch.equal(flatten(model[1]), below)
 

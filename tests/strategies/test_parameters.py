@@ -24,7 +24,7 @@ from fedkd.config.overrides import compose, merge
 from fedkd.distillation.base import TeacherBatch
 from fedkd.engine.base import InlineBlocks
 from fedkd.errors import ConfigError
-from fedkd.knowledge import ON_SAMPLES, KnowledgeStack
+from fedkd.knowledge import CLASS_SCORES, KnowledgeStack
 from fedkd.plugins import available, parameters
 from fedkd.rounds.protocol import Strategy
 from fedkd.run.result import RunResult
@@ -98,7 +98,7 @@ def fusing() -> list[str]:
     """Return the methods that make a teacher on samples by their pure functions alone."""
     more = ("cfd", "fedet", "fedgems", "dynamic_logits", *SHARPENED)
     kinds = {name: exchange_of(cls())[0] for name, cls in STRATEGIES.items()}
-    return [name for name, kind in kinds.items() if kind in ON_SAMPLES and name not in more]
+    return [name for name, kind in kinds.items() if kind in CLASS_SCORES and name not in more]
 
 
 @pytest.mark.parametrize("name", fusing())

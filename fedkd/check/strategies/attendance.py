@@ -9,7 +9,7 @@ from flwr.app import ConfigRecord, RecordDict
 from torch import Tensor
 
 from ...engine.faults import Fault
-from ...knowledge import ON_SAMPLES
+from ...knowledge import kind_named
 from ...rounds.protocol import Outcome, RoundPlan, Strategy
 from ...run.result import RunResult
 from ...strategies.local import Local
@@ -57,7 +57,7 @@ def newcomers(subject: Subject) -> str:
     if strategy.exchange is None:
         raise Skipped("the method exchanges nothing")
     kind = strategy.lesson_kind or subject.setting.expect(0, 1, torch.arange(SAMPLES)).kind
-    early = kind not in ON_SAMPLES
+    early = not kind_named(kind).on_samples
     one, other = (attended(subject, subject.make(), partners) for partners in PARTNERS)
     alone = attended(subject, Local(), PARTNERS[0])
 

@@ -1,12 +1,11 @@
 """Knowledge as clients might upload it, of any kind, drawn from a seed."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from ...knowledge import Knowledge, KnowledgeStack
+from ...knowledge import Knowledge, KnowledgeStack, kind_named
 from ...knowledge.admission import Expected
 from ...rng import torch_generator
 
@@ -21,7 +20,7 @@ def drawn(expected: Expected, client: int, seed: int) -> Knowledge:
     (5, torch.Size([3, 4]), None)
     """
     generator = torch_generator(seed)
-    values = _VALUES[expected.kind](torch.randn(*expected.shape, generator=generator))
+    values = kind_named(expected.kind).drawn(torch.randn(*expected.shape, generator=generator))
     mask, rows = None, expected.shape[0]
     if expected.masked:
         mask = torch.rand(rows, generator=generator) < 0.7
@@ -58,11 +57,3 @@ def tensors(knowledge: KnowledgeStack) -> dict[str, Tensor]:
 def _beside(mask: Tensor, dims: int) -> Tensor:
     """Return a mask of rows in a shape that multiplies values of so many dimensions."""
     return mask.view(-1, *[1] * (dims - 1))
-
-
-_VALUES: dict[str, Callable[[Tensor], Tensor]] = {
-    "soft_labels": lambda noise: (2 * noise).softmax(dim=-1),
-    "logits": lambda noise: 2 * noise,
-    "class_knowledge": lambda noise: 2 * noise,
-    "parameters": lambda noise: 0.1 * noise.abs(),  # some may be variances
-}

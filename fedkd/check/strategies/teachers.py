@@ -3,7 +3,7 @@
 import torch
 
 from ...engine.base import InlineBlocks
-from ...knowledge import ON_SAMPLES
+from ...knowledge import kind_named
 from ...strategies.fusing import fuse_in_blocks
 from ..promises import Broken
 from .subject import SAMPLES, Subject, fused
@@ -37,21 +37,21 @@ def values(subject: Subject) -> str:
         strategy = subject.fusion()
         stack = subject.stack(strategy, range(clients), SAMPLES)
         fuse_in_blocks(strategy, stack, InlineBlocks())
-    return "on the simplex" if stack.kind == "soft_labels" else f"finite {stack.kind}"
+    return "on the simplex" if kind_named(stack.kind).simplex else f"finite {stack.kind}"
 
 
 def per_sample(subject: Subject) -> str:
     """Fuse 300 samples at once, and in blocks of 256 and 44."""
     strategy = subject.fusion()
     stack = subject.stack(strategy, range(7), SIZES[-1])
-    if not strategy.per_sample or stack.kind not in ON_SAMPLES:
+    if not strategy.per_sample or not kind_named(stack.kind).on_samples:
         return "not claimed, so it sees all samples at once"
     whole = fused(strategy, stack)
-    samples = len(stack.sample_ids)
+    samples, axis = len(stack.sample_ids), -kind_named(stack.kind).dims
     parts = [slice(start, start + 256) for start in range(0, samples, 256)]
-    joined = torch.cat([fused(strategy, stack.block(part)) for part in parts], dim=-2)
+    joined = torch.cat([fused(strategy, stack.block(part)) for part in parts], dim=axis)
     apart = (whole - joined).abs()
     if apart.max() > 1e-6:
-        row = int(apart.amax(dim=-1).flatten().argmax()) % samples
+        row = int(apart.movedim(axis, -1).reshape(-1, samples).amax(dim=0).argmax())
         raise Broken(f"sample {row} differs by {apart.max():.3g} when fused in blocks of 256")
     return "bit for bit" if torch.equal(whole, joined) else f"up to {apart.max():.1g}"

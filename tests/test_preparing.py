@@ -1,0 +1,59 @@
+"""A run's pieces are made once, and what would do nothing is not there."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from fedkd.clients import parts
+
+from fedkd import simulate
+from fedkd.plugins import create
+from fedkd.run import preparing
+
+TINY: dict[str, Any] = {
+    "clients": 3,
+    "rounds": 1,
+    "engine": "inline",
+    "data.samples_per_client": 20,
+    "transfer.size": 60,
+}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "more", "exchanges"),
+    [
+        ("knfu", {}, 1),
+        ("fedmd", {"privacy": {"name": "gaussian", "epsilon": 5.0, "clip": 1.0}}, 1),
+        ("fedproto", {}, 2),  # its width is settled by the models: the exchange is made again
+    ],
+)
+def test_plug_ins_are_made_once(
+    strategy: str, more: dict[str, Any], exchanges: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: Counter[str] = Counter()
+
+    def counting(node: Any, room: str, base: type, key: str, *rest: Any, **known: Any) -> Any:
+        made[key] += 1
+        return create(node, room, base, key, *rest, **known)
+
+    for module in (parts, preparing):
+        monkeypatch.setattr(module, "create", counting)
+    simulate(strategy, **TINY, **more)
+    once = ("strategy", "client", "objective", "attack", "sampler", "oracle", "compress")
+    assert made == {**dict.fromkeys(once, 1), "exchange": exchanges}
+
+
+def test_mods_that_would_do_nothing_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def called(*args: Any) -> None:
+        raise AssertionError("it is in the way of a message")
+
+    names = ("attacks.Attack", "privacy.protection.Protection", "secure.Masking")
+    for name in names:
+        monkeypatch.setattr(f"fedkd.clients.{name}.__call__", called)
+    monkeypatch.setattr("fedkd.clients.app.compressing", called)
+    assert simulate("knfu", **TINY).summary["rejected"] == 0
+    for key in ("attack", "compress"):  # and would fail if they were there
+        name = {"attack": "lma", "compress": "float16"}[key]
+        more = {"attack.fraction": 1.0} if key == "attack" else {}
+        with pytest.raises(Exception, match="in the way"):
+            simulate("knfu", **TINY, **{key: name}, **more)
