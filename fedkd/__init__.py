@@ -17,6 +17,7 @@ _EXPORTS = {
     "RunError": "fedkd.errors",
     "attack": "fedkd.leakage",
     "resume": "fedkd.run.runner",
+    "shutdown": "fedkd.engine",
     "simulate": "fedkd.run.runner",
 }
 
@@ -28,6 +29,7 @@ __all__ = [
     "RunResult",
     "attack",
     "resume",
+    "shutdown",
     "simulate",
 ]
 

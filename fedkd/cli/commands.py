@@ -19,7 +19,7 @@ from ..callbacks.interrupts import Interrupts
 from ..callbacks.progress import Progress
 from ..config import RunConfig
 from ..config.overrides import compose, sweep, sweep_names
-from ..engine import shared_ray
+from ..engine import shared_ray, shutdown
 from ..errors import ConfigError, FedkdError
 from ..run.result import RunResult
 from ..run.runner import run
@@ -39,6 +39,7 @@ def run_one(overrides: list[str], console: Console) -> None:
         config = replace(config, run_dir=config.run_dir or str(default_run_dir(config)))
     with Interrupts() as interrupts:
         result = run(config, callbacks=[Progress(), interrupts])
+        shutdown()
     print_summary(result, console)
 
 
@@ -70,8 +71,9 @@ def run_sweep(overrides: list[str], console: Console) -> None:
         interrupts = stack.enter_context(Interrupts())
         if not any(config.resume for config in configs):
             stack.enter_context(locked(folder, "run_dir"))
+        stack.callback(shutdown)
         on_ray = [config.engine for config in configs if config.engine.name != "inline"]
-        if on_ray:
+        if len({engine.address for engine in on_ray}) == 1:
             stack.enter_context(shared_ray(on_ray[0]))
         for i, (name, config) in enumerate(zip(sweep_names(runs), configs, strict=True), 1):
             progress.print(f"[bold]run {i} of {len(runs)}[/]: {escape(name)}", highlight=False)

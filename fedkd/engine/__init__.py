@@ -9,6 +9,7 @@ from .cohort import CohortGrid
 from .fleet import Fleet
 from .replies import Reply
 from .signals import held_signals
+from .warm import shutdown
 
 _ENGINES = {
     "inline": (".inline", "InlineEngine"),
@@ -34,4 +35,5 @@ __all__ = [
     "Reply",
     "engine_class",
     "shared_ray",
+    "shutdown",
 ]

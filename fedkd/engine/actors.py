@@ -3,18 +3,22 @@
 A client stays on its actor, so that only messages travel and its model does not. If an actor dies,
 its clients live on in another one (see `recovery`); also if one of them hangs for longer than
 ``engine.timeout`` (see `clock`), and that one is then as it was before. If an actor would have much
-more to do in a round than another, some of its clients move (see `balance`).
+more to do in a round than another, some of its clients move (see `balance`). Actors that have
+seen a run to its end wait for the next one (see `warm`).
 """
 
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 import ray
 from flwr.app import Message, RecordDict
 
+from ..environment import set_defaults
 from ..exits import contained
 from ..flower import identity
 from .base import FIRST_NODE_ID, AppFactory, Engine, Main
@@ -24,22 +28,56 @@ from .host import Host, keep_freed_memory, one_thread, single_thread
 from .placement import cohort_size, place_cohorts
 from .pool import Pool
 from .raygrid import RayGrid
+from .traces import Traces, changed_since
+from .warm import WARM
 
 T = TypeVar("T")
 
 
-class Actor:
-    """What runs in each Ray worker process; `rewind` is the first call to it, then `restore`."""
+@dataclass(frozen=True)
+class Job:
+    """What a run has an actor do.
 
-    def __init__(self, factory: AppFactory, total: int, together: bool = False) -> None:
+    Parameters
+    ----------
+    factory : AppFactory
+        Builds the app.
+    total : int
+        Number of clients in the whole run.
+    together : bool
+        Whether the clients' training loop may see those that train at once.
+    """
+
+    factory: AppFactory
+    total: int
+    together: bool = False
+
+
+class Actor:
+    """What runs in each Ray worker process; a run calls `rewind` first, then `restore`."""
+
+    def __init__(self) -> None:
+        set_defaults()  # in a Ray of the user's they come with the data's import only
         single_thread()
         keep_freed_memory()
-        self.factory, self.total, self.together = factory, total, together
+        self.began, self.before = time.time(), Traces()
+        gc.collect()
+        gc.freeze()  # what is imported stays: to look for garbage is quick then
 
-    def rewind(self, clients: list[int]) -> list[Message]:
+    def rewind(self, clients: list[int], job: Job) -> list[Message]:
         """Host clients as they were before the first round."""
-        self.host = Host(self.factory, clients, self.total)
+        self.together = job.together
+        self.host = Host(job.factory, clients, job.total)
         return []
+
+    def release(self) -> str:
+        """Host nobody; return what keeps this process from being as good as a new one, if any."""
+        del self.host
+        return self.before.left()
+
+    def ready(self) -> str:
+        """Return why a new one would be better now, if it would."""
+        return "fedkd has been edited" if changed_since(self.began) else ""
 
     def restore(self, part: dict[int, RecordDict]) -> list[Message]:
         """Make some of the clients, or new ones, remember a part of a snapshot."""
@@ -92,28 +130,33 @@ class RayEngine(Engine):
     """The default engine."""
 
     def run(self, main: Main) -> None:
-        """Call ``main(grid, blocks)`` with actors up, and end them after it."""
+        """Call ``main(grid, blocks)`` with actors up; after it they host nobody any longer."""
         with shared_ray(self.config), one_thread(), identity():
             actors = actor_count(self.config)
             cohort = cohort_size(self.config.cohort, len(self.sizes), actors)
             placed = place_cohorts(self.sizes, actors, cohort)
-            spawn, limits = self._spawner(len(placed), cohort > 1), self.config
-            pool = Pool(spawn, placed, limits.max_restarts, limits.timeout)
+            asked, limits = WARM.asks(actor_resources(self.config)), self.config
+            job = Job(partial(self.factory, len(placed)), len(self.sizes), cohort > 1)
+            spawn = _spawner(asked, len(placed))
+            pool = Pool(spawn, placed, ray.put(job), limits.max_restarts, limits.timeout)
             try:
                 main(RayGrid(pool, self.sizes, cohort), ActorBlocks(pool))
+                if not pool.restarts:  # replacements may have other resources
+                    WARM.keep(asked, pool.leave())
             finally:
                 self.restarts = pool.restarts
                 pool.end()
 
-    def _spawner(self, actors: int, together: bool) -> Callable[[bool], Any]:
-        """Return what starts an actor."""
-        remote: Any = ray.remote(Actor)
-        first = actor_resources(self.config)
-        factory, total = ray.put(partial(self.factory, actors)), len(self.sizes)
 
-        def spawn(again: bool) -> Any:
-            asked = replacement_resources(first, actors) if again else first
-            options = remote.options(scheduling_strategy="SPREAD", **asked)
-            return options.remote(factory, total, together)
+def _spawner(first: dict[str, float], actors: int) -> Callable[[bool], Any]:
+    """Return what finds an actor: one that waits, or a new one."""
+    remote: Any = ray.remote(Actor)
+    waiting = WARM.hire(first, actors)
 
-        return spawn
+    def spawn(again: bool) -> Any:
+        if waiting and not again:
+            return waiting.pop()
+        asked = replacement_resources(first, actors) if again else first
+        return remote.options(scheduling_strategy="SPREAD", **asked).remote()
+
+    return spawn

@@ -1,7 +1,8 @@
-"""Ray's life cycle: join the one that is there, or start one and take it down again."""
+"""Ray's life cycle: join the one that is there, or start one; what an actor may have of it."""
 
 import logging
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from traceback import walk_tb
@@ -11,8 +12,12 @@ from ..config import EngineConfig
 from ..environment import set_defaults
 from ..errors import ConfigError, RunError
 from .signals import held_signals
+from .warm import WARM, Surroundings
 
 log = logging.getLogger("fedkd")
+
+PASSING = {"PYTEST_CURRENT_TEST"}
+"""Environment variables that say what the process is doing, not what it shall do."""
 
 TRIALS = 2
 """How often Ray is started before that counts as a failure."""
@@ -28,20 +33,28 @@ def shared_ray(config: EngineConfig) -> Iterator[None]:
     """Have Ray up inside the ``with`` block.
 
     A Ray that is already initialised in this process is joined and left running. With
-    ``engine.address`` a running cluster is joined; otherwise a local one is started, without
-    dashboard, without usage statistics and with token authentication, and shut down at the end.
+    ``engine.address`` a running cluster is joined, and left at the end; otherwise a local one is
+    started, without dashboard, without usage statistics and with token authentication. That stays
+    up for the next run, until `shutdown` or the end of the process.
     """
     set_defaults()
     import ray
 
-    if ray.is_initialized():
+    with WARM.use(surroundings(config)):
+        if not ray.is_initialized():
+            try:
+                _start(config)
+            except BaseException:
+                ray.shutdown()
+                raise
+            WARM.started(surroundings(config))  # as it is now: Ray sets variables, too
         yield
-        return
-    try:
-        _start(config)
-        yield
-    finally:
-        ray.shutdown()
+
+
+def surroundings(config: EngineConfig) -> Surroundings:
+    """Return what actors would be started in now."""
+    known = {name: value for name, value in os.environ.items() if name not in PASSING}
+    return Surroundings(config.address, (known, os.getcwd(), list(sys.path), cores()))
 
 
 def _start(config: EngineConfig) -> None:

@@ -26,6 +26,8 @@ class Pool:
         Starts an actor; told whether it replaces a dead one.
     placed : sequence of list of int
         The clients of each home.
+    job : ObjectRef
+        What actors are told when they begin.
     max_restarts : int
         Deaths that the run survives, 0 or more.
     timeout : float or None
@@ -41,12 +43,13 @@ class Pool:
         self,
         spawn: Callable[[bool], Any],
         placed: Iterable[list[int]],
+        job: Any,
         max_restarts: int,
         timeout: float | None = None,
     ) -> None:
         self.spawn, self.max_restarts = spawn, max_restarts
         self.timeout, self.deaths, self.restarts = timeout, 0, 0
-        self.homes: Sequence[Home] = [Home(own, spawn(False), timeout) for own in placed]
+        self.homes: Sequence[Home] = [Home(own, spawn(False), job, timeout) for own in placed]
 
     def recover(self, home: Home, actor: Any, error: Exception) -> None:
         """Bring a home's clients back after a call to its `actor` failed.
@@ -94,6 +97,11 @@ class Pool:
             return False
         goal.take(clients, memory)
         return True
+
+    def leave(self) -> list[Any]:
+        """Return all actors; the pool has none any longer."""
+        actors, self.homes = [home.actor for home in self.homes], []
+        return actors
 
     def end(self) -> None:
         """End all actors."""

@@ -96,6 +96,8 @@ class Home:
         The clients, largest first.
     actor : ray.actor.ActorHandle
         The first actor.
+    job : ObjectRef
+        What an actor is told when it begins.
     timeout : float or None
         ``engine.timeout``.
 
@@ -105,8 +107,10 @@ class Home:
         References to the calls whose result is not here yet, and the clocks of limited messages.
     """
 
-    def __init__(self, clients: list[int], actor: Any, timeout: float | None = None) -> None:
-        self.clients, self.timeout = clients, timeout
+    def __init__(
+        self, clients: list[int], actor: Any, job: Any, timeout: float | None = None
+    ) -> None:
+        self.clients, self.job, self.timeout = clients, job, timeout
         self.running: dict[Any, Clock | None] = {}
         self._snapshot = Snapshot([], list(clients))
         self._log: list[Entry] = []  # since the snapshot
@@ -224,7 +228,7 @@ class Home:
         """Continue on an actor (also the same one, if nobody knows what it has handled)."""
         self._settle(PATIENCE_SECONDS)
         self._asked, self.actor = None, actor
-        self.running = {actor.rewind.remote(self._snapshot.clients): None}
+        self.running = {actor.rewind.remote(self._snapshot.clients, self.job): None}
         self.running |= dict.fromkeys(actor.restore.remote(part) for part in self._snapshot.parts)
         for entry in self._log:
             clock = self._clock(entry)

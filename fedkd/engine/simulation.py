@@ -14,6 +14,7 @@ from ..flower import lost, run_in_flower
 from .base import Engine, InlineBlocks, Main
 from .cluster import actor_resources, shared_ray
 from .host import single_thread
+from .warm import WARM
 
 
 class FlowerEngine(Engine):
@@ -32,6 +33,7 @@ class FlowerEngine(Engine):
                 failure.append(error)
 
         with shared_ray(self.config):
+            WARM.dismiss()  # Flower's actors may need what those have
             backend = {"client_resources": actor_resources(self.config)}
             run_in_flower(serve, self.factory(1), len(self.sizes), backend)
         if failure:

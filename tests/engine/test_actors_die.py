@@ -15,6 +15,7 @@ from fedkd.callbacks import Callback
 from fedkd.config import EngineConfig
 from fedkd.engine import blocks, pacing, raygrid, recovery, shared_ray
 from fedkd.engine.pool import Pool
+from fedkd.engine.warm import WARM
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -45,12 +46,14 @@ def inline(tmp_path_factory):
 
 
 def on_ray(callbacks=(), **settings):
-    """Run on two actors; afterwards none of them may be left."""
+    """Run on two actors; afterwards none may be left but those that wait for the next run."""
     restarts = settings.pop("max_restarts", 3)
     engine = {"name": "ray", "actors": 2, "max_restarts": restarts}
     try:
         return simulate(engine=engine, callbacks=callbacks, **SHORT | settings).summary
     finally:
+        assert len(WARM._actors) in (0, 2)
+        WARM.dismiss()
         psutil.wait_procs(actors(), timeout=120)
         assert not actors()
 

@@ -11,6 +11,7 @@ from support import mostly_slow
 from fedkd import RunError, simulate
 from fedkd.config import EngineConfig
 from fedkd.engine import shared_ray
+from fedkd.engine.warm import WARM
 from fedkd.plugins import available
 from fedkd.rounds.protocol import Strategy
 
@@ -138,9 +139,12 @@ def test_what_a_plug_in_does_wrong_is_said_on_every_engine(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ray", "flower"])
 def test_a_ray_that_was_there_stays_and_our_actors_go(name):
+    """Those that wait for the next run go, too: `test_warm` says when."""
     assert ray.is_initialized()
     simulate(engine={"name": name, "actors": 2}, **SHORT)
     assert ray.is_initialized()
+    assert len(WARM._actors) == (2 if name == "ray" else 0)
+    WARM.dismiss()
     gone, alive = psutil.wait_procs(
         [p for p in psutil.Process().children(recursive=True) if "Actor" in p.name()], timeout=120
     )

@@ -1,4 +1,4 @@
-"""A Ray that we start is taken down; nothing of ours is left behind."""
+"""A Ray that we start is taken down with the process, or before; nothing of ours is left behind."""
 
 import subprocess
 import sys
@@ -7,9 +7,11 @@ import pytest
 
 SCRIPT = """
 import ray, psutil
-from fedkd import simulate
+from fedkd import shutdown, simulate
 if __name__ == "__main__":
     simulate(clients=4, rounds=1, engine={"name": "ENGINE", "actors": 2})
+    assert ray.is_initialized()
+    shutdown()
     assert not ray.is_initialized()
     gone, alive = psutil.wait_procs(psutil.Process().children(recursive=True), timeout=120)
     assert not alive, alive
@@ -30,7 +32,7 @@ BUSY = """
 import sys
 import psutil, ray
 from ray._private import services
-from fedkd import RunError, simulate
+from fedkd import RunError, shutdown, simulate
 
 get_node, calls = services.get_node, []
 
@@ -48,6 +50,7 @@ if __name__ == "__main__":
         print("ran", calls[:2])
     except RunError as error:
         print(error, calls[:2])
+    shutdown()
     gone, alive = psutil.wait_procs(psutil.Process().children(recursive=True), timeout=120)
     assert not alive, alive
 """

@@ -9,6 +9,7 @@ from fedkd import ConfigError, resume, simulate
 from fedkd.callbacks import Callback
 from fedkd.config import EngineConfig
 from fedkd.engine import shared_ray
+from fedkd.engine.warm import WARM
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 
@@ -34,6 +35,7 @@ def on_ray(client, **settings):
     try:
         return simulate(engine=engine, client=client, **SHORT | settings)
     finally:
+        WARM.dismiss()  # those that wait for the next run
         below = psutil.Process().children(recursive=True)
         found = [process for process in below if "Actor" in process.name()]
         assert not psutil.wait_procs(found, timeout=120)[1]

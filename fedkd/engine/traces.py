@@ -1,0 +1,109 @@
+"""What a run may leave in a process beside its objects: whoever is to be used again has nothing."""
+
+import gc
+import os
+import sys
+import sysconfig
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from ray.cloudpickle import cloudpickle
+
+from ..rng import Globals
+
+OURS = __name__.partition(".")[0]
+LIBRARIES = {"site-packages", "dist-packages"}
+SENT: Mapping[str, type] = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID
+"""Classes that were sent here, as those of a plug-in's file are, and are still used by something
+(not documented; checked on ray 2.55.1)."""
+STANDARD = Path(sysconfig.get_path("stdlib"))
+
+
+def _settings() -> dict[str, Any]:
+    """Return what can make the same code compute something else."""
+    cudnn = torch.backends.cudnn
+    return {
+        "torch.get_num_threads": torch.get_num_threads(),
+        "torch.get_default_dtype": torch.get_default_dtype(),
+        "torch.get_default_device": torch.get_default_device(),
+        "torch.is_grad_enabled": torch.is_grad_enabled(),
+        "torch.is_anomaly_enabled": torch.is_anomaly_enabled(),
+        "torch.get_float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "torch.backends.cudnn": (cudnn.enabled, cudnn.benchmark, cudnn.deterministic),
+        "torch.backends.cudnn.allow_tf32": cudnn.allow_tf32,
+        "torch.backends.mkldnn": torch.backends.mkldnn.enabled,
+        "numpy.geterr": np.geterr(),
+        "os.getcwd": os.getcwd(),
+        "sys.path": list(sys.path),
+        **{f"os.environ[{name}]": value for name, value in os.environ.items()},
+    }
+
+
+@dataclass
+class Traces:
+    """A process as it was once.
+
+    Examples
+    --------
+    >>> before = Traces()
+    >>> torch.set_default_dtype(torch.float64)
+    >>> before.left()
+    'torch.get_default_dtype'
+    >>> torch.set_default_dtype(torch.float32)
+    """
+
+    settings: dict[str, Any] = field(default_factory=_settings)
+    modules: set[str] = field(default_factory=lambda: set(sys.modules))
+    threads: set[threading.Thread] = field(default_factory=lambda: set(threading.enumerate()))
+    sent: set[str] = field(default_factory=lambda: set(SENT))
+    generators: Globals = field(default_factory=Globals.now)
+
+    def left(self) -> str:
+        """Make the process what it was, as far as fedkd can; return what is still different."""
+        _clear_caches()
+        gc.collect()
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+        self.generators.put_back()
+        now = _settings()
+        more = set(sys.modules) - self.modules
+        names = sorted(now.keys() | self.settings.keys())
+        found = [name for name in names if now.get(name) != self.settings.get(name)]
+        found += [one.name for one in set(threading.enumerate()) - self.threads]
+        found += [name for name in more if _is_users(sys.modules[name])]
+        found += [one.__qualname__ for key, one in SENT.items() if key not in self.sent]
+        return ", ".join(found)
+
+
+def _clear_caches() -> None:
+    """Empty every cache of a function of fedkd's."""
+    for _, module in _own_modules():
+        for value in list(vars(module).values()):
+            if callable(clear := getattr(value, "cache_clear", None)):
+                clear()
+
+
+def _own_modules() -> Iterator[tuple[str, ModuleType]]:
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == OURS:
+            yield name, module
+
+
+def _is_users(module: ModuleType) -> bool:
+    """Tell whether a module is neither fedkd's nor a library's: the user may change it."""
+    if module.__name__.partition(".")[0] == OURS or not getattr(module, "__file__", None):
+        return False
+    path = Path(str(module.__file__))
+    return LIBRARIES.isdisjoint(path.parts) and not path.is_relative_to(STANDARD)
+
+
+def changed_since(seconds: float) -> bool:
+    """Tell whether a file of fedkd's that is imported here was written after that time."""
+    files = (getattr(module, "__file__", None) for _, module in _own_modules())
+    return any(Path(file).stat().st_mtime > seconds for file in files if file)
