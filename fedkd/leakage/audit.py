@@ -48,8 +48,10 @@ class Audit(PrivacyAttack):
         In (0, 1).
     delta : float or None
         None = that of the run's accountant, or 0.
-    shadows, epochs : int
-        See `Membership`.
+    shadows : int
+        Shadow models of each client; 0 = only the score that needs none.
+    epochs : int
+        Passes over the transfer set when knowledge is distilled into a surrogate.
     use_test : bool
         Whether samples of the test split may be the other half of a pair. Only where the split was
         drawn at random, as that of the digits.
