@@ -169,6 +169,7 @@ def data(
         "fedkd check ./median.py:Median",
         "fedkd check my_package.fusion:Nearest strategy.beta=5 model=lenet5",
         "fedkd check knfu --engines",
+        "fedkd check topk compress.k=2",
     )
 )
 def check(
@@ -178,7 +179,7 @@ def check(
         bool, typer.Option("--engines", help="Also run on Ray, and compare (some seconds).")
     ] = False,
 ) -> None:
-    """Hold a strategy or sampler of yours to what fedkd relies on; say in a line what is broken.
+    """Hold a plug-in of any kind to what fedkd relies on; say in a line what is broken.
 
     FILE:CLASS is FILE.py:Class, package.module:Class or a short name; it is executed. KEY=VALUE
     as for `fedkd run`: its parameters, another model. The exit code is 1 if anything is broken.
