@@ -9,7 +9,7 @@ from ..codecs.none import NONE as FLOAT32
 from ..config import SecureConfig
 from ..distillation.base import Objective
 from ..models import deal, factory
-from ..plugins import create
+from ..plugins.table import PARTS
 from .attacks import Attack
 from .attacks.none import NONE
 from .base import ClientLoop
@@ -78,20 +78,11 @@ class Parts:
         ConfigError
             For an unknown name or parameter.
         """
-        shared = {key: spec[key] for key in ("fit", "distil", "device")}
-        run = {key: spec[key] for key in ("seed", "clients")}
         privacy = Protection.from_node(spec["privacy"], spec["seed"])
-        loop = create(spec["client"], "clients", ClientLoop, "client", known=shared)
+        made = {kind.part: kind.create(spec[kind.key], spec) for kind in PARTS if not kind.several}
         return cls(
+            **made | {"loop": privacy.loop(made["loop"]), "privacy": privacy},
             models=[factory(one) for one in deal(models or spec["model"], spec["clients"])],
-            loop=privacy.loop(loop),
-            objective=create(spec["objective"], "distillation", Objective, "objective"),
-            attack=create(spec["attack"], "clients.attacks", Attack, "attack", known=run),
-            sampler=create(spec["sampler"], "clients.samplers", Sampler, "sampler"),
-            oracle=create(spec["oracle"], "clients.oracles", Oracle, "oracle"),
-            exchange=create(spec["exchange"], "clients.exchange", Exchange, "exchange"),
-            codec=create(spec["compress"], "codecs", Codec, "compress"),
-            privacy=privacy,
             secure=SecureConfig(**spec["secure"]),
             seed=spec["seed"],
         )

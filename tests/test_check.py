@@ -157,7 +157,7 @@ def test_a_sound_plug_in_ends_with_0():
     assert code == 0
     lines = output.splitlines()
     assert len(lines) == len(SUITE) + 2
-    assert lines[0] == "fedavg"
+    assert lines[0] == "fedavg (strategies)"
     assert lines[-1].startswith("5 hold, 0 broken, 11 skipped, ")
 
 

@@ -11,6 +11,9 @@ from typer.testing import CliRunner
 from fedkd.cli import listing
 from fedkd.cli.app import app
 from fedkd.config import RunConfig, flatten
+from fedkd.config.schema import keys
+from fedkd.plugins.documented import entries
+from fedkd.plugins.table import KINDS
 
 COMMANDS = ("run", "compare", "report", "data", "list")
 
@@ -63,6 +66,11 @@ def test_version():
         (("data", "data=nowhere"), "error: data=nowhere: "),
         (("data", "data.partitioner=sharp"), "did you mean 'shard'?"),
         (("list", "strategy"), "did you mean 'strategies'?"),
+        (("list", "knf"), "error: list=knf: cannot be listed; did you mean 'knfu'?"),
+        (("list", "privacy", "knfu"), "error: list privacy=knfu: no such name; did you mean "),
+        (("list", "keys", "fits"), "error: list keys=fits: no such name"),
+        (("list", "knfu", "beta"), "error: list=knfu: cannot be listed"),
+        (("list", "nowhere.py:Thing"), "error: plug-in=nowhere.py:Thing: there is no file"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(args, message):
@@ -80,32 +88,80 @@ def test_an_interrupt_is_one_line_and_exit_code_1(monkeypatch):
     assert invoke("list", "keys") == (1, "interrupted\n")
 
 
-def test_help_names_all_that_can_be_listed():
-    _, output = invoke("list", "-h")
-    words = re.findall(r"\w+", output.partition("WHAT:")[2].partition("Examples")[0])
-    assert set(listing.KINDS) <= set(words)
+def test_list_alone_names_all_that_can_be_listed():
+    code, output = invoke("list")
+    assert code == 0
+    assert [line.split()[0] for line in output.splitlines()] == list(listing.LISTS)
 
 
-@pytest.mark.parametrize("what", listing.KINDS)
+@pytest.mark.parametrize("what", listing.LISTS)
 def test_lists(what):
     code, output = invoke("list", what)
     assert code == 0
     assert len(output.splitlines()) > 2
 
 
+@pytest.mark.parametrize("what", listing.LISTS)
+def test_lists_can_be_read_at_80_columns(what):
+    """No line is longer, and every name is in one piece."""
+    done = CliRunner().invoke(app, ["list", what], env={"COLUMNS": "80"})
+    lines = done.output.splitlines()
+    assert max(map(len, lines)) <= 80
+    names = [item.name for item in listing.LISTS[what].items()]
+    begun = [line for line in lines if not line.startswith(" ")]
+    assert [n for n in names if not any(line.startswith(n) for line in begun)] == []
+    assert max(map(len, names)) <= listing.NAMES
+
+
 def test_every_key_is_listed_with_meaning_and_default():
-    rows = {row[0].split(",")[0]: row for row in listing.KINDS["keys"]()}
+    rows = {entry.key: entry for entry in keys()}
     assert set(rows) == set(flatten(RunConfig()))
-    assert all(row[1] for row in rows.values())
-    assert rows["data.alpha"][2] == "float | null = 0.1"
-    assert rows["seed"][2] == "int = 0"
-    assert rows["transfer.labelled"][2] == "bool = false"
+    assert all(entry.words for entry in rows.values())
+    assert (rows["data.alpha"].type, rows["data.alpha"].default) == ("float | null", "0.1")
+    assert rows["data.alpha"].allowed == "greater than 0 and finite"
+    assert (rows["seed"].type, rows["seed"].default) == ("int", "0")
+    assert rows["transfer.labelled"].default == "false"
+    assert rows["fit.optimizer"].allowed == "sgd, adam"
+    assert (rows["strategy"].type, rows["strategy"].default) == ("name, parameters", "knfu")
 
 
 def test_strategies_are_listed_with_parameters():
-    rows = {row[0]: row for row in listing.KINDS["strategies"]()}
-    assert "exchange=" in rows["fedmd"][2]
-    assert "top_k=null" in rows["knfu"][2]
+    rows = {item.name: item for item in listing.LISTS["strategies"].items()}
+    assert "exchange=" in rows["fedmd"].parameters
+    assert "top_k=null" in rows["knfu"].parameters
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_every_parameter_of_what_is_shipped_says_what_it_is(kind):
+    for name, cls in kind.shipped().items():
+        for entry in entries(cls, kind.from_run):
+            assert entry.type, (name, entry.key)
+            assert entry.words, (name, entry.key)
+
+
+def test_one_of_them_is_listed_with_all_that_its_parameters_are(tmp_path):
+    shown = invoke("list", "privacy", "gaussian")[1]
+    assert "repair            str (project, renormalise) = project" in shown
+    assert "How noisy soft labels return to the simplex." in shown
+    assert invoke("list", "gaussian")[1] == shown
+    both = [line for line in invoke("list", "none")[1].splitlines() if line.startswith("none (")]
+    assert both == ["none (attacks)", "none (codecs)", "none (privacy)"]
+    assert "(partitioners)" in invoke("list", "shard")[1]
+    plug_in = tmp_path / "mine.py"
+    plug_in.write_text(
+        "from fedkd.strategies import FusionStrategy\n"
+        "class Mine(FusionStrategy):\n"
+        '    """Mine."""\n'
+        "    def __init__(self, beta=2, **base): super().__init__(**base)\n"
+    )
+    shown = invoke("list", f"{plug_in}:Mine")[1]
+    assert "int = 2" in shown
+    assert "Softmax temperature of the uploaded soft labels" in shown
+
+
+def test_keys_are_listed_by_how_they_begin():
+    names = [line.split()[0] for line in invoke("list", "keys", "faults")[1].splitlines()]
+    assert names[::2] == ["faults.dropout", "faults.straggler", "faults.crash"]
 
 
 def test_data_shows_a_table_and_draws_a_picture(tmp_path):

@@ -234,11 +234,11 @@ def test_the_key_is_for_its_user_alone(monkeypatch, tmp_path):
         (
             "load_object",
             {
-                "check/checking",
                 "models/__init__",
                 "plugins/__init__",
                 "plugins/finding",
                 "plugins/loading",
+                "plugins/table",
                 "run/preparing",
             },
         ),

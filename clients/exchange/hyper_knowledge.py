@@ -43,12 +43,12 @@ class HyperKnowledge(Prototypes):
         match: Literal["l2", "kl"] = "l2",
         dim: int = 64,
     ) -> None:
-        super().__init__(features, dim, nearest=False)
         for name, value in {"predictions": predictions, "features": features, "std": std}.items():
             if not value >= 0:
                 raise ValueError(f"{name}={value} must be at least 0")
         if not softness > 0:
             raise ValueError(f"softness={softness} must be greater than 0")
+        super().__init__(features, dim, nearest=False)
         self.predictions, self.std, self.softness, self.match = predictions, std, softness, match
 
     def shape(self, model: nn.Module, samples: int, classes: int) -> tuple[int, ...]:

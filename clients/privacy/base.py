@@ -64,11 +64,14 @@ class Mechanism:
         mechanism without a formal guarantee.
     fusion : str or None
         The server's half, ``module:Class`` of a strategy that takes the place of the run's.
+    brief : mapping
+        Parameters of the tiny runs in which it is checked, where it has no defaults that do.
     """
 
     kinds: ClassVar[tuple[str, ...] | None] = CLASS_SCORES
     protects: ClassVar[str] = ""
     fusion: ClassVar[str | None] = None
+    brief: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, *, secure_rng: bool = False) -> None:
         self.secure_rng = secure_rng
@@ -113,6 +116,8 @@ class Noisy(Mechanism):
     **base
         See `Mechanism`.
     """
+
+    brief: ClassVar[Mapping[str, Any]] = {"noise_multiplier": 1.0}
 
     def __init__(self, *, noise_multiplier: float | None = None, **base: bool) -> None:
         super().__init__(**base)

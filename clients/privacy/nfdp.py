@@ -8,6 +8,7 @@ subset is drawn once (our reading): all rounds follow from it, so the guarantee 
 """
 
 from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,7 @@ class NFDP(Mechanism):
 
     kinds = None
     protects = "one record of a client, replaced by another"
+    brief: ClassVar[Mapping[str, Any]] = {"k": 10}
 
     def __init__(
         self,

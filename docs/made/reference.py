@@ -1,14 +1,14 @@
 """The reference pages: keys, plug-ins and commands, as the code has them."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 import typer
 from fedkd.strategies.catalogue import table
 
 from fedkd.cli.app import app
-from fedkd.cli.listing import KINDS
-from fedkd.config import settings
+from fedkd.cli.listing import LISTS, Item
+from fedkd.config import schema
 
 Rows = list[tuple[str, ...]]
 
@@ -49,36 +49,9 @@ def _sections() -> Iterator[str]:
 
 def _keys() -> Iterator[tuple[str, ...]]:
     """Yield key, type, default, what is allowed, and meaning."""
-    for key, meaning, kind in KINDS["keys"]():
-        hint, _, default = kind.partition(" = ")
-        yield f"`{key}`", hint, f"`{default}`", _allowed(key), _sentence(meaning)
-
-
-def _allowed(key: str) -> str:
-    if key in settings._ONE_OF:
-        return ", ".join(f"`{name}`" for name in settings._ONE_OF[key])
-    if key in settings._AT_LEAST:
-        return f"≥ {settings._AT_LEAST[key]}"
-    return "> 0" if key in settings._POSITIVE else ""
-
-
-TITLES = {
-    "strategies": "Strategies",
-    "objectives": "Objectives",
-    "models": "Models",
-    "clients": "Client loops",
-    "samplers": "Samplers",
-    "oracles": "Oracles",
-    "codecs": "Codecs",
-    "privacy": "Protections",
-    "attacks": "Hostile clients",
-    "privacy_attacks": "Attacks on privacy",
-    "data": "Data sets",
-    "partitioners": "Partitioners",
-    "engines": "Engines",
-    "experiments": "Presets",
-}
-"""What is listed, in the order of the page."""
+    for entry in schema.keys():
+        default = f"`{entry.default}`" if entry.default else ""
+        yield f"`{entry.key}`", entry.type, default, entry.allowed, _sentence(entry.words)
 
 
 def plugins() -> str:
@@ -87,25 +60,25 @@ def plugins() -> str:
         "# What can be plugged in\n\nEverything that can be chosen by name, with its parameters "
         "and their defaults; `fedkd list NAME` prints each of these tables.\n"
     ]
-    for kind in [*TITLES, *(KINDS.keys() - TITLES - {"keys"})]:
-        parts.append(f"## {TITLES.get(kind, kind)}\n\n`fedkd list {kind}`\n")
-        parts.append(_choices(KINDS[kind]()))
+    for name, one in LISTS.items():
+        if name != "keys":
+            parts.append(f"## {one.title}\n\n`fedkd list {name}`\n")
+            parts.append(_choices(list(one.items())))
     return "\n".join(parts)
 
 
-def _choices(rows: Iterable[tuple[str, ...]]) -> str:
+def _choices(items: Sequence[Item]) -> str:
     cells = [
-        (f"`{name}`", _sentence(about), ", ".join(f"`{each}`" for each in _split(given)))
-        for name, about, given in rows
+        (f"`{item.name}`", _sentence(item.line), ", ".join(map(_parameter, item.entries)))
+        for item in items
     ]
     if not any(given for _, _, given in cells):
         return table([("name", "what it is"), *(cell[:2] for cell in cells)])
     return table([("name", "what it is", "parameters"), *cells])
 
 
-def _split(given: str) -> list[str]:
-    """Split parameters at the commas that are not inside brackets."""
-    return re.findall(r"[^\s,(\[]+(?:[(\[][^)\]]*[)\]])?", given)
+def _parameter(entry: schema.Entry) -> str:
+    return f"`{entry.key}={entry.default}`" if entry.default else f"`{entry.key}`"
 
 
 def commands() -> str:

@@ -1,39 +1,30 @@
 """What ``fedkd check`` does: hold a plug-in to what the rest of fedkd relies on."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.text import Text
 
-from ..clients.samplers import Sampler
 from ..config import RunConfig
 from ..config.overrides import compose, merge
-from ..plugins import available, create, load_object, resolve
+from ..plugins.table import KINDS, Kind, kinds_of
 from ..rounds.protocol import Strategy
 from ..run.preparing import Objects, prepare_run
 from ..run.result import RunResult
 from ..run.runner import run
-from ..strategies.flower_adapter import adapt
-from . import samplers as sampling
+from .plugged import ACTIVE, TINY, plugged
 from .promises import Promise, Verdict, checked
 from .samplers import SamplerSubject
-from .strategies import SUITE, Subject
+from .strategies import Subject
 from .strategies.subject import Setting
-
-TINY: dict[str, Any] = {
-    "clients": 5,
-    "engine": "inline",
-    "data.samples_per_client": 20,
-    "transfer.size": 60,
-    "fit.epochs": 1,
-    "evaluate.every": 100,  # so only in the last round
-}
-"""Settings of the runs that a check makes; overrides come before them."""
 
 SETTING: dict[str, Any] = {"clients": 7, "data.samples_per_client": 20, "transfer.size": 1000}
 """The run that is prepared, and never begins, for what concerns fusion alone."""
@@ -59,12 +50,12 @@ def subject_of(target: str, overrides: Sequence[str] = (), **options: Any) -> Su
         If there is no such class, or an override cannot be used.
     """
     config = compose([f"strategy={target}", *overrides])
-    kind = resolve(target, "strategies", Strategy, adapt=adapt)
+    kind = KINDS["strategies"].resolve(target)
     if getattr(kind, "needs_labels", False):
         config = merge(config, **{"transfer.labelled": True})
 
     def make() -> Strategy:
-        strategy: Strategy = create(config.strategy, "strategies", Strategy, "strategy", adapt)
+        strategy: Strategy = KINDS["strategies"].create(config.strategy)
         return strategy
 
     def tiny(strategy: Strategy | None = None, **settings: Any) -> RunResult:
@@ -74,35 +65,36 @@ def subject_of(target: str, overrides: Sequence[str] = (), **options: Any) -> Su
     return Subject(target, make, lambda: _setting(config), tiny, _resume, **options)
 
 
-ACTIVE: dict[str, Any] = {
-    "strategy": {"name": "kafal", "rounds_per_cycle": 2, "budget": 0.1, "initial": 0.2},
-    "data.samples_per_client": 30,
-}
-"""Settings of the runs that check a sampler."""
+def subject_for(
+    kind: Kind, target: str, overrides: Sequence[str] = (), **options: Any
+) -> tuple[Any, tuple[Promise, ...]]:
+    """Return a plug-in that is to be checked, and what it promises.
 
-
-def is_sampler(target: str) -> bool:
-    """Say whether a plug-in is a sampler rather than a strategy."""
-    if ":" in target or target.endswith(".py"):
-        found = load_object(target, "plug-in")
-        return isinstance(found, type) and issubclass(found, Sampler)
-    return target in available("clients.samplers", Sampler)
+    Parameters
+    ----------
+    kind : Kind
+        What it is.
+    target : str
+        A short name, ``FILE.py:Class`` or ``package.module:Class``.
+    overrides : sequence of str
+        ``KEY=VALUE`` as for ``fedkd run``.
+    **options
+        Such as ``engines``.
+    """
+    room = import_module(f"{__package__}.{kind.check}")
+    make = SUBJECTS.get(kind.name) or partial(room.subject, kind)
+    return make(target, overrides, **options), room.SUITE
 
 
 def sampler_subject(target: str, overrides: Sequence[str] = (), **options: Any) -> SamplerSubject:
     """Return a sampler that is to be checked; parameters as for `subject_of`."""
-    config = merge(compose([f"sampler={target}", *overrides]), **ACTIVE)
+    kind = KINDS["samplers"]
+    subject = plugged(kind, target, overrides, ACTIVE)
+    return SamplerSubject(target, subject.make, subject.run, subject.resume, **options)
 
-    def make() -> Sampler:
-        sampler: Sampler = create(config.sampler, "clients.samplers", Sampler, "sampler")
-        return sampler
 
-    def tiny(**settings: Any) -> RunResult:
-        own = {key: value for key, value in TINY.items() if key not in ACTIVE}
-        return run(merge(config, **own | settings), report=False)
-
-    resolve(target, "clients.samplers", Sampler, "sampler")
-    return SamplerSubject(target, make, tiny, _resume, **options)
+SUBJECTS: dict[str, Callable[..., Any]] = {"strategies": subject_of, "samplers": sampler_subject}
+"""What makes the subjects that are of a kind of their own."""
 
 
 def check(target: str, overrides: Sequence[str], engines: bool, console: Console) -> None:
@@ -113,14 +105,18 @@ def check(target: str, overrides: Sequence[str], engines: bool, console: Console
     ConfigError
         If there is no such class.
     """
+    judged = [_judged(kind, target, overrides, engines, console) for kind in kinds_of(target)]
+    if not all(judged):
+        raise typer.Exit(1)
+
+
+def _judged(
+    kind: Kind, target: str, overrides: Sequence[str], engines: bool, console: Console
+) -> bool:
+    """Print what came of a plug-in's promises; say whether none is broken."""
     began = time.perf_counter()
-    subject: Any
-    suite: tuple[Promise, ...]
-    if is_sampler(target):
-        subject, suite = sampler_subject(target, overrides, engines=engines), sampling.SUITE
-    else:
-        subject, suite = subject_of(target, overrides, engines=engines), SUITE
-    console.print(f"[bold]{target}[/]")
+    subject, suite = subject_for(kind, target, overrides, engines=engines)
+    console.print(f"[bold]{escape(target)}[/] [dim]({kind.name})[/]")
     verdicts = []
     for verdict in checked(subject, suite):
         console.print(line(verdict, console.encoding), soft_wrap=True)
@@ -129,8 +125,7 @@ def check(target: str, overrides: Sequence[str], engines: bool, console: Console
     words = [f"{n} {word}" for n, word in zip(held, ("hold", "broken", "skipped"), strict=True)]
     seconds = time.perf_counter() - began
     console.print(f"{', '.join(words)}, {seconds:.1f} s", style="bold red" if held[1] else "bold")
-    if held[1]:
-        raise typer.Exit(1)
+    return not held[1]
 
 
 def line(verdict: Verdict, encoding: str = "utf-8") -> Text:

@@ -169,6 +169,7 @@ def data(
         "fedkd check ./median.py:Median",
         "fedkd check my_package.fusion:Nearest strategy.beta=5 model=lenet5",
         "fedkd check knfu --engines",
+        "fedkd check topk compress.k=2",
     )
 )
 def check(
@@ -178,7 +179,7 @@ def check(
         bool, typer.Option("--engines", help="Also run on Ray, and compare (some seconds).")
     ] = False,
 ) -> None:
-    """Hold a strategy or sampler of yours to what fedkd relies on; say in a line what is broken.
+    """Hold a plug-in of any kind to what fedkd relies on; say in a line what is broken.
 
     FILE:CLASS is FILE.py:Class, package.module:Class or a short name; it is executed. KEY=VALUE
     as for `fedkd run`: its parameters, another model. The exit code is 1 if anything is broken.
@@ -217,20 +218,25 @@ def attack(
 @app.command(
     "list",
     epilog=_examples(
-        "fedkd list strategies", "fedkd list keys", "fedkd list experiments", "fedkd list models"
+        "fedkd list strategies",
+        "fedkd list knfu",
+        "fedkd list privacy gaussian",
+        "fedkd list ./median.py:Median",
+        "fedkd list keys fit",
     ),
 )
 def list_(
-    what: Annotated[str, typer.Argument(metavar="WHAT")],
+    what: Annotated[str | None, typer.Argument(metavar="WHAT", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False)] = None,
 ) -> None:
-    """List what can be chosen, with parameters and defaults.
+    """List what can be chosen; of one NAME, what its parameters are and mean.
 
-    WHAT: strategies, objectives, models, data, clients, attacks (on the fusion), privacy_attacks,
-    codecs, privacy, samplers, oracles, engines, partitioners, experiments or keys.
+    WHAT: what to list, such as strategies, models or keys; `fedkd list` alone says what there is.
+    NAME: one of these. It will do alone, and so will FILE.py:Class, which is executed.
     """
     from .listing import show
 
-    show(what, Console(highlight=False))
+    show(what, name, Console(highlight=False))
 
 
 def main() -> None:

@@ -1,8 +1,9 @@
 """The tables of ``fedkd list``: everything that can be chosen by name, and every key."""
 
-import ast
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,140 +11,155 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..config import settings as config
+from ..config.hints import Entry
+from ..config.schema import keys
 from ..errors import ConfigError
-from ..plugins import REQUIRED, available, describe
+from ..plugins import describe
+from ..plugins.documented import entries
+from ..plugins.table import KINDS, kinds_of
 
-Row = tuple[str, str, str]
-"""Name, what it is, its parameters with defaults."""
+NAMES = 30
+"""Columns at most that a name has in a table."""
 
 
-def show(what: str, console: Console) -> None:
-    """Print one of `KINDS`.
+@dataclass(frozen=True)
+class Item:
+    """Something that can be listed.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    line : str
+        What it is.
+    entries : sequence of Entry
+        Its parameters.
+    """
+
+    name: str
+    line: str
+    entries: tuple[Entry, ...] = ()
+
+    @property
+    def parameters(self) -> str:
+        """Its parameters with their defaults, in a line."""
+        return ", ".join(f"{e.key}={e.default}" if e.default else e.key for e in self.entries)
+
+
+def show(what: str | None, name: str | None, console: Console) -> None:
+    """Print what can be listed; one of `LISTS`; or all that has one name, with its parameters.
+
+    Parameters
+    ----------
+    what : str, optional
+        One of `LISTS`, a name, or ``FILE:Class``.
+    name : str, optional
+        A name in that list; of keys, how they begin.
+    console : Console
+        Where to print.
 
     Raises
     ------
     ConfigError
-        If `what` is not one of them.
+        If there is no such list or name.
     """
-    if what not in KINDS:
-        raise ConfigError("list", what, "cannot be listed", KINDS)
-    rows = list(KINDS[what]())
-    titles = ["name", "what it is", "parameters"]
-    if what == "keys":
-        titles = ["key", "meaning", "type and default"]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(titles[0], style="bold", no_wrap=True)
-    table.add_column(titles[1])
-    if any(parameters for _, _, parameters in rows):
-        table.add_column(titles[2], style="cyan")
-    for row in rows:
-        table.add_row(*[escape(cell) for cell in list(row)[: len(table.columns)]])
+    if what is None:
+        _print([Item(one, LISTS[one].title) for one in LISTS], console)
+    elif what not in LISTS:
+        if name is not None:
+            raise ConfigError("list", what, "cannot be listed", LISTS)
+        _show_named(what, console)
+    elif name is None:
+        _print(LISTS[what].items(), console)
+        if LISTS[what].own:
+            console.print(f"\nYour own: {escape(LISTS[what].own)}", style="dim")
+    elif what == "keys":
+        found = [item for item in _keys() if f"{item.name}.".startswith(f"{name}.")]
+        _print(found or _unknown(name, what), console)
+    else:
+        found = [item for item in LISTS[what].items() if item.name == name]
+        for item in found or _unknown(name, what):
+            _show_one(item, what, console)
+
+
+def _unknown(name: str, what: str) -> list[Item]:
+    raise ConfigError(f"list {what}", name, "no such name", [i.name for i in LISTS[what].items()])
+
+
+def _show_named(name: str, console: Console) -> None:
+    """Print what a plug-in, or anything else of that name, takes."""
+    if ":" in name or name.endswith(".py"):
+        kind = kinds_of(name)[0]
+        _show_one(_item(name, kind.resolve(name), kind.from_run), kind.name, console)
+        return
+    named = [(one, item) for one in LISTS if one != "keys" for item in LISTS[one].items()]
+    found = [(one, item) for one, item in named if item.name == name]
+    if not found:
+        every = {*LISTS, *(item.name for _, item in named)}
+        raise ConfigError("list", name, "cannot be listed", every)
+    for what, item in found:
+        _show_one(item, what, console)
+
+
+def _print(items: Iterable[Item], console: Console) -> None:
+    """Print names, what they are and, under that, their parameters."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(style="bold", overflow="fold", max_width=NAMES)
+    table.add_column(overflow="fold")
+    for item in items:
+        below = f"\n[cyan]{escape(item.parameters)}[/]" if item.entries else ""
+        table.add_row(escape(item.name), escape(item.line) + below)
     console.print(table)
-    if what in _PLUG_IN:
-        console.print(f"\nYour own: {escape(_PLUG_IN[what])}", style="dim")
 
 
-def _room(room: str, base: type, hidden: tuple[str, ...] = ()) -> Iterator[Row]:
-    for name, cls in available(room, base).items():
-        yield _described(name, cls, hidden)
+def _show_one(item: Item, what: str, console: Console) -> None:
+    """Print what one of a list is, and what it takes."""
+    console.print(f"[bold]{escape(item.name)}[/] [dim]({what})[/]\n{escape(item.line)}")
+    if item.entries:
+        console.print()
+        _print([Item(entry.key, _told(entry)) for entry in item.entries], console)
 
 
-def _described(name: str, cls: Any, hidden: tuple[str, ...] = ()) -> Row:
-    line, found = describe(cls)
-    shown = [
-        key if default is REQUIRED else f"{key}={_text(default)}"
-        for key, default in found
-        if key not in hidden
-    ]
-    return name, line, ", ".join(shown)
+def _told(entry: Entry) -> str:
+    """Return type, default and allowed values of a parameter, and what it means."""
+    allowed = f" ({entry.allowed})" if entry.allowed else ""
+    facts = f"{entry.type}{allowed}" + (f" = {entry.default}" if entry.default else "")
+    return "\n".join(filter(None, [facts, entry.words]))
 
 
-def _text(value: object) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(value)
+def _item(name: str, cls: Any, hidden: tuple[str, ...] = ()) -> Item:
+    return Item(name, describe(cls)[0], tuple(entries(cls, hidden)))
 
 
-def _strategies() -> Iterator[Row]:
-    from ..rounds.protocol import Strategy
-
-    return _room("strategies", Strategy)
-
-
-def _objectives() -> Iterator[Row]:
-    from ..distillation import Objective
-
-    return _room("distillation", Objective)
-
-
-def _clients() -> Iterator[Row]:
-    from ..clients import ClientLoop
-
-    return _room("clients", ClientLoop, hidden=ClientLoop.from_run)
-
-
-def _attacks() -> Iterator[Row]:
-    from ..clients.attacks import Attack
-
-    return _room("clients.attacks", Attack, hidden=Attack.from_run)
-
-
-def _privacy_attacks() -> Iterator[Row]:
-    from ..leakage import PrivacyAttack
-
-    return _room("leakage", PrivacyAttack)
-
-
-def _codecs() -> Iterator[Row]:
-    from ..codecs import Codec
-
-    return _room("codecs", Codec)
-
-
-def _privacy() -> Iterator[Row]:
-    from ..clients.privacy import Mechanism
+def _privacy() -> Iterator[Item]:
     from ..privacy.budget import Budget
 
-    yield from _room("clients.privacy", Mechanism)
-    name, _, keys = _described("(all)", Budget)
-    yield name, "Keys of the run, whatever the mechanisms.", keys
+    yield from _plugged("privacy")
+    name, words = "(all)", "Keys of the run, whatever the mechanisms."
+    yield Item(name, words, tuple(entries(Budget)))
 
 
-def _samplers() -> Iterator[Row]:
-    from ..clients.samplers import Sampler
-
-    return _room("clients.samplers", Sampler)
-
-
-def _oracles() -> Iterator[Row]:
-    from ..clients.oracles import Oracle
-
-    return _room("clients.oracles", Oracle, hidden=Oracle.from_run)
+def _plugged(kind: str) -> Iterator[Item]:
+    for name, cls in KINDS[kind].shipped().items():
+        yield _item(name, cls, KINDS[kind].from_run)
 
 
-def _models() -> Iterator[Row]:
-    from ..models import ZOO
-
-    return (_described(name, cls, ("shape", "classes")) for name, cls in ZOO.items())
-
-
-def _data() -> Iterator[Row]:
+def _data() -> Iterator[Item]:
     from ..data.sources import CATALOGUE, HUB
 
     for name in CATALOGUE:
         hub = f"huggingface.co/datasets/{HUB[name]}" if name in HUB else ""
-        yield name, hub or "scikit-learn's 8 x 8 digits, no download", ""
+        yield Item(name, hub or "scikit-learn's 8 x 8 digits, no download")
 
 
-def _engines() -> Iterator[Row]:
+def _engines() -> Iterator[Item]:
     from ..engine import engine_class
 
-    for name in config._ONE_OF["engine.name"]:
-        yield name, describe(engine_class(name))[0], ""
+    for name in next(e for e in keys() if e.key == "engine.name").allowed.split(", "):
+        yield Item(name, describe(engine_class(name))[0])
 
 
-def _partitioners() -> Iterator[Row]:
+def _partitioners() -> Iterator[Item]:
     import flwr_datasets.partitioner as flower
 
     from ..data import SHORT_NAMES
@@ -151,18 +167,18 @@ def _partitioners() -> Iterator[Row]:
     known = ("num_partitions", "partition_by", "seed")  # the run fills these in
     automatic = "iid if data.alpha is null, else dirichlet (of equal sizes where they are given)"
     for name, cls in SHORT_NAMES.items():
-        yield _described(name, cls, known) if cls else (name, automatic, "")
+        yield _item(name, cls, known) if cls else Item(name, automatic)
     for name in sorted(flower.__all__):
         cls = getattr(flower, name)
         if cls not in SHORT_NAMES.values() and not inspect.isabstract(cls):
-            yield _described(f"_target_=flwr_datasets.partitioner.{name}", cls, known)
+            yield _item(name, cls, known)
 
 
-def _experiments() -> Iterator[Row]:
+def _experiments() -> Iterator[Item]:
     from ..config.overrides import presets
 
     for name, path in presets().items():
-        yield name, _comment(path), ""
+        yield Item(name, _comment(path))
 
 
 def _comment(path: Path) -> str:
@@ -170,59 +186,40 @@ def _comment(path: Path) -> str:
     return next((line for line in lines if not line.startswith("@")), "")
 
 
-def _keys() -> Iterator[Row]:
-    """Yield every key with the docstring under its field, which only the source has."""
-    tree = ast.parse(inspect.getsource(config))
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-    defaults = config.flatten(config.RunConfig())
-
-    def walk(cls: ast.ClassDef, prefix: str) -> Iterator[Row]:
-        for field, below in zip(cls.body, [*cls.body[1:], None], strict=True):
-            if not isinstance(field, ast.AnnAssign):
-                continue
-            key, kind = prefix + ast.unparse(field.target), ast.unparse(field.annotation)
-            if kind in classes:
-                yield from walk(classes[kind], f"{key}.")
-                continue
-            doc = below.value if isinstance(below, ast.Expr) else None
-            words = str(doc.value) if isinstance(doc, ast.Constant) else ""
-            default = defaults[key]
-            if isinstance(default, dict):
-                key, kind, default = f"{key}, {key}.*", "name", default["name"]
-            yield key, words, f"{kind.replace('None', 'null')} = {_text(default)}"
-
-    return walk(classes["RunConfig"], "")
+def _keys() -> Iterator[Item]:
+    return (Item(entry.key, _told(entry), ()) for entry in keys())
 
 
-KINDS: dict[str, Callable[[], Iterator[Row]]] = {
-    "strategies": _strategies,
-    "objectives": _objectives,
-    "models": _models,
-    "data": _data,
-    "clients": _clients,
-    "attacks": _attacks,
-    "privacy_attacks": _privacy_attacks,
-    "codecs": _codecs,
-    "privacy": _privacy,
-    "samplers": _samplers,
-    "oracles": _oracles,
-    "engines": _engines,
-    "partitioners": _partitioners,
-    "experiments": _experiments,
-    "keys": _keys,
-}
-"""What `show` can print."""
-_PLUG_IN = {
-    "strategies": "strategy=FILE.py:Class or strategy=package.module:Class",
-    "objectives": "objective=FILE.py:Class or objective=package.module:Class",
-    "models": "model=FILE.py:Class, or a list of models, dealt to the clients in turn",
-    "data": "data=FOLDER with Parquet files as on the Hugging Face hub",
-    "clients": "client=FILE.py:Class or client=package.module:Class",
-    "attacks": "attack=FILE.py:Class or attack=package.module:Class",
-    "privacy_attacks": "fedkd attack RUN_DIR --attack FILE.py:Class",
-    "codecs": "compress=FILE.py:Class or compress=package.module:Class",
-    "privacy": "privacy=FILE.py:Class or privacy=package.module:Class, or a list of mechanisms",
-    "samplers": "sampler=FILE.py:Class or sampler=package.module:Class",
-    "oracles": "oracle=FILE.py:Class or oracle=package.module:Class",
-    "partitioners": "data.partitioner._target_=package.module.Class",
+@dataclass(frozen=True)
+class List:
+    """Something that `show` can print.
+
+    Parameters
+    ----------
+    title : str
+        What it lists.
+    items : callable
+        Returns what is in it.
+    own : str
+        How one's own is given.
+    """
+
+    title: str
+    items: Callable[[], Iterator[Item]]
+    own: str = ""
+
+
+LISTS = {name: List(kind.title, partial(_plugged, name), kind.own) for name, kind in KINDS.items()}
+"""What can be listed."""
+LISTS["privacy"] = replace(LISTS["privacy"], items=_privacy)
+LISTS |= {
+    "data": List("data sets", _data, "data=FOLDER with Parquet files as on the Hugging Face hub"),
+    "engines": List("what executes the clients", _engines),
+    "partitioners": List(
+        "how samples are dealt to clients; CamelCase: ._target_=flwr_datasets.partitioner.NAME",
+        _partitioners,
+        "data.partitioner._target_=package.module.Class",
+    ),
+    "experiments": List("presets, for experiment=NAME", _experiments),
+    "keys": List("every key of a configuration", _keys),
 }

@@ -2,8 +2,35 @@
 
 import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A configuration key, or a parameter of a plug-in, as tables and pages show it.
+
+    Attributes
+    ----------
+    key : str
+        Its name.
+    type : str
+        ``int``, ``float | null`` and so on; empty where it is not known.
+    default : str
+        As it would be written; empty where there is none.
+    allowed : str
+        Bounds, or the values to choose from; empty where its type says all, or only its words do.
+    words : str
+        What it means.
+    """
+
+    key: str
+    type: str
+    default: str
+    allowed: str
+    words: str
+
 
 _SPOKEN: dict[Any, str] = {
     int: "an integer",
@@ -71,6 +98,53 @@ def spoken(hint: Any) -> str:
         if issubclass(kind, Collection | Iterable):
             return "a list such as [1, 2]"
     return _SPOKEN.get(kind, getattr(kind, "__name__", str(kind)))
+
+
+def type_text(hint: Any) -> str:
+    """Return the name of a type as configurations have it.
+
+    Examples
+    --------
+    >>> type_text(float | None), type_text(Literal["l2", "kl"]), type_text(list[int])
+    ('float | null', 'str', 'list')
+    """
+    kind = get_origin(hint) or hint
+    if kind is Annotated:
+        return type_text(get_args(hint)[0])
+    if kind in (Union, UnionType):
+        return " | ".join(dict.fromkeys(type_text(option) for option in get_args(hint)))
+    if kind is Literal:
+        return " | ".join(dict.fromkeys(type_text(type(option)) for option in get_args(hint)))
+    names = {None: "null", NoneType: "null", Any: "any"}
+    return names.get(kind) or str(getattr(kind, "__name__", kind))
+
+
+def choices(hint: Any) -> Iterator[str]:
+    """Yield the values that a hint names one by one.
+
+    Examples
+    --------
+    >>> list(choices(Literal["l2", "kl"] | None))
+    ['l2', 'kl']
+    """
+    if get_origin(hint) is Literal:
+        yield from map(default_text, get_args(hint))
+    elif get_origin(hint) in (Union, UnionType, Annotated):
+        for option in get_args(hint):
+            yield from choices(option)
+
+
+def default_text(value: object) -> str:
+    """Return a value as one would write it for a key.
+
+    Examples
+    --------
+    >>> default_text(None), default_text(True), default_text((1, 2)), default_text(5e-4)
+    ('null', 'true', '[1, 2]', '0.0005')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(list(value)) if isinstance(value, tuple) else str(value)
 
 
 def signature(cls: type) -> dict[str, inspect.Parameter]:

@@ -1,25 +1,17 @@
 """The configuration's keys and types, read off the dataclasses of `fedkd.config`."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass, replace
 from difflib import get_close_matches
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin
 
 from ..errors import ConfigError, abbreviated
-from .hints import fits, spoken
+from .checked import entries, leaves
+from .hints import Entry, fits, spoken
 from .settings import RunConfig
 
-
-def _walk(cls: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    hints = get_type_hints(cls)
-    for item in fields(cls):
-        key, hint = prefix + item.name, hints[item.name]
-        yield key, hint
-        if isinstance(hint, type) and is_dataclass(hint):
-            yield from _walk(hint, f"{key}.")
-
-
-_HINTS = dict(_walk(RunConfig))
+_HINTS = {key: hint for key, hint, _ in leaves(RunConfig)}
+_DEFAULTS = {key: default for key, _, default in leaves(RunConfig)}
 GROUPS = tuple(key for key, hint in _HINTS.items() if is_dataclass(hint))
 """Keys that hold a group of settings: data, fit, engine, ..."""
 LEAVES = {key: hint for key, hint in _HINTS.items() if key not in GROUPS}
@@ -28,6 +20,16 @@ FREE = tuple(key for key, hint in LEAVES.items() if get_origin(hint) is dict)
 """Keys that choose a plug-in and its parameters, which only the plug-in knows."""
 NAMED = FREE + tuple(key for key in GROUPS if f"{key}.name" in LEAVES)
 """Keys where ``KEY=VALUE`` means ``KEY.name=VALUE``."""
+
+
+def keys() -> Iterator[Entry]:
+    """Yield every key of a configuration: type, default, allowed values, what it means."""
+    for entry in entries(RunConfig):
+        if entry.key in FREE:
+            name = _DEFAULTS[entry.key]["name"]
+            yield replace(entry, type="name, parameters", default=name)
+        else:
+            yield entry
 
 
 def is_parameter(key: str) -> bool:

@@ -6,109 +6,111 @@ dicts ``{"name": ..., parameter: value, ...}``; the allowed parameters are those
 class's signature.
 """
 
-import math
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt, Interval
 
 from ..errors import ConfigError
+from .checked import Checked, OneOf, refuse
 from .sizes import parse_size
 
 
 @dataclass
-class DataConfig:
+class DataConfig(Checked):
     """Which data set, and how the clients share it."""
 
     name: str = "digits"
     """digits, mnist, fashion_mnist, cifar10, cifar100, or a Parquet folder in hub layout"""
     label: str | None = None
     """the column that is the label; null = the one called label, or the only column of classes"""
-    alpha: float | None = 0.1
+    alpha: Annotated[float | None, Gt(0)] = 0.1
     """concentration of the Dirichlet label skew (small = very skewed); null = IID"""
     partitioner: dict[str, Any] = field(default_factory=lambda: {"name": "auto"})
     """auto, iid, dirichlet, pathological, shard, or _target_: any flwr_datasets partitioner"""
-    samples_per_client: int | None = None
+    samples_per_client: Annotated[int | None, Ge(1)] = None
     """equal partition size; null = the data set's default, or all samples"""
-    min_partition_size: int = 1
+    min_partition_size: Annotated[int, Ge(1)] = 1
     """smallest partition that the class-wise Dirichlet split may produce"""
-    validation: float = 0.0
+    validation: Annotated[float, Interval(ge=0, lt=1)] = 0.0
     """fraction of each client's samples held out of training"""
 
 
 @dataclass
-class TransferConfig:
+class TransferConfig(Checked):
     """The transfer set, which every client labels."""
 
-    size: int | None = None
+    size: Annotated[int | None, Ge(1)] = None
     """number of transfer samples; null = the data set's default"""
     data: str | None = None
     """another data set to take them from; null = training samples that no client holds"""
-    per_round: int | None = None
+    per_round: Annotated[int | None, Ge(1)] = None
     """samples drawn afresh for each round; null = all of them"""
     labelled: bool = False
     """whether methods may see the transfer set's labels"""
 
 
 @dataclass
-class FitConfig:
+class FitConfig(Checked):
     """A client's training on its private data."""
 
-    epochs: int = 2
+    epochs: Annotated[int, Ge(0)] = 2
     """passes over the private data per round"""
-    batch_size: int = 32
+    batch_size: Annotated[int, Ge(1)] = 32
     """samples per step"""
-    lr: float = 0.05
+    lr: Annotated[float, Gt(0)] = 0.05
     """learning rate"""
-    momentum: float = 0.9
+    momentum: Annotated[float, Ge(0)] = 0.9
     """SGD momentum (ignored by adam)"""
-    optimizer: str = "sgd"
+    optimizer: Annotated[str, OneOf(("sgd", "adam"))] = "sgd"
     """sgd or adam"""
-    weight_decay: float = 0.0
+    weight_decay: Annotated[float, Ge(0)] = 0.0
     """L2 penalty on the weights, in all local training"""
     augment: bool = False
     """flip and crop private images at random"""
 
 
 @dataclass
-class DistilConfig:
+class DistilConfig(Checked):
     """A client's training on its teacher."""
 
-    epochs: int = 1
+    epochs: Annotated[int, Ge(0)] = 1
     """passes over the round's transfer samples"""
-    batch_size: int = 32
+    batch_size: Annotated[int, Ge(1)] = 32
     """samples per step"""
-    lr: float | None = None
+    lr: Annotated[float | None, Gt(0)] = None
     """learning rate; null = fit.lr"""
-    temperature: float = 1.0
+    temperature: Annotated[float, Gt(0)] = 1.0
     """softmax temperature of student and teacher"""
 
 
 @dataclass
-class EvaluateConfig:
+class EvaluateConfig(Checked):
     """When and on what the clients' models are measured."""
 
-    every: int = 1
+    every: Annotated[int, Ge(1)] = 1
     """rounds between evaluations; the last round is always evaluated"""
-    samples: int | None = None
+    samples: Annotated[int | None, Ge(1)] = None
     """class-balanced subset of the test split; null = all. The last round always uses all"""
 
 
 @dataclass
-class EngineConfig:
+class EngineConfig(Checked):
     """What executes the clients."""
 
-    name: str = "ray"
+    name: Annotated[str, OneOf(("inline", "ray", "flower"))] = "ray"
     """inline (this process), ray (actors) or flower (Flower's own simulation backend)"""
-    actors: int | None = None
+    actors: Annotated[int | None, Ge(1)] = None
     """worker processes; null = one per core; 4 per GPU if clients train side by side"""
-    gpus_per_actor: float | None = None
+    gpus_per_actor: Annotated[float | None, Ge(0)] = None
     """fraction of a GPU that each actor takes; null = this machine's GPUs shared out evenly"""
     cohort: str = "auto"
     """clients trained side by side: off, a number, or auto = off on a CPU, else what fits"""
     address: str | None = None
     """address of a running Ray cluster to join, such as auto; null = start one"""
-    max_restarts: int = 3
+    max_restarts: Annotated[int, Ge(0)] = 3
     """actors that may die and be replaced before the run gives up"""
-    timeout: float | None = None
+    timeout: Annotated[float | None, Gt(0)] = None
     """seconds a phase after which a client that hangs is lost (engine=ray); null = no limit"""
     state_memory: int | str | None = None
     """for all clients' models together, such as 4GB; what exceeds it is on disk; null = no limit"""
@@ -143,27 +145,27 @@ class EngineConfig:
 
 
 @dataclass
-class CheckpointConfig:
+class CheckpointConfig(Checked):
     """What makes a run resumable."""
 
-    every: int | None = 10
+    every: Annotated[int | None, Ge(1)] = 10
     """rounds between checkpoints (the last round always has one); null = none at all"""
 
 
 @dataclass
-class FaultsConfig:
+class FaultsConfig(Checked):
     """Simulated faults, drawn anew for every client and round from the run's seed."""
 
-    dropout: float = 0.0
+    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
     """chance that a client is not there in a round"""
-    straggler: float = 0.0
+    straggler: Annotated[float, Interval(ge=0, lt=1)] = 0.0
     """chance that a client trains but its reply misses the deadline"""
-    crash: float = 0.0
+    crash: Annotated[float, Interval(ge=0, lt=1)] = 0.0
     """chance that a client's app raises"""
 
 
 @dataclass
-class RecordConfig:
+class RecordConfig(Checked):
     """What a run keeps besides its tables."""
 
     knowledge: bool = False
@@ -171,18 +173,18 @@ class RecordConfig:
 
 
 @dataclass
-class SecureConfig:
+class SecureConfig(Checked):
     """Secure aggregation: the server sees the sum of what clients upload, and nothing else."""
 
     aggregation: bool = False
     """mask what clients upload; for methods whose server needs only sums"""
     threshold: float = 0.6
     """share of a round's clients that it takes to unmask a sum, above 0.5"""
-    bits: int | None = None
+    bits: Annotated[int | None, OneOf((32, 64, None))] = None
     """size of the masked integers, 32 or 64; null = 64 where clients weigh differently, else 32"""
-    clip: float | None = None
+    clip: Annotated[float | None, Gt(0)] = None
     """largest magnitude of logits, class knowledge and parameters; null = 128"""
-    rng: str = "seeded"
+    rng: Annotated[str, OneOf(("seeded", "os"))] = "seeded"
     """keys from the run's seed (for simulation only: whoever knows it can unmask), or from os"""
 
     def check(self, cohort: int) -> None:
@@ -190,15 +192,13 @@ class SecureConfig:
         if not 0.5 < self.threshold <= 1:
             problem = "must be above 0.5 (two halves could unmask behind each other's back), to 1"
             raise ConfigError("secure.threshold", self.threshold, problem)
-        if self.bits not in (None, 32, 64):
-            raise ConfigError("secure.bits", self.bits, "must be 32, 64 or null")
         if self.aggregation and cohort < 2:
             problem = "the sum over a round's only client is what it uploads; have at least 2"
             raise ConfigError("secure.aggregation", True, problem)
 
 
 @dataclass
-class RunConfig:
+class RunConfig(Checked):
     """Everything that decides the outcome of a run, and where it is written."""
 
     strategy: dict[str, Any] = field(default_factory=lambda: {"name": "knfu"})
@@ -229,17 +229,17 @@ class RunConfig:
     faults: FaultsConfig = field(default_factory=FaultsConfig)
     record: RecordConfig = field(default_factory=RecordConfig)
     secure: SecureConfig = field(default_factory=SecureConfig)
-    clients: int = 100
+    clients: Annotated[int, Ge(1)] = 100
     """number of clients"""
-    rounds: int = 10
+    rounds: Annotated[int, Ge(1)] = 10
     """number of federated rounds"""
-    fraction: float = 1.0
+    fraction: Annotated[float, Interval(gt=0, le=1)] = 1.0
     """fraction of the clients drawn for each round"""
-    min_clients: int = 1
+    min_clients: Annotated[int, Ge(1)] = 1
     """clients whose replies a round needs; with fewer it changes nothing"""
-    seed: int = 0
+    seed: Annotated[int, Ge(0)] = 0
     """the one seed of every random stream"""
-    device: str = "auto"
+    device: Annotated[str, OneOf(("auto", "cpu", "cuda"))] = "auto"
     """auto, cpu or cuda"""
     run_dir: str | None = None
     """where to write; null = runs/<time>-<strategy>-<data>"""
@@ -269,61 +269,12 @@ class RunConfig:
             ...
         fedkd.errors.ConfigError: rounds=0: must be at least 1
         """
-        flat = flatten(self)
-        for key, low in _AT_LEAST.items():
-            if flat[key] is not None and not flat[key] >= low:
-                raise ConfigError(key, flat[key], f"must be at least {low}")
-        for key in _POSITIVE:
-            value = flat[key]
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise ConfigError(key, value, "must be greater than 0 and finite")
+        refuse(self)
         self.engine.check()
-        for key, names in _ONE_OF.items():
-            if flat[key] not in names:
-                raise ConfigError(key, flat[key], "not available", names)
-        if not 0 < self.fraction <= 1:
-            raise ConfigError("fraction", self.fraction, "must be in (0, 1]")
         if self.min_clients > self.cohort:
             problem = f"every round would be skipped: it has only {self.cohort} clients (fraction)"
             raise ConfigError("min_clients", self.min_clients, problem)
-        for key in ("data.validation", "faults.dropout", "faults.straggler", "faults.crash"):
-            if not 0 <= flat[key] < 1:
-                raise ConfigError(key, flat[key], "must be in [0, 1)")
         self.secure.check(self.cohort)
-
-
-_AT_LEAST: dict[str, float] = {
-    "clients": 1,
-    "rounds": 1,
-    "min_clients": 1,
-    "checkpoint.every": 1,
-    "engine.max_restarts": 0,
-    "seed": 0,
-    "fit.epochs": 0,
-    "fit.batch_size": 1,
-    "fit.momentum": 0,
-    "fit.weight_decay": 0,
-    "distil.epochs": 0,
-    "distil.batch_size": 1,
-    "data.samples_per_client": 1,
-    "data.min_partition_size": 1,
-    "transfer.size": 1,
-    "transfer.per_round": 1,
-    "evaluate.every": 1,
-    "evaluate.samples": 1,
-    "engine.actors": 1,
-    "engine.gpus_per_actor": 0,
-}
-_POSITIVE = (
-    *("data.alpha", "fit.lr", "distil.lr", "distil.temperature"),
-    *("secure.clip", "engine.timeout"),
-)
-_ONE_OF = {
-    "secure.rng": ("seeded", "os"),
-    "engine.name": ("inline", "ray", "flower"),
-    "fit.optimizer": ("sgd", "adam"),
-    "device": ("auto", "cpu", "cuda"),
-}
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

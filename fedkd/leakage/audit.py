@@ -18,7 +18,8 @@ replacement, up to twice that under adding or removing one. It is a bound on wha
 not on what could be seen; planted mislabelled samples would be seen better.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -48,8 +49,10 @@ class Audit(PrivacyAttack):
         In (0, 1).
     delta : float or None
         None = that of the run's accountant, or 0.
-    shadows, epochs : int
-        See `Membership`.
+    shadows : int
+        Shadow models of each client; 0 = only the score that needs none.
+    epochs : int
+        Passes over the transfer set when knowledge is distilled into a surrogate.
     use_test : bool
         Whether samples of the test split may be the other half of a pair. Only where the split was
         drawn at random, as that of the digits.
@@ -81,6 +84,7 @@ class Audit(PrivacyAttack):
         self.use_test = use_test
 
     access = "Auditor: the uploads (or the model) of each client, and pairs of candidates."
+    brief: ClassVar[Mapping[str, Any]] = {"clients": 3, "shadows": 2, "epochs": 1}
 
     def run(self, subject: Subject) -> Finding:
         """Score both halves of every pair and guess."""

@@ -1,6 +1,7 @@
 """What a privacy attack is. Subclass `PrivacyAttack` and override `run` to write one."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -57,10 +58,13 @@ class PrivacyAttack(ABC):
         Kinds of knowledge that it works on; None = any.
     access : str
         In a sentence: who the adversary is, and what it is given.
+    brief : mapping
+        Parameters with which a tiny run is attacked in a moment, to check the attack.
     """
 
     kinds: ClassVar[tuple[str, ...] | None] = None
     access: ClassVar[str] = ""
+    brief: ClassVar[Mapping[str, Any]] = {}
 
     @abstractmethod
     def run(self, subject: "Subject") -> Finding:

@@ -13,6 +13,9 @@ second step on and is not accounted for. An MLP gives its samples back almost ex
 with ReLU and max pooling, whose gradient says little about a pixel, far less comes back.
 """
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -60,6 +63,7 @@ class GradientInversion(PrivacyAttack):
 
     kinds = ("parameters",)
     access = "Honest-but-curious server: the parameters that it sent, and the client's reply."
+    brief: ClassVar[Mapping[str, Any]] = {"clients": 1, "samples": 40, "steps": 5}
 
     def __init__(
         self,

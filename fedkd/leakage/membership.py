@@ -27,8 +27,8 @@ label of a candidate, the architecture, and samples like the client's; that is m
 ``control`` attacks a shadow model, which saw no candidate: it must be at chance.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -65,6 +65,7 @@ class Membership(PrivacyAttack):
         "model: queries to the final model; knowledge: honest-but-curious server with a client's "
         "uploads; teacher: a fellow client with what it was taught."
     )
+    brief: ClassVar[Mapping[str, Any]] = {"clients": 2, "shadows": 2, "epochs": 1}
 
     def __init__(
         self,

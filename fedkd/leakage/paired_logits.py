@@ -26,7 +26,8 @@ needs ``transfer.data``, another data set with the same classes.
 ``python -m fedkd.experiments.reproduce.paired_logits`` makes such a pair of MNIST.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -69,6 +70,7 @@ class PairedLogits(PrivacyAttack):
 
     kinds = CLASS_SCORES
     access = "Honest-but-curious server: labelled transfer samples and the clients' uploads."
+    brief: ClassVar[Mapping[str, Any]] = {"clients": 1, "epochs": 1}
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ registered: a class's allowed parameters are those of its ``__init__``.
 """
 
 import inspect
+import math
 import pkgutil
 import re
 from collections.abc import Callable, Mapping
@@ -197,6 +198,8 @@ def _class_of(room: str, name: str, base: type) -> type | None:
 def _checked(key: str, value: Any, parameter: inspect.Parameter) -> Any:
     """Return `value` in the parameter's type; a ConfigError says what it must be."""
     hint, default = parameter.annotation, parameter.default
+    if isinstance(value, float) and math.isnan(value):
+        raise ConfigError(key, value, "must be a number")
     if hint is REQUIRED and default is not None and default is not REQUIRED:
         # `beta=1` without an annotation is a number: nobody means "integers only" by it.
         hint = float | int if type(default) is int else type(default)

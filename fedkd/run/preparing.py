@@ -24,13 +24,12 @@ from ..engine.placement import actors_by_default, gpu_share
 from ..errors import ConfigError
 from ..knowledge.admission import Expected
 from ..models import check_model, model_name, refuse_shared
-from ..plugins import create
 from ..plugins.loading import load_object
+from ..plugins.table import KINDS, PARTS
 from ..privacy.ledger import Ledger
 from ..rounds.protocol import Strategy
 from ..rounds.server import Server
 from ..rundir.checkpoint import Checkpoint
-from ..strategies.flower_adapter import adapt
 from .refusals import (
     check_attack,
     check_codec,
@@ -108,9 +107,7 @@ def prepare_run(
         For the first thing that no run could use.
     """
     config.check()
-    strategy = objects.strategy or create(
-        config.strategy, "strategies", Strategy, "strategy", adapt
-    )
+    strategy = objects.strategy or KINDS["strategies"].create(config.strategy)
     if strategy.needs_labels and not config.transfer.labelled:
         problem = f"{config.strategy['name']} needs the transfer set's labels; set it to true"
         raise ConfigError("transfer.labelled", False, problem)
@@ -233,17 +230,7 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
 
 def _spec(config: RunConfig, federation: Federation, strategy: Strategy) -> dict[str, Any]:
     whole = config.to_dict() | {"exchange": strategy.exchange_node() or {"name": "soft_labels"}}
-    nodes = (
-        "objective",
-        "client",
-        "attack",
-        "compress",
-        "exchange",
-        "privacy",
-        "secure",
-        "sampler",
-        "oracle",
-    )
+    nodes = [*(kind.key for kind in PARTS), "secure"]
     names = ("seed", "clients", "model", "fit", "distil", *nodes, "device")
     return {name: whole[name] for name in names} | {"data": federation.locator}
 

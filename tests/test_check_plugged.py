@@ -1,0 +1,278 @@
+"""`fedkd check` on every kind of plug-in: what is shipped holds, what is broken is named."""
+
+import pytest
+from typer.testing import CliRunner
+
+from fedkd.check.checking import line, subject_for
+from fedkd.check.plugged import IN_RUNS
+from fedkd.check.promises import checked
+from fedkd.cli.app import app
+from fedkd.errors import ConfigError
+from fedkd.plugins.table import KINDS, PARTS, kinds_of
+
+ELSEWHERE = ("strategies", "samplers")  # in tests of their own
+SHIPPED = [
+    (kind.name, name)
+    for kind in KINDS.values()
+    if kind.name not in ELSEWHERE
+    for name in kind.shipped()
+]
+UNTOLD = {
+    ("objectives", "sinkd"): {"per_sample"},
+    ("objectives", "taid"): {"per_sample"},
+    ("privacy", "dp_sgd"): {"releases"},
+    ("privacy", "nfdp"): {"releases"},
+    ("privacy", "none"): {"releases"},
+    ("privacy_attacks", "paired_logits"): {"finds"},  # needs a second data set
+}
+"""Promises that do not apply."""
+
+
+def judged(kind, target, suite=None, overrides=()):
+    subject, promises = subject_for(KINDS[kind], target, overrides)
+    return list(checked(subject, [one for one in promises if suite is None or one in suite]))
+
+
+@pytest.mark.parametrize(("kind", "name"), SHIPPED)
+def test_what_is_shipped_keeps_every_promise(kind, name):
+    _, promises = subject_for(KINDS[kind], name)
+    found = judged(kind, name, [one for one in promises if one not in IN_RUNS])
+    assert [str(line(verdict)) for verdict in found if verdict.held is False] == []
+    untold = {verdict.promise.name for verdict in found if verdict.held is None}
+    assert untold == UNTOLD.get((kind, name), set())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "name"), [one for one in SHIPPED if one[0] != "privacy_attacks"])
+def test_what_is_shipped_can_be_repeated_and_resumed(kind, name):
+    found = judged(kind, name, IN_RUNS)
+    assert [str(line(verdict)) for verdict in found if verdict.held is False] == []
+    assert [verdict.promise.name for verdict in found if verdict.held] == ["repeats", "resumes"]
+
+
+def test_the_table_is_whole():
+    from dataclasses import fields
+
+    from fedkd.clients import Parts
+
+    assert len(KINDS) == 11
+    assert {kind.part for kind in PARTS} < {item.name for item in fields(Parts)}
+    for kind in KINDS.values():
+        assert kind.shipped(), kind.name
+        assert all(issubclass(cls, kind.cls) for cls in kind.shipped().values()), kind.name
+
+
+BROKEN = """
+import torch
+from fedkd.clients.attacks import Attack
+from fedkd.clients.exchange import SoftLabels
+from fedkd.clients.oracles import Oracle
+from fedkd.clients.privacy import Mechanism
+from fedkd.clients.standard import Standard
+from fedkd.codecs.float16 import Float16
+from fedkd.codecs.none import NONE
+from fedkd.distillation import Objective
+from fedkd.distillation.kl import KL
+from fedkd.leakage import Finding, PrivacyAttack
+from fedkd.models.mlp import MLP
+
+
+class NoTemperature(KL):
+    def __init__(self): super().__init__()
+
+
+class Away(KL):
+    def __call__(self, *batch): return -super().__call__(*batch)
+
+
+class Infinite(Objective):
+    def __call__(self, student, teacher, batch=None): return (student / 0).sum()
+
+
+class Memory(KL):
+    seen = 0
+    def __call__(self, *batch):
+        self.seen += 1
+        return super().__call__(*batch) * self.seen
+
+
+class Summed(KL):
+    def __call__(self, student, *rest): return super().__call__(student, *rest) * len(student)
+
+
+class Chance(KL):
+    def __call__(self, *batch): return super().__call__(*batch) + torch.rand(())
+
+
+class Wide(Float16):
+    def encode(self, values): return {"more": values.double().numpy(), **super().encode(values)}
+
+
+class Doubled(Float16):
+    def decode(self, parts, limit): return 2 * super().decode(parts, limit)
+
+
+class Trusting(NONE):
+    def decode(self, parts, limit):
+        return torch.tensor(parts["values"]) if parts else torch.zeros(1)
+
+
+class Shouting(Attack):
+    def poison(self, view): return 3 * view.own
+
+
+class Spiteful(Attack):
+    def options(self): return {}
+    def __call__(self, message, context, call_next):
+        message.content["config"]["flip-labels"] = True
+        return call_next(message, context)
+
+
+class Guessing(Oracle):
+    def label(self, ids, true_labels, generator):
+        labels, answered = super().label(ids, true_labels, generator)
+        return torch.randint(10, labels.shape), answered
+
+
+class Silent(Oracle):
+    def label(self, ids, true_labels, generator):
+        labels, answered = super().label(ids, true_labels, generator)
+        return labels, ~answered
+
+
+class Loud(Mechanism):
+    def release(self, values, kind, source): return values + torch.randn(values.shape)
+
+
+class Claims(Mechanism):
+    protects = "everything"
+
+
+class Undeclared(SoftLabels):
+    def upload(self, phase):
+        made = super().upload(phase)
+        made.values[:] = 2.0
+        return made
+
+
+class Idle(Standard):
+    def distil(self, clients, x, teachers, objective): return [{} for _ in clients]
+
+
+class Company(Standard):
+    def fit(self, clients):
+        for one in clients:
+            one.x = clients[0].x[:7]
+            one.y = clients[0].y[:7]
+        return super().fit(clients)
+
+
+class Unused(MLP):
+    def __init__(self, shape, classes):
+        super().__init__(shape, classes)
+        self.spare = torch.nn.Parameter(torch.zeros(3))
+
+
+class Crowd(MLP):
+    def forward(self, x): return super().forward(x - x.mean(dim=0))
+
+
+class Dice(PrivacyAttack):
+    access = "Nobody."
+    def run(self, subject): return Finding({"a": {"b": __import__("time").time()}})
+
+
+class Nothing(PrivacyAttack):
+    def run(self, subject): return Finding()
+
+
+class Nameless:
+    pass
+"""
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plug-ins") / "broken.py"
+    path.write_text(BROKEN)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "promise", "words"),
+    [
+        ("NoTemperature", "objectives", "finite", "has no such parameter"),
+        ("Infinite", "objectives", "finite", "the loss is "),
+        ("Away", "objectives", "teaches", "lead away from the teacher"),
+        ("Memory", "objectives", "forgets", "remembers something of one client for the next"),
+        ("Summed", "objectives", "per_sample", "a batch is off its samples by "),
+        ("Chance", "objectives", "pure", "draws from (or seeds) a global random generator"),
+        ("Wide", "codecs", "small", "soft labels of 12000 bytes take 30"),
+        ("Doubled", "codecs", "returns", "numbers beyond its smallest and largest"),
+        ("Trusting", "codecs", "hostile", "decode() takes no arrays at all"),
+        ("Shouting", "attacks", "poisons", "off the simplex, which no server admits"),
+        ("Spiteful", "attacks", "honest", "is honest, and fits otherwise"),
+        ("Guessing", "oracles", "pure", "draws from (or seeds) a global random generator"),
+        ("Silent", "oracles", "answers", "labels without an answer are not -1"),
+        ("Loud", "privacy", "releases", "draws from (or seeds) a global random generator"),
+        ("Claims", "privacy", "spends", "protects everything, and spends nothing"),
+        ("Undeclared", "exchanges", "admitted", "every client failed in train.fit"),
+        ("Idle", "clients", "trains", "distil() does not change the model"),
+        ("Company", "clients", "alone", "fit() of client 1 differs by "),
+        ("Unused", "models", "learns", "spare has no gradient: no layer uses it"),
+        ("Crowd", "models", "apart", "logits depend on the others, by "),
+        ("Dice", "privacy_attacks", "finds", "finds something else the second time"),
+        ("Nothing", "privacy_attacks", "finds", "finds nothing: results is empty"),
+    ],
+)
+def test_what_is_broken_is_named(name, kind, promise, words, broken):
+    target = f"{broken}:{name}"
+    assert [one.name for one in kinds_of(target)] == [kind]
+    subject, promises = subject_for(KINDS[kind], target)
+    (wanted,) = [one for one in promises if one.name == promise]
+    (verdict,) = checked(subject, (wanted,))
+    assert verdict.held is False
+    assert words in verdict.remark
+    assert "\n" not in verdict.remark
+
+
+def fedkd(*args):
+    done = CliRunner().invoke(app, ["check", *args])
+    return done.exit_code, done.output
+
+
+def test_all_that_have_one_name_are_checked():
+    code, output = fedkd("none")
+    assert code == 0, output
+    titles = [line for line in output.splitlines() if line.startswith("none")]
+    assert titles == ["none (attacks)", "none (codecs)", "none (privacy)"]
+    assert output.count(" 0 broken") == 3
+
+
+def test_parameters_can_be_given():
+    assert fedkd("topk", "compress.k=12")[1].count("it takes none of what was tried") == 4
+    code, output = fedkd("topk", "compress.kk=12")
+    assert (code, "did you mean 'compress.k'?" in output) == (1, True)
+    code, output = fedkd("label_distribution", "strength=2", "clients=4")
+    assert code == 0, output
+
+
+def test_what_is_no_plug_in_is_refused_in_one_line(broken):
+    code, output = fedkd(f"{broken}:Nameless")
+    assert code == 2
+    assert "Nameless subclasses none of Strategy, Exchange, Objective" in output
+    assert len(output.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "key"),
+    [
+        ("privacy", "nfdp", "epsilon"),
+        ("exchanges", "mentor", "energy_start"),
+        ("oracles", "noisy", "p"),
+    ],
+)
+def test_no_parameter_may_be_nan(kind, name, key):
+    node = {"name": name, key: float("nan")}
+    with pytest.raises(ConfigError, match=rf"{KINDS[kind].key}\.{key}=nan: must be a number"):
+        KINDS[kind].create(node)
