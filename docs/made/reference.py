@@ -49,7 +49,8 @@ def _sections() -> Iterator[str]:
 
 def _keys() -> Iterator[tuple[str, ...]]:
     """Yield key, type, default, what is allowed, and meaning."""
-    for entry in schema.keys():
+    every = schema.keys()
+    for entry in every:
         default = f"`{entry.default}`" if entry.default else ""
         yield f"`{entry.key}`", entry.type, default, entry.allowed, _sentence(entry.words)
 
@@ -62,7 +63,8 @@ def plugins() -> str:
     ]
     for name, one in LISTS.items():
         if name != "keys":
-            parts.append(f"## {one.title}\n\n`fedkd list {name}`\n")
+            title, about = name.replace("_", " ").capitalize(), _sentence(one.title)
+            parts.append(f"## {title}\n\n{about[0].upper()}{about[1:]}: `fedkd list {name}`.\n")
             parts.append(_choices(list(one.items())))
     return "\n".join(parts)
 

@@ -3,7 +3,7 @@
 import torch
 
 from ..clients.attacks import View
-from ..knowledge import ON_SAMPLES
+from ..knowledge import CLASS_SCORES
 from ..rng import torch_generator
 from ..run.result import RunResult
 from .plugged import CLASSES, IN_RUNS, MADE, Plugged, aside, expect, untouched
@@ -23,8 +23,8 @@ def view(kind: str) -> View:
 def poisons(subject: Plugged) -> str:
     """Have it reply in place of an honest client."""
     attack = subject.make()
-    for kind in attack.kinds or ON_SAMPLES:
-        if kind not in ON_SAMPLES:
+    for kind in attack.kinds or CLASS_SCORES:
+        if kind not in CLASS_SCORES:
             continue
         replies = []
         for seed in (1, 2):

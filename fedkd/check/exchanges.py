@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..clients.exchange import Exchange
 from ..config.overrides import compose, merge
-from ..knowledge import ON_SAMPLES, KnowledgeStack
+from ..knowledge import CLASS_SCORES, KnowledgeStack
 from ..models import check_model
 from ..plugins.table import KINDS, Kind
 from ..rounds.protocol import Strategy
@@ -63,7 +63,7 @@ def declares(subject: Plugged) -> str:
     if (reason := exchange.refusal({"mlp": model})) is not None:
         return f"it refuses mlp: {reason}"
     expected = exchange.expected(0, 1, ids, CLASSES, model)
-    if expected.kind in ON_SAMPLES:
+    if expected.kind in CLASS_SCORES:
         rows = (len(ids), CLASSES)
         expect(expected.shape == rows, f"{expected.kind} have shape {list(expected.shape)}")
     expect(all(size > 0 for size in expected.shape), f"its shape is {list(expected.shape)}")

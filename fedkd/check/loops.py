@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..clients.base import Client, ClientLoop
-from ..distillation import TeacherBatch
+from ..distillation import Target
 from ..distillation.kl import KL
 from ..models import check_model
 from ..rng import torch_generator
@@ -34,9 +34,9 @@ def transfer() -> Tensor:
     return torch.randn(30, DIM, generator=torch_generator(50))
 
 
-def teacher() -> TeacherBatch:
+def teacher() -> Target:
     """Return what to learn from."""
-    return TeacherBatch(torch.randn(30, CLASSES, generator=torch_generator(51)).softmax(dim=-1))
+    return Target(torch.randn(30, CLASSES, generator=torch_generator(51)).softmax(dim=-1))
 
 
 def weights(one: Client) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ..clients.privacy import Facts
-from ..knowledge import ON_SAMPLES
+from ..knowledge import CLASS_SCORES
 from ..plugins import parameters
 from ..plugins.table import Kind
 from ..privacy.accounting import guarantee
@@ -33,7 +33,7 @@ def subject(kind: Kind, target: str, overrides: Sequence[str] = (), **options: A
 
 def releases(subject: Plugged) -> str:
     """Have it release knowledge, twice and with other global random numbers."""
-    kinds = [kind for kind in subject.make().kinds or () if kind in ON_SAMPLES]
+    kinds = [kind for kind in subject.make().kinds or () if kind in CLASS_SCORES]
     if not kinds:
         raise Skipped("it does not change what is uploaded")
     clip = {"clip": 1.0} if "clip" in parameters(subject.kind.resolve(subject.name)) else {}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from ..distillation import Batch, Objective, TeacherBatch
+from ..distillation import Batch, Objective, Target
 from ..rng import torch_generator
 from .plugged import CLASSES, IN_RUNS, MADE, Plugged, aside, expect, untouched
 from .plugged import plugged as subject
@@ -18,19 +18,19 @@ ROWS = 12
 TEMPERATURES = (0.5, 1.0, 4.0)
 
 
-def teachers() -> Iterator[tuple[str, TeacherBatch]]:
+def teachers() -> Iterator[tuple[str, Target]]:
     """Yield teachers as they come, and the extremes."""
     noise = torch.randn(ROWS, CLASSES, generator=torch_generator(1))
     sure = nn.functional.one_hot(torch.arange(ROWS) % CLASSES, CLASSES).float()
-    yield "logits", TeacherBatch(2 * noise, "logits")
-    yield "large logits", TeacherBatch(50 * noise, "logits")
-    yield "one-hot soft labels", TeacherBatch(sure)
-    yield "uniform soft labels", TeacherBatch(torch.full_like(sure, 1 / CLASSES))
+    yield "logits", Target(2 * noise, "logits")
+    yield "large logits", Target(50 * noise, "logits")
+    yield "one-hot soft labels", Target(sure)
+    yield "uniform soft labels", Target(torch.full_like(sure, 1 / CLASSES))
     for temperature in TEMPERATURES:
         soft = (2 * noise / temperature).softmax(dim=-1)
         yield (
             f"soft labels of temperature {temperature:g}",
-            TeacherBatch(soft, "soft_labels", temperature),
+            Target(soft, "soft_labels", temperature),
         )
 
 
@@ -41,7 +41,7 @@ def begun(objective: Objective) -> Objective:
     return objective
 
 
-def loss_of(objective: Objective, student: Tensor, teacher: TeacherBatch) -> Tensor:
+def loss_of(objective: Objective, student: Tensor, teacher: Target) -> Tensor:
     """Return the loss of a batch."""
     rows = torch.arange(len(student))
     return objective(student, teacher, Batch(torch.zeros(len(student), 2), rows))
@@ -114,7 +114,7 @@ def per_sample(subject: Plugged) -> str:
     teacher, logits, objective = dict(teachers())["logits"], student(), begun(subject.make())
     whole = loss_of(objective, logits, teacher)
     each = [
-        loss_of(objective, logits[i : i + 1], TeacherBatch(teacher.values[i : i + 1], "logits"))
+        loss_of(objective, logits[i : i + 1], Target(teacher.values[i : i + 1], "logits"))
         for i in range(ROWS)
     ]
     off = (torch.stack(each).mean() - whole).abs().item()

@@ -173,7 +173,7 @@ def _settled(
     """Return the exchange with the parameters that the strategy has settled."""
     with _speaking_of_the_strategy(config):
         node = _spec(config, federation, strategy)["exchange"]
-        made: Exchange = create(node, "clients.exchange", Exchange, "exchange")
+        made: Exchange = KINDS["exchanges"].create(node)
     made.input_shape = exchange.input_shape
     return made
 

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fedkd.distillation.base import Batch, Objective, TeacherBatch
+from fedkd.distillation.base import Batch, Objective, Target
 from fedkd.distillation.kl import KL
 from fedkd.engine.gathering import gathered
 from fedkd.models import ZOO, build
@@ -67,9 +67,9 @@ def loops(**fit: Any) -> tuple[Standard, CohortLoop]:
     return loop, CohortLoop(loop)
 
 
-def teachers_of(clients: Sequence[Client], samples: int = 15) -> list[TeacherBatch]:
+def teachers_of(clients: Sequence[Client], samples: int = 15) -> list[Target]:
     values = torch.randn(len(clients), samples, 10, generator=seeded(7), dtype=torch.float64)
-    return [TeacherBatch(one.softmax(dim=-1)) for one in values]
+    return [Target(one.softmax(dim=-1)) for one in values]
 
 
 X = torch.randn(15, 1, 8, 8, generator=seeded(8), dtype=torch.float64)
@@ -102,7 +102,7 @@ class Looking(Objective):
     """Weighs a sample by what it looks like, and by where it stands."""
 
     def __call__(
-        self, student_logits: Tensor, teacher: TeacherBatch, batch: Batch | None = None
+        self, student_logits: Tensor, teacher: Target, batch: Batch | None = None
     ) -> Tensor:
         """Return the weighted cross-entropy."""
         assert batch is not None
@@ -117,7 +117,7 @@ def test_an_objective_sees_the_samples_themselves(per_sample: bool) -> None:
 
     class Told(Objective):
         def __call__(
-            self, student_logits: Tensor, teacher: TeacherBatch, batch: Batch | None = None
+            self, student_logits: Tensor, teacher: Target, batch: Batch | None = None
         ) -> Tensor:
             values, weights = teacher.values[:, :-1], teacher.values[:, -1]
             losses = -(values * student_logits.log_softmax(dim=-1)).sum(dim=-1)
@@ -264,8 +264,8 @@ def test_an_objective_that_may_be_padded_is_a_mean_over_samples(objective: str) 
         values = torch.randn(6, 10, generator=seeded(2), dtype=torch.float64)
         values = values.softmax(dim=-1) if kind == "soft_labels" else values
         rows = zip(logits.split(1), values.split(1), strict=True)
-        each = torch.stack([loss(z, TeacherBatch(v, kind)) for z, v in rows])
-        same = torch.allclose(loss(logits, TeacherBatch(values, kind)), each.mean())
+        each = torch.stack([loss(z, Target(v, kind)) for z, v in rows])
+        same = torch.allclose(loss(logits, Target(values, kind)), each.mean())
         assert same or not loss.per_sample
     assert loss.per_sample == (objective not in ("taid", "sinkd"))
 
@@ -280,7 +280,7 @@ def test_clients_learn_from_as_many_samples_as_each_has() -> None:
     def learn(loop: Any, clients: list[Client]) -> list[dict[str, float]]:
         calls = []
         for client, teacher, n in zip(clients, teachers, lengths, strict=True):
-            lesson = TeacherBatch(teacher.values[:n])
+            lesson = Target(teacher.values[:n])
             calls.append(lambda c=client, t=lesson, n=n: loop.distil([c], X[:n], [t], objective)[0])
         return gathered(calls)
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedkd.distillation.base import Objective, TeacherBatch
+from fedkd.distillation.base import Objective, Target
 from fedkd.distillation.kl import KL
 
 FIT = {"epochs": 2, "batch_size": 4, "lr": 0.1, "momentum": 0.9, "optimizer": "sgd"}
@@ -216,7 +216,7 @@ def test_distil_with_kl_is_the_plain_torch_loop(lr: float | None, temperature: f
     labels = torch.randn(9, 4, generator=seeded(8)).softmax(dim=1)
     loop = loop_of(distil={"epochs": 2, "lr": lr})
     objective = KL(temperature=temperature)
-    numbers = loop.distil([client], x, [TeacherBatch(labels)], objective)[0]
+    numbers = loop.distil([client], x, [Target(labels)], objective)[0]
     optimizer = torch.optim.SGD(model.parameters(), lr or 0.1, momentum=0.9)
     generator = seeded(99)
     for _ in range(2):
@@ -246,7 +246,7 @@ class Listening(Objective):
     def progress(self, fraction: float) -> None:
         self.heard.append(fraction)
 
-    def __call__(self, student_logits: Tensor, teacher: TeacherBatch, batch: Any = None) -> Tensor:
+    def __call__(self, student_logits: Tensor, teacher: Target, batch: Any = None) -> Tensor:
         assert student_logits.requires_grad
         assert not teacher.values.requires_grad
         assert teacher.kind == "logits"
@@ -257,7 +257,7 @@ class Listening(Objective):
 
 def test_an_objective_hears_its_start_its_progress_and_its_samples() -> None:
     objective = Listening()
-    teacher = TeacherBatch(torch.arange(8.0)[:, None].expand(-1, 4), "logits")
+    teacher = Target(torch.arange(8.0)[:, None].expand(-1, 4), "logits")
     x = torch.arange(8)[:, None].expand(-1, 3) / 2
     loop_of(distil={"epochs": 2}).distil([client_of()], x, [teacher], objective)
     assert objective.heard == ["start", 0.0, 0.25, 0.5, 0.75]
@@ -266,7 +266,7 @@ def test_an_objective_hears_its_start_its_progress_and_its_samples() -> None:
 def test_one_teacher_for_each_client() -> None:
     x, labels = torch.zeros(4, 3), torch.full((4, 4), 0.25)
     with pytest.raises(ValueError, match="zip"):
-        loop_of().distil([client_of(), client_of()], x, [TeacherBatch(labels)], KL())
+        loop_of().distil([client_of(), client_of()], x, [Target(labels)], KL())
 
 
 # -- predict -------------------------------------------------------------------------------------
@@ -309,7 +309,7 @@ def test_training_after_predicting_trains_again() -> None:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             loop.fit([client])
-            loop.distil([client], client.x, [TeacherBatch(torch.full((10, 4), 0.25))], KL())
+            loop.distil([client], client.x, [Target(torch.full((10, 4), 0.25))], KL())
         assert model.training
         results.append(model)
     same_model(*results, atol=0)
@@ -342,8 +342,8 @@ def test_the_label_smoothing_plug_in() -> None:
 def test_soft_labels_of_a_temperature_are_not_softened_again() -> None:
     """Labels made at T, distilled at T, teach what the logits behind them teach at T."""
     logits = torch.randn(10, 4, generator=torch.Generator().manual_seed(0))
-    soft = TeacherBatch((logits / 3).softmax(dim=-1), "soft_labels", 3.0)
-    hard = TeacherBatch(logits, "logits")
+    soft = Target((logits / 3).softmax(dim=-1), "soft_labels", 3.0)
+    hard = Target(logits, "logits")
     for temperature in (1.0, 3.0, 5.0):
         torch.testing.assert_close(soft.probabilities(temperature), hard.probabilities(temperature))
     student = torch.zeros(10, 4)

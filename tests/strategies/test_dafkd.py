@@ -15,7 +15,7 @@ from torch import Tensor
 
 import fedkd
 from fedkd import ConfigError, simulate
-from fedkd.distillation.base import TeacherBatch
+from fedkd.distillation.base import Target
 from fedkd.distillation.kl import KL
 from fedkd.engine.base import InlineBlocks
 from fedkd.knowledge import KnowledgeStack
@@ -92,7 +92,7 @@ def test_clients_learn_at_the_methods_temperature_without_its_square(
 ) -> None:
     seen, loss = set(), KL.__call__
 
-    def watched(self: KL, student: Any, teacher: TeacherBatch, batch: Any = None) -> Any:
+    def watched(self: KL, student: Any, teacher: Target, batch: Any = None) -> Any:
         seen.add((self.temperature, self.scale, teacher.kind))
         return loss(self, student, teacher, batch)
 

@@ -15,7 +15,7 @@ from support import MIXED, TINY
 from torch.nn import functional as F
 
 import fedkd
-from fedkd.distillation.base import TeacherBatch
+from fedkd.distillation.base import Target
 from fedkd.distillation.kl import KL
 from fedkd.engine.base import InlineBlocks
 from fedkd.errors import ConfigError
@@ -127,7 +127,7 @@ def test_the_clients_mixture_has_the_gradient_of_both_losses(seed: int, eps: flo
     one, two = own.clone().requires_grad_(), own.clone().requires_grad_()
     teacher = mixture(label, server, eps)
     assert simplex_error(teacher) < 1e-5
-    KL()(one, TeacherBatch(teacher)).backward()
+    KL()(one, Target(teacher)).backward()
     both = eps * F.cross_entropy(two, label)
     divergence = F.kl_div(two.log_softmax(-1), server.softmax(-1), reduction="batchmean")
     (both + (1 - eps) * divergence).backward()

@@ -16,7 +16,7 @@ from support import MIXED, TINY, stack_of
 from torch.nn import functional as F
 
 import fedkd
-from fedkd.distillation.base import TeacherBatch
+from fedkd.distillation.base import Target
 from fedkd.distillation.kl import KL
 from fedkd.engine.base import InlineBlocks
 from fedkd.knowledge import Teacher
@@ -178,7 +178,7 @@ def test_the_student_is_as_soft_as_its_teacher() -> None:
     objective = KL(temperature=node["temperature"], scale=node["scale"])
     logits = torch.randn(4, 3) * 5
     sent = SoftLabels().values(logits, strategy.softness("soft_labels", 1.0))
-    teacher = TeacherBatch(sent, "soft_labels", strategy.teacher_softness("soft_labels", 1.0))
+    teacher = Target(sent, "soft_labels", strategy.teacher_softness("soft_labels", 1.0))
     student = logits.clone().requires_grad_()
     loss = objective(student, teacher)
     loss.backward()

@@ -21,7 +21,7 @@ import fedkd
 from fedkd.callbacks.progress import Progress
 from fedkd.check.checking import subject_of
 from fedkd.config.overrides import compose, merge
-from fedkd.distillation.base import TeacherBatch
+from fedkd.distillation.base import Target
 from fedkd.engine.base import InlineBlocks
 from fedkd.errors import ConfigError
 from fedkd.knowledge import CLASS_SCORES, KnowledgeStack
@@ -123,7 +123,7 @@ def test_clients_that_agree_are_taught_what_they_think(name: str) -> None:
     teacher, _ = fuse_in_blocks(strategy, stack, InlineBlocks())  # type: ignore[arg-type]
     one = teacher.values if teacher.shared else teacher.values[0]
     declared = strategy.teacher_softness(expected.kind, default)
-    found = TeacherBatch(one, teacher.kind, declared).probabilities(1.0)
+    found = Target(one, teacher.kind, declared).probabilities(1.0)
     torch.testing.assert_close(found, logits.softmax(dim=-1), atol=1e-4, rtol=1e-3)
 
 
@@ -131,13 +131,13 @@ def test_clients_that_agree_are_taught_what_they_think(name: str) -> None:
 def test_a_teacher_that_is_the_servers_model_has_temperature_1(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, make = set(), TeacherBatch.__post_init__
+    seen, make = set(), Target.__post_init__
 
-    def watched(self: TeacherBatch) -> None:
+    def watched(self: Target) -> None:
         seen.add((self.kind, self.temperature))
         make(self)
 
-    monkeypatch.setattr(TeacherBatch, "__post_init__", watched)
+    monkeypatch.setattr(Target, "__post_init__", watched)
     more = {"distil.temperature": 3, "transfer.labelled": name == "fedgems"}
     fedkd.simulate(name, **SMALL | more)
     assert seen == {("soft_labels", 1.0)}
