@@ -62,8 +62,7 @@ def shown(page):
     return pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem in SLOW))
 
 
-@pytest.mark.parametrize("page", map(shown, PAGES))
-@pytest.mark.usefixtures("no_report")
+@pytest.mark.parametrize("page", [shown(page) for page in PAGES])
 def test_what_a_page_shows_works(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")

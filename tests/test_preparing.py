@@ -4,11 +4,9 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from fedkd.clients import parts
 
 from fedkd import simulate
-from fedkd.plugins import create
-from fedkd.run import preparing
+from fedkd.plugins import create, finding
 
 TINY: dict[str, Any] = {
     "clients": 3,
@@ -32,12 +30,11 @@ def test_plug_ins_are_made_once(
 ) -> None:
     made: Counter[str] = Counter()
 
-    def counting(node: Any, room: str, base: type, key: str, *rest: Any, **known: Any) -> Any:
+    def counting(node: Any, room: str, base: type, key: str, *rest: Any) -> Any:
         made[key] += 1
-        return create(node, room, base, key, *rest, **known)
+        return create(node, room, base, key, *rest)
 
-    for module in (parts, preparing):
-        monkeypatch.setattr(module, "create", counting)
+    monkeypatch.setattr(finding, "create", counting)
     simulate(strategy, **TINY, **more)
     once = ("strategy", "client", "objective", "attack", "sampler", "oracle", "compress")
     assert made == {**dict.fromkeys(once, 1), "exchange": exchanges}

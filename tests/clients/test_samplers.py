@@ -323,7 +323,7 @@ def test_a_pool_that_does_not_fit_together_is_refused() -> None:
     [
         ({"name": "ksas", "tau": -1.0}, "tau=-1.0: must be at least 0 and finite"),
         ({"name": "ksas", "tau": float("inf")}, "tau=inf: must be at least 0 and finite"),
-        ({"name": "ksas", "prior_eps": float("nan")}, "prior_eps=nan: must be at least 0"),
+        ({"name": "ksas", "prior_eps": float("nan")}, "prior_eps=nan: must be a number"),
         ({"name": "margin", "selector": "mine"}, "selector"),
         ({"name": "ksas", "selector": "both"}, "selector"),
     ],

@@ -159,7 +159,7 @@ def test_inference_is_by_the_models_own_head() -> None:
     [("predictions", -1.0), ("features", -1.0), ("std", -1.0), ("softness", 0.0), ("match", "l1")],
 )
 def test_bad_parameters_are_refused(name: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=f"{'weight' if name == 'features' else name}={value}"):
+    with pytest.raises(ConfigError, match=rf"strategy\.{name}={value}"):
         simulate({"name": "fedhkd", name: value}, **TINY)
 
 
