@@ -22,7 +22,7 @@ _EXPORTS = {
     "corpora": "preparation",
     "is_data": "objects",
     "local_accuracy": "evaluation",
-    "partition_table": "table",
+    "partition_table": "federation",
     "prepare": "preparation",
     "recall": "evaluation",
 }

@@ -1,8 +1,9 @@
 """From `datasets.Dataset` rows or user arrays to plain arrays, once per data set."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,21 @@ class Raw:
         """Return the rows at `indices`."""
         rows = self.x[indices], self.y[indices], self.table.take(indices)
         return Raw(*rows, self.class_names, self.columns)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set that was found but not decoded yet.
+
+    `load` takes a scratch directory and returns the splits: ``train`` always, ``test`` maybe.
+    """
+
+    name: str
+    fingerprint: str
+    load: Callable[[Path], dict[str, Raw]]
+    defaults: dict[str, int] = field(default_factory=dict)
+    named: bool = True
+    """whether it has columns with names, among which there is a choice"""
 
 
 @contextmanager

@@ -7,9 +7,8 @@ from typing import Any
 
 from ..errors import ConfigError
 from .columns import Choice
-from .decode import TEST_SPLITS, Raw, decoded, quiet
+from .decode import TEST_SPLITS, Raw, Source, decoded, quiet
 from .fingerprint import of_files
-from .source import Source
 
 HUB = {
     "mnist": "ylecun/mnist",

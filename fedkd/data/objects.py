@@ -7,9 +7,8 @@ from typing import Any
 
 from ..errors import ConfigError
 from .columns import Choice
-from .decode import TEST_SPLITS, Raw, arrays, decoded
+from .decode import TEST_SPLITS, Raw, Source, arrays, decoded
 from .fingerprint import of_dataset, of_json, of_raw
-from .source import Source
 
 
 def is_data(given: Any) -> bool:

@@ -13,10 +13,10 @@ from ..errors import ConfigError
 from .cache import cache_root, intact, publish, scratch_folder, seal
 from .columns import Choice
 from .corpus import Corpus
-from .decode import Raw
+from .decode import Raw, Source
 from .fingerprint import of_json
 from .sampling import proportional
-from .sources import Source, find
+from .sources import find
 
 _LAYOUT = 2  # raise when the files below change
 _TEST_SHARE, _TEST_SEED = 0.2, 0  # of a data set without a test split

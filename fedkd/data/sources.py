@@ -8,10 +8,9 @@ import numpy as np
 
 from ..errors import ConfigError
 from .columns import Choice
-from .decode import Raw, arrays
+from .decode import Raw, Source, arrays
 from .folders import HUB, from_folder, load_hub, local_folder
 from .objects import from_arrays, from_datasets, is_pair
-from .source import Source
 
 CATALOGUE = ("digits", *HUB)
 """Every name that ``data=NAME`` knows."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..clients import Parts
 from ..clients.base import Client
-from ..config.reading import readable
+from ..config.saved import readable
 from ..config.trust import vet
 from ..data import Federation
 from ..data.cache import intact

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..config.reading import readable
+from ..config.saved import readable
 from .page import render
 from .reader import Run, find_runs, load_runs
 from .statistics import group_runs

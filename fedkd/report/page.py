@@ -12,7 +12,7 @@ import yaml
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from ..config.reading import readable
+from ..config.saved import readable
 from ..errors import ConfigError
 from . import cycles, figures
 from .command import command

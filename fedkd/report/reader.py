@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
-from ..config.reading import readable
+from ..config.saved import readable
 from ..errors import ConfigError
 from ..rundir.summary import ADDED, derive, floats
 
