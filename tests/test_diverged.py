@@ -102,7 +102,7 @@ def test_predictions_that_are_not_finite_are_enough() -> None:
 
 def test_clients_side_by_side_are_told_apart() -> None:
     alone = run(fit={"lr": 1e38}, model="mlp")
-    together = run(fit={"lr": 1e38}, model="mlp", engine={"name": "inline", "cohort": 4})
+    together = run(fit={"lr": 1e38}, model="mlp", engine={"name": "inline", "stack": 4})
     assert counted(alone)[-1] > 0
     assert named(alone) == named(together)
 

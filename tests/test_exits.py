@@ -14,7 +14,7 @@ from fedkd.plugins import load_object
 
 FILE = f"{Path(__file__).parent}/plugins/leaving.py"
 ENGINES = {"inline": "inline", "ray": {"name": "ray", "actors": 2}, "flower": "flower"}
-SIDE_BY_SIDE = {"name": "inline", "cohort": 4}
+SIDE_BY_SIDE = {"name": "inline", "stack": 4}
 TINY = {"clients": 4, "rounds": 2, "transfer.size": 40, "engine": "inline"}
 
 

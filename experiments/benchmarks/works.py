@@ -114,7 +114,7 @@ SYSTEMS = {
 }
 """Every system by name; Flower's engine is fedkd's ``engine=flower``."""
 
-ENGINES = {"alone": {"engine.name": "ray", "engine.cohort": "off"}}
+ENGINES = {"alone": {"engine.name": "ray", "engine.stack": "off"}}
 """Settings of systems whose name is not their engine's."""
 
 

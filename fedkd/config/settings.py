@@ -104,7 +104,7 @@ class EngineConfig(Checked):
     """worker processes; null = one per core; 4 per GPU if clients train side by side"""
     gpus_per_actor: Annotated[float | None, Ge(0)] = None
     """fraction of a GPU that each actor takes; null = this machine's GPUs shared out evenly"""
-    cohort: str = "auto"
+    stack: str = "auto"
     """clients trained side by side: off, a number, or auto = off on a CPU, else what fits"""
     address: str | None = None
     """address of a running Ray cluster to join, such as auto; null = start one"""
@@ -116,19 +116,19 @@ class EngineConfig(Checked):
     """for all clients' models together, such as 4GB; what exceeds it is on disk; null = no limit"""
 
     def check(self) -> None:
-        """Raise `ConfigError` for a cohort, a limit or a memory that no run could use."""
-        size = str(self.cohort)
+        """Raise `ConfigError` for a stack, a limit or a memory that no run could use."""
+        size = str(self.stack)
         if size not in ("auto", "off") and not (size.isdecimal() and int(size) >= 1):
-            raise ConfigError("engine.cohort", size, "must be auto, off or a number of at least 1")
+            raise ConfigError("engine.stack", size, "must be auto, off or a number of at least 1")
         if self.name == "flower" and size not in ("auto", "off", "1"):
             problem = "engine=flower hands out clients one by one; use engine=ray or inline"
-            raise ConfigError("engine.cohort", size, problem)
+            raise ConfigError("engine.stack", size, problem)
         if self.timeout is not None and self.name != "ray":
             problem = f"engine={self.name} cannot end a client that hangs; use engine=ray, or null"
             raise ConfigError("engine.timeout", self.timeout, problem)
         if self.timeout is not None and size not in ("auto", "off", "1"):
             problem = "which of them hangs could not be told for engine.timeout; use off"
-            raise ConfigError("engine.cohort", size, problem)
+            raise ConfigError("engine.stack", size, problem)
         if self.state_memory is not None and self.name == "flower":
             problem = "is not used by engine=flower, whose clients live in messages; leave it out"
             raise ConfigError("engine.state_memory", self.state_memory, problem)

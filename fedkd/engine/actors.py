@@ -25,7 +25,7 @@ from .base import FIRST_NODE_ID, AppFactory, Engine, Main
 from .blocks import ActorBlocks
 from .cluster import actor_count, actor_resources, replacement_resources, shared_ray
 from .host import Host, keep_freed_memory, one_thread, single_thread
-from .placement import cohort_size, place_cohorts
+from .placement import place_stacks, stack_size
 from .pool import Pool
 from .raygrid import RayGrid
 from .traces import Traces, changed_since
@@ -133,14 +133,14 @@ class RayEngine(Engine):
         """Call ``main(grid, blocks)`` with actors up; after it they host nobody any longer."""
         with shared_ray(self.config), one_thread(), identity():
             actors = actor_count(self.config)
-            cohort = cohort_size(self.config.cohort, len(self.sizes), actors)
-            placed = place_cohorts(self.sizes, actors, cohort)
+            stack = stack_size(self.config.stack, len(self.sizes), actors)
+            placed = place_stacks(self.sizes, actors, stack)
             asked, limits = WARM.asks(actor_resources(self.config)), self.config
-            job = Job(partial(self.factory, len(placed)), len(self.sizes), cohort > 1)
+            job = Job(partial(self.factory, len(placed)), len(self.sizes), stack > 1)
             spawn = _spawner(asked, len(placed))
             pool = Pool(spawn, placed, ray.put(job), limits.max_restarts, limits.timeout)
             try:
-                main(RayGrid(pool, self.sizes, cohort), ActorBlocks(pool))
+                main(RayGrid(pool, self.sizes, stack), ActorBlocks(pool))
                 if not pool.restarts:  # replacements may have other resources
                     WARM.keep(asked, pool.leave())
             finally:

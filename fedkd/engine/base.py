@@ -141,6 +141,6 @@ def client_of(message: Message) -> int:
     return message.metadata.dst_node_id - FIRST_NODE_ID
 
 
-def cohort_of(message: Message, size: int) -> int:
-    """Return which cohort of `size` clients a message's client belongs to, in our own grids."""
+def stack_of(message: Message, size: int) -> int:
+    """Return which stack of `size` clients a message's client belongs to, in our own grids."""
     return client_of(message) // size

@@ -7,7 +7,7 @@ from ..config import EngineConfig
 from ..errors import ConfigError
 
 GATHERED = 256
-"""Most clients that ``engine.cohort=auto`` hands to an actor's training loop at once."""
+"""Most clients that ``engine.stack=auto`` hands to an actor's training loop at once."""
 
 
 ACTORS_PER_GPU = 4
@@ -45,40 +45,40 @@ def place(sizes: Sequence[int], actors: int) -> list[list[int]]:
     return placed
 
 
-def cohort_size(cohort: str, clients: int, actors: int) -> int:
+def stack_size(stack: str, clients: int, actors: int) -> int:
     """Return how many clients of consecutive index are handed out together, at least 1.
 
     Parameters
     ----------
-    cohort : str
-        ``engine.cohort``: ``"off"``, ``"auto"`` or a number.
+    stack : str
+        ``engine.stack``: ``"off"``, ``"auto"`` or a number.
     clients, actors : int
         Of the run.
 
     Examples
     --------
-    >>> [cohort_size(cohort, 100, 3) for cohort in ("off", "auto", "8")]
+    >>> [stack_size(stack, 100, 3) for stack in ("off", "auto", "8")]
     [1, 34, 8]
     """
-    if cohort == "off":
+    if stack == "off":
         return 1
-    return min(GATHERED, -(-clients // actors)) if cohort == "auto" else int(cohort)
+    return min(GATHERED, -(-clients // actors)) if stack == "auto" else int(stack)
 
 
-def place_cohorts(sizes: Sequence[int], actors: int, size: int) -> list[list[int]]:
-    """Deal clients to actors like `place`, but cohort by cohort.
+def place_stacks(sizes: Sequence[int], actors: int, size: int) -> list[list[int]]:
+    """Deal clients to actors like `place`, but stack by stack.
 
     Who is together is a function of the clients' order, not of the actors: clients 0 to `size` - 1,
     the next `size`, and so on.
 
     Examples
     --------
-    >>> place_cohorts([5, 1, 1, 1, 2], 2, 2)
+    >>> place_stacks([5, 1, 1, 1, 2], 2, 2)
     [[0, 1], [2, 3, 4]]
     """
-    cohorts = [range(first, len(sizes))[:size] for first in range(0, len(sizes), size)]
-    placed = place([sum(sizes[k] for k in cohort) for cohort in cohorts], actors)
-    return [[client for rank in ranks for client in cohorts[rank]] for ranks in placed]
+    stacks = [range(first, len(sizes))[:size] for first in range(0, len(sizes), size)]
+    placed = place([sum(sizes[k] for k in stack) for stack in stacks], actors)
+    return [[client for rank in ranks for client in stacks[rank]] for ranks in placed]
 
 
 def actors_by_default(engine: EngineConfig, device: str, gpus: int, cores: int) -> int | None:
@@ -87,7 +87,7 @@ def actors_by_default(engine: EngineConfig, device: str, gpus: int, cores: int) 
     Parameters
     ----------
     engine : EngineConfig
-        The run's, ``engine.cohort`` resolved.
+        The run's, ``engine.stack`` resolved.
     device : str
         ``"cpu"`` or ``"cuda"``.
     gpus, cores : int
@@ -99,7 +99,7 @@ def actors_by_default(engine: EngineConfig, device: str, gpus: int, cores: int) 
     4
     """
     shared = device == "cuda" and engine.name == "ray" and not engine.address
-    if engine.actors or not shared or engine.cohort == "off":
+    if engine.actors or not shared or engine.stack == "off":
         return engine.actors
     return min(cores, ACTORS_PER_GPU * gpus)
 

@@ -9,7 +9,7 @@ from flwr.app import Message
 
 from ..flower import no_reply, stamp
 from .balance import Costs, moves
-from .base import LocalGrid, client_of, cohort_of, round_of
+from .base import LocalGrid, client_of, round_of, stack_of
 from .cluster import nodes
 from .journal import Chunk
 from .pacing import Pace
@@ -21,7 +21,7 @@ PULL_SECONDS = 0.2
 
 
 class RayGrid(LocalGrid):
-    """Sends an actor its messages in chunks, longest job first; a cohort's as one chunk.
+    """Sends an actor its messages in chunks, longest job first; a stack's as one chunk.
 
     Parameters
     ----------
@@ -29,13 +29,13 @@ class RayGrid(LocalGrid):
         The actors.
     sizes : sequence of int
         Training samples of each client.
-    cohort : int
+    stack : int
         Clients that are handed out together.
     """
 
-    def __init__(self, pool: Pool, sizes: Sequence[int], cohort: int = 1) -> None:
+    def __init__(self, pool: Pool, sizes: Sequence[int], stack: int = 1) -> None:
         super().__init__(len(sizes))
-        self.pool, self.cohort, self.costs = pool, cohort, Costs(sizes)
+        self.pool, self.stack, self.costs = pool, stack, Costs(sizes)
         self.home_of = {client: home for home in pool.homes for client in home.clients}
         self.rank = {client: rank for rank, client in enumerate(self.home_of)}
         self.round = 0
@@ -67,7 +67,7 @@ class RayGrid(LocalGrid):
             return
         self.round = round_
         self.costs.begin()
-        if self.cohort == 1:
+        if self.stack == 1:
             self._balance(clients)
         for home in self.pool.homes:
             home.keep()
@@ -88,10 +88,10 @@ class RayGrid(LocalGrid):
                     self.home_of |= dict.fromkeys(part, homes[goal])
 
     def _chunks(self, queue: list[Message], kind: str) -> Iterable[list[Message]]:
-        if self.cohort > 1:
+        if self.stack > 1:
             queue.sort(key=lambda message: self.rank[client_of(message)])
-            cohorts = groupby(queue, lambda message: cohort_of(message, self.cohort))
-            return (list(cohort) for _, cohort in cohorts)
+            stacks = groupby(queue, lambda message: stack_of(message, self.stack))
+            return (list(stack) for _, stack in stacks)
         queue.sort(key=self._longest_first)
         size = 1 if self.pool.timeout else self.pace.chunk(kind, len(queue))
         return (queue[start : start + size] for start in range(0, len(queue), size))

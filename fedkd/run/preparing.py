@@ -210,8 +210,8 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
         raise ConfigError("device", "cuda", "torch sees no CUDA device; use cpu or auto")
     device = ("cuda" if cuda else "cpu") if config.device == "auto" else config.device
     alone = device == "cpu" or config.engine.name == "flower" or config.engine.timeout
-    cohort = "off" if config.engine.cohort == "auto" and alone else config.engine.cohort
-    engine, there = replace(config.engine, cohort=cohort), (torch.cuda.device_count(), cores())
+    stack = "off" if config.engine.stack == "auto" and alone else config.engine.stack
+    engine, there = replace(config.engine, stack=stack), (torch.cuda.device_count(), cores())
     engine = replace(engine, actors=actors_by_default(engine, device, *there))
     engine = replace(engine, gpus_per_actor=gpu_share(engine, device, *there))
     return replace(

@@ -17,7 +17,7 @@ from ..callbacks import Callback, RunInfo
 from ..callbacks.recorder import KnowledgeRecorder
 from ..callbacks.tables import Tables
 from ..clients import client_app
-from ..clients.cohorts import side_by_side
+from ..clients.side_by_side import side_by_side
 from ..clients.workbench import workbench
 from ..codecs.compression import Compression
 from ..config import RunConfig
@@ -295,8 +295,8 @@ def _factory(prepared: Prepared) -> Callable[[int], ClientApp]:
     """Return what builds the ClientApp in each process; it must not drag the run along."""
     spec, parts, engine = prepared.spec, prepared.parts, prepared.config.engine
     state = _state(prepared)
-    if engine.cohort not in ("off", "1"):
-        share = (engine.gpus_per_actor or 1.0) if engine.cohort == "auto" else None
+    if engine.stack not in ("off", "1"):
+        share = (engine.gpus_per_actor or 1.0) if engine.stack == "auto" else None
         parts = replace(parts, loop=side_by_side(parts.loop, share))
     return lambda processes: client_app(spec, state=state(processes), parts=parts)
 

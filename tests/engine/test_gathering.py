@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from fedkd.engine.gathering import gathered, meet, seconds
-from fedkd.engine.placement import cohort_size, place, place_cohorts
+from fedkd.engine.placement import place, place_stacks, stack_size
 from fedkd.rng import Globals, scoped
 
 
@@ -128,15 +128,15 @@ def test_the_clock_counts_a_share_of_common_work_and_no_waiting() -> None:
     assert all(own >= 0.1 + 0.1 * k for k, own in enumerate(spent))
 
 
-def test_cohorts_are_made_of_neighbours_wherever_they_live() -> None:
+def test_stacks_are_made_of_neighbours_wherever_they_live() -> None:
     sizes = [5, 1, 1, 9, 2, 2, 2]
     for actors in (1, 2, 3, 9):
-        placed = place_cohorts(sizes, actors, 3)
+        placed = place_stacks(sizes, actors, 3)
         assert sorted(k for clients in placed for k in clients) == list(range(7))
         for clients in placed:
             assert all(
                 set(range(k // 3 * 3, k // 3 * 3 + 3)) & {*range(7)} <= {*clients} for k in clients
             )
-        assert place_cohorts(sizes, actors, 1) == place(sizes, actors)
-    assert [cohort_size(c, 10, 4) for c in ("off", "1", "7", "auto")] == [1, 1, 7, 3]
-    assert cohort_size("auto", 100_000, 4) == 256
+        assert place_stacks(sizes, actors, 1) == place(sizes, actors)
+    assert [stack_size(c, 10, 4) for c in ("off", "1", "7", "auto")] == [1, 1, 7, 3]
+    assert stack_size("auto", 100_000, 4) == 256

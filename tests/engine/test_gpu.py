@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from fedkd.clients.base import Client
-from fedkd.clients.cohorts import side_by_side
+from fedkd.clients.side_by_side import side_by_side
 from fedkd.clients.standard import Standard
 
 import fedkd
@@ -32,16 +32,16 @@ def run(strategy: Any, model: Any, data: Any = "digits", **engine: Any) -> fedkd
     return fedkd.simulate(strategy, data, model, engine={"name": "inline"} | engine, **SETTINGS)
 
 
-def cohorts(result: fedkd.RunResult) -> set[float]:
+def stacks(result: fedkd.RunResult) -> set[float]:
     rows = result.clients.to_pylist()
-    return {row["value"] for row in rows if row["metric"] == "cohort"}
+    return {row["value"] for row in rows if row["metric"] == "stack"}
 
 
 @pytest.mark.parametrize("strategy", ["fedavg", "fedmd", "knfu"])
 @pytest.mark.parametrize("model", ["mlp", "lenet5", "resnet8"])
 def test_side_by_side_is_as_alone(strategy: str, model: str) -> None:
-    together, alone = run(strategy, model), run(strategy, model, cohort="off")
-    assert cohorts(together) == {8.0}
+    together, alone = run(strategy, model), run(strategy, model, stack="off")
+    assert stacks(together) == {8.0}
     gaps = [
         abs(together.summary[key]["last"] - alone.summary[key]["last"])
         for key in ("alma_local", "alma_global")
@@ -49,15 +49,15 @@ def test_side_by_side_is_as_alone(strategy: str, model: str) -> None:
     assert max(gaps) < 0.05, "floats are added up in another order, and training amplifies it"
 
 
-def test_actors_share_the_gpu_and_train_cohorts() -> None:
-    actors, here = run("fedavg", "lenet5", name="ray"), run("fedavg", "lenet5", cohort=2)
-    assert cohorts(actors) == cohorts(here) == {2.0}
+def test_actors_share_the_gpu_and_train_stacks() -> None:
+    actors, here = run("fedavg", "lenet5", name="ray"), run("fedavg", "lenet5", stack=2)
+    assert stacks(actors) == stacks(here) == {2.0}
     assert actors.summary["alma_local"]["last"] == pytest.approx(
         here.summary["alma_local"]["last"], abs=0.05
     )
 
 
-def test_memory_that_runs_out_halves_the_cohort(caplog: pytest.LogCaptureFixture) -> None:
+def test_memory_that_runs_out_halves_the_stack(caplog: pytest.LogCaptureFixture) -> None:
     settings = {"epochs": 1, "batch_size": 64, "optimizer": "sgd", "lr": 0.1, "momentum": 0.0}
     loop = Standard(fit=settings, distil=settings, device="cuda")
     clients = []
@@ -76,4 +76,4 @@ def test_memory_that_runs_out_halves_the_cohort(caplog: pytest.LogCaptureFixture
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert "out of memory with 8 clients side by side (fit); going on with 4" in caplog.text
-    assert {one["cohort"] for one in numbers} <= {1.0, 2.0, 4.0}
+    assert {one["stack"] for one in numbers} <= {1.0, 2.0, 4.0}

@@ -332,7 +332,7 @@ def test_few_actors_share_a_gpu_if_clients_train_side_by_side() -> None:
 
     assert actors() == 6, "there are no more cores"
     assert actors_by_default(EngineConfig(), "cuda", 1, 16) == 4
-    assert actors(cohort="off") is actors("cpu") is actors(name="flower") is None
+    assert actors(stack="off") is actors("cpu") is actors(name="flower") is None
     assert actors(address="auto") is None, "other machines have GPUs, too"
     assert actors(actors=3) == 3
 

@@ -112,11 +112,11 @@ def test_a_resumed_run_ends_the_same(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("cohort", ["off", "4"])
-def test_on_ray_with_an_actor_that_dies(cohort, reaper):
-    inline = {"name": "inline", "cohort": cohort}
+@pytest.mark.parametrize("stack", ["off", "4"])
+def test_on_ray_with_an_actor_that_dies(stack, reaper):
+    inline = {"name": "inline", "stack": stack}
     expected = simulate(engine=inline, **SMALL | {"rounds": 3}).summary["digest"]
-    engine = {"name": "ray", "actors": 2, "cohort": cohort, "state_memory": "1kB"}
+    engine = {"name": "ray", "actors": 2, "stack": stack, "state_memory": "1kB"}
     callbacks = [reaper(2, "distil", 0)]
     summary = simulate(engine=engine, callbacks=callbacks, **SMALL | {"rounds": 3}).summary
     assert (summary["digest"], summary["restarts"]) == (expected, 1)

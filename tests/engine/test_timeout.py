@@ -96,7 +96,7 @@ def test_what_was_lost_is_lost_for_a_resumed_run_too(tmp_path):
 def test_engines_that_cannot_end_a_client_refuse(name):
     with pytest.raises(ConfigError, match=rf"engine.timeout=5.0: engine={name} cannot end"):
         simulate(engine={"name": name, "timeout": 5}, **SHORT)
-    with pytest.raises(ConfigError, match=r"engine\.cohort=4: which of them hangs"):
-        simulate(engine={"name": "ray", "timeout": 5, "cohort": 4}, **SHORT)
+    with pytest.raises(ConfigError, match=r"engine\.stack=4: which of them hangs"):
+        simulate(engine={"name": "ray", "timeout": 5, "stack": 4}, **SHORT)
     with pytest.raises(ConfigError, match=r"engine\.timeout=0\.0: must be greater than 0"):
         simulate(engine={"name": "ray", "timeout": 0}, **SHORT)

@@ -75,7 +75,7 @@ OTHERS = {
         "client": "standard",
         "privacy": {"name": ["nfdp", "dp_sgd"], "k": 15, "noise_multiplier": 1.0},
     },
-    "cohort": {"strategy": "fedmd", "engine": RAY | {"cohort": 2}},
+    "stack": {"strategy": "fedmd", "engine": RAY | {"stack": 2}},
 }
 
 

@@ -17,9 +17,9 @@ SMALL = SHORT | {"clients": 6, "evaluate.samples": 50}
 pytestmark = pytest.mark.filterwarnings("error:.*performance drop.*")
 
 
-def run(strategy: str = "knfu", cohort: Any = 4, name: str = "inline", **more: Any) -> RunResult:
+def run(strategy: str = "knfu", stack: Any = 4, name: str = "inline", **more: Any) -> RunResult:
     actors = {"actors": more.pop("actors")} if "actors" in more else {}
-    engine = {"name": name, "cohort": cohort, **actors}
+    engine = {"name": name, "stack": stack, **actors}
     return simulate(strategy, engine=engine, **SHORT | more)
 
 
@@ -47,12 +47,12 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_run_with_cohorts_ends_like_one_without(case: str) -> None:
+def test_a_run_with_stacks_ends_like_one_without(case: str) -> None:
     settings = {"strategy": "fedprox" if case == "fedprox" else "knfu"} | SMALL | CASES[case]
-    alone, together = (run(cohort=cohort, **settings) for cohort in ("off", 3))
+    alone, together = (run(stack=stack, **settings) for stack in ("off", 3))
     same(alone, together)
-    assert not metric(alone, "cohort")
-    assert max(metric(together, "cohort")) == (2.0 if "two" in case else 3.0)
+    assert not metric(alone, "stack")
+    assert max(metric(together, "stack")) == (2.0 if "two" in case else 3.0)
 
 
 def test_who_cannot_be_stacked_ends_to_the_bit_as_alone() -> None:
@@ -61,7 +61,7 @@ def test_who_cannot_be_stacked_ends_to_the_bit_as_alone() -> None:
     narrow = f"{__file__}:narrow"
     alone, together = (run("local", c, model=narrow, **settings) for c in ("off", 4))
     assert alone.summary["digest"] == together.summary["digest"]
-    assert set(metric(together, "cohort")) == {1.0}
+    assert set(metric(together, "stack")) == {1.0}
 
 
 def narrow(shape: tuple[int, ...], classes: int) -> Any:
@@ -71,20 +71,20 @@ def narrow(shape: tuple[int, ...], classes: int) -> Any:
     return FedMD2(shape, classes, channels=(4, 6))
 
 
-def test_a_client_that_raises_does_not_hurt_its_cohort() -> None:
+def test_a_client_that_raises_does_not_hurt_its_stack() -> None:
     client = {"name": f"{PROBE}:Faulty", "below": 2}
-    alone, together = (run(cohort=cohort, client=client) for cohort in ("off", 4))
+    alone, together = (run(stack=stack, client=client) for stack in ("off", 4))
     assert together.summary["rejected"] == alone.summary["rejected"] == 4
     assert together.summary["digest"] == alone.summary["digest"]  # a loop of one's own: all alone
 
 
 def test_simulated_faults_and_attacks_find_the_same_clients() -> None:
     more = {"faults.crash": 0.3, "attack": {"name": "lma", "fraction": 0.3}, "seed": 3}
-    alone, together = (run(cohort=cohort, **more) for cohort in ("off", 5))
+    alone, together = (run(stack=stack, **more) for stack in ("off", 5))
     same(alone, together)
     assert alone.rounds.column_names == together.rounds.column_names
     assert metric(alone, "hostile") == metric(together, "hostile")
-    assert max(metric(together, "cohort")) > 1
+    assert max(metric(together, "stack")) > 1
 
 
 def test_seconds_of_a_phase_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def test_seconds_of_a_phase_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> N
         return phase_seconds(outcome)
 
     monkeypatch.setattr("fedkd.rounds.loop.phase_seconds", noting)
-    run(cohort=10)
+    run(stack=10)
     assert len(rounds) == 2
     assert all(0 < spent <= seconds for spent, seconds in rounds)
 
@@ -109,24 +109,22 @@ def test_the_digest_depends_neither_on_engine_nor_on_actors() -> None:
         for actors in (1, 2):
             ray = run("fedmd", model="lenet5", name="ray", actors=actors)
             assert ray.summary["digest"] == inline.summary["digest"]
-            assert sorted(metric(ray, "cohort")) == sorted(metric(inline, "cohort"))
-    same(inline, run("fedmd", model="lenet5", cohort="off"))
+            assert sorted(metric(ray, "stack")) == sorted(metric(inline, "stack"))
+    same(inline, run("fedmd", model="lenet5", stack="off"))
 
 
-@pytest.mark.parametrize("cohort", ["all", 0, -3, 1.5])
-def test_a_cohort_is_auto_off_or_a_number(cohort: Any) -> None:
-    with pytest.raises(ConfigError, match=r"engine\.cohort=.*auto, off or a number of at least 1"):
-        run(cohort=cohort)
+@pytest.mark.parametrize("stack", ["all", 0, -3, 1.5])
+def test_a_stack_is_auto_off_or_a_number(stack: Any) -> None:
+    with pytest.raises(ConfigError, match=r"engine\.stack=.*auto, off or a number of at least 1"):
+        run(stack=stack)
 
 
 def test_flower_hands_out_one_client_at_a_time() -> None:
-    with pytest.raises(ConfigError, match=r"engine\.cohort=4: engine=flower hands out clients one"):
+    with pytest.raises(ConfigError, match=r"engine\.stack=4: engine=flower hands out clients one"):
         run(name="flower")
 
 
 def test_auto_is_off_on_a_cpu(tmp_path: Path) -> None:
-    result = run(
-        cohort="auto", device="cpu", run_dir=str(tmp_path / "run"), **SMALL | {"rounds": 1}
-    )
-    assert not metric(result, "cohort")
-    assert "cohort: 'off'" in (result.run_dir / "config.yaml").read_text()
+    result = run(stack="auto", device="cpu", run_dir=str(tmp_path / "run"), **SMALL | {"rounds": 1})
+    assert not metric(result, "stack")
+    assert "stack: 'off'" in (result.run_dir / "config.yaml").read_text()

@@ -9,9 +9,9 @@ import pytest
 import torch
 from fedkd.clients import Client
 from fedkd.clients.architectures import architecture, coupled
-from fedkd.clients.cohorts import CohortLoop, side_by_side
 from fedkd.clients.jobs import Job, Jobs
 from fedkd.clients.memory import footprint
+from fedkd.clients.side_by_side import StackLoop, side_by_side
 from fedkd.clients.standard import Standard
 from fedkd.clients.training import Trainer
 from fedkd.experiments.plugins.label_smoothing import Smoothed
@@ -62,9 +62,9 @@ def clients_of(
     return clients
 
 
-def loops(**fit: Any) -> tuple[Standard, CohortLoop]:
+def loops(**fit: Any) -> tuple[Standard, StackLoop]:
     loop = Standard(fit=FIT | fit, distil=DISTIL, device="cpu")
-    return loop, CohortLoop(loop)
+    return loop, StackLoop(loop)
 
 
 def teachers_of(clients: Sequence[Client], samples: int = 15) -> list[Target]:
@@ -92,10 +92,10 @@ def fits(
     alone, together = loops(**fit)
     one, two = (clients_of(make, sizes) for _ in range(2))
     numbers = [alone.fit([client])[0] for client in one]
-    cohorts = together.fit(two)
-    for mine, theirs in zip(cohorts, numbers, strict=True):
+    stacks = together.fit(two)
+    for mine, theirs in zip(stacks, numbers, strict=True):
         assert mine["loss_fit"] == pytest.approx(theirs["loss_fit"], abs=1e-6)
-    return gap(one, two), [numbers["cohort"] for numbers in cohorts]
+    return gap(one, two), [numbers["stack"] for numbers in stacks]
 
 
 class Looking(Objective):
@@ -137,7 +137,7 @@ def test_an_objective_sees_the_samples_themselves(per_sample: bool) -> None:
     assert gap(expected, one) < 1e-12
     numbers = together.distil(two, X, teachers, ours)
     assert gap(expected, two) < 1e-9
-    assert [each["cohort"] for each in numbers] == [5.0] * 5
+    assert [each["stack"] for each in numbers] == [5.0] * 5
 
 
 # -- fit -----------------------------------------------------------------------------------------
@@ -147,13 +147,13 @@ def test_an_objective_sees_the_samples_themselves(per_sample: bool) -> None:
 @pytest.mark.parametrize("name", ["mlp", "lenet5", "resnet8"])
 def test_fit_side_by_side_is_fit_one_by_one(name: str, optimizer: str) -> None:
     rate = {"optimizer": optimizer, "lr": 0.05 if optimizer == "sgd" else 1e-3}
-    difference, cohort = fits(zoo(name), EQUAL, **rate, weight_decay=0.01)
+    difference, stack = fits(zoo(name), EQUAL, **rate, weight_decay=0.01)
     assert difference < 1e-9
-    assert cohort == [3.0] * 3
-    difference, cohort = fits(zoo(name), RAGGED, **rate, weight_decay=0.01)
+    assert stack == [3.0] * 3
+    difference, stack = fits(zoo(name), RAGGED, **rate, weight_decay=0.01)
     assert difference < 1e-9
     # of equal size are the second and the last
-    assert cohort == ([1.0, 2.0, 1.0, 1.0, 2.0] if name in COUPLED else [5.0] * 5)
+    assert stack == ([1.0, 2.0, 1.0, 1.0, 2.0] if name in COUPLED else [5.0] * 5)
 
 
 @pytest.mark.parametrize("name", sorted(set(ZOO) - set(RANDOM)))
@@ -177,9 +177,9 @@ def test_nobody_notices_how_many_samples_others_have(
     sizes: list[int], batch: int, epochs: int, optimizer: str
 ) -> None:
     fit = {"batch_size": batch, "epochs": epochs, "optimizer": optimizer, "weight_decay": 0.1}
-    difference, cohort = fits(small, sizes, **fit)
+    difference, stack = fits(small, sizes, **fit)
     assert difference < 1e-9
-    assert cohort == [float(len(sizes))] * len(sizes)
+    assert stack == [float(len(sizes))] * len(sizes)
 
 
 @pytest.mark.parametrize("name", RANDOM)
@@ -189,7 +189,7 @@ def test_models_with_dropout_train_alone(name: str) -> None:
 
     assert coupled(make(), X[:1].float()) is None
     _, together = loops()
-    assert [numbers["cohort"] for numbers in together.fit(clients_of(make, EQUAL))] == [1.0] * 3
+    assert [numbers["stack"] for numbers in together.fit(clients_of(make, EQUAL))] == [1.0] * 3
 
 
 def test_proximal_term_and_prior() -> None:
@@ -203,9 +203,9 @@ def test_proximal_term_and_prior() -> None:
         groups.append(clients)
     for client in groups[0]:
         alone.fit([client])
-    cohort = [numbers["cohort"] for numbers in together.fit(groups[1])]
+    stack = [numbers["stack"] for numbers in together.fit(groups[1])]
     assert gap(*groups) < 1e-9
-    assert cohort == [1.0, 4.0, 4.0, 4.0, 4.0]  # the first is not pulled at all
+    assert stack == [1.0, 4.0, 4.0, 4.0, 4.0]  # the first is not pulled at all
     plain = clients_of(small, RAGGED)
     alone.fit([plain[1]])
     assert gap(plain[1:2], groups[1][1:2]) > 1e-3, "both matter"
@@ -226,7 +226,7 @@ def test_what_a_method_adds_is_fitted_alone(what: str) -> None:
     )
     for client in one:
         alone.fit([client])
-    assert [numbers["cohort"] for numbers in together.fit(two)] == [1.0] * 3
+    assert [numbers["stack"] for numbers in together.fit(two)] == [1.0] * 3
     assert gap(one, two) == 0.0
 
 
@@ -249,11 +249,11 @@ def test_distil_side_by_side_is_distil_one_by_one(objective: str, name: str) -> 
     one, two = (clients_of(zoo(name), EQUAL) for _ in range(2))
     teachers, loss = teachers_of(one), OBJECTIVES[objective](temperature=2.0)
     numbers = alone.distil(one, X, teachers, loss)
-    cohorts = together.distil(two, X, teachers, loss)
+    stacks = together.distil(two, X, teachers, loss)
     assert gap(one, two) < 1e-9
-    for mine, theirs in zip(cohorts, numbers, strict=True):
+    for mine, theirs in zip(stacks, numbers, strict=True):
         assert mine["loss_distil"] == pytest.approx(theirs["loss_distil"], abs=1e-5)
-        assert mine["cohort"] == (1.0 if objective == "taid" else 3.0)
+        assert mine["stack"] == (1.0 if objective == "taid" else 3.0)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -285,7 +285,7 @@ def test_clients_learn_from_as_many_samples_as_each_has() -> None:
         return gathered(calls)
 
     learn(alone, one)
-    assert [numbers["cohort"] for numbers in learn(together, two)] == [3.0] * 3
+    assert [numbers["stack"] for numbers in learn(together, two)] == [3.0] * 3
     assert gap(one, two) < 1e-9
 
 
@@ -355,7 +355,7 @@ def test_one_client_that_fails_does_not_hurt_the_others() -> None:
 
     def fit(client: Client) -> Any:
         try:
-            return together.fit([client])[0]["cohort"]
+            return together.fit([client])[0]["stack"]
         except IndexError as error:
             return str(error)
 
@@ -370,7 +370,7 @@ def test_one_client_that_fails_does_not_hurt_the_others() -> None:
 # -- memory --------------------------------------------------------------------------------------
 
 
-def test_out_of_memory_halves_the_cohort(
+def test_out_of_memory_halves_the_stack(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     train = Trainer.train
@@ -386,9 +386,9 @@ def test_out_of_memory_halves_the_cohort(
     for client in one:
         alone.fit([client])
     with caplog.at_level(logging.WARNING, "fedkd"):
-        cohort = [numbers["cohort"] for numbers in together.fit(two)]
+        stack = [numbers["stack"] for numbers in together.fit(two)]
     assert gap(one, two) < 1e-9, "what was drawn in vain is drawn again"
-    assert cohort == [2.0] * 10
+    assert stack == [2.0] * 10
     assert "out of memory with 10 clients side by side (fit); going on with 5" in caplog.text
     assert "out of memory with 5 clients side by side (fit); going on with 2" in caplog.text
     caplog.clear()

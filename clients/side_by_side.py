@@ -1,4 +1,4 @@
-"""The training loop that takes clients side by side where it can: ``engine.cohort``.
+"""The training loop that takes clients side by side where it can: ``engine.stack``.
 
 It does what `Standard` does, up to the order in which floats are added up, for several clients of
 one architecture at once. A client goes alone, through `Standard` itself, where
@@ -39,11 +39,11 @@ def side_by_side(loop: ClientLoop, share: float | None) -> ClientLoop:
     share : float or None
         Share of a GPU's memory that it may fill; None = any, until memory runs out.
     """
-    return CohortLoop(loop, share) if type(loop) is Standard else loop
+    return StackLoop(loop, share) if type(loop) is Standard else loop
 
 
-class CohortLoop(ClientLoop):
-    """Trains clients side by side, and says with how many: ``cohort`` in the tables.
+class StackLoop(ClientLoop):
+    """Trains clients side by side, and says with how many: ``stack`` in the tables.
 
     Parameters
     ----------
@@ -137,13 +137,13 @@ class CohortLoop(ClientLoop):
                 for one, state in zip(trainings, before, strict=True):
                     one.generator.set_state(state)
                 raise
-            return [{f"loss_{name}": value, "cohort": float(len(losses))} for value in losses]
+            return [{f"loss_{name}": value, "stack": float(len(losses))} for value in losses]
 
         return Job(
             kind=kind,
             key=None if habit is None else (about, shapes, repr(sorted(settings.items()))),
             item=training,
-            alone=lambda: alone() | {"cohort": 1.0},
+            alone=lambda: alone() | {"stack": 1.0},
             together=together,
             samples=n,
             nbytes=lambda: footprint(training.model, x, settings["batch_size"]),
