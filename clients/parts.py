@@ -79,7 +79,7 @@ class Parts:
             For an unknown name or parameter.
         """
         privacy = Protection.from_node(spec["privacy"], spec["seed"])
-        made = {kind.part: kind.create(spec[kind.key], spec) for kind in PARTS if not kind.several}
+        made = {seam.part: seam.create(spec[seam.key], spec) for seam in PARTS if not seam.several}
         return cls(
             **made | {"loop": privacy.loop(made["loop"]), "privacy": privacy},
             models=[factory(one) for one in deal(models or spec["model"], spec["clients"])],

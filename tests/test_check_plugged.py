@@ -8,14 +8,14 @@ from fedkd.check.plugged import IN_RUNS
 from fedkd.check.promises import checked
 from fedkd.cli.app import app
 from fedkd.errors import ConfigError
-from fedkd.plugins.table import KINDS, PARTS, kinds_of
+from fedkd.plugins.table import PARTS, SEAMS, seams_of
 
 ELSEWHERE = ("strategies", "samplers")  # in tests of their own
 SHIPPED = [
-    (kind.name, name)
-    for kind in KINDS.values()
-    if kind.name not in ELSEWHERE
-    for name in kind.shipped()
+    (seam.name, name)
+    for seam in SEAMS.values()
+    if seam.name not in ELSEWHERE
+    for name in seam.shipped()
 ]
 UNTOLD = {
     ("objectives", "sinkd"): {"per_sample"},
@@ -28,24 +28,24 @@ UNTOLD = {
 """Promises that do not apply."""
 
 
-def judged(kind, target, suite=None, overrides=()):
-    subject, promises = subject_for(KINDS[kind], target, overrides)
+def judged(seam, target, suite=None, overrides=()):
+    subject, promises = subject_for(SEAMS[seam], target, overrides)
     return list(checked(subject, [one for one in promises if suite is None or one in suite]))
 
 
-@pytest.mark.parametrize(("kind", "name"), SHIPPED)
-def test_what_is_shipped_keeps_every_promise(kind, name):
-    _, promises = subject_for(KINDS[kind], name)
-    found = judged(kind, name, [one for one in promises if one not in IN_RUNS])
+@pytest.mark.parametrize(("seam", "name"), SHIPPED)
+def test_what_is_shipped_keeps_every_promise(seam, name):
+    _, promises = subject_for(SEAMS[seam], name)
+    found = judged(seam, name, [one for one in promises if one not in IN_RUNS])
     assert [str(line(verdict)) for verdict in found if verdict.held is False] == []
     untold = {verdict.promise.name for verdict in found if verdict.held is None}
-    assert untold == UNTOLD.get((kind, name), set())
+    assert untold == UNTOLD.get((seam, name), set())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "name"), [one for one in SHIPPED if one[0] != "privacy_attacks"])
-def test_what_is_shipped_can_be_repeated_and_resumed(kind, name):
-    found = judged(kind, name, IN_RUNS)
+@pytest.mark.parametrize(("seam", "name"), [one for one in SHIPPED if one[0] != "privacy_attacks"])
+def test_what_is_shipped_can_be_repeated_and_resumed(seam, name):
+    found = judged(seam, name, IN_RUNS)
     assert [str(line(verdict)) for verdict in found if verdict.held is False] == []
     assert [verdict.promise.name for verdict in found if verdict.held] == ["repeats", "resumes"]
 
@@ -55,11 +55,11 @@ def test_the_table_is_whole():
 
     from fedkd.clients import Parts
 
-    assert len(KINDS) == 11
-    assert {kind.part for kind in PARTS} < {item.name for item in fields(Parts)}
-    for kind in KINDS.values():
-        assert kind.shipped(), kind.name
-        assert all(issubclass(cls, kind.cls) for cls in kind.shipped().values()), kind.name
+    assert len(SEAMS) == 11
+    assert {seam.part for seam in PARTS} < {item.name for item in fields(Parts)}
+    for seam in SEAMS.values():
+        assert seam.shipped(), seam.name
+        assert all(issubclass(cls, seam.cls) for cls in seam.shipped().values()), seam.name
 
 
 BROKEN = """
@@ -199,7 +199,7 @@ def broken(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "promise", "words"),
+    ("name", "seam", "promise", "words"),
     [
         ("NoTemperature", "objectives", "finite", "has no such parameter"),
         ("Infinite", "objectives", "finite", "the loss is "),
@@ -225,10 +225,10 @@ def broken(tmp_path_factory):
         ("Nothing", "privacy_attacks", "finds", "finds nothing: results is empty"),
     ],
 )
-def test_what_is_broken_is_named(name, kind, promise, words, broken):
+def test_what_is_broken_is_named(name, seam, promise, words, broken):
     target = f"{broken}:{name}"
-    assert [one.name for one in kinds_of(target)] == [kind]
-    subject, promises = subject_for(KINDS[kind], target)
+    assert [one.name for one in seams_of(target)] == [seam]
+    subject, promises = subject_for(SEAMS[seam], target)
     (wanted,) = [one for one in promises if one.name == promise]
     (verdict,) = checked(subject, (wanted,))
     assert verdict.held is False
@@ -265,14 +265,14 @@ def test_what_is_no_plug_in_is_refused_in_one_line(broken):
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "key"),
+    ("seam", "name", "key"),
     [
         ("privacy", "nfdp", "epsilon"),
         ("exchanges", "mentor", "energy_start"),
         ("oracles", "noisy", "p"),
     ],
 )
-def test_no_parameter_may_be_nan(kind, name, key):
+def test_no_parameter_may_be_nan(seam, name, key):
     node = {"name": name, key: float("nan")}
-    with pytest.raises(ConfigError, match=rf"{KINDS[kind].key}\.{key}=nan: must be a number"):
-        KINDS[kind].create(node)
+    with pytest.raises(ConfigError, match=rf"{SEAMS[seam].key}\.{key}=nan: must be a number"):
+        SEAMS[seam].create(node)

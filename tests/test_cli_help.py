@@ -13,7 +13,7 @@ from fedkd.cli.app import app
 from fedkd.config import RunConfig, flatten
 from fedkd.config.schema import keys
 from fedkd.plugins.documented import entries
-from fedkd.plugins.table import KINDS
+from fedkd.plugins.table import SEAMS
 
 COMMANDS = ("run", "compare", "report", "data", "list")
 
@@ -131,10 +131,10 @@ def test_strategies_are_listed_with_parameters():
     assert "top_k=null" in rows["knfu"].parameters
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_every_parameter_of_what_is_shipped_says_what_it_is(kind):
-    for name, cls in kind.shipped().items():
-        for entry in entries(cls, kind.from_run):
+@pytest.mark.parametrize("seam", SEAMS.values(), ids=SEAMS)
+def test_every_parameter_of_what_is_shipped_says_what_it_is(seam):
+    for name, cls in seam.shipped().items():
+        for entry in entries(cls, seam.from_run):
             assert entry.type, (name, entry.key)
             assert entry.words, (name, entry.key)
 

@@ -10,7 +10,7 @@ import pytest
 from fedkd.config import RunConfig
 from fedkd.config.schema import FREE, keys
 from fedkd.errors import ConfigError
-from fedkd.plugins.table import KINDS
+from fedkd.plugins.table import SEAMS
 
 KEYS = {entry.key: entry for entry in keys()}
 BAD = {
@@ -58,7 +58,7 @@ def test_choices_are_told():
 
 
 def test_keys_that_choose_plug_ins_are_those_of_the_table():
-    chosen = {kind.key for kind in KINDS.values() if kind.name not in ("exchanges", "models")}
+    chosen = {seam.key for seam in SEAMS.values() if seam.name not in ("exchanges", "models")}
     assert chosen | {"data.partitioner"} == set(FREE)
 
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ..config import RunConfig
 from ..config.overrides import compose, merge
-from ..plugins.table import KINDS, Kind, kinds_of
+from ..plugins.table import SEAMS, Seam, seams_of
 from ..rounds.protocol import Strategy
 from ..run.preparing import Objects, prepare_run
 from ..run.result import RunResult
@@ -50,12 +50,12 @@ def subject_of(target: str, overrides: Sequence[str] = (), **options: Any) -> Su
         If there is no such class, or an override cannot be used.
     """
     config = compose([f"strategy={target}", *overrides])
-    kind = KINDS["strategies"].resolve(target)
-    if getattr(kind, "needs_labels", False):
+    cls = SEAMS["strategies"].resolve(target)
+    if getattr(cls, "needs_labels", False):
         config = merge(config, **{"transfer.labelled": True})
 
     def make() -> Strategy:
-        strategy: Strategy = KINDS["strategies"].create(config.strategy)
+        strategy: Strategy = SEAMS["strategies"].create(config.strategy)
         return strategy
 
     def tiny(strategy: Strategy | None = None, **settings: Any) -> RunResult:
@@ -66,13 +66,13 @@ def subject_of(target: str, overrides: Sequence[str] = (), **options: Any) -> Su
 
 
 def subject_for(
-    kind: Kind, target: str, overrides: Sequence[str] = (), **options: Any
+    seam: Seam, target: str, overrides: Sequence[str] = (), **options: Any
 ) -> tuple[Any, tuple[Promise, ...]]:
     """Return a plug-in that is to be checked, and what it promises.
 
     Parameters
     ----------
-    kind : Kind
+    seam : Seam
         What it is.
     target : str
         A short name, ``FILE.py:Class`` or ``package.module:Class``.
@@ -81,15 +81,15 @@ def subject_for(
     **options
         Such as ``engines``.
     """
-    room = import_module(f"{__package__}.{kind.check}")
-    make = SUBJECTS.get(kind.name) or partial(room.subject, kind)
+    room = import_module(f"{__package__}.{seam.check}")
+    make = SUBJECTS.get(seam.name) or partial(room.subject, seam)
     return make(target, overrides, **options), room.SUITE
 
 
 def sampler_subject(target: str, overrides: Sequence[str] = (), **options: Any) -> SamplerSubject:
     """Return a sampler that is to be checked; parameters as for `subject_of`."""
-    kind = KINDS["samplers"]
-    subject = plugged(kind, target, overrides, ACTIVE)
+    seam = SEAMS["samplers"]
+    subject = plugged(seam, target, overrides, ACTIVE)
     return SamplerSubject(target, subject.make, subject.run, subject.resume, **options)
 
 
@@ -105,18 +105,18 @@ def check(target: str, overrides: Sequence[str], engines: bool, console: Console
     ConfigError
         If there is no such class.
     """
-    judged = [_judged(kind, target, overrides, engines, console) for kind in kinds_of(target)]
+    judged = [_judged(seam, target, overrides, engines, console) for seam in seams_of(target)]
     if not all(judged):
         raise typer.Exit(1)
 
 
 def _judged(
-    kind: Kind, target: str, overrides: Sequence[str], engines: bool, console: Console
+    seam: Seam, target: str, overrides: Sequence[str], engines: bool, console: Console
 ) -> bool:
     """Print what came of a plug-in's promises; say whether none is broken."""
     began = time.perf_counter()
-    subject, suite = subject_for(kind, target, overrides, engines=engines)
-    console.print(f"[bold]{escape(target)}[/] [dim]({kind.name})[/]")
+    subject, suite = subject_for(seam, target, overrides, engines=engines)
+    console.print(f"[bold]{escape(target)}[/] [dim]({seam.name})[/]")
     verdicts = []
     for verdict in checked(subject, suite):
         console.print(line(verdict, console.encoding), soft_wrap=True)

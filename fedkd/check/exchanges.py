@@ -10,7 +10,7 @@ from ..clients.exchange import Exchange
 from ..config.overrides import compose, merge
 from ..knowledge import CLASS_SCORES, KnowledgeStack
 from ..models import check_model
-from ..plugins.table import KINDS, Kind
+from ..plugins.table import SEAMS, Seam
 from ..rounds.protocol import Strategy
 from ..strategies.base import FusionStrategy
 from ..strategies.classwise import ClassFusion
@@ -27,9 +27,9 @@ BASES: dict[str, type[FusionStrategy]] = {
 """What fuses other kinds of knowledge than those on transfer samples."""
 
 
-def subject(kind: Kind, target: str, overrides: Sequence[str] = (), **options: Any) -> Plugged:
+def subject(seam: Seam, target: str, overrides: Sequence[str] = (), **options: Any) -> Plugged:
     """Return an exchange that is to be checked, in runs of a strategy that has it."""
-    strategy = user_of(target, kind.resolve(target))
+    strategy = user_of(target, seam.resolve(target))
     config = compose(overrides)
     if "strategy" not in "".join(overrides) and target.startswith("kcfu"):
         config = merge(config, **ACTIVE)
@@ -37,12 +37,12 @@ def subject(kind: Kind, target: str, overrides: Sequence[str] = (), **options: A
     if strategy().needs_labels:
         settings["transfer.labelled"] = True
     node = {"name": target}
-    return Plugged(kind, target, node, merge(config, **settings), strategy=strategy, **options)
+    return Plugged(seam, target, node, merge(config, **settings), strategy=strategy, **options)
 
 
 def user_of(target: str, cls: type[Exchange]) -> Callable[[], Strategy]:
     """Return what makes a strategy with this exchange: a shipped one, or the mean of its kind."""
-    for found in KINDS["strategies"].shipped().values():
+    for found in SEAMS["strategies"].shipped().values():
         node = found().exchange_node()
         if node is not None and node["name"] == target:
             return found

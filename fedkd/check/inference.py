@@ -12,7 +12,7 @@ from ..config.grammar import parse
 from ..config.overrides import compose, merge
 from ..errors import ConfigError
 from ..plugins import parameters
-from ..plugins.table import Kind
+from ..plugins.table import Seam
 from ..rng import Globals, scoped
 from .plugged import MADE, STRATEGIES, TINY, Plugged, brief, expect
 from .promises import Broken, Promise, Skipped
@@ -20,9 +20,9 @@ from .promises import Broken, Promise, Skipped
 __all__ = ["SUITE", "subject"]
 
 
-def subject(kind: Kind, target: str, overrides: Sequence[str] = (), **options: Any) -> Plugged:
+def subject(seam: Seam, target: str, overrides: Sequence[str] = (), **options: Any) -> Plugged:
     """Return an attack that is to be checked; those of `overrides` that it knows are its own."""
-    cls = kind.resolve(target)
+    cls = seam.resolve(target)
     known = parameters(cls)
     own = [text for text in overrides if text.partition("=")[0] in known]
     rest = [text for text in overrides if text not in own]
@@ -31,7 +31,7 @@ def subject(kind: Kind, target: str, overrides: Sequence[str] = (), **options: A
     settings["transfer.labelled"] = True
     if not any(text.startswith("strategy") for text in rest):
         settings["strategy"] = STRATEGIES[(cls.kinds or ["logits"])[0]]
-    return Plugged(kind, target, node, merge(compose(rest), **settings), **options)
+    return Plugged(seam, target, node, merge(compose(rest), **settings), **options)
 
 
 def _value(text: str) -> Any:
@@ -55,7 +55,7 @@ def own(subject: Plugged) -> dict[str, Any]:
 
 def attack(subject: Plugged, run_dir: Path) -> Any:
     """Attack a run, through the door of the room that the table names: it is above this one."""
-    room = import_module(f"fedkd.{subject.kind.room}")
+    room = import_module(f"fedkd.{subject.seam.room}")
     return room.attack(run_dir, subject.name, trust=True, **own(subject))
 
 

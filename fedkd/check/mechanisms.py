@@ -10,7 +10,7 @@ import torch
 from ..clients.privacy import Facts
 from ..knowledge import CLASS_SCORES
 from ..plugins import parameters
-from ..plugins.table import Kind
+from ..plugins.table import Seam
 from ..privacy.accounting import guarantee
 from ..privacy.budget import Budget
 from ..rng import torch_generator
@@ -23,10 +23,10 @@ FIT = {"epochs": 1, "batch_size": 10}
 FACTS = Facts(samples=100, transfer=20, fit=FIT, trained=100)
 
 
-def subject(kind: Kind, target: str, overrides: Sequence[str] = (), **options: Any) -> Plugged:
+def subject(seam: Seam, target: str, overrides: Sequence[str] = (), **options: Any) -> Plugged:
     """Return a mechanism that is to be checked; keys of the run's budget are not its own."""
-    made = plugged(kind, target, overrides, **options)
-    known = parameters(kind.resolve(target))
+    made = plugged(seam, target, overrides, **options)
+    known = parameters(seam.resolve(target))
     own = {k: v for k, v in made.node.items() if k in known or k not in parameters(Budget)}
     return replace(made, node=own)
 
@@ -36,7 +36,7 @@ def releases(subject: Plugged) -> str:
     kinds = [kind for kind in subject.make().kinds or () if kind in CLASS_SCORES]
     if not kinds:
         raise Skipped("it does not change what is uploaded")
-    clip = {"clip": 1.0} if "clip" in parameters(subject.kind.resolve(subject.name)) else {}
+    clip = {"clip": 1.0} if "clip" in parameters(subject.seam.resolve(subject.name)) else {}
     for kind in kinds:
         noise = torch.randn(40, CLASSES, generator=torch_generator(1))
         values, found = noise.softmax(dim=-1) if kind == "soft_labels" else 3 * noise, []

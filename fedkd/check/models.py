@@ -13,7 +13,7 @@ from ..engine.host import one_thread
 from ..errors import ConfigError
 from ..models import build, check_model, refuse_shared
 from ..models.features import head, tapped
-from ..plugins.table import Kind
+from ..plugins.table import Seam
 from ..rng import scoped, torch_generator
 from .plugged import CLASSES, IN_RUNS, TINY, Plugged, aside, expect
 from .promises import Broken, Promise, Skipped
@@ -52,14 +52,14 @@ class ModelSubject(Plugged):
         return torch.randn(count, *self.shapes[0], generator=torch_generator(1))
 
 
-def subject(kind: Kind, target: str, overrides: Sequence[str] = (), **options: Any) -> ModelSubject:
+def subject(seam: Seam, target: str, overrides: Sequence[str] = (), **options: Any) -> ModelSubject:
     """Return a model that is to be checked."""
     settings = TINY | {"strategy": {"name": "fedmd"}}
     if any(text.startswith("strategy") for text in overrides):
         settings = TINY
     config = merge(compose([f"model={target}", *overrides]), **settings)
-    kind.resolve(target)
-    return ModelSubject(kind, target, {"name": target}, config, **options)
+    seam.resolve(target)
+    return ModelSubject(seam, target, {"name": target}, config, **options)
 
 
 def builds(subject: ModelSubject) -> str:

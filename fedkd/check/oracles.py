@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..clients.oracles import UNANSWERED
-from ..plugins.table import Kind
+from ..plugins.table import Seam
 from ..rng import torch_generator
 from .plugged import ACTIVE, CLASSES, IN_RUNS, MADE, Plugged, aside, expect, plugged, untouched
 from .promises import Promise
@@ -15,9 +15,9 @@ from .promises import Promise
 __all__ = ["SUITE", "subject"]
 
 
-def subject(kind: Kind, target: str, overrides: Sequence[str] = (), **options: Any) -> Plugged:
+def subject(seam: Seam, target: str, overrides: Sequence[str] = (), **options: Any) -> Plugged:
     """Return an oracle that is to be checked, in runs of active learning."""
-    return plugged(kind, target, overrides, ACTIVE, **options)
+    return plugged(seam, target, overrides, ACTIVE, **options)
 
 
 def answers(subject: Plugged) -> str:

@@ -14,7 +14,7 @@ from ..config import RunConfig
 from ..config.overrides import compose, merge
 from ..errors import ConfigError
 from ..plugins.documented import entries
-from ..plugins.table import Kind
+from ..plugins.table import Seam
 from ..rng import Globals, scoped
 from ..rounds.protocol import Strategy
 from ..run.preparing import Objects
@@ -58,7 +58,7 @@ class Plugged:
 
     Parameters
     ----------
-    kind : Kind
+    seam : Seam
         What it is.
     name : str
         As it was given.
@@ -72,7 +72,7 @@ class Plugged:
         Returns a strategy object for a run.
     """
 
-    kind: Kind
+    seam: Seam
     name: str
     node: dict[str, Any]
     config: RunConfig
@@ -81,7 +81,7 @@ class Plugged:
 
     def make(self, **more: Any) -> Any:
         """Return a new object, with more parameters than the user gave."""
-        return self.kind.create(self.node | more, self.config.to_dict() | FILLED)
+        return self.seam.create(self.node | more, self.config.to_dict() | FILLED)
 
     def run(self, **settings: Any) -> RunResult:
         """Make a tiny run."""
@@ -96,7 +96,7 @@ class Plugged:
 
 
 def plugged(
-    kind: Kind,
+    seam: Seam,
     target: str,
     overrides: Sequence[str] = (),
     settings: dict[str, Any] | None = None,
@@ -106,7 +106,7 @@ def plugged(
 
     Parameters
     ----------
-    kind, target, overrides
+    seam, target, overrides
         What it is, its name, and ``KEY=VALUE`` as for ``fedkd run``.
     settings : dict, optional
         Those of the runs, beside `TINY`; without a strategy, one that has what it is made for.
@@ -118,14 +118,14 @@ def plugged(
     ConfigError
         If there is no such class, or an override cannot be used.
     """
-    cls = kind.resolve(target)
-    config = compose([f"{kind.key}={target}", *overrides])
-    given = dict(getattr(config, kind.key))
-    own: dict[str, Any] = {kind.key: brief(cls) | given}
+    cls = seam.resolve(target)
+    config = compose([f"{seam.key}={target}", *overrides])
+    given = dict(getattr(config, seam.key))
+    own: dict[str, Any] = {seam.key: brief(cls) | given}
     if not (settings or any(text.startswith("strategy") for text in overrides)):
         own["strategy"] = STRATEGIES[(getattr(cls, "kinds", None) or ["soft_labels"])[0]]
     whole = merge(config, **TINY | own | (settings or {}))
-    return Plugged(kind, target, own[kind.key], whole, **options)
+    return Plugged(seam, target, own[seam.key], whole, **options)
 
 
 def brief(cls: Any) -> dict[str, Any]:
@@ -142,8 +142,8 @@ def refuses(subject: Plugged) -> str:
     """Give it a parameter that it does not have, and for each number what may be none."""
     if refused(subject, "no_such_parameter", 1) is None:
         raise Broken("no_such_parameter=1 is taken")
-    cls = subject.kind.resolve(subject.name)
-    numbers = [e.key for e in entries(cls, subject.kind.from_run) if "float" in e.type]
+    cls = subject.seam.resolve(subject.name)
+    numbers = [e.key for e in entries(cls, subject.seam.from_run) if "float" in e.type]
     for name in numbers:
         if refused(subject, name, float("nan")) is None:
             raise Broken(f"{name}=nan is taken")

@@ -16,7 +16,7 @@ from ..config.schema import keys
 from ..errors import ConfigError
 from ..plugins import describe
 from ..plugins.documented import entries
-from ..plugins.table import KINDS, kinds_of
+from ..plugins.table import SEAMS, seams_of
 
 NAMES = 30
 """Columns at most that a name has in a table."""
@@ -89,8 +89,8 @@ def _unknown(name: str, what: str) -> list[Item]:
 def _show_named(name: str, console: Console) -> None:
     """Print what a plug-in, or anything else of that name, takes."""
     if ":" in name or name.endswith(".py"):
-        kind = kinds_of(name)[0]
-        _show_one(_item(name, kind.resolve(name), kind.from_run), kind.name, console)
+        seam = seams_of(name)[0]
+        _show_one(_item(name, seam.resolve(name), seam.from_run), seam.name, console)
         return
     named = [(one, item) for one in LISTS if one != "keys" for item in LISTS[one].items()]
     found = [(one, item) for one, item in named if item.name == name]
@@ -139,9 +139,9 @@ def _privacy() -> Iterator[Item]:
     yield Item(name, words, tuple(entries(Budget)))
 
 
-def _plugged(kind: str) -> Iterator[Item]:
-    for name, cls in KINDS[kind].shipped().items():
-        yield _item(name, cls, KINDS[kind].from_run)
+def _plugged(seam: str) -> Iterator[Item]:
+    for name, cls in SEAMS[seam].shipped().items():
+        yield _item(name, cls, SEAMS[seam].from_run)
 
 
 def _data() -> Iterator[Item]:
@@ -209,7 +209,7 @@ class List:
     own: str = ""
 
 
-LISTS = {name: List(kind.title, partial(_plugged, name), kind.own) for name, kind in KINDS.items()}
+LISTS = {name: List(seam.title, partial(_plugged, name), seam.own) for name, seam in SEAMS.items()}
 """What can be listed."""
 LISTS["privacy"] = replace(LISTS["privacy"], items=_privacy)
 LISTS |= {

@@ -16,8 +16,8 @@ from .loading import load_object
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One kind of plug-in.
+class Seam:
+    """A seam: where plug-ins of one kind go.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Kind:
     own : str
         How one's own is given.
     check : str
-        The module of `fedkd.check` with its promises: ``SUITE``, and ``subject(kind, target,
+        The module of `fedkd.check` with its promises: ``SUITE``, and ``subject(seam, target,
         overrides, engines)``.
     part : str
         What it is of `fedkd.clients.Parts`, where every process that hosts clients needs it.
@@ -116,10 +116,10 @@ def _key(key: str) -> str:
     return f"{key}=FILE.py:Class or {key}=package.module:Class"
 
 
-KINDS = {
-    kind.name: kind
-    for kind in (
-        Kind(
+SEAMS = {
+    seam.name: seam
+    for seam in (
+        Seam(
             name="strategies",
             title="how the server fuses knowledge",
             key="strategy",
@@ -129,7 +129,7 @@ KINDS = {
             check="strategies",
             adapt="fedkd.strategies.flower_adapter:adapt",
         ),
-        Kind(
+        Seam(
             name="exchanges",
             title="what clients upload for a strategy, and do with a teacher",
             key="exchange",
@@ -139,7 +139,7 @@ KINDS = {
             check="exchanges",
             part="exchange",
         ),
-        Kind(
+        Seam(
             name="objectives",
             title="distillation losses",
             key="objective",
@@ -149,7 +149,7 @@ KINDS = {
             check="objectives",
             part="objective",
         ),
-        Kind(
+        Seam(
             name="models",
             title="clients' models",
             key="model",
@@ -160,7 +160,7 @@ KINDS = {
             shipped_as="fedkd.models:ZOO",
             filled=("shape", "classes"),
         ),
-        Kind(
+        Seam(
             name="clients",
             title="clients' training loops",
             key="client",
@@ -170,7 +170,7 @@ KINDS = {
             check="loops",
             part="loop",
         ),
-        Kind(
+        Seam(
             name="attacks",
             title="what hostile clients do to the fusion",
             key="attack",
@@ -180,7 +180,7 @@ KINDS = {
             check="attacks",
             part="attack",
         ),
-        Kind(
+        Seam(
             name="privacy_attacks",
             title="what is inferred from recorded runs",
             key="attack",
@@ -189,7 +189,7 @@ KINDS = {
             own="fedkd attack RUN_DIR --attack FILE.py:Class",
             check="inference",
         ),
-        Kind(
+        Seam(
             name="codecs",
             title="how messages are made smaller",
             key="compress",
@@ -199,7 +199,7 @@ KINDS = {
             check="codecs",
             part="codec",
         ),
-        Kind(
+        Seam(
             name="privacy",
             title="what protects private data",
             key="privacy",
@@ -210,7 +210,7 @@ KINDS = {
             part="privacy",
             several=True,
         ),
-        Kind(
+        Seam(
             name="samplers",
             title="active learning: which samples to label",
             key="sampler",
@@ -220,7 +220,7 @@ KINDS = {
             check="samplers",
             part="sampler",
         ),
-        Kind(
+        Seam(
             name="oracles",
             title="active learning: who labels them",
             key="oracle",
@@ -234,11 +234,11 @@ KINDS = {
 }
 """Every kind of plug-in, by name."""
 
-PARTS = tuple(kind for kind in KINDS.values() if kind.part)
+PARTS = tuple(seam for seam in SEAMS.values() if seam.part)
 """Those that every process that hosts clients needs."""
 
 
-def kinds_of(target: str) -> list[Kind]:
+def seams_of(target: str) -> list[Seam]:
     """Return the kinds of plug-in that a short name or ``FILE:Class`` may be.
 
     A short name may be of several kinds; a class is of one, and a function that makes models is a
@@ -251,26 +251,26 @@ def kinds_of(target: str) -> list[Kind]:
 
     Examples
     --------
-    >>> [kind.name for kind in kinds_of("none")], [kind.name for kind in kinds_of("knfu")]
+    >>> [seam.name for seam in seams_of("none")], [seam.name for seam in seams_of("knfu")]
     (['attacks', 'codecs', 'privacy'], ['strategies'])
     """
     if ":" in target or target.endswith(".py"):
-        return [_kind_of(target)]
-    found = [kind for kind in KINDS.values() if target in kind.shipped()]
+        return [_seam_of(target)]
+    found = [seam for seam in SEAMS.values() if target in seam.shipped()]
     if not found:
-        names: Iterable[str] = {name for kind in KINDS.values() for name in kind.shipped()}
+        names: Iterable[str] = {name for seam in SEAMS.values() for name in seam.shipped()}
         raise ConfigError("plug-in", target, "no such plug-in", names)
     return found
 
 
-def _kind_of(target: str) -> Kind:
+def _seam_of(target: str) -> Seam:
     found = load_object(target, "plug-in")
-    for kind in KINDS.values():
-        if kind.takes(found):
-            return kind
+    for seam in SEAMS.values():
+        if seam.takes(found):
+            return seam
     if not callable(found):
         raise ConfigError("plug-in", target, f"is a {type(found).__name__}, not a class")
     if isinstance(found, type):
-        bases = ", ".join(kind.base.rpartition(":")[2] for kind in KINDS.values())
+        bases = ", ".join(seam.base.rpartition(":")[2] for seam in SEAMS.values())
         raise ConfigError("plug-in", target, f"{found.__name__} subclasses none of {bases}")
-    return KINDS["models"]
+    return SEAMS["models"]

@@ -25,7 +25,7 @@ from ..errors import ConfigError
 from ..knowledge.admission import Expected
 from ..models import check_model, model_name, refuse_shared
 from ..plugins.loading import load_object
-from ..plugins.table import KINDS, PARTS
+from ..plugins.table import PARTS, SEAMS
 from ..privacy.ledger import Ledger
 from ..rounds.protocol import Strategy
 from ..rounds.server import Server
@@ -107,7 +107,7 @@ def prepare_run(
         For the first thing that no run could use.
     """
     config.check()
-    strategy = objects.strategy or KINDS["strategies"].create(config.strategy)
+    strategy = objects.strategy or SEAMS["strategies"].create(config.strategy)
     if strategy.needs_labels and not config.transfer.labelled:
         problem = f"{config.strategy['name']} needs the transfer set's labels; set it to true"
         raise ConfigError("transfer.labelled", False, problem)
@@ -173,7 +173,7 @@ def _settled(
     """Return the exchange with the parameters that the strategy has settled."""
     with _speaking_of_the_strategy(config):
         node = _spec(config, federation, strategy)["exchange"]
-        made: Exchange = KINDS["exchanges"].create(node)
+        made: Exchange = SEAMS["exchanges"].create(node)
     made.input_shape = exchange.input_shape
     return made
 
@@ -230,7 +230,7 @@ def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> 
 
 def _spec(config: RunConfig, federation: Federation, strategy: Strategy) -> dict[str, Any]:
     whole = config.to_dict() | {"exchange": strategy.exchange_node() or {"name": "soft_labels"}}
-    nodes = [*(kind.key for kind in PARTS), "secure"]
+    nodes = [*(seam.key for seam in PARTS), "secure"]
     names = ("seed", "clients", "model", "fit", "distil", *nodes, "device")
     return {name: whole[name] for name in names} | {"data": federation.locator}
 
