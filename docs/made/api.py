@@ -27,6 +27,7 @@ ROOMS = {
     "callbacks": "Observers of a run.",
     "report": "Reading, comparing and drawing run directories.",
     "run": "From a configuration to a result.",
+    "engine.warm": "What outlives a run, until `fedkd.shutdown`.",
     "errors": "What is raised.",
     "rng": "The run's random streams.",
 }

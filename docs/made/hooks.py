@@ -14,9 +14,13 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[2]
 
 
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Show the packages where mkdocstrings looks, and put the pages of the API into the menu."""
+def on_startup(**_: object) -> None:
+    """Show the packages where mkdocstrings looks, which it does when it is configured."""
     api.link(ROOT)
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Put the pages of the API into the menu."""
     menu = [{room: f"api/{room}.md"} for room in api.ROOMS]
     assert config.nav is not None
     config.nav = [{"API": menu} if item == {"API": "api/"} else item for item in config.nav]
