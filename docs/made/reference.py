@@ -31,8 +31,8 @@ def keys() -> str:
     return (
         "# Keys\n\nEvery key of a run. On the command line `fedkd run KEY=VALUE`; in Python "
         '`fedkd.simulate(..., KEY=VALUE)`, with dots as `**{"data.alpha": 0.1}` or '
-        '`data={"alpha": 0.1}`. A key that takes a name and more (`strategy, strategy.*`) has the '
-        "parameters of what is chosen: see [what can be plugged in](plugins.md). "
+        '`data={"alpha": 0.1}`. A key that takes a name and parameters has, below it '
+        "(`strategy.beta`), those of what is chosen: see [what can be plugged in](plugins.md). "
         "`fedkd list keys` prints this table.\n\n" + "\n".join(_sections())
     )
 
