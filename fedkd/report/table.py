@@ -41,7 +41,8 @@ def columns(groups: Sequence[Group], wide: bool = False) -> list[str]:
     active = ["labels", AREA, *(["imbalance"] * wide)] if _active(groups) else []
     more = WIDE if wide and _measured(groups) else ()
     titles = [*seeds, *ALMA.values(), *more, *active, "up", "down", "seconds"]
-    return ["strategy", *setting_keys(groups), *titles]
+    settings = [key.removeprefix("strategy.") for key in setting_keys(groups)]
+    return ["strategy", *settings, *titles]
 
 
 def setting_keys(groups: Sequence[Group]) -> list[str]:
