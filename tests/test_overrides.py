@@ -99,6 +99,7 @@ def test_later_overrides_win_and_parameters_can_be_removed():
         ("data.alpha=nan", "must be greater than 0"),
         ("engine=rayy", "did you mean 'ray'?"),
         ("experiment=dmo", "did you mean 'demo'?"),
+        ("experiment=[demo,knfu_mnist]", "no such experiment"),
         ("seed=1,2", "is a sweep: add -m"),
         ("strategy=knfu,local", "is a sweep: add -m"),
         ("strategy=[1,2", "strategy=[1,2: cannot be read"),

@@ -109,7 +109,7 @@ def _conf() -> Path:
 
 def _preset(name: Any) -> DictConfig:
     known = presets()
-    if name is not None and name not in known:
+    if name is not None and str(name) not in known:
         raise ConfigError("experiment", name, "no such experiment", known)
     ConfigStore.instance().store(name="fedkd_schema", node=RunConfig)
     with _own_hydra():
