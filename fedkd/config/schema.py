@@ -65,7 +65,7 @@ def check_item(key: str, value: Any) -> None:
     if is_parameter(key):
         return
     hint = LEAVES[key]
-    takes_text = hint is str or str in get_args(hint)
+    takes_text = hint is str or {str, int} & set(get_args(hint)) == {str}
     is_scalar = isinstance(value, int | float | str)
     refers = isinstance(value, str) and "${" in value  # resolved, and checked, later
     if not (refers or (takes_text and is_scalar) or fits(value, hint)):
