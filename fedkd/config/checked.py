@@ -81,7 +81,7 @@ def _wanted(problem: str, entry: Entry, hint: Any) -> str:
     if problem == "literal_error":
         return " or ".join(entry.allowed.rsplit(", ", 1))
     if problem == "finite_number" and "finite" not in entry.allowed:
-        return f"{entry.allowed} and finite"
+        return f"{entry.allowed} and finite" if entry.allowed else "finite"
     return spoken(hint) if problem.endswith("_type") or not entry.allowed else entry.allowed
 
 
