@@ -159,6 +159,16 @@ def test_one_of_them_is_listed_with_all_that_its_parameters_are(tmp_path):
     assert "Softmax temperature of the uploaded soft labels" in shown
 
 
+def test_a_function_that_makes_models_is_listed_with_its_parameters(tmp_path):
+    plug_in = tmp_path / "mine.py"
+    plug_in.write_text('def small(shape, classes, width=8):\n    """A small net."""\n')
+    code, shown = invoke("list", f"{plug_in}:small")
+    assert code == 0
+    assert "(models)\nA small net.\n" in shown
+    assert [line.split() for line in shown.splitlines()[3:]] == [["width", "int", "=", "8"]]
+    assert invoke("list", "builtins:max")[0] == 0  # has no signature to read
+
+
 def test_keys_are_listed_by_how_they_begin():
     names = [line.split()[0] for line in invoke("list", "keys", "faults")[1].splitlines()]
     assert names[::2] == ["faults.dropout", "faults.straggler", "faults.crash"]
