@@ -172,6 +172,7 @@ def test_a_function_that_makes_models_is_listed_with_its_parameters(tmp_path):
 def test_keys_are_listed_by_how_they_begin():
     names = [line.split()[0] for line in invoke("list", "keys", "faults")[1].splitlines()]
     assert names[::2] == ["faults.dropout", "faults.straggler", "faults.crash"]
+    assert invoke("list", "keys", "faults.") == invoke("list", "keys", "faults")
 
 
 def test_data_shows_a_table_and_draws_a_picture(tmp_path):

@@ -74,7 +74,8 @@ def show(what: str | None, name: str | None, console: Console) -> None:
         if LISTS[what].own:
             console.print(f"\nYour own: {escape(LISTS[what].own)}", style="dim")
     elif what == "keys":
-        found = [item for item in _keys() if f"{item.name}.".startswith(f"{name}.")]
+        begin = name.removesuffix(".")
+        found = [item for item in _keys() if f"{item.name}.".startswith(f"{begin}.")]
         _print(found or _unknown(name, what), console)
     else:
         found = [item for item in LISTS[what].items() if item.name == name]
