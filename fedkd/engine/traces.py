@@ -5,10 +5,11 @@ import os
 import sys
 import sysconfig
 import threading
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,15 @@ SENT: Mapping[str, type] = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID
 """Classes that were sent here, as those of a plug-in's file are, and are still used by something
 (not documented; checked on ray 2.55.1)."""
 STANDARD = Path(sysconfig.get_path("stdlib"))
+PATCHABLE = (OURS, "torch", "numpy", "flwr")
+"""Packages whose functions, if somebody replaces them, have other runs compute something else."""
+WRAPPED = (property, staticmethod, classmethod)
+HOOKS: list[Mapping[int, Any]] = [
+    hooks
+    for name, hooks in vars(torch.nn.modules.module).items()
+    if name.startswith("_global_") and isinstance(hooks, dict)
+]
+"""Those of all models."""
 
 
 def _settings() -> dict[str, Any]:
@@ -38,11 +48,39 @@ def _settings() -> dict[str, Any]:
         "torch.backends.cudnn": (cudnn.enabled, cudnn.benchmark, cudnn.deterministic),
         "torch.backends.cudnn.allow_tf32": cudnn.allow_tf32,
         "torch.backends.mkldnn": torch.backends.mkldnn.enabled,
+        "torch.is_autocast_enabled": torch.is_autocast_enabled("cpu"),
+        "torch.nn.modules.module hooks": [len(hooks) for hooks in HOOKS],
         "numpy.geterr": np.geterr(),
         "os.getcwd": os.getcwd(),
         "sys.path": list(sys.path),
         **{f"os.environ[{name}]": value for name, value in os.environ.items()},
     }
+
+
+def _own_modules(packages: Container[str] = (OURS,)) -> Iterator[tuple[str, ModuleType]]:
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in packages:
+            yield name, module
+
+
+def _functions() -> dict[str, Any]:
+    """Return what can be called in `PATCHABLE`, and in the classes there, by its name."""
+    found = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a deprecated name warns when it is looked at
+        for name, module in _own_modules(PATCHABLE):
+            for key, value in list(vars(module).items()):
+                if callable(value):
+                    found[f"{name}.{key}"] = value
+                if isinstance(value, type) and value.__module__ == name:
+                    found |= {f"{name}.{key}.{k}": one for k, one in _methods(value)}
+    return found
+
+
+def _methods(cls: type) -> Iterator[tuple[str, Any]]:
+    for name, value in list(vars(cls).items()):
+        if callable(value) or isinstance(value, WRAPPED):
+            yield name, value
 
 
 @dataclass
@@ -62,6 +100,7 @@ class Traces:
     modules: set[str] = field(default_factory=lambda: set(sys.modules))
     threads: set[threading.Thread] = field(default_factory=lambda: set(threading.enumerate()))
     sent: set[str] = field(default_factory=lambda: set(SENT))
+    functions: dict[str, Any] = field(default_factory=_functions)
     generators: Globals = field(default_factory=Globals.now)
 
     def left(self) -> str:
@@ -77,8 +116,19 @@ class Traces:
         found = [name for name in names if now.get(name) != self.settings.get(name)]
         found += [one.name for one in set(threading.enumerate()) - self.threads]
         found += [name for name in more if _is_users(sys.modules[name])]
+        functions = _functions()
+        found += [k for k, one in functions.items() if self._is_another(k, one)]
         found += [one.__qualname__ for key, one in SENT.items() if key not in self.sent]
         return ", ".join(found)
+
+    def _is_another(self, name: str, one: Any) -> bool:
+        """Tell whether this is not what it was; of what was not there, whether it is a user's."""
+        if name in self.functions:
+            return self.functions[name] is not one
+        if not isinstance(one, FunctionType) or name.partition(".")[0] != OURS:
+            return False
+        module = sys.modules.get(one.__module__)
+        return module is None or _is_users(module)
 
 
 def _clear_caches() -> None:
@@ -87,12 +137,6 @@ def _clear_caches() -> None:
         for value in list(vars(module).values()):
             if callable(clear := getattr(value, "cache_clear", None)):
                 clear()
-
-
-def _own_modules() -> Iterator[tuple[str, ModuleType]]:
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == OURS:
-            yield name, module
 
 
 def _is_users(module: ModuleType) -> bool:

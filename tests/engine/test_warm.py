@@ -113,6 +113,9 @@ def test_an_actor_that_is_as_good_as_new_is_used_again(what):
     [
         ("precision", "torch.get_float32_matmul_precision"),
         ("environment", "os.environ[LEFT_BY]"),
+        ("patch", "torch.relu"),
+        ("method", "fedkd.clients.standard.Standard.predict"),
+        ("hook", "torch.nn.modules.module hooks"),
         ("path", "sys.path"),
         ("module", "a_users_own"),
         ("thread", "left"),
