@@ -90,10 +90,10 @@ class Traces:
     Examples
     --------
     >>> before = Traces()
-    >>> torch.set_default_dtype(torch.float64)
+    >>> torch.set_float32_matmul_precision("medium")
     >>> before.left()
-    'torch.get_default_dtype'
-    >>> torch.set_default_dtype(torch.float32)
+    'torch.get_float32_matmul_precision'
+    >>> torch.set_float32_matmul_precision("highest")
     """
 
     settings: dict[str, Any] = field(default_factory=_settings)
