@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -206,8 +206,25 @@ def repeats(subject: Plugged) -> str:
     return f"twice {digests[0][:12]}"
 
 
-def resumes(subject: Plugged) -> str:
+class Runs(Protocol):
+    """What is checked in tiny runs."""
+
+    engines: bool
+
+    def run(self, **settings: Any) -> RunResult:
+        """Make a tiny run."""
+
+    def resume(self, run_dir: Path, **settings: Any) -> RunResult:
+        """Go on with one."""
+
+
+def resumes(subject: Runs) -> str:
     """Run four rounds; then two, and two more from the checkpoint; not all clients in a round."""
+    return resumed(subject, "it remembers something that no checkpoint has")
+
+
+def resumed(subject: Runs, otherwise: str) -> str:
+    """Do so, and say `otherwise` if they end differently."""
     settings = {"fraction": 0.6, "checkpoint.every": 2}
     whole = subject.run(rounds=4, **settings).summary["digest"]
     with TemporaryDirectory() as folder:
@@ -216,11 +233,11 @@ def resumes(subject: Plugged) -> str:
         parts = subject.resume(run_dir, rounds=4).summary["digest"]
     if parts != whole:
         told = f"four rounds end with {whole[:12]}, two and two more with {parts[:12]}"
-        raise Broken(f"{told}: it remembers something that no checkpoint has")
+        raise Broken(f"{told}: {otherwise}")
     return f"2 rounds and 2 more end as 4 do ({whole[:12]})"
 
 
-def engines(subject: Plugged) -> str:
+def engines(subject: Runs) -> str:
     """Run in this process and on two actors."""
     if not subject.engines:
         raise Skipped("add --engines to run on Ray too")

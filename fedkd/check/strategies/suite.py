@@ -1,12 +1,13 @@
 """Which promises a strategy makes, in the order in which they are tested."""
 
+from ..plugged import engines
 from ..promises import Promise
 from .attendance import newcomers
 from .costs import scales
 from .declares import constructs, exchanges
 from .parameters import effective
 from .purity import deterministic, pure
-from .runs import engines, hostile, resumes
+from .runs import hostile, resumes
 from .symmetry import absent, permutation, single
 from .teachers import per_sample, shapes, values
 
