@@ -7,12 +7,12 @@ from torch import nn
 from ..clients import Parts
 from ..clients.privacy.base import PUBLIC
 from ..config import RunConfig
-from ..distillation.base import Objective
 from ..errors import ConfigError
 from ..knowledge import kind_named
 from ..models import model_name
 from ..models.flat import layout
-from ..plugins import available, parameters
+from ..plugins import parameters
+from ..plugins.table import SEAMS
 from ..rounds.protocol import Strategy
 
 
@@ -25,7 +25,7 @@ def check_kinds(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
         raise ConfigError("strategy", name, f"exchanges what is no kind: {error}") from None
     kinds = parts.objective.kinds
     if strategy.exchange is not None and taught.on_samples and taught not in (kinds or [taught]):
-        known = available("distillation", Objective).items()
+        known = SEAMS["objectives"].shipped().items()
         able = [key for key, cls in known if cls.kinds is None or taught in cls.kinds]
         problem = f"learns from {' or '.join(kinds or ())}, and {name} teaches {taught}"
         raise ConfigError("objective", config.objective["name"], problem, able)
