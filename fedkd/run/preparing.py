@@ -66,6 +66,8 @@ class Prepared:
     """trainable parameters of each architecture"""
     server: Server
     """the server's own means"""
+    sizes: Sequence[int]
+    """samples that each client trains on"""
     ledger: Ledger | None = None
     """what clients spend of their privacy"""
     privacy: Mapping[str, Any] = field(default_factory=dict)
@@ -135,6 +137,7 @@ def prepare_run(
     strategy = _private_strategy(config, strategy, parts)
     if config.secure.aggregation:
         check_secure(config, strategy, parts, instances, federation.classes)
+    sizes = [parts.privacy.kept(size) for size in server.sizes]
     parameters = {
         model_name(kind): sum(p.numel() for p in model.parameters())
         for kind, model in zip(parts.models, instances, strict=True)
@@ -153,6 +156,7 @@ def prepare_run(
         spec=text,
         parameters=parameters,
         server=server,
+        sizes=sizes,
         ledger=guard.ledger,
         privacy=guard.summary,
         notes=notes,

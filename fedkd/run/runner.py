@@ -33,6 +33,7 @@ from ..models import build, model_name
 from ..rng import scoped
 from ..rounds.loop import Loop
 from ..rounds.protocol import Strategy
+from ..rounds.work import expected_work
 from ..rundir.checkpoint import Keeper
 from ..rundir.digest import Models
 from ..rundir.directory import log_file, run_directory
@@ -277,7 +278,9 @@ def _execute(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
         watcher.on_run_start(info)
     if config.engine.address:
         join_as_told()
-    engine = engine_class(config.engine.name)(_factory(prepared), sizes, config.engine)
+    about = prepared.server, prepared.parts.exchange.kind, prepared.sizes
+    work = expected_work(config, prepared.strategy, *about)
+    engine = engine_class(config.engine.name)(_factory(prepared), work, config.engine)
     with spill_folder(prepared.run_dir):
         engine.run(loop.run)
     startup = (loop.started or began) - began
