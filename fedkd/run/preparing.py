@@ -21,6 +21,7 @@ from ..data import build_federation, corpora
 from ..data.federation import Federation
 from ..engine.cluster import cores
 from ..engine.placement import actors_by_default, gpu_share
+from ..engine.system import VirtualClock
 from ..errors import ConfigError
 from ..knowledge.admission import Expected
 from ..models import check_model, model_name, refuse_shared
@@ -40,6 +41,7 @@ from .refusals import (
     without_replay,
 )
 from .securing import check_secure
+from .virtual import keep_devices, uncounted, virtual_clock
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Prepared:
     """the server's own means"""
     sizes: Sequence[int]
     """samples that each client trains on"""
+    clock: VirtualClock | None = None
+    """what rounds take on the clients' devices"""
     ledger: Ledger | None = None
     """what clients spend of their privacy"""
     privacy: Mapping[str, Any] = field(default_factory=dict)
@@ -113,7 +117,7 @@ def prepare_run(
     if strategy.needs_labels and not config.transfer.labelled:
         problem = f"{config.strategy['name']} needs the transfer set's labels; set it to true"
         raise ConfigError("transfer.labelled", False, problem)
-    federation = _federation(config, run_dir, objects.data)
+    federation, forced = _federation(config, run_dir, objects.data), config.force
     config, resumes = _resolved(config, federation, strategy), config.resume is not None
     parts = _parts(config, federation, strategy, objects.model)
     check_kinds(config, strategy, parts)
@@ -138,6 +142,9 @@ def prepare_run(
     if config.secure.aggregation:
         check_secure(config, strategy, parts, instances, federation.classes)
     sizes = [parts.privacy.kept(size) for size in server.sizes]
+    clock = virtual_clock(config, strategy, server, parts.exchange.kind, sizes)
+    keep_devices(clock, run_dir, resumes and not forced)
+    notes += uncounted(clock, server)
     parameters = {
         model_name(kind): sum(p.numel() for p in model.parameters())
         for kind, model in zip(parts.models, instances, strict=True)
@@ -157,6 +164,7 @@ def prepare_run(
         parameters=parameters,
         server=server,
         sizes=sizes,
+        clock=clock,
         ledger=guard.ledger,
         privacy=guard.summary,
         notes=notes,

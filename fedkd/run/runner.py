@@ -213,6 +213,7 @@ def run(
             resumed=checkpoint,
             compression=Compression(parts.codec, prepared.bytes_of, parts.exchange.kind),
             ledger=prepared.ledger,
+            clock=prepared.clock,
         )
         summary = _watched(prepared, loop, tables, began)
         if report:
