@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fedkd.check.checking import line, subject_for
-from fedkd.check.plugged import IN_RUNS
+from fedkd.check.common import IN_RUNS
 from fedkd.check.promises import checked
 from fedkd.cli.app import app
 from fedkd.errors import ConfigError

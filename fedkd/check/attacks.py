@@ -6,9 +6,10 @@ from ..clients.attacks import View
 from ..knowledge import CLASS_SCORES
 from ..rng import torch_generator
 from ..run.result import RunResult
-from .plugged import CLASSES, IN_RUNS, MADE, Plugged, aside, expect, untouched
+from .common import IN_RUNS, MADE
+from .plugged import CLASSES, Plugged
 from .plugged import plugged as subject
-from .promises import Promise
+from .promises import Promise, aside, expect, untouched
 
 __all__ = ["SUITE", "subject"]
 

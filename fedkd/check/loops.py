@@ -11,9 +11,10 @@ from ..distillation import Target
 from ..distillation.kl import KL
 from ..models import check_model
 from ..rng import torch_generator
-from .plugged import CLASSES, IN_RUNS, MADE, Plugged, aside, expect, untouched
+from .common import IN_RUNS, MADE
+from .plugged import CLASSES, Plugged
 from .plugged import plugged as subject
-from .promises import Promise
+from .promises import Promise, aside, expect, untouched
 
 __all__ = ["SUITE", "subject"]
 

@@ -14,8 +14,9 @@ from ..plugins.table import Seam
 from ..privacy.accounting import guarantee
 from ..privacy.budget import Budget
 from ..rng import torch_generator
-from .plugged import CLASSES, IN_RUNS, MADE, Plugged, aside, expect, plugged, untouched
-from .promises import Promise, Skipped
+from .common import IN_RUNS, MADE
+from .plugged import CLASSES, Plugged, plugged
+from .promises import Promise, Skipped, aside, expect, untouched
 
 __all__ = ["SUITE", "subject"]
 

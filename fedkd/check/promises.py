@@ -2,13 +2,18 @@
 
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ..engine.host import one_thread
 from ..errors import FedkdError
 from ..exits import contained
+from ..rng import Globals, scoped
 
 
 class Broken(Exception):
@@ -87,3 +92,29 @@ def checked(subject: Any, suite: tuple[Promise, ...]) -> Iterator[Verdict]:
             if promise.vital and not verdict.held:
                 missing = promise.name
             yield verdict
+
+
+@contextmanager
+def aside(what: str, seed: int = 0) -> Iterator[None]:
+    """Break the promise if what is done inside draws from, or seeds, a global generator."""
+    with scoped(seed):
+        before = Globals.now()
+        yield
+        if not Globals.now().same(before):
+            raise Broken(f"{what} draws from (or seeds) a global random generator")
+
+
+@contextmanager
+def untouched(what: str, **given: Tensor) -> Iterator[None]:
+    """Break the promise if one of these tensors is changed inside."""
+    before = {name: value.detach().clone() for name, value in given.items()}
+    yield
+    for name, value in given.items():
+        if not torch.equal(value, before[name]):
+            raise Broken(f"{what} changes {name}")
+
+
+def expect(held: object, problem: str) -> None:
+    """Break the promise unless something holds."""
+    if not held:
+        raise Broken(problem)

@@ -12,7 +12,7 @@ from support import TINY, fedkd
 from fedkd import ConfigError, simulate
 from fedkd.config.overrides import compose
 from fedkd.privacy.accounting import Release, guarantee
-from fedkd.run.runner import resume
+from fedkd.run.python import resume
 
 SMALL = TINY | {"clients": 4, "rounds": 3, "transfer.size": 40, "evaluate.samples": 50}
 GAUSSIAN = {"name": "gaussian", "epsilon": 50.0}
