@@ -5,7 +5,7 @@ from math import prod
 import numpy as np
 import pytest
 import torch
-from fedkd.clients.compression import compressing
+from fedkd.clients.mods import compressing
 from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
 from hypothesis import given, settings
 from hypothesis import strategies as st

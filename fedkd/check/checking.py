@@ -1,7 +1,7 @@
 """What ``fedkd check`` does: hold a plug-in to what the rest of fedkd relies on."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -20,9 +20,8 @@ from ..rounds.protocol import Strategy
 from ..run.preparing import Objects, prepare_run
 from ..run.result import RunResult
 from ..run.runner import run
-from .plugged import ACTIVE, TINY, plugged
+from .plugged import TINY
 from .promises import Promise, Verdict, checked
-from .samplers import SamplerSubject
 from .strategies import Subject
 from .strategies.subject import Setting
 
@@ -86,14 +85,7 @@ def subject_for(
     return make(target, overrides, **options), room.SUITE
 
 
-def sampler_subject(target: str, overrides: Sequence[str] = (), **options: Any) -> SamplerSubject:
-    """Return a sampler that is to be checked; parameters as for `subject_of`."""
-    seam = SEAMS["samplers"]
-    subject = plugged(seam, target, overrides, ACTIVE)
-    return SamplerSubject(target, subject.make, subject.run, subject.resume, **options)
-
-
-SUBJECTS: dict[str, Callable[..., Any]] = {"strategies": subject_of, "samplers": sampler_subject}
+SUBJECTS = {"strategies": subject_of}
 """What makes the subjects that are of a kind of their own."""
 
 
