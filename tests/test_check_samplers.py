@@ -85,7 +85,7 @@ def test_parameters_can_be_given(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["check", "margin", "sampler.selector=both"])
     assert done.exit_code == 0, done.output
     wrong = CliRunner().invoke(app, ["check", "margin", "sampler.selectr=both"])
-    assert wrong.exit_code == 1
+    assert wrong.exit_code == 2
     assert "did you mean 'sampler.selector'?" in wrong.output
     missing = tmp_path / "no.py"
     assert CliRunner().invoke(app, ["check", f"{missing}:No"]).exit_code == 2

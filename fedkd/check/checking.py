@@ -95,7 +95,7 @@ def check(target: str, overrides: Sequence[str], engines: bool, console: Console
     Raises
     ------
     ConfigError
-        If there is no such class.
+        If there is no such class, or it refuses what was given.
     """
     judged = [_judged(seam, target, overrides, engines, console) for seam in seams_of(target)]
     if not all(judged):
@@ -110,8 +110,9 @@ def _judged(
     subject, suite = subject_for(seam, target, overrides, engines=engines)
     console.print(f"[bold]{escape(target)}[/] [dim]({seam.name})[/]")
     verdicts = []
-    for verdict in checked(subject, suite):
-        console.print(line(verdict, console.encoding), soft_wrap=True)
+    given = [text.partition("=")[0].lstrip("+") for text in overrides]
+    for verdict in checked(subject, suite, given):
+        console.print(line(verdict, console.encoding), soft_wrap=not console.is_terminal)
         verdicts.append(verdict)
     held = [sum(verdict.held is value for verdict in verdicts) for value in (True, False, None)]
     words = [f"{n} {word}" for n, word in zip(held, ("hold", "broken", "skipped"), strict=True)]
