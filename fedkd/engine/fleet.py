@@ -138,12 +138,17 @@ class Fleet:
         due, replies = self._strike(messages, client_of) if training else (messages, [])
         down = self._outgoing(due, client_of, counted)
         answers: dict[int, list[Message]] = {}
+        up: dict[int, int] = {}
         for answer in self._exchange(due):
-            answers.setdefault(client_of[answer.metadata.src_node_id], []).append(answer)
+            client = client_of[answer.metadata.src_node_id]
+            answers.setdefault(client, []).append(answer)
+            if answer.has_content():
+                up[client] = up.get(client, 0) + payload_bytes(answer.content)
         if counted:
-            self._count(down, answers, training)
+            self._count(down, up, training)
         for client, own in answers.items():
-            replies.append(self._read(client, own, self.faults.get(client) if training else None))
+            fault = self.faults.get(client) if training else None
+            replies.append(self._read(client, own, fault, up.get(client, 0)))
         return sorted(replies, key=lambda reply: reply.client)
 
     def _outgoing(
@@ -164,26 +169,24 @@ class Fleet:
         self.bytes_down += sum(down.values())
         return down
 
-    def _count(
-        self, down: Mapping[int, int], answers: Mapping[int, Sequence[Message]], training: bool
-    ) -> None:
+    def _count(self, down: Mapping[int, int], up: Mapping[int, int], training: bool) -> None:
         """Count what came back; whom the virtual clock finds too slow is lost for the round."""
-        found = {k: [one.content for one in own if one.has_content()] for k, own in answers.items()}
-        up = {k: sum(map(payload_bytes, contents)) for k, contents in found.items() if contents}
         self.bytes_up += sum(up.values())
         if self.clock is not None:
             late = self.clock.answered(down, up, training)
             self.faults = {**self.faults, **{k: Fault("late", why) for k, why in late.items()}}
             self.struck |= late.keys()
 
-    def _read(self, client: int, answers: Sequence[Message], fault: Fault | None) -> Reply:
+    def _read(
+        self, client: int, answers: Sequence[Message], fault: Fault | None, size: int
+    ) -> Reply:
         """Return what comes of a client's answers to one message, decoded."""
         reply = read(client, answers, fault)
         if unanswered(answers[0]):
             self.hung[client] = reply.error or "no reply"
         if reply.content is None or reply.message is None or self.compression is None:
             return reply
-        problem = self.compression.incoming(client, reply.message)
+        problem = self.compression.incoming(client, reply.message, size)
         if problem is not None:
             return Reply(client, None, problem, reply.message)
         return replace(reply, content=reply.message.content)

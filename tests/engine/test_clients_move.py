@@ -18,7 +18,7 @@ from fedkd.engine.balance import Costs, moves
 from fedkd.engine.base import FIRST_NODE_ID
 from fedkd.engine.recovery import Home
 from fedkd.flower import identity
-from fedkd.run import runner
+from fedkd.run import executing
 
 # -- who should move -------------------------------------------------------------------------------
 
@@ -184,7 +184,7 @@ def test_where_clients_take_longer_than_expected_some_move(monkeypatch):
     monkeypatch.setattr(
         Home, "give", lambda home, clients: (given.extend(clients), give(home, clients))[1]
     )
-    monkeypatch.setattr(runner, "expected_work", lambda config, *about: [1.0] * config.clients)
+    monkeypatch.setattr(executing, "expected_work", lambda config, *about: [1.0] * config.clients)
     with shared_ray(EngineConfig()):
         summary = on("ray", **LARGE_AND_SMALL)
     assert summary["digest"] == on("inline", **LARGE_AND_SMALL)["digest"]
