@@ -4,6 +4,7 @@ Runs that differ only in their seed are one line or bar. Nothing here touches py
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -33,7 +34,8 @@ METRICS = ("local", "global")
 def learning_curves(runs: Runs, metrics: Sequence[str] = METRICS) -> Figure:
     """Draw ALMA against the round, an axes for each of `metrics` (``local``, ``global``).
 
-    The band is one standard deviation over seeds, or over clients where there is one seed.
+    The band is one standard deviation over seeds, or over clients where there is one seed. Points
+    measured on a subset of the test split are hollow, with a bar of one standard error.
     """
     groups = as_groups(runs)
     figure, axes = canvas(WIDTH * len(metrics), 3.4, columns=len(metrics))
@@ -93,7 +95,14 @@ def _curve(axes: Axes, group: Group, column: str, index: int, scale: float = 1) 
         return
     mean, spread = scale * mean, scale * spread
     colour, line = look(index)
-    axes.plot(rounds, mean, label=group.label, marker="o", ms=3, lw=1.6, color=colour, ls=line)
+    error = scale * group.sampling_error(column)
+    some = np.isfinite(error)  # measured on a subset
+    style: dict[str, Any] = {"marker": "o", "ms": 3, "color": colour}
+    every = np.flatnonzero(~some).tolist()
+    axes.plot(rounds, mean, label=group.label, lw=1.6, ls=line, markevery=every, **style)
+    if some.any():
+        style |= {"ls": "", "mfc": "none", "elinewidth": 0.8, "gid": "subset"}
+        axes.errorbar(rounds[some], mean[some], error[some], **style)
     low, high = np.maximum(mean - spread, 0), mean + spread
     if scale == 100:
         high = np.minimum(high, 100)

@@ -190,14 +190,19 @@ def _mean_bytes(codec: Codec | None, kind: str, shapes: Sequence[tuple[int, ...]
 
 def _seconds(ready: Prepared, costs: list[Cost], loads: list[Workload], transfer: int) -> float:
     """Return the seconds of one client's round, mean over clients."""
-    config, test = ready.config, len(ready.federation.corpus.y_test)
-    tested = (config.evaluate.samples or test) / config.evaluate.every
+    config, tested = ready.config, _tested(ready.config, len(ready.federation.corpus.y_test))
     exchanges = ready.strategy.exchange is not None
     labelled = transfer if exchanges and kind_named(ready.parts.exchange.kind).on_samples else 0
     return mean(
         _work(config, cost, load, labelled) + cost.predict * tested
         for cost, load in zip(costs, loads, strict=True)
     )
+
+
+def _tested(config: RunConfig, test: int) -> float:
+    """Return the test samples of one client's round, mean over rounds; the last takes all."""
+    due = sum(config.evaluate.due(number) for number in range(1, config.rounds))
+    return (due * (config.evaluate.subset(test) or test) + test) / config.rounds
 
 
 def _work(config: RunConfig, cost: Cost, load: Workload, transfer: int) -> float:
