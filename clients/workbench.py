@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..data import Federation, calibration_error, local_accuracy, recall
+from ..data import Federation, calibration_error, local_accuracy, recall, sampling_error
 from ..models import build
 from ..rng import scoped, stream, torch_generator
 from .base import Client
@@ -87,16 +87,39 @@ class Workbench:
         return self._shared[1]
 
     def accuracy(self, client: int, logits: Tensor, labels: Tensor) -> dict[str, float]:
-        """Return a client's local and global accuracy, and ECE, from its test logits ([0, 1])."""
+        """Return a client's local and global accuracy, and ECE, from its test logits ([0, 1]).
+
+        Those on a subset are estimates of what the whole test split would give: each class counts
+        as it does there. ``local_se`` and ``global_se`` are their standard errors.
+        """
         if self._scored is None or self._scored[0] is not logits:  # see `once`
-            guess = logits.argmax(dim=1)
-            right = recall(guess, labels, self.federation.classes)
-            overall = (guess == labels).double().mean().item()
-            common = {"global": overall, "ece": calibration_error(logits, labels)}
-            self._scored = logits, right, common
+            right = recall(logits, labels, self.federation.classes)
+            self._scored = logits, right, self._common(logits, labels, right)
         _, right, common = self._scored
         counts = torch.as_tensor(self.federation.histogram(client))
-        return {"local": local_accuracy(right, counts), **common}
+        numbers = {"local": local_accuracy(right, counts), **common}
+        if "global_se" in common:
+            tested, whole = torch.bincount(labels, minlength=len(right)), self._whole
+            numbers["local_se"] = sampling_error(right, tested, whole, counts)
+        return numbers
+
+    @cached_property
+    def _whole(self) -> Tensor:
+        """Samples of each class in the whole test split."""
+        return torch.as_tensor(self.federation.test_counts())
+
+    def _common(self, logits: Tensor, labels: Tensor, right: Tensor) -> dict[str, float]:
+        """Return what does not depend on the client's own labels."""
+        if len(labels) == self._whole.sum():
+            overall = (logits.argmax(dim=1) == labels).double().mean().item()
+            return {"global": overall, "ece": calibration_error(logits, labels)}
+        tested = torch.bincount(labels, minlength=len(right))
+        stands_for = (self._whole / tested)[labels]
+        return {
+            "global": local_accuracy(right, self._whole),
+            "global_se": sampling_error(right, tested, self._whole, self._whole),
+            "ece": calibration_error(logits, labels, weights=stands_for),
+        }
 
 
 @lru_cache(maxsize=1)

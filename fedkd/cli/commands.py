@@ -24,6 +24,7 @@ from ..errors import ConfigError, FedkdError
 from ..run.result import RunResult
 from ..run.runner import run
 from ..rundir.locking import locked
+from ..rundir.summary import best_on
 
 if TYPE_CHECKING:
     from ..data import Federation
@@ -115,8 +116,8 @@ def print_summary(result: RunResult, console: Console) -> None:
     facts: dict[str, object] = {
         "run": f"{summary['strategy']} on {summary['data']}: {summary['clients']} clients, "
         f"{summary['rounds']} rounds, engine {summary['engine']}",
-        "ALMA local": _alma(summary["alma_local"]),
-        "ALMA global": _alma(summary["alma_global"]),
+        "ALMA local": _alma(summary["alma_local"], best_on(summary, "local")),
+        "ALMA global": _alma(summary["alma_global"], best_on(summary, "global")),
         "worst tenth": _worst(summary["worst_decile"], summary["ece"]),
         **_diverged(summary),
         **_spent(summary["privacy"]),
@@ -157,12 +158,13 @@ def print_facts(facts: dict[str, object], console: Console) -> None:
         console.print(f"[bold]{name:<{width}}[/]  {escape(str(value))}", soft_wrap=True)
 
 
-def _alma(values: dict[str, float | None]) -> str:
+def _alma(values: dict[str, float | None], tested: int | None) -> str:
     """Return last and spread, with the best round beside them, in percent."""
     if values["last"] is None:
         return "not evaluated"
     last, std, best = (100 * (values[name] or 0.0) for name in ("last", "std", "best"))
-    return f"{last:.1f} % ± {std:.1f} over clients (best round {best:.1f} %)"
+    on = f" on {tested:,} samples" if tested else ""
+    return f"{last:.1f} % ± {std:.1f} over clients (best round {best:.1f} %{on})"
 
 
 def _worst(values: dict[str, float | None], ece: float | None) -> str:

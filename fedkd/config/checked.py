@@ -71,9 +71,9 @@ def refuse(config: Checked) -> None:
         if found["type"] == "literal_error" and "null" not in options:
             raise ConfigError(key, value, "not available", options) from error
         hint = {name: hint for name, hint, _ in leaves(cls)}[key]
-        raise ConfigError(
-            key, value, f"must be {_wanted(found['type'], known[key], hint)}"
-        ) from error
+        either = options[1:] and len(found["loc"]) > 1 + key.count(".")  # a name, or a number
+        problem = "literal_error" if either else found["type"]
+        raise ConfigError(key, value, f"must be {_wanted(problem, known[key], hint)}") from error
 
 
 def _wanted(problem: str, entry: Entry, hint: Any) -> str:
@@ -102,10 +102,13 @@ def allowed(said: dict[str, Any]) -> str:
     --------
     >>> allowed({"type": "integer", "minimum": 1}), allowed({"enum": ["sgd", "adam"]})
     ('at least 1', 'sgd, adam')
+    >>> allowed({"anyOf": [{"minimum": 1, "type": "integer"}, {"const": "auto"}]})
+    'auto, at least 1'
     >>> allowed({"anyOf": [{"exclusiveMinimum": 0, "type": "number"}, {"type": "null"}]})
     'greater than 0 and finite'
     """
     ends: dict[str, str] = {}
+    named = [option["const"] for option in said.get("anyOf", ()) if "const" in option]
     for option in (said, *said.get("anyOf", ())):
         if "enum" in option:
             return ", ".join(map(default_text, option["enum"]))
@@ -114,7 +117,8 @@ def allowed(said: dict[str, Any]) -> str:
     high, below = ends.get("maximum"), ends.get("exclusiveMaximum")
     if high is None and below is None:
         least = "" if low is None else f"at least {low}"
-        return least if above is None else f"greater than {above} and finite"
+        bound = least if above is None else f"greater than {above} and finite"
+        return ", ".join([*named, *([bound] * bool(bound))])
     begin = f"[{low}" if above is None else f"({above}"
     return f"in {begin}, {below})" if high is None else f"in {begin}, {high}]"
 

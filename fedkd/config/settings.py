@@ -16,6 +16,15 @@ from .checked import Checked, OneOf, refuse
 from .sizes import parse_size
 from .system import SystemConfig
 
+Auto = Annotated[str, OneOf(("auto",))]
+"""What is chosen as the run goes, where a key takes a number too."""
+
+POINTS = 10
+"""Rounds that ``evaluate.every=auto`` evaluates each time the number of rounds doubles."""
+
+SUBSET = 2_000
+"""Test samples that ``evaluate.samples=auto`` takes."""
+
 
 @dataclass
 class DataConfig(Checked):
@@ -89,10 +98,34 @@ class DistilConfig(Checked):
 class EvaluateConfig(Checked):
     """When and on what the clients' models are measured."""
 
-    every: Annotated[int, Ge(1)] = 1
-    """rounds between evaluations; the last round is always evaluated"""
-    samples: Annotated[int | None, Ge(1)] = None
-    """class-balanced subset of the test split; null = all. The last round always uses all"""
+    every: Annotated[int, Ge(1)] | Auto = 1
+    """rounds between evaluations; auto = 1, from 20 on 2, from 40 on 4, ...; the last is always"""
+    samples: Annotated[int, Ge(1)] | Auto | None = "auto"
+    """class-balanced subset of the test split; auto = 2000; null = all. The last round uses all"""
+
+    def due(self, number: int) -> bool:
+        """Say whether a round before the last is evaluated, whatever the last will be.
+
+        Examples
+        --------
+        >>> [n for n in range(1, 101) if n > 30 and EvaluateConfig(every="auto").due(n)]
+        [32, 34, 36, 38, 40, 44, 48, 52, 56, 60, 64, 68, 72, 76, 80, 88, 96]
+        """
+        every = self.every
+        if isinstance(every, str):
+            every = 1 << max(0, (number // POINTS).bit_length() - 1)
+        return number % every == 0
+
+    def subset(self, test: int) -> int:
+        """Return how many of so many test samples rounds before the last take; 0 = all.
+
+        Examples
+        --------
+        >>> [EvaluateConfig().subset(test) for test in (360, 10_000)]
+        [0, 2000]
+        """
+        some = SUBSET if isinstance(self.samples, str) else self.samples
+        return some if some and some < test else 0
 
 
 @dataclass

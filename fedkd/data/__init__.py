@@ -25,6 +25,7 @@ _EXPORTS = {
     "partition_table": "federation",
     "prepare": "preparation",
     "recall": "evaluation",
+    "sampling_error": "evaluation",
 }
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "partition_table",
     "prepare",
     "recall",
+    "sampling_error",
 ]
 
 

@@ -64,7 +64,54 @@ def local_accuracy(recall: torch.Tensor, histogram: ArrayLike | torch.Tensor) ->
     return float((weights * recall.nan_to_num()).sum() / weights.sum())
 
 
-def calibration_error(logits: torch.Tensor, labels: torch.Tensor, bins: int = BINS) -> float:
+def sampling_error(
+    recall: torch.Tensor, tested: torch.Tensor, whole: ArrayLike, histogram: ArrayLike
+) -> float:
+    r"""Return the standard error of a `local_accuracy` that stems from testing on a subset.
+
+    .. math::
+        \sqrt{\sum_y \pi[y]^2 \; \frac{p[y] (1 - p[y])}{n[y]} \; (1 - n[y] / N[y])}, \qquad
+        p[y] = \frac{n[y] \, recall[y] + 1}{n[y] + 2}
+
+    That of a stratified draw without replacement (Cochran, "Sampling Techniques", 3rd ed., 5.3),
+    with Laplace's rule of succession: that all of a few were right does not make it certain.
+
+    Parameters
+    ----------
+    recall : tensor, shape [classes]
+        On the subset.
+    tested, whole : array, shape [classes]
+        Samples of each class in the subset (n) and in the whole test split (N).
+    histogram : array, shape [classes]
+        As for `local_accuracy`.
+
+    Returns
+    -------
+    float
+        At least 0; 0 where the subset is the whole.
+
+    Examples
+    --------
+    >>> half, tested = torch.tensor([0.5, 0.5]), torch.tensor([100, 100])
+    >>> round(sampling_error(half, tested, [10_000, 10_000], [1, 1]), 4)
+    0.0352
+    >>> sampling_error(half, tested, [100, 100], [1, 1])
+    0.0
+    """
+    n, n_all = tested.double(), torch.as_tensor(whole, dtype=torch.float64)
+    weights = torch.as_tensor(histogram, dtype=torch.float64) * (n > 0)
+    rate = (n * recall.nan_to_num() + 1) / (n + 2)
+    missed = 1 - n / n_all.clamp(min=1)
+    variances = rate * (1 - rate) / n.clamp(min=1) * missed
+    return float(((weights / weights.sum()).square() * variances).sum().sqrt())
+
+
+def calibration_error(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    bins: int = BINS,
+    weights: torch.Tensor | None = None,
+) -> float:
     r"""Return how far a model's confidence is from its accuracy: the expected calibration error.
 
     .. math:: ECE = \sum_b \frac{|B_b|}{n} \; | accuracy(B_b) - confidence(B_b) |
@@ -81,6 +128,8 @@ def calibration_error(logits: torch.Tensor, labels: torch.Tensor, bins: int = BI
         True classes.
     bins : int
         Number of bins.
+    weights : float64 tensor, shape [samples], optional
+        For how many samples each stands; None = one.
 
     Returns
     -------
@@ -97,5 +146,6 @@ def calibration_error(logits: torch.Tensor, labels: torch.Tensor, bins: int = BI
     confidence = (best.values - logits.logsumexp(dim=-1)).exp().double().nan_to_num(1.0)
     right = (best.indices == labels).double()
     where = (confidence * bins).long().clamp(max=bins - 1)
-    gaps = torch.bincount(where, weights=right - confidence, minlength=bins)
-    return float(gaps.abs().sum() / len(labels))
+    gap = right - confidence if weights is None else (right - confidence) * weights
+    gaps = torch.bincount(where, weights=gap, minlength=bins)
+    return float(gaps.abs().sum() / (len(labels) if weights is None else weights.sum()))

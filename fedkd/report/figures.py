@@ -4,6 +4,7 @@ Runs that differ only in their seed are one line or bar. Nothing here touches py
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -34,7 +35,8 @@ METRICS = ("local", "global")
 def learning_curves(runs: Runs, metrics: Sequence[str] = METRICS) -> Figure:
     """Draw ALMA against the round, an axes for each of `metrics` (``local``, ``global``).
 
-    The band is one standard deviation over seeds, or over clients where there is one seed.
+    The band is one standard deviation over seeds, or over clients where there is one seed. Points
+    measured on a subset of the test split are hollow, with a bar of one standard error.
     """
     groups = as_groups(runs)
     figure, axes = canvas(WIDTH * len(metrics), 3.4, columns=len(metrics))
@@ -107,16 +109,23 @@ def _curve(
     axes: Axes, group: Group, column: str, index: int, scale: float = 1, clock: str | None = None
 ) -> None:
     """Draw a column against the round, or against another one: its mean over seeds."""
-    places, mean, spread = group.curve(column)
+    (places, mean, spread), error = group.curve(column), group.sampling_error(column)
     if clock is not None:
         rounds, times, _ = group.curve(clock)
         known = np.isin(places, rounds)
         places, mean, spread = times[np.isin(rounds, places)], mean[known], spread[known]
+        error = error[known]
     if not places.size:
         return
-    mean, spread = scale * mean, scale * spread
+    mean, spread, error = scale * mean, scale * spread, scale * error
     colour, line = look(index)
-    axes.plot(places, mean, label=group.label, marker="o", ms=3, lw=1.6, color=colour, ls=line)
+    some = np.isfinite(error)  # measured on a subset
+    style: dict[str, Any] = {"marker": "o", "ms": 3, "color": colour}
+    every = np.flatnonzero(~some).tolist()
+    axes.plot(places, mean, label=group.label, lw=1.6, ls=line, markevery=every, **style)
+    if some.any():
+        style |= {"ls": "", "mfc": "none", "elinewidth": 0.8, "gid": "subset"}
+        axes.errorbar(places[some], mean[some], error[some], **style)
     low, high = np.maximum(mean - spread, 0), mean + spread
     if scale == 100:
         high = np.minimum(high, 100)

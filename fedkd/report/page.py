@@ -30,7 +30,7 @@ from .reader import Run, load_runs
 from .statistics import Group, group_runs
 from .style import to_svg
 from .summary import configuration, costs, headline, subtitle, title
-from .table import ALMA, columns, meaning, rows, setting_keys, warnings
+from .table import ALMA, columns, meaning, rows, setting_keys, subsets, warnings
 from .tradeoff import MEANING, differ_in_privacy, table, tradeoff_figure
 
 MOST_MAPS = 6
@@ -126,7 +126,7 @@ def _content(runs: list[Run]) -> dict[str, Any]:
 
 def _notes(groups: list[Group], single: Run | None) -> list[str]:
     """Return what stands under the table, or above a single run's curves."""
-    words = [] if single else meaning(groups, wide=True)
+    words = subsets(groups) if single else meaning(groups, wide=True)
     return words + differences(groups) + warnings(groups)
 
 
@@ -141,15 +141,18 @@ def _curves(runs: list[Run], groups: list[Group]) -> list[Picture]:
         "local": "Under each client's own label distribution.",
         "global": "On the whole official test split.",
     }
+    subset = " Hollow: estimated on fewer test samples; bar: ± at most one standard error."
+    hollow = any(np.isfinite(group.sampling_error("alma_local")).any() for group in groups)
+    more = subset * hollow
     pictures = [
-        _picture(figures.learning_curves(runs, [metric]), f"{text} Band: ± one std {band}.")
+        _picture(figures.learning_curves(runs, [metric]), f"{text} Band: ± one std {band}.{more}")
         for metric, text in texts.items()
     ]
     timed = [run for run in runs if "virtual_seconds" in run.summary]
     if timed:
         caption = "Against the time that it would take on the clients' devices (system)."
         picture = figures.virtual_figure(timed)
-        pictures.append(_picture(picture, f"{caption} Band: ± one std {band}."))
+        pictures.append(_picture(picture, f"{caption} Band: ± one std {band}.{more}"))
     return pictures
 
 

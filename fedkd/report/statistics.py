@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..rundir.summary import best_on
 from .reader import Run
 
 Runs = Run | Sequence[Run]
@@ -113,6 +114,23 @@ class Group:
         several = len(self.runs) > 1
         spread = [each.std if several else spreads[number] for number, each in found.items()]
         return np.array(list(found)), np.array([e.mean for e in found.values()]), np.array(spread)
+
+    def sampling_error(self, column: str) -> np.ndarray:
+        """Return the standard error of a `curve` from testing on a subset; NaN where on all.
+
+        All seeds are tested on the same samples, so that of a mean is at most the mean of theirs.
+        """
+        values: dict[int, list[float]] = {}
+        for run in self.runs:
+            numbers, errors = run.rounds["round"].to_pylist(), run.column(f"{column}_se")
+            for number, error in zip(numbers, errors, strict=True):
+                values.setdefault(number, []).append(error)
+        return np.array([estimate(values[number]).mean for number in self.curve(column)[0]])
+
+    def tested(self, name: str) -> int | None:
+        """Return on how many samples an `alma`'s best round was measured, where not on all."""
+        found = [best_on(run.summary, name.removeprefix("alma_")) for run in self.runs]
+        return min((samples for samples in found if samples), default=None)
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:

@@ -118,7 +118,9 @@ def _alma(groups: Sequence[Group], name: str) -> Fact:
     spread = f"± {percent(top.spread(key))} over {'seeds' if len(top.runs) > 1 else 'clients'}"
     if len(groups) > 1:
         return f"Highest {title}", value, f"{top.label}, {spread}"
-    return title, value, f"{spread}; best round {percent(top.alma(key, 'best').mean)}"
+    tested = top.tested(key)
+    on = f" on {tested:,} samples" if tested else ""
+    return title, value, f"{spread}; best round {percent(top.alma(key, 'best').mean)}{on}"
 
 
 def _worst(group: Group) -> Fact | None:

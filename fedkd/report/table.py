@@ -123,9 +123,28 @@ def meaning(groups: Sequence[Group], wide: bool = False) -> list[str]:
         "round; local = under each client's own label distribution, global = on the whole split.",
         f"± {over}. Dimmed: best round, for comparison only. Bold: highest. "
         "Up and down: payload of the whole run" + (", mean over seeds." if True in counts else "."),
+        *subsets(groups),
         *([_WIDE] * (wide and _measured(groups))),
         *(["Area: mean height of the curve of ALMA global against labels."] * _active(groups)),
         *([_IMBALANCE] * (wide and _active(groups))),
+    ]
+
+
+def subsets(groups: Sequence[Group]) -> list[str]:
+    """Return on how many samples rounds before the last were measured, where not on all."""
+    sizes = {
+        int(size)
+        for group in groups
+        for run in group.runs
+        for size, error in zip(run.column("evaluated"), run.column("alma_local_se"), strict=True)
+        if math.isfinite(error)
+    }
+    if not sizes:
+        return []
+    count = " or ".join(f"{size:,}" for size in sorted(sizes))
+    return [
+        f"Rounds before the last were measured on {count} samples of the test split, the same of "
+        "each class: a best round among them is a little too good, as the luckiest."
     ]
 
 

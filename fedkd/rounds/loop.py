@@ -24,7 +24,7 @@ from ..rundir.checkpoint import Checkpoint, Keeper
 from ..rundir.digest import Models
 from .drawing import draw, drawn_cohort
 from .keeping import Batches, final, restore, snapshots
-from .measuring import Measurements, phase_seconds
+from .measuring import ERRORS, Measurements, phase_seconds
 from .protocol import Outcome, RoundPlan, Strategy
 from .server import Server
 
@@ -82,7 +82,7 @@ class Loop:
         available = [device.availability for device in clock.devices] if clock else []
         self.faults = Faults(config.faults, config.seed, available)
         self.number = 0  # the round under way
-        self.measured = Measurements(config.clients)
+        self.measured = Measurements(config.clients, len(server.federation.corpus.y_test))
         # What it held after the round, and the round's row, as both are where more rounds follow.
         self.kept: tuple[dict[str, Any], Row | None] = {}, None
         self.started: float | None = None
@@ -182,7 +182,9 @@ class Loop:
         """Draw the round's cohort and transfer samples."""
         config, federation = self.config, self.server.federation
         size = federation.transfer_size
-        evaluates = number % config.evaluate.every == 0
+        tested = config.evaluate.subset(self.measured.whole)
+        if self.keeper is None and number == config.rounds:
+            tested = 0  # no more rounds can follow
         some = config.transfer.per_round
         ids = draw(size, some or size, stream(config.seed, SERVER, number, "transfer"))
         labels = federation.transfer_labels()[ids] if config.transfer.labelled else None
@@ -195,7 +197,7 @@ class Loop:
             temperature=config.distil.temperature,
             sample_ids=ids,
             all_samples=len(ids) == size,
-            evaluate=config.evaluate.samples or 0 if evaluates else None,
+            evaluate=tested if config.evaluate.due(number) else None,
             seed=stream(config.seed, SERVER, number, "strategy"),
             expect=lambda client, ids: self.expect(client, number, ids),
             server=self.server,
@@ -244,7 +246,7 @@ def _rows(outcome: Outcome, diverged: Iterable[int]) -> list[tuple[int, str, flo
         (client, name, float(value))
         for client in sorted(outcome.metrics)
         for name, value in outcome.metrics[client].items()
-        if not name.startswith("seconds")
+        if not (name.startswith("seconds") or name in ERRORS.values())
     ]
     rows += [(client, "rejected", 1.0) for client in sorted(outcome.rejected)]
     return rows + [(client, DIVERGED, 1.0) for client in sorted(diverged)]

@@ -20,6 +20,10 @@ ACCURACIES = ("local", "global", "validation", "ece")
 WORST = ("local", "global")
 """Those that also have the mean of the clients that fare worst: a tenth, at least one."""
 
+ERRORS = {name: f"{name}_se" for name in WORST}
+"""Standard errors, where a subset of the test split stands for all. Clients are measured on the
+same samples, so those of means are at most the mean of the clients'."""
+
 
 class Measurements:
     """Every client's last measured accuracies; only models that changed are measured again.
@@ -28,17 +32,22 @@ class Measurements:
     ----------
     clients : int
         Number of clients.
+    whole : int
+        Samples of the test split.
 
     Attributes
     ----------
+    samples : int or None
+        Test samples on which they were measured (0 = all); None = not known.
     stale : set of int
         Clients whose model changed since it was measured.
     diverged : set of int
         Clients whose model was not finite when it was last seen.
     """
 
-    def __init__(self, clients: int) -> None:
-        self.clients = clients
+    def __init__(self, clients: int, whole: int) -> None:
+        self.clients, self.whole = clients, whole
+        self.samples: int | None = None
         self.current: dict[int, dict[str, float]] = {}
         self.stale = set(range(clients))
         self.diverged: set[int] = set()
@@ -46,13 +55,14 @@ class Measurements:
     def save(self) -> dict[str, Any]:
         """Return what `load` takes, JSON-ready."""
         marks = {"stale": sorted(self.stale), "diverged": sorted(self.diverged)}
-        return {"current": copy.deepcopy(self.current), **marks}
+        return {"current": copy.deepcopy(self.current), "samples": self.samples, **marks}
 
     def load(self, saved: dict[str, Any]) -> None:
         """Go on from what `save` returned."""
         self.current = {int(client): numbers for client, numbers in saved["current"].items()}
+        self.samples = saved.get("samples")  # older checkpoints do not know
         self.stale = set(saved["stale"])
-        self.diverged = set(saved.get("diverged", []))  # older checkpoints do not know
+        self.diverged = set(saved.get("diverged", []))
 
     def note(self, outcome: Outcome) -> None:
         """Take in whose models turned out in a round to be finite, and whose not."""
@@ -80,7 +90,8 @@ class Measurements:
         """
         fresh = {k: numbers for k, numbers in outcome.metrics.items() if _problem(numbers) is None}
         self.current |= fresh
-        due = set(range(self.clients)) if model else self.stale
+        everybody = model is not None or self.samples != plan.evaluate
+        due = set(range(self.clients)) if everybody else self.stale
         return self._measure(sorted(due - set(fresh)), plan, outcome, model)
 
     def complete(self, plan: RoundPlan, outcome: Outcome, model: ArrayRecord | None) -> float:
@@ -91,6 +102,7 @@ class Measurements:
         self, due: Sequence[int], plan: RoundPlan, outcome: Outcome, model: ArrayRecord | None
     ) -> float:
         began = time.perf_counter()
+        self.samples = plan.evaluate
         content: dict[str, Any] = {"config": plan.options(**plan.evaluation())}
         if model is not None:
             content["arrays"] = model
@@ -121,8 +133,9 @@ class Measurements:
         return problem
 
     def columns(self, evaluated: bool) -> dict[str, float | None]:
-        """Return mean and deviation over clients, and the worst, of each, for the tables."""
-        columns: dict[str, float | None] = {}
+        """Return on how many samples they are, and of each mean, deviation and worst."""
+        tested = (self.samples or self.whole) if evaluated and self.current else None
+        columns: dict[str, float | None] = {"evaluated": tested}
         for name in ACCURACIES:
             every = [self.current[k].get(name, math.nan) for k in sorted(self.current)]
             values = [value for value in every if not math.isnan(value)]  # nan: nothing to test
@@ -133,6 +146,8 @@ class Measurements:
             columns[f"alma_{name}_std"] = float(np.std(values)) if known else None
             if name in WORST:
                 columns[f"alma_{name}_worst"] = worst(values) if known else None
+                errors = [one[ERRORS[name]] for one in self.current.values() if ERRORS[name] in one]
+                columns[f"alma_{name}_se"] = float(np.nanmean(errors)) if known and errors else None
         return columns
 
 

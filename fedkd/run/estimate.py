@@ -202,14 +202,19 @@ def _seconds(
 
     `steps` are those of a training step of each model that is trained beside a client's.
     """
-    config, test = ready.config, len(ready.federation.corpus.y_test)
-    tested = (config.evaluate.samples or test) / config.evaluate.every
+    config, tested = ready.config, _tested(ready.config, len(ready.federation.corpus.y_test))
     exchanges = ready.strategy.exchange is not None
     labelled = transfer if exchanges and kind_named(ready.parts.exchange.kind).on_samples else 0
     return mean(
         _work(config, cost, load, labelled, steps[load.beside]) + cost.predict * tested
         for cost, load in zip(costs, loads, strict=True)
     )
+
+
+def _tested(config: RunConfig, test: int) -> float:
+    """Return the test samples of one client's round, mean over rounds; the last takes all."""
+    due = sum(config.evaluate.due(number) for number in range(1, config.rounds))
+    return (due * (config.evaluate.subset(test) or test) + test) / config.rounds
 
 
 def _work(config: RunConfig, cost: Cost, load: Workload, transfer: int, beside: float) -> float:

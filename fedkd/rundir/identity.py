@@ -12,6 +12,10 @@ FREE = ("rounds", "run_dir", "resume", "force", "trust", "engine", "checkpoint")
 """Keys that may differ from the run's without `force`: they do not change what comes out."""
 
 
+BEFORE: dict[str, Any] = {"evaluate.samples": None}
+"""Defaults that have changed, as they were: what was at its default then is so still."""
+
+
 def identity(config: Mapping[str, Any], split: Path | None = None) -> str:
     """Return the sha256, as hex, of the values that decide a run's outcome.
 
@@ -40,7 +44,7 @@ def identity(config: Mapping[str, Any], split: Path | None = None) -> str:
 
 def decisive(config: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """Yield key, value and default of all that decides a run's outcome."""
-    for key, default in flatten(RunConfig()).items():
+    for key, default in (flatten(RunConfig()) | BEFORE).items():
         if key.partition(".")[0] not in FREE:
             yield key, _lookup(config, key, default), default
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 PHASES = ("fit", "fuse", "distil", "evaluate")
-ADDED = ("worst_decile", "ece", "privacy", "diverged")
+ADDED = ("evaluated", "worst_decile", "ece", "privacy", "diverged")
 """Keys that summaries of earlier versions lack."""
 
 PACKAGES = ("fedkd", "flwr", "ray", "torch", "numpy")
@@ -47,6 +47,13 @@ def derive(config: dict[str, Any], rounds: pa.Table, restarts: int = 0) -> dict[
         std = float(columns.get(f"{name}_std", values * np.nan)[kept[-1]])
         return {"last": float(values[kept[-1]]), "best": float(values[kept].max()), "std": std}
 
+    def tested(name: str) -> int | None:
+        """Return on how many samples the best round was measured."""
+        values, samples = columns.get(name, np.zeros(0)), columns.get("evaluated", np.zeros(0))
+        known = samples.size and np.isfinite(values).any()
+        count = samples[np.nanargmax(values)] if known else np.nan
+        return int(count) if np.isfinite(count) else None
+
     def last(name: str) -> float | None:
         values = columns.get(name, np.zeros(0))
         kept = values[np.isfinite(values)]
@@ -60,6 +67,11 @@ def derive(config: dict[str, Any], rounds: pa.Table, restarts: int = 0) -> dict[
         **{key: config[key] for key in ("clients", "rounds", "seed")},
         "engine": config["engine"]["name"],
         **{key: alma(key) for key in ("alma_local", "alma_global")},
+        "evaluated": {
+            "last": None if (count := last("evaluated")) is None else int(count),
+            "best_local": tested("alma_local"),
+            "best_global": tested("alma_global"),
+        },
         "worst_decile": {key: last(f"alma_{key}_worst") for key in ("local", "global")},
         "ece": last("alma_ece"),
         "privacy": _privacy(config, last("epsilon"), last("delta")),
@@ -70,6 +82,19 @@ def derive(config: dict[str, Any], rounds: pa.Table, restarts: int = 0) -> dict[
         **{key: total(key) for key in ("virtual_seconds",) if key in columns},
         "seconds": {"total": total("seconds")} | {key: total(f"seconds_{key}") for key in PHASES},
     }
+
+
+def best_on(summary: dict[str, Any], name: str) -> int | None:
+    """Return on how many samples the best ``local`` or ``global`` was measured; None = on all.
+
+    Examples
+    --------
+    >>> best_on({"evaluated": {"last": 10_000, "best_local": 2_000}}, "local")
+    2000
+    """
+    tested = summary["evaluated"]
+    best, last = tested[f"best_{name}"], tested["last"]
+    return best if best is not None and best != last else None
 
 
 def _privacy(config: dict[str, Any], epsilon: float | None, delta: float | None) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from fedkd.clients import Client
 from fedkd.clients.exchange import SoftLabels
 from fedkd.clients.exchange.logits import Logits
 from fedkd.clients.optimisers import OPTIMIZERS
-from fedkd.clients.standard import PREDICT_BATCH, Standard, batches, proximal_term
+from fedkd.clients.passes import PREDICT_BATCH
+from fedkd.clients.standard import Standard, batches, proximal_term
 from fedkd.experiments.plugins.label_smoothing import Smoothed
 from hypothesis import given
 from hypothesis import strategies as st

@@ -103,6 +103,18 @@ def test_flower_agrees_with_inline(case, inline):
     assert run.summary["digest"] == inline(case)
 
 
+@pytest.mark.parametrize("name", mostly_slow(["ray", "flower"], "ray"))
+def test_what_is_measured_is_the_same_on_every_engine(name):
+    settings = SHORT | SUBSETS | {"model": ["lenet5", "mlp", "resnet8"], "clients": 6}
+    engines = "inline", {"name": name, "actors": 2}
+    runs = [simulate("knfu", engine=engine, **settings) for engine in engines]
+    one, other = (sorted(tuple(row.values()) for row in run.clients.to_pylist()) for run in runs)
+    assert one == other
+    columns = [name for name in runs[0].rounds.column_names if "seconds" not in name]
+    assert {"evaluated", "alma_local", "alma_ece", "alma_validation"} <= set(columns)
+    assert runs[0].rounds.select(columns) == runs[1].rounds.select(columns)
+
+
 def metric(run, name):
     rows = run.clients.to_pylist()
     return {row["value"] for row in rows if row["metric"] == name}

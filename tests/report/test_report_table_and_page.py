@@ -3,13 +3,14 @@ import json
 import re
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
 
 from fedkd.errors import ConfigError
 from fedkd.report import Run, compare, figures, group_runs, load_runs, render
-from fedkd.report.table import columns, rows, warnings
+from fedkd.report.table import columns, meaning, rows, subsets, warnings
 
 
 def table(*paths):
@@ -177,3 +178,41 @@ def test_no_weights_is_said(make_run, name):
     run = Run.load(make_run("a", strategy="local", weights=False))
     with pytest.raises(ConfigError, match=r"strategy=local: the run has no"):
         getattr(figures, name)(run)
+
+
+def with_subset(path):
+    """Have all rounds but the last be measured on 2,000 of 10,000 samples."""
+    rounds = pq.read_table(path / "rounds.parquet")
+    last = rounds.num_rows - 1
+    rounds = rounds.append_column("evaluated", [[2_000] * last + [10_000]])
+    for name in ("local", "global"):
+        rounds = rounds.append_column(f"alma_{name}_se", [[0.02] * last + [None]])
+    pq.write_table(rounds, path / "rounds.parquet")
+    (path / "summary.json").unlink()
+    return path
+
+
+def test_points_from_a_subset_are_hollow_and_said(make_run, tmp_path):
+    run = Run.load(with_subset(make_run("run", local=(0.5, 0.9, 0.8), overall=(0.3, 0.3, 0.4))))
+    assert run.summary["evaluated"] == {
+        "last": 10_000, "best_local": 2_000, "best_global": 10_000
+    }  # fmt: skip
+    figure = figures.learning_curves(run)
+    for panel in figure.axes:
+        hollow = [line for line in panel.lines if line.get_gid() == "subset"]
+        assert [line.get_xdata().tolist() for line in hollow] == [[1, 2]]
+        assert panel.lines[0].get_markevery() == [2]
+    [bars] = figure.axes[0].collections[:1]
+    assert np.diff(bars.get_segments()[0][:, 1]).item() == pytest.approx(4)
+    page = render(run, tmp_path / "report.html").read_text()
+    assert "Hollow: estimated on fewer test samples" in page
+    assert "best round 90.0 on 2,000 samples" in page
+    assert "Rounds before the last were measured on 2,000 samples" in page
+    note = next(line for line in meaning(group_runs([run])) if "2,000" in line)
+    assert note == subsets(group_runs([run]))[0]
+
+
+def test_nothing_is_said_of_subsets_where_there_are_none(make_run, tmp_path):
+    run = Run.load(make_run("run"))
+    assert subsets(group_runs([run])) == []
+    assert "Hollow" not in render(run, tmp_path / "report.html").read_text()
