@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset
-from flwr_datasets import partitioner as flower
 from numpy.typing import NDArray
 
 from ..config import RunConfig
 from ..errors import ConfigError
 from ..rng import SERVER, scoped, stream
 from .enough import check_sizes
+from .flower import partitioner as flower
 from .partitioners import KEY, choose, keywords, parameters
 
 _FAILURES = (ValueError, TypeError, KeyError, IndexError, AttributeError)
