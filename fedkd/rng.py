@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from . import global_numpy
+
 _memory: Any = torch.utils.deterministic
 
 SERVER = 2**32 - 1
@@ -72,7 +74,7 @@ class Globals:
         strictness = torch.get_deterministic_debug_mode()
         return cls(
             random.getstate(),
-            np.random.get_state(),
+            global_numpy.state(),
             torch.get_rng_state(),
             cuda,
             strictness,
@@ -92,7 +94,7 @@ class Globals:
         torch.set_deterministic_debug_mode(self.strictness)
         _memory.fill_uninitialized_memory = self.filling
         random.setstate(self.python)
-        np.random.set_state(self.numpy)
+        global_numpy.put_back(self.numpy)
         torch.set_rng_state(self.cpu)
         if self.cuda:
             torch.cuda.set_rng_state_all(self.cuda)
