@@ -35,9 +35,8 @@ from ..engine.state import ClientState, ContextState
 from ..errors import RunError
 from ..exits import is_interrupt
 from ..rng import scoped
-from .compression import compressing
-from .faults import crashing, surviving
 from .handlers import distil, evaluate, fit, forget, hello, restore, snapshot, train
+from .mods import compressing, crashing, surviving
 from .parts import Parts
 from .phase import Phase, Tools
 from .queries import annotate, score, tally

@@ -30,7 +30,7 @@ def hello(own: Tools, message: Message, context: Context) -> Message:
         If they are not.
     """
     try:
-        _ = workbench(own.spec).federation.clients
+        _ = workbench(own.spec).federation.clients  # opens the data, or raises
     except OSError as error:
         where = f"{error.filename} cannot be opened on {platform.node()} ({error.strerror})"
         remedy = "every machine needs the run directory and FEDKD_CACHE_DIR under the same paths"

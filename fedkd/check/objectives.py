@@ -11,7 +11,7 @@ from ..rng import torch_generator
 from .common import IN_RUNS, MADE
 from .plugged import CLASSES, Plugged
 from .plugged import plugged as subject
-from .promises import Promise, Skipped, aside, expect, untouched
+from .promises import Promise, Skipped, aside, expect, same, untouched
 
 __all__ = ["SUITE", "subject"]
 
@@ -92,7 +92,7 @@ def pure(subject: Plugged) -> str:
         objective = begun(subject.make())
         with aside("a loss", seed), untouched("a loss", student=logits, teacher=teacher.values):
             losses.append(loss_of(objective, logits, teacher).detach())
-    expect(torch.equal(*losses), "the same batch has two losses")
+    expect(same(*losses), "the same batch has two losses")
     return "neither student nor teacher changes"
 
 

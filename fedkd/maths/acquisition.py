@@ -84,7 +84,7 @@ def discrepancy(
 
     Examples
     --------
-    >>> f, g = torch.tensor([[math.log(3.0), 0.0]]), torch.zeros(1, 2)
+    >>> f, g = torch.tensor([[3.0, 1.0]]).log(), torch.zeros(1, 2)
     >>> discrepancy(f, g, torch.tensor([4, 4])), discrepancy(f, g, torch.tensor([4, 0]))
     (tensor([0.1373], dtype=torch.float64), tensor([0.], dtype=torch.float64))
     """

@@ -92,7 +92,7 @@ class Loop:
             self._round(number, fleet, blocks)
             self._keep(number, snapshots(fleet, number))
         if self.resumed and done == self.config.rounds:  # there was nothing left to do
-            deque(final(self.resumed.clients, self.models), maxlen=0)
+            deque(final(self.resumed.clients, self.models), maxlen=0)  # it writes as it is drained
 
     def _begin(self, fleet: Fleet) -> int:
         """Start the strategy, or put everything back as a checkpoint has it; return its round."""
@@ -216,7 +216,7 @@ class Loop:
             spent = self.ledger.save() if self.ledger else {}
             keeper.keep(Checkpoint(number, passing, server, measured, spent, row))
         elif last:
-            deque(passing, maxlen=0)
+            deque(passing, maxlen=0)  # as above; a keeper drains it itself
 
 
 def _rows(outcome: Outcome, diverged: Iterable[int]) -> list[tuple[int, str, float]]:
