@@ -18,7 +18,7 @@ State = tuple[bytes, float | None] | dict[str, Any]
 
 def _address() -> int | None:
     """Return where the generator's words are; None if it is another one, which a user has set."""
-    generator = np.random.get_bit_generator()
+    generator = np.random.get_bit_generator()  # type: ignore[attr-defined]
     if not isinstance(generator, np.random.MT19937):
         return None
     return int(generator.ctypes.state_address)

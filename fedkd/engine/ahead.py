@@ -17,13 +17,13 @@ class Start(threading.Thread):
 
     def __init__(self, begin: Callable[[], None]) -> None:
         super().__init__(name="ray", daemon=True)
-        self._begin, self._error = begin, None
+        self._begin = begin
+        self._error: BaseException | None = None
         self._done, self._over = threading.Event(), threading.Event()
         self.start()
 
     def run(self) -> None:
         """Start, and stay."""
-        self._error: BaseException | None
         try:
             self._begin()
         except BaseException as error:
@@ -32,7 +32,7 @@ class Start(threading.Thread):
         self._over.wait()
 
     def wait(self) -> BaseException | None:
-        """Wait until Ray is up; return why it is not, if it failed. A signal waits, too."""
+        """Wait until Ray is up, as signals do; return why it is not, if it failed."""
         with held_signals():
             self._done.wait()
         return self._error

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
@@ -134,8 +134,8 @@ def round_of(message: Message) -> int:
     """Return the round a message belongs to (Flower's strategies put it into their config)."""
     if group := message.metadata.group_id:
         return int(group)
-    config = message.content.config_records.get("config", {})
-    return int(config.get("server-round", 0))  # type: ignore[call-overload]
+    config = message.content.config_records.get("config", ConfigRecord())
+    return int(config.get("server-round", 0))  # type: ignore[arg-type]
 
 
 def client_of(message: Message) -> int:

@@ -13,7 +13,7 @@ from ..config import EngineConfig
 from ..environment import set_defaults
 from ..errors import ConfigError, RunError
 from .ahead import Start
-from .signals import held_signals
+from .signals import go_on, held_signals
 from .spare import spared
 from .warm import WARM, Surroundings
 
@@ -71,7 +71,11 @@ def ray_ahead(config: EngineConfig) -> Iterator[None]:
     with WARM.use(surroundings(config)):
         if not ray.is_initialized():
             WARM.begin(Start(partial(_start, config)), surroundings(config))
-        yield
+        try:
+            yield
+        except KeyboardInterrupt:
+            go_on()
+            raise
 
 
 def surroundings(config: EngineConfig) -> Surroundings:
