@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fedkd
-from fedkd import global_numpy
 from fedkd.callbacks import Callback, RoundRecord, RunInfo
-from fedkd.rng import SERVER, scoped, stream, torch_generator
+from fedkd.rng import SERVER, numpy_state, put_numpy_back, scoped, stream, torch_generator
 
 numbers = st.integers(0, 2**31)
 phases = st.sampled_from(["fit", "distil", "model", "global.fit", "cohort", "transfer"])
@@ -229,11 +228,11 @@ def test_numpys_state_is_saved_and_put_back_to_the_last_number(seed, uniform, no
         np.random.random(uniform)
         np.random.normal(size=normal)
         before = numpys()
-        saved = global_numpy.state()
+        saved = numpy_state()
         assert numpys() == before
         np.random.seed(1)
         np.random.normal(size=normal + 1)
-        global_numpy.put_back(saved)
+        put_numpy_back(saved)
         assert numpys() == before
     finally:
         np.random.set_state(outside)
