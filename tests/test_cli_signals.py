@@ -207,3 +207,20 @@ def test_a_polite_kill_while_ray_starts(pause: float, tmp_path: Path) -> None:
         check_ended(process, end(process, signal.SIGTERM, starting=True))
     finally:
         process.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("pause", [0.0, 1.0])
+def test_a_signal_while_samples_are_dealt_and_ray_starts(
+    pause: float, number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEDKD_CACHE_DIR", str(tmp_path))  # nothing has been dealt before
+    process = start(tmp_path / "run", "ray")
+    started = psutil.Process(process.pid)
+    try:
+        wait_until(lambda: any("gcs" in one.name() for one in started.children()), process)
+        time.sleep(pause)
+        check_ended(process, end(process, number, starting=True))
+    finally:
+        process.kill()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from fedkd import simulate
+from fedkd.errors import ConfigError, RunError
 from fedkd.plugins import create, finding
 
 TINY: dict[str, Any] = {
@@ -54,3 +55,28 @@ def test_mods_that_would_do_nothing_are_left_out(monkeypatch: pytest.MonkeyPatch
         more = {"attack.fraction": 1.0} if key == "attack" else {}
         with pytest.raises(Exception, match="in the way"):
             simulate("knfu", **TINY, **{key: name}, **more)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"strategy": "nope"},
+        {"objective": {"name": "kl", "nope": 1}},
+        {"data": "nope"},
+        {"clients": 5000},
+        {"transfer.size": 5000},
+    ],
+    ids="".join,
+)
+def test_ray_does_not_start_for_what_is_refused_at_a_glance(
+    wrong: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def called(*args: Any) -> None:
+        raise AssertionError("Ray starts, or samples are dealt")
+
+    monkeypatch.setattr("fedkd.run.runner.ray_ahead", called)
+    monkeypatch.setattr("fedkd.run.preparing.build_federation", called)
+    with pytest.raises(ConfigError):
+        simulate(**{"strategy": "knfu"} | TINY | {"data.samples_per_client": None} | wrong)
+    with pytest.raises(RunError, match="Ray starts"):
+        simulate("knfu", **TINY)

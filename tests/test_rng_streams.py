@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import fedkd
 from fedkd.callbacks import Callback, RoundRecord, RunInfo
-from fedkd.rng import SERVER, scoped, stream, torch_generator
+from fedkd.rng import SERVER, numpy_state, put_numpy_back, scoped, stream, torch_generator
 
 numbers = st.integers(0, 2**31)
 phases = st.sampled_from(["fit", "distil", "model", "global.fit", "cohort", "transfer"])
@@ -213,3 +213,37 @@ def test_clients_draw_from_streams_of_their_own() -> None:
     for client in range(3):
         one, two = (result.model(client).state_dict() for result in models)
         assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def numpys() -> list[Any]:
+    return [np.asarray(part).tolist() for part in np.random.get_state()]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 1300), st.integers(0, 3))
+def test_numpys_state_is_saved_and_put_back_to_the_last_number(seed, uniform, normal) -> None:
+    """Also inside its block of words, and where of a pair of normal numbers one is left over."""
+    outside = np.random.get_state()
+    try:
+        np.random.seed(seed)
+        np.random.random(uniform)
+        np.random.normal(size=normal)
+        before = numpys()
+        saved = numpy_state()
+        assert numpys() == before
+        np.random.seed(1)
+        np.random.normal(size=normal + 1)
+        put_numpy_back(saved)
+        assert numpys() == before
+    finally:
+        np.random.set_state(outside)
+
+
+def test_another_generator_of_numpys_is_put_back_too() -> None:
+    own = np.random.get_bit_generator()
+    try:
+        np.random.set_bit_generator(np.random.PCG64(3))
+        with scoped(1):
+            np.random.normal(size=3)
+        assert np.random.random() == np.random.Generator(np.random.PCG64(3)).random()
+    finally:
+        np.random.set_bit_generator(own)

@@ -172,9 +172,8 @@ def _engines() -> Iterator[Item]:
 
 
 def _partitioners() -> Iterator[Item]:
-    import flwr_datasets.partitioner as flower
-
     from ..data import SHORT_NAMES
+    from ..data.flower import partitioner as flower
 
     known = ("num_partitions", "partition_by", "seed")  # the run fills these in
     automatic = "iid if data.alpha is null, else dirichlet (of equal sizes where they are given)"

@@ -83,7 +83,7 @@ def _load_splits(path: str, key: str, shown: object, **kwargs: Any) -> dict[str,
     ConfigError
         If it cannot be read: what `datasets` meets in other people's files may raise anything.
     """
-    from flwr_datasets import FederatedDataset
+    from .flower import FederatedDataset
 
     with quiet():
         try:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset
-from flwr_datasets import partitioner as flower
 from numpy.typing import NDArray
 
 from ..config import RunConfig
 from ..errors import ConfigError
 from ..rng import SERVER, scoped, stream
+from .enough import check_sizes
+from .flower import partitioner as flower
 from .partitioners import KEY, choose, keywords, parameters
 
 _FAILURES = (ValueError, TypeError, KeyError, IndexError, AttributeError)
@@ -51,7 +52,7 @@ def partition(
     >>> [len(p) for p in partition(RunConfig(clients=4), pool, samples_per_client=9)]
     [9, 9, 9, 9]
     """
-    _check_sizes(config, len(pool), samples_per_client)
+    check_sizes(config, len(pool), samples_per_client)
     name, kind, given = choose(config, samples_per_client)
     # The pool arrives in file order; not every partitioner shuffles (IID and size ones do not).
     order = np.random.default_rng(stream(config.seed, SERVER, 0, "pool")).permutation(len(pool))
@@ -71,18 +72,6 @@ def partition(
             )
             raise ConfigError(KEY, name, problem)
     return parts
-
-
-def _check_sizes(config: RunConfig, size: int, each: int | None) -> None:
-    if config.clients > size:
-        problem = f"more clients than training samples ({size} after the transfer set)"
-        raise ConfigError("clients", config.clients, problem)
-    if each is not None and each * config.clients > size:
-        problem = (
-            f"{config.clients} clients would need {each * config.clients} samples and there are "
-            f"{size}; at most {size // config.clients} each"
-        )
-        raise ConfigError("data.samples_per_client", each, problem)
 
 
 def _deal(

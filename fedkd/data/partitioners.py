@@ -4,11 +4,10 @@ import inspect
 import pkgutil
 from typing import Any
 
-from flwr_datasets import partitioner as flower
-
 from ..config import RunConfig
 from ..errors import ConfigError
 from ..rng import SERVER, stream
+from .flower import partitioner as flower
 
 KEY = "data.partitioner"
 

@@ -13,6 +13,7 @@ from ..errors import ConfigError
 from ..rng import SERVER, stream
 from .corpus import Corpus
 from .dealing import dealt
+from .enough import check_sizes
 from .federation import Federation
 from .sampling import proportional
 
@@ -46,9 +47,9 @@ def build_federation(
     ...     federation.transfer_size, set(federation.sizes.tolist())
     (200, {12})
     """
-    own = transfer_corpus is None or transfer_corpus.path == corpus.path
-    source = corpus if own or transfer_corpus is None else transfer_corpus
-    _check_transfer(config, corpus, source)
+    check_samples(config, corpus, transfer_corpus)
+    source = _source(corpus, transfer_corpus)
+    own = source is corpus
     transfer = _draw_transfer(config, source)
     labels = np.asarray(corpus.y_train)
     pool = np.setdiff1d(np.arange(len(labels)), transfer if own else [])
@@ -66,6 +67,27 @@ def build_federation(
     with replacing(path) as staged, staged.open("wb") as file:  # savez appends .npz to a path
         np.savez(file, **held)
     return Federation(corpus, source, path)
+
+
+def check_samples(config: RunConfig, corpus: Corpus, transfer_corpus: Corpus | None) -> None:
+    """Refuse what `build_federation` would refuse, as far as it can be told without dealing.
+
+    Raises
+    ------
+    ConfigError
+        If the transfer set does not fit the clients' data, or there are too few samples.
+    """
+    source = _source(corpus, transfer_corpus)
+    _check_transfer(config, corpus, source)
+    taken = _transfer_size(config, source) if source is corpus else 0
+    left = len(corpus.y_train) - taken
+    check_sizes(config, left, _samples_per_client(config, corpus, left))
+
+
+def _source(corpus: Corpus, transfer_corpus: Corpus | None) -> Corpus:
+    """Return where transfer samples come from."""
+    own = transfer_corpus is None or transfer_corpus.path == corpus.path
+    return corpus if own or transfer_corpus is None else transfer_corpus
 
 
 def _counts(corpus: Corpus, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -86,7 +108,7 @@ def _check_transfer(config: RunConfig, corpus: Corpus, source: Corpus) -> None:
     if transfer.labelled and source.class_names != corpus.class_names:
         problem = f"the classes of {source.name} are not those of {corpus.name}"
         raise ConfigError("transfer.labelled", True, problem)
-    size, available = transfer.size or source.defaults["transfer_size"], len(source.y_train)
+    size, available = _transfer_size(config, source), len(source.y_train)
     if size > available or (source is corpus and size == available):
         problem = f"the training split of {source.name} has {available} samples"
         if source is corpus:
@@ -97,8 +119,13 @@ def _check_transfer(config: RunConfig, corpus: Corpus, source: Corpus) -> None:
         raise ConfigError("transfer.per_round", transfer.per_round, problem)
 
 
+def _transfer_size(config: RunConfig, source: Corpus) -> int:
+    size: int = config.transfer.size or source.defaults["transfer_size"]
+    return size
+
+
 def _draw_transfer(config: RunConfig, source: Corpus) -> NDArray[np.int64]:
-    size = config.transfer.size or source.defaults["transfer_size"]
+    size = _transfer_size(config, source)
     seed = stream(config.seed, SERVER, 0, "transfer")
     return proportional(np.asarray(source.y_train), size, seed)
 

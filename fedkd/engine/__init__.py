@@ -4,7 +4,7 @@ from contextlib import nullcontext
 from importlib import import_module
 
 from .base import AppFactory, BlockPool, Engine
-from .cluster import shared_ray
+from .cluster import ray_ahead, shared_ray
 from .cohort import CohortGrid
 from .fleet import Fleet
 from .replies import Reply
@@ -34,6 +34,7 @@ __all__ = [
     "Fleet",
     "Reply",
     "engine_class",
+    "ray_ahead",
     "shared_ray",
     "shutdown",
 ]

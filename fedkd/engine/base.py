@@ -132,8 +132,10 @@ class LocalGrid(Grid):
 
 def round_of(message: Message) -> int:
     """Return the round a message belongs to (Flower's strategies put it into their config)."""
+    if group := message.metadata.group_id:
+        return int(group)
     config = message.content.config_records.get("config", ConfigRecord())
-    return int(message.metadata.group_id or config.get("server-round", 0))  # type: ignore[arg-type]
+    return int(config.get("server-round", 0))  # type: ignore[arg-type]
 
 
 def client_of(message: Message) -> int:

@@ -5,13 +5,16 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from traceback import walk_tb
 from typing import Any
 
 from ..config import EngineConfig
 from ..environment import set_defaults
 from ..errors import ConfigError, RunError
-from .signals import held_signals
+from .ahead import Start
+from .signals import go_on, held_signals
+from .spare import spared
 from .warm import WARM, Surroundings
 
 log = logging.getLogger("fedkd")
@@ -41,6 +44,8 @@ def shared_ray(config: EngineConfig) -> Iterator[None]:
     import ray
 
     with WARM.use(surroundings(config)):
+        if (error := WARM.arrive(surroundings(config))) is not None:
+            raise error
         if not ray.is_initialized():
             try:
                 _start(config)
@@ -49,6 +54,28 @@ def shared_ray(config: EngineConfig) -> Iterator[None]:
                 raise
             WARM.started(surroundings(config))  # as it is now: Ray sets variables, too
         yield
+
+
+@contextmanager
+def ray_ahead(config: EngineConfig) -> Iterator[None]:
+    """Have a Ray on this machine start while the block goes on, for `shared_ray` inside of it.
+
+    If the block fails before, Ray is there for the next run, or ends with the process.
+    """
+    if config.name == "inline" or config.address:
+        yield
+        return
+    set_defaults()
+    with held_signals():
+        import ray
+    with WARM.use(surroundings(config)):
+        if not ray.is_initialized():
+            WARM.begin(Start(partial(_start, config)), surroundings(config))
+        try:
+            yield
+        except KeyboardInterrupt:
+            go_on()
+            raise
 
 
 def surroundings(config: EngineConfig) -> Surroundings:
@@ -102,7 +129,8 @@ def _init(config: EngineConfig) -> None:
     quiet: dict[str, Any] = {"configure_logging": True, "logging_level": "ERROR"}
     if not config.address:
         quiet |= {"include_dashboard": False, "log_to_driver": False}
-        ray.init("local", num_cpus=cores(), **quiet)  # not one that happens to run here
+        with spared():
+            ray.init("local", num_cpus=cores(), **quiet)  # not one that happens to run here
         return
     try:
         ray.init(address=config.address, log_to_driver=False, **quiet)

@@ -46,6 +46,11 @@ def held_signals() -> Iterator[None]:
         for number in ours:
             signal.signal(number, before[number])
         if held:
-            if hasattr(signal, "alarm"):
-                signal.alarm(0)  # Ray's C++ side hears SIGTERM for a moment, and aborts 3 s later
+            go_on()
             before[held[0]](held[0], None)
+
+
+def go_on() -> None:
+    """Have Ray's C++ side, which hears SIGTERM for a moment, not abort 3 seconds later."""
+    if hasattr(signal, "alarm") and threading.current_thread() is threading.main_thread():
+        signal.alarm(0)

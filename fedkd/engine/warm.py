@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from ..errors import FedkdError
+from .ahead import Start
 
 log = logging.getLogger("fedkd")
 
@@ -25,6 +26,10 @@ MOST = 32
 
 ANSWER_SECONDS = 10.0
 """How long actors may take to say that they can be kept, or are still there."""
+
+
+SET_BY_LIBRARIES = ("RAY_", "KMP_")
+"""How environment variables begin that Ray and scikit-learn set when they are imported."""
 
 
 class Surroundings(NamedTuple):
@@ -41,6 +46,12 @@ class Surroundings(NamedTuple):
     address: str | None
     others: Any
 
+    def lasting(self) -> tuple[Any, ...]:
+        """Return them without variables that importing a library sets."""
+        variables, *rest = self.others
+        users = {k: v for k, v in variables.items() if not k.startswith(SET_BY_LIBRARIES)}
+        return self.address, users, *rest
+
 
 class Warm:
     """Keeps Ray and actors between the runs of this process."""
@@ -49,6 +60,8 @@ class Warm:
         self._lock = threading.RLock()
         self._uses = 0  # runs under way, and other blocks that Ray must stay for
         self._ray: tuple[Any, Surroundings] | None = None  # the one that fedkd has started
+        self._start: Start | None = None  # its thread, where it has one
+        self._coming: Surroundings | None = None  # what a Ray is being started in
         self._actors: list[Any] = []
         self._for: Any = None  # the Ray they are in, and what each of them has of it
         self._timer = threading.Timer(0.0, self.dismiss)
@@ -60,6 +73,8 @@ class Warm:
             self._timer.cancel()
             self._uses += 1
             outermost = self._uses == 1
+            if outermost:
+                self.arrive(surroundings)
             if outermost and self._ray and self._ray[1] != surroundings:
                 self.end()
         try:
@@ -70,6 +85,36 @@ class Warm:
             raise
         finally:
             self._rest()
+
+    def begin(self, start: Start, surroundings: Surroundings) -> None:
+        """Note that Ray is being started."""
+        self._start, self._coming = start, surroundings
+
+    def arrive(self, surroundings: Surroundings) -> BaseException | None:
+        """Wait for a Ray that is being started; return why it is not up, if that failed.
+
+        It ends if another one would be started by now.
+        """
+        before, error = self._coming, self._settle()
+        if before is None or error is not None:
+            return error
+        if before.lasting() != surroundings.lasting():
+            self.end()
+        else:
+            self.started(surroundings)  # as they are now: Ray sets variables, too
+        return None
+
+    def _settle(self) -> BaseException | None:
+        """Wait for a Ray that is being started; return why it is not up, if that failed."""
+        if self._coming is None or self._start is None:
+            return None
+        error = self._start.wait()
+        if error is None:
+            self.started(self._coming)
+        else:
+            self._start.end()
+        self._coming = None
+        return error
 
     def started(self, surroundings: Surroundings) -> None:
         """Note that fedkd has started the Ray that is up, or has joined its cluster."""
@@ -111,12 +156,16 @@ class Warm:
         """End all that is kept, and Ray if it is ours."""
         with self._lock:
             self._timer.cancel()
+            self._settle()
             self.dismiss()
             if self._ours():
                 import ray
 
                 ray.shutdown()
             self._ray = None
+            if self._start is not None:
+                self._start.end()
+            self._start = None
 
     def _ours(self) -> bool:
         return self._ray is not None and self._ray[0] == session()

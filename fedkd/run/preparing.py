@@ -1,7 +1,7 @@
 """From a configuration to a run that can start: all that the user gave is checked here."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,8 +16,8 @@ from ..clients import Parts
 from ..clients.exchange import Exchange
 from ..clients.privacy.planning import Guard, guarded
 from ..clients.privacy.protection import budget
-from ..config import RunConfig
-from ..data import build_federation, corpora
+from ..config import EngineConfig, RunConfig
+from ..data import build_federation, check_samples, corpora
 from ..data.federation import Federation
 from ..engine.system import VirtualClock
 from ..errors import ConfigError
@@ -38,7 +38,7 @@ from .refusals import (
     check_privacy,
     without_replay,
 )
-from .resolving import resolved, spec_of
+from .resolving import resolved, sized, spec_of
 from .securing import check_secure
 from .virtual import keep_devices, uncounted, virtual_clock
 
@@ -91,7 +91,11 @@ class Prepared:
 
 
 def prepare_run(
-    config: RunConfig, run_dir: Path, objects: Objects, resumed: Checkpoint | None = None
+    config: RunConfig,
+    run_dir: Path,
+    objects: Objects,
+    resumed: Checkpoint | None = None,
+    ahead: Callable[[EngineConfig], Any] = lambda engine: None,
 ) -> Prepared:
     """Build and check a run's pieces, and write ``config.yaml`` and ``spec.json``.
 
@@ -105,6 +109,8 @@ def prepare_run(
         Python objects in place of names.
     resumed : Checkpoint, optional
         Where the run goes on: what it has spent of its privacy is spent.
+    ahead : callable, optional
+        Called once what can be refused without dealing samples has not been.
 
     Raises
     ------
@@ -116,14 +122,18 @@ def prepare_run(
     if strategy.needs_labels and not config.transfer.labelled:
         problem = f"{config.strategy['name']} needs the transfer set's labels; set it to true"
         raise ConfigError("transfer.labelled", False, problem)
-    federation: Federation = build_federation(config, *corpora(config, objects.data), run_dir)
-    forced = config.force
-    config, resumes = resolved(config, federation, strategy), config.resume is not None
-    parts = _parts(config, federation, strategy, objects.model)
+    given, config = config, resolved(config, strategy)
+    parts = _parts(config, strategy, objects.model)
     check_kinds(config, strategy, parts)
     check_parameters(config, strategy, parts)
     check_attack(config, parts, strategy)
     check_codec(config, parts, strategy)
+    sources = corpora(given, objects.data)
+    check_samples(given, *sources)
+    ahead(config.engine)
+    federation: Federation = build_federation(given, *sources, run_dir)
+    config, resumes = sized(config, federation), given.resume is not None
+    parts.exchange.input_shape = tuple(federation.shape)
     instances = _instances(parts, federation)
     check_models(config, strategy, parts, instances)
     config = without_replay(config, parts, resumes)
@@ -131,7 +141,7 @@ def prepare_run(
     node = strategy.exchange_node()
     notes = [*federation.notes, *strategy.settle(config, instances)]
     if strategy.exchange_node() != node:
-        parts.exchange = _settled(config, federation, strategy, parts.exchange)
+        parts.exchange = _settled(config, strategy, parts.exchange)
     guard = _guard(config, parts, strategy, federation, resumed)
     config = guard.config
     parts.privacy.calibrate(config.privacy.get("noise_multiplier"))
@@ -143,7 +153,7 @@ def prepare_run(
         check_secure(config, strategy, parts, instances, federation.classes)
     sizes = [parts.privacy.kept(size) for size in server.sizes]
     clock = virtual_clock(config, strategy, server, parts.exchange.kind, sizes)
-    keep_devices(clock, run_dir, resumes and not forced)
+    keep_devices(clock, run_dir, resumes and not given.force)
     notes += uncounted(clock, server)
     parameters = {
         model_name(kind): sum(p.numel() for p in model.parameters())
@@ -151,7 +161,8 @@ def prepare_run(
     }
     about = parts.exchange.kind, config.distil.temperature
     softness = {"uploads": strategy.softness(*about), "teachers": strategy.teacher_softness(*about)}
-    text = json.dumps(spec_of(config, federation, strategy) | {"softness": softness})
+    spec = spec_of(config, strategy) | {"data": federation.locator, "softness": softness}
+    text = json.dumps(spec)
     write_text(run_dir / "spec.json", text)
     write_text(run_dir / "config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
     return Prepared(
@@ -171,20 +182,16 @@ def prepare_run(
     )
 
 
-def _parts(config: RunConfig, federation: Federation, strategy: Strategy, models: Any) -> Parts:
+def _parts(config: RunConfig, strategy: Strategy, models: Any) -> Parts:
     """Make the clients' parts."""
     with _speaking_of_the_strategy(config):
-        parts = Parts.from_spec(spec_of(config, federation, strategy), models)
-    parts.exchange.input_shape = tuple(federation.shape)
-    return parts
+        return Parts.from_spec(spec_of(config, strategy), models)
 
 
-def _settled(
-    config: RunConfig, federation: Federation, strategy: Strategy, exchange: Exchange
-) -> Exchange:
+def _settled(config: RunConfig, strategy: Strategy, exchange: Exchange) -> Exchange:
     """Return the exchange with the parameters that the strategy has settled."""
     with _speaking_of_the_strategy(config):
-        node = spec_of(config, federation, strategy)["exchange"]
+        node = spec_of(config, strategy)["exchange"]
         made: Exchange = SEAMS["exchanges"].create(node)
     made.input_shape = exchange.input_shape
     return made

@@ -14,8 +14,11 @@ from ..plugins.table import PARTS
 from ..rounds.protocol import Strategy
 
 
-def resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> RunConfig:
-    """Return the configuration with every ``auto`` and default replaced by what it stands for."""
+def resolved(config: RunConfig, strategy: Strategy) -> RunConfig:
+    """Return the configuration with ``auto`` and defaults replaced by what they stand for.
+
+    Those that depend on the data stay: see `sized`.
+    """
     own, objective = strategy.objective_node(), dict(config.objective)
     if objective["name"] == "auto":
         objective = own | objective | {"name": own["name"]}
@@ -36,8 +39,6 @@ def resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> R
         config,
         objective=objective,
         compress=packing or config.compress,
-        data=replace(config.data, samples_per_client=federation.samples_per_client),
-        transfer=replace(config.transfer, size=federation.transfer_size),
         device=device,
         engine=engine,
         resume=None,
@@ -46,9 +47,18 @@ def resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> R
     )
 
 
-def spec_of(config: RunConfig, federation: Federation, strategy: Strategy) -> dict[str, Any]:
-    """Return what a ClientApp needs to know of a run, JSON-ready."""
+def sized(config: RunConfig, federation: Federation) -> RunConfig:
+    """Return the configuration with the numbers of samples that have been dealt."""
+    return replace(
+        config,
+        data=replace(config.data, samples_per_client=federation.samples_per_client),
+        transfer=replace(config.transfer, size=federation.transfer_size),
+    )
+
+
+def spec_of(config: RunConfig, strategy: Strategy) -> dict[str, Any]:
+    """Return what a ClientApp needs to know of a run beside its data, JSON-ready."""
     whole = config.to_dict() | {"exchange": strategy.exchange_node() or {"name": "soft_labels"}}
     nodes = [*(seam.key for seam in PARTS), "secure"]
     names = ("seed", "clients", "model", "fit", "distil", *nodes, "device")
-    return {name: whole[name] for name in names} | {"data": federation.locator}
+    return {name: whole[name] for name in names}

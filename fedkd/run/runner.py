@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from torch import nn
@@ -14,6 +15,7 @@ from ..callbacks.tables import Tables
 from ..codecs.compression import Compression
 from ..config import RunConfig
 from ..config.trust import seal
+from ..engine import ray_ahead
 from ..errors import ConfigError, FedkdError
 from ..exits import ends_in_words
 from ..models import build
@@ -63,11 +65,16 @@ def run(
     began = time.perf_counter()
     report = _reports() and report
     where = config.resume or config.run_dir
-    with run_directory(where, config.resume is not None) as lent, log_file(lent.path):
+    with ExitStack() as stack:
+        lent = stack.enter_context(run_directory(where, config.resume is not None))
         run_dir = lent.path
+        stack.enter_context(log_file(run_dir))
         checkpoint = find_checkpoint(config) if config.resume else None
         with same_split(run_dir, config):
-            prepared = prepare_run(config, run_dir, objects or Objects(), checkpoint)
+            given = objects or Objects()
+            prepared = prepare_run(
+                config, run_dir, given, checkpoint, lambda e: stack.enter_context(ray_ahead(e))
+            )
         seal(run_dir)
         (run_dir / "summary.json").unlink(missing_ok=True)  # it is not finished any more
         config = prepared.config

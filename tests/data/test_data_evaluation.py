@@ -64,3 +64,16 @@ def test_workers_open_federations_without_heavy_imports():
     code = "import sys; from fedkd.data import Federation; print('datasets' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_samples_are_dealt_without_figures():
+    code = """
+import sys
+from fedkd.data.partition import partition
+print([name for name in ("matplotlib", "scipy", "seaborn") if name in sys.modules])
+from flwr_datasets import visualization
+print(visualization.plot_label_distributions.__module__, "seaborn" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    drawing = "flwr_datasets.visualization.label_distribution True"
+    assert done.stdout.splitlines() == ["[]", drawing]

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from fedkd import simulate
+
 SCRIPT = """
 import ray, psutil
 from fedkd import shutdown, simulate
@@ -78,3 +80,50 @@ def test_a_start_that_takes_too_long_is_tried_once_more(failures, said):
         check=False,
     )
     assert (done.returncode, done.stdout.strip()) == (0, f"{said} [1, 1]"), done.stderr
+
+
+AHEAD = """
+import sys, psutil
+from fedkd import simulate
+from fedkd.errors import FedkdError
+from fedkd.run import preparing
+
+own = preparing.build_federation
+
+def dealing(*args):
+    import ray
+    names = lambda: [one.name() for one in psutil.Process().children()]
+    while not any("gcs" in name for name in names()):
+        pass  # Ray is coming up while samples are dealt
+    if sys.argv[1] == "refused":
+        raise FedkdError("refused")
+    return own(*args)
+
+preparing.build_federation = dealing
+try:
+    done = simulate("fedmd", clients=2, rounds=1, engine=sys.argv[2])
+    print(done.summary["digest"])
+except FedkdError as error:
+    print(error)
+    preparing.build_federation = own
+    print(simulate("fedmd", clients=2, rounds=1, engine=sys.argv[2]).summary["digest"])
+print([one.name() for one in psutil.Process().children() if "raylet" in one.name()])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["ray", "flower"])
+@pytest.mark.parametrize("how", ["runs", "refused"])
+def test_ray_starts_while_samples_are_dealt(how, engine):
+    """If the run is refused, that Ray is the next one's."""
+    done = subprocess.run(
+        [sys.executable, "-c", AHEAD, how, engine],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    inline = simulate("fedmd", clients=2, rounds=1, engine="inline").summary["digest"]
+    said = ["refused"] if how == "refused" else []
+    assert done.stdout.splitlines() == [*said, inline, "['raylet']"], done.stderr
