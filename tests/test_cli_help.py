@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from fedkd.cli import listing
 from fedkd.cli.app import app
 from fedkd.config import RunConfig, flatten
-from fedkd.config.schema import keys
+from fedkd.config.schema import STUDY, keys
 from fedkd.plugins.documented import entries
 from fedkd.plugins.table import SEAMS
 
@@ -115,7 +115,7 @@ def test_lists_can_be_read_at_80_columns(what):
 
 def test_every_key_is_listed_with_meaning_and_default():
     rows = {entry.key: entry for entry in keys()}
-    assert set(rows) == set(flatten(RunConfig()))
+    assert set(rows) == {*flatten(RunConfig()), *STUDY}
     assert all(entry.words for entry in rows.values())
     assert (rows["data.alpha"].type, rows["data.alpha"].default) == ("float | null", "0.1")
     assert rows["data.alpha"].allowed == "greater than 0 and finite"

@@ -23,6 +23,7 @@ GROUPS = {
     "faults": "Simulated faults.",
     "record": "What is kept besides tables.",
     "secure": "Secure aggregation.",
+    "study": "How `fedkd run -m` runs a sweep; no run has these.",
 }
 
 

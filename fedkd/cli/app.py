@@ -53,7 +53,7 @@ def _fedkd(
         "fedkd run strategy=knfu strategy.beta=5 data=mnist clients=100 data.alpha=0.1",
         "fedkd run strategy=./median.py:Median rounds=3 engine=inline",
         "fedkd run model=[mlp,lenet5] fit.lr=0.1 run_dir=runs/mixed",
-        "fedkd run -m strategy=local,knfu seed='range(0,3)'",
+        "fedkd run -m strategy=local,knfu seed='range(0,3)' study.parallel=auto",
         "fedkd run experiment=demo --dry-run",
     )
 )
@@ -68,7 +68,8 @@ def run(
 ) -> None:
     """Run a simulation, or with -m every combination of several settings, and compare them.
 
-    KEY=VALUE is in Hydra's override grammar; `fedkd list keys` names them all.
+    KEY=VALUE is in Hydra's override grammar; `fedkd list keys` names them all. With -m,
+    study.parallel=auto runs small runs side by side, one per core.
     """
     from . import commands
 
@@ -76,7 +77,9 @@ def run(
     if dry_run:
         commands.dry_run(given, multirun, console)
     elif multirun:
-        commands.run_sweep(given, console)
+        from .sweeping import run_sweep
+
+        run_sweep(given, console)
     else:
         commands.run_one(given, console)
 

@@ -1,7 +1,6 @@
 """What the commands of `fedkd.cli.app` do; imported only once a command has been chosen."""
 
 import time
-from contextlib import ExitStack
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -9,7 +8,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import typer
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
@@ -18,12 +16,11 @@ from rich.table import Table
 from ..callbacks.interrupts import Interrupts
 from ..callbacks.progress import Progress
 from ..config import RunConfig
-from ..config.overrides import compose, sweep, sweep_names
-from ..engine import shared_ray, shutdown
-from ..errors import ConfigError, FedkdError
+from ..config.overrides import compose
+from ..engine import shutdown
+from ..errors import ConfigError
 from ..run.result import RunResult
 from ..run.runner import run
-from ..rundir.locking import locked
 from ..rundir.summary import best_on
 
 if TYPE_CHECKING:
@@ -47,50 +44,19 @@ def run_one(overrides: list[str], console: Console) -> None:
 def dry_run(overrides: list[str], multirun: bool, console: Console) -> None:
     """Print what the run, or each run of a sweep, would cost."""
     from ..run.estimate import plan
+    from .dealing import Run, Sweep, read
 
-    runs = sweep(overrides) if multirun else [overrides]
-    for name, config in zip(sweep_names(runs), [compose(one) for one in runs], strict=True):
-        if len(runs) > 1:
-            console.print(f"\n[bold]{escape(name)}[/]")
-        plan(config).show(console)
-
-
-def run_sweep(overrides: list[str], console: Console) -> None:
-    """Run every combination in a folder of its own, then compare them.
-
-    A run that fails does not stop the others; the command then ends with its exit code.
-    """
-    from ..report import compare
-
-    runs = sweep(overrides)
-    configs = [compose(one) for one in runs]  # all of them, before the first one starts
-    default = Path("runs", f"{time.strftime('%Y%m%d-%H%M%S')}-sweep")
-    folder = Path(configs[0].run_dir or default).expanduser()
-    finished, codes = [], []
-    progress = Console(stderr=True)
-    with ExitStack() as stack:
-        interrupts = stack.enter_context(Interrupts())
-        if not any(config.resume for config in configs):
-            stack.enter_context(locked(folder, "run_dir"))
-        stack.callback(shutdown)
-        on_ray = [config.engine for config in configs if config.engine.name != "inline"]
-        if len({engine.address for engine in on_ray}) == 1:
-            stack.enter_context(shared_ray(on_ray[0]))
-        for i, (name, config) in enumerate(zip(sweep_names(runs), configs, strict=True), 1):
-            progress.print(f"[bold]run {i} of {len(runs)}[/]: {escape(name)}", highlight=False)
-            watchers = [Progress(), interrupts]
-            try:
-                result = run(replace(config, run_dir=str(folder / name)), callbacks=watchers)
-                finished.append(result.run_dir)
-            except FedkdError as error:
-                typer.echo(f"error: {name}: {error}", err=True)
-                codes.append(error.exit_code)
-    if finished:
-        report = compare(finished, console, folder / "report.html")
-        print_facts({"runs": folder, "report": report}, console)
-    if codes:
-        typer.echo(f"error: {len(codes)} of {len(runs)} runs failed", err=True)
-        raise typer.Exit(max(codes))
+    sweep = read(overrides) if multirun else Sweep([Run("run", compose(overrides))])
+    beside = sweep.beside()
+    for index, one in enumerate(sweep.runs):
+        cost = plan(one.inline if index in beside else one.config)
+        alone = one.alone or (sweep.limits.exceeded(cost) if sweep.limits else "")
+        if len(sweep.runs) > 1:
+            console.print(f"\n[bold]{escape(one.name)}[/]")
+        cost.show(console)
+        if sweep.at_once > 1:
+            how = f"alone: {alone}" if alone else f"beside others, {sweep.at_once} at a time"
+            console.print(f"Would be run {escape(how)}.", soft_wrap=True)
 
 
 def default_run_dir(config: RunConfig) -> Path:

@@ -232,5 +232,5 @@ LISTS |= {
         "data.partitioner._target_=package.module.Class",
     ),
     "experiments": List("presets, for experiment=NAME", _experiments),
-    "keys": List("every key of a configuration", _keys),
+    "keys": List("every key of a run, and of a sweep", _keys),
 }

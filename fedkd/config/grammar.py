@@ -11,7 +11,9 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
 from ..errors import ConfigError
-from .schema import check_key
+from .hints import default_text
+from .schema import STUDY, check_key
+from .study import StudyConfig
 
 _PARSER = OverridesParser.create()
 _PATHS = ("data", "data.name", "transfer.data")
@@ -60,6 +62,35 @@ def read_value(key: str, text: str) -> Any:
         return _parse_rule(f"x={_readable(key, text)}").value()
     except HydraException as error:
         raise ConfigError(key, text, "cannot be read; see Hydra's override grammar") from error
+
+
+def split_study(overrides: Iterable[str]) -> tuple[StudyConfig, list[str]]:
+    """Return how a sweep is to be run, and the overrides that are about its runs.
+
+    Raises
+    ------
+    ConfigError
+        For a value that no sweep could have, or several of them.
+
+    Examples
+    --------
+    >>> split_study(["seed=0,1", "study.parallel=auto"])
+    (StudyConfig(parallel='auto'), ['seed=0,1'])
+    """
+    given, others = {}, []
+    for text in overrides:
+        parsed = parse(text)
+        key = parsed.key_or_group
+        if key not in STUDY:
+            others.append(text)
+            continue
+        if parsed.is_sweep_override() or parsed.is_delete():
+            value = "~" if parsed.is_delete() else raw_value(parsed)
+            raise ConfigError(key, value, "a sweep has one value of it; give that")
+        given[key.removeprefix("study.")] = default_text(parsed.value())
+    study = StudyConfig(**given)
+    study.check()
+    return study, others
 
 
 def sweep(overrides: Iterable[str]) -> list[list[str]]:

@@ -20,13 +20,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import ConfigError
-from .grammar import parse, raw_value, sweep, sweep_names
+from .grammar import parse, raw_value, split_study, sweep, sweep_names
 from .saved import saved_config
 from .schema import FREE, GROUPS, NAMED, check_item, is_parameter
 from .settings import RunConfig
 from .trust import vet
 
-__all__ = ["compose", "merge", "presets", "sweep", "sweep_names"]
+__all__ = ["compose", "merge", "presets", "split_study", "sweep", "sweep_names"]
 
 Items = list[tuple[str, Any]]
 _DELETE = object()

@@ -9,6 +9,7 @@ from ..errors import ConfigError, abbreviated
 from .checked import entries, leaves
 from .hints import Entry, fits, spoken
 from .settings import RunConfig
+from .study import StudyConfig
 
 _HINTS = {key: hint for key, hint, _ in leaves(RunConfig)}
 _DEFAULTS = {key: default for key, _, default in leaves(RunConfig)}
@@ -20,16 +21,20 @@ FREE = tuple(key for key, hint in LEAVES.items() if get_origin(hint) is dict)
 """Keys that choose a plug-in and its parameters, which only the plug-in knows."""
 NAMED = FREE + tuple(key for key in GROUPS if f"{key}.name" in LEAVES)
 """Keys where ``KEY=VALUE`` means ``KEY.name=VALUE``."""
+STUDY = tuple(key for key, _, _ in leaves(StudyConfig, "study."))
+"""Keys of a sweep, which no run has."""
 
 
 def keys() -> Iterator[Entry]:
-    """Yield every key of a configuration: type, default, allowed values, what it means."""
+    """Yield every key of a run and of a sweep: type, default, allowed values, what it means."""
     for entry in entries(RunConfig):
         if entry.key in FREE:
             name = _DEFAULTS[entry.key]["name"]
             yield replace(entry, type="name, parameters", default=name)
         else:
             yield entry
+    for entry in entries(StudyConfig):
+        yield replace(entry, key=f"study.{entry.key}")
 
 
 def is_parameter(key: str) -> bool:
@@ -39,8 +44,11 @@ def is_parameter(key: str) -> bool:
 
 def check_key(key: str, value: Any) -> None:
     """Raise `ConfigError` unless `key` exists, in the schema or as a plug-in's parameter."""
-    if key not in _HINTS and key != "experiment" and not is_parameter(key):
-        raise ConfigError(key, value, "unknown key", _near(key, [*_HINTS, "experiment"]))
+    known = [*_HINTS, "experiment", *STUDY]
+    if key == "study":
+        raise ConfigError(key, value, "is a group of settings; give one of them", STUDY)
+    if key not in known and not is_parameter(key):
+        raise ConfigError(key, value, "unknown key", _near(key, known))
 
 
 def check_item(key: str, value: Any) -> None:
@@ -58,6 +66,8 @@ def check_item(key: str, value: Any) -> None:
         ...
     fedkd.errors.ConfigError: seeds=3: unknown key; did you mean 'seed'? (allowed: seed)
     """
+    if key in ("study", *STUDY):
+        raise ConfigError(key, value, "is for a sweep; use fedkd run -m, or leave it out")
     check_key(key, value)
     if key in GROUPS:
         inside = [leaf for leaf in LEAVES if leaf.startswith(f"{key}.")]

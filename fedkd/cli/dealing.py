@@ -1,0 +1,99 @@
+"""Which runs of a sweep are run beside others, and which are run alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from ..config import EngineConfig, RunConfig
+from ..config.overrides import compose, split_study, sweep, sweep_names
+from ..config.study import StudyConfig
+from ..engine.cluster import cores
+from ..errors import ConfigError
+from ..run.parallel import SMALL_SECONDS, memory_each
+from ..run.worker import Limits
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a sweep."""
+
+    name: str
+    """of its folder"""
+    config: RunConfig
+    alone: str = ""
+    """why it must be run alone, if it must"""
+
+    @property
+    def inline(self) -> RunConfig:
+        """Its configuration beside others: their processes are the actors."""
+        return replace(self.config, engine=replace(self.config.engine, name="inline"))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """All runs of a sweep."""
+
+    runs: Sequence[Run]
+    at_once: int = 1
+    """how many may be run beside one another"""
+    limits: Limits | None = None
+    """what a run may need for that; None = whatever it does"""
+
+    def inside(self, folder: Path) -> "Sweep":
+        """Return the sweep, each run to be written into its place in a folder."""
+        runs = [
+            replace(run, config=replace(run.config, run_dir=str(folder / run.name)))
+            for run in self.runs
+        ]
+        return replace(self, runs=runs)
+
+    def beside(self) -> list[int]:
+        """Return which runs may be run beside others."""
+        return [i for i, run in enumerate(self.runs) if self.at_once > 1 and not run.alone]
+
+
+def read(overrides: Sequence[str]) -> Sweep:
+    """Return the sweep that overrides describe.
+
+    Raises
+    ------
+    ConfigError
+        If one of its runs cannot be run, or not as ``study.parallel`` says.
+    """
+    study, others = split_study(overrides)
+    given = sweep(others)
+    most = min(_most(study), len(given))
+    configs = [compose(one) for one in given]  # all of them, before the first one starts
+    alone = [_alone(*one) if most > 1 else "" for one in zip(configs, given, strict=True)]
+    runs = [Run(*one) for one in zip(sweep_names(given), configs, alone, strict=True)]
+    if study.parallel != "auto":
+        if reason := next(filter(None, alone), None):
+            problem = f"{reason}: such a run is run alone; use auto, or engine=inline device=cpu"
+            raise ConfigError("study.parallel", study.parallel, problem)
+        return Sweep(runs, most)
+    most = min(most, alone.count(""))
+    return Sweep(runs, most, Limits(SMALL_SECONDS, memory_each(most))) if most > 1 else Sweep(runs)
+
+
+def _most(study: StudyConfig) -> int:
+    """Return how many runs there may be at once."""
+    if study.parallel in ("off", "auto"):
+        return 1 if study.parallel == "off" else cores()
+    if int(study.parallel) > cores():
+        problem = f"is more than the CPU cores that this process may use ({cores()}); lower it"
+        raise ConfigError("study.parallel", study.parallel, problem)
+    return int(study.parallel)
+
+
+def _alone(config: RunConfig, overrides: Sequence[str]) -> str:
+    """Return what has a run have the machine for itself, if something does."""
+    if config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available()):
+        return f"device={config.device} is a GPU"
+    if config.engine.name == "inline":
+        return ""
+    told = [one for one in overrides if one.lstrip("+").startswith(("engine=", "engine."))]
+    if config.engine != EngineConfig():
+        told.append("the engine of its preset" if not config.resume else "the engine it had")
+    return f"{told[0]} is given" if told else ""
