@@ -19,7 +19,8 @@ from ...plugins import resolve
 from ...rounds.protocol import RoundPlan, Strategy
 from ...rounds.server import Server
 from ...strategies import FusionStrategy
-from .works import METHODS, Job
+from .systems import METHODS
+from .works import Job
 
 
 def run(job: Job) -> dict[str, Any]:
