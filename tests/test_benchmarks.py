@@ -31,7 +31,6 @@ from fedkd.experiments.benchmarks.systems import LOOP, LOOP_ALL
 from typer.testing import CliRunner
 
 from fedkd.config import RunConfig
-from fedkd.config.overrides import merge
 from fedkd.errors import ConfigError
 from fedkd.models import build
 
@@ -104,8 +103,10 @@ def test_loop_and_fedkd_do_the_same_work(work, template, dealt, steps, kept):
 
 
 @pytest.mark.parametrize("work", WHOLE)
-def test_whole_runs_are_measured_alike(work, template, dealt, kept):
-    job = dealt(replace(template, work=work))
+def test_whole_runs_are_measured_alike(work, template, dealt, kept, monkeypatch):
+    few = replace(works.WORKS[work], settings=works.WORKS[work].settings | {"evaluate.samples": 20})
+    monkeypatch.setitem(works.WORKS, work, few)
+    job = dealt(replace(template, work=work, tested=[20, 20, 60]))
     told = ours.run(replace(job, system="inline"))
     loops = [floor.LOOPS[work](replace(job, system=name)) for name in (LOOP, LOOP_ALL)]
     for number in range(1, job.rounds + 1):
@@ -116,7 +117,8 @@ def test_whole_runs_are_measured_alike(work, template, dealt, kept):
         row for row in zip(table["alma_local"], table["alma_global"], strict=True) if row[0]
     ]
     np.testing.assert_allclose(loops[0].accuracies, measured, atol=1e-6)
-    assert told["tested"] == sum(loops[0].tested) <= sum(loops[1].tested) == job.rounds * SIZE.test
+    assert told["tested"] == table.get("evaluated", [60, 60, 60])
+    assert loops[1].tested == [60, 60, 60]
     assert loops[1].accuracies[-1] == loops[0].accuracies[-1]
 
 
@@ -131,15 +133,22 @@ def test_whole_runs_are_of_fedkds_defaults():
     assert settings.keys() == named
 
 
-def test_a_loop_takes_the_samples_that_a_round_is_measured_on(template, dealt):
-    job = dealt(replace(template, work="W4"))
+def test_a_loop_takes_the_samples_that_a_round_is_measured_on(template, dealt, monkeypatch):
+    job = dealt(replace(template, work="W4", tested=[0, 60, 60]))
     loop = floor.LOOPS["W4"](job)
-    loop.tested = [0, 60, 60]
     for number in (1, 2):
         loop.round(number)
     assert len(loop.accuracies) == 1  # the first round was not measured
-    config = merge(RunConfig(), rounds=3, evaluate={"samples": 20})
-    assert list(corpora.tested(config, 60)) == [20, 20, 60]
+    given = []
+
+    def measured(job, *_):
+        given.append((job.system, list(job.tested)))
+        return measure.Measurement(job.system, job.work, tested=[20, 20, 60])
+
+    monkeypatch.setattr(rounds, "measure", measured)
+    asked = {"given": asdict(SIZE), "random": True, "actors": None, "device": "cpu", "timeout": 1}
+    list(rounds.bench(works=["W4"], systems=["inline"], repeats=1, **asked))
+    assert given == [("loop_all", []), ("inline", []), ("loop", [20, 20, 60])]
 
 
 @pytest.mark.parametrize("work", ["W1", "W2", "W3"])
@@ -258,7 +267,7 @@ def test_peers_do_what_they_can_express_and_say_when_they_are_missing(template, 
 def test_whole_runs_are_compared_in_all_and_say_what_they_skip():
     def one(system, seconds, tested):
         return measure.Measurement(
-            system, "W4", [1.0, 1.0], run_seconds=seconds, tested=tested, startup=1
+            system, "W4", [1.0, 1.0], run_seconds=seconds, tested=[5, tested - 5], startup=1
         )
 
     sweep = measure.Measurement("ray", "W6", run_seconds=21.0, later_seconds=2.0)

@@ -1,18 +1,15 @@
 """The data of the benchmarks: MNIST and a transfer set beside it, or random images."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
 from ...config import RunConfig
 from ...config.overrides import merge
-from ...data import Federation, build_federation, prepare
+from ...data import build_federation, prepare
 from ...data.decode import quiet
 from ...errors import ConfigError
 from .works import WORKS, Job, Size
@@ -108,9 +105,9 @@ def write_tensors(job: Job, folder: Path, cache: str | None = None) -> Path:
     """Write the samples that fedkd would deal for this job as float32, for the plain loop.
 
     The file has ``x0 [samples, 1, 28, 28]`` and ``y0 [samples]`` for client 0 and so on, and
-    ``transfer [samples, 1, 28, 28]``; for whole runs also ``tested [rounds]``, the number n of test
-    samples that models are measured on in each round, and these as ``testN`` and ``truthN``. Making
-    it also decodes the data sets into fedkd's cache, so that no system has to when it is measured.
+    ``transfer [samples, 1, 28, 28]``; for whole runs also the test split, as ``test`` and
+    ``truth``. Making it also decodes the data sets into fedkd's cache, so that no system has to
+    when it is measured.
 
     Raises
     ------
@@ -126,30 +123,7 @@ def write_tensors(job: Job, folder: Path, cache: str | None = None) -> Path:
     tensors = {f"x{client}": x for client, (x, _) in enumerate(pairs)}
     tensors |= {f"y{client}": y for client, (_, y) in enumerate(pairs)}
     if WORKS[job.work].whole:
-        tensors |= _tests(config, federation)
+        tensors["test"], tensors["truth"] = federation.test()
     path = folder / "samples.safetensors"
     save_file({**tensors, "transfer": federation.transfer()}, path)
     return path
-
-
-def _tests(config: RunConfig, federation: Federation) -> dict[str, Tensor]:
-    """Return the test samples of every round."""
-    counts = list(tested(config, len(federation.test()[1])))
-    tensors = {"tested": torch.tensor(counts)}
-    for count in set(counts) - {0}:
-        tensors[f"test{count}"], tensors[f"truth{count}"] = federation.test(count)
-    return tensors
-
-
-def tested(config: RunConfig, every: int) -> Iterator[int]:
-    """Yield how many of `every` test samples each round's models are measured on.
-
-    Examples
-    --------
-    >>> list(tested(merge(RunConfig(), rounds=3, evaluate={"samples": 50, "every": 2}), 100))
-    [0, 50, 100]
-    """
-    for number in range(1, config.rounds):
-        measured = number % config.evaluate.every == 0
-        yield min(config.evaluate.samples or every, every) if measured else 0
-    yield every

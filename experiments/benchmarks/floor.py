@@ -43,4 +43,4 @@ def run(job: Job) -> dict[str, Any]:
     if copies:
         return watch.told(phases={"fit": median(copies[1:])})
     told = watch.told(loss=private_loss(loop.models[0], *loop.private[0]))
-    return told | ({"tested": sum(loop.tested)} if isinstance(loop, Fusion) else {})
+    return told | ({"tested": loop.tested} if isinstance(loop, Fusion) else {})

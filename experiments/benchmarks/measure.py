@@ -53,8 +53,8 @@ class Measurement:
         Of a work that is a whole run: from the start of its process to the end of it.
     later_seconds : float or None
         Of a sweep: from the end of its first run to the end of all, for each later run.
-    tested : int or None
-        Of a whole run: test samples that each model was measured on, all rounds together.
+    tested : list of int or None
+        Of a whole run: test samples that each model was measured on, round by round.
     error : str or None
         Why there are no numbers.
     """
@@ -71,7 +71,7 @@ class Measurement:
     loss: float | None = None
     run_seconds: float | None = None
     later_seconds: float | None = None
-    tested: int | None = None
+    tested: list[int] | None = None
     error: str | None = None
 
     @property

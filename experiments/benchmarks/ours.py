@@ -1,5 +1,6 @@
 """Run a job with fedkd."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -35,7 +36,8 @@ def run(job: Job) -> dict[str, Any]:
     Returns
     -------
     dict
-        See `Stopwatch.told`; and how many test samples a whole run's models were ``tested`` on.
+        See `Stopwatch.told`; and how many test samples a whole run's models were ``tested`` on in
+        each round.
     """
     work = WORKS[job.work]
     if work.sweep:
@@ -54,4 +56,10 @@ def run(job: Job) -> dict[str, Any]:
     if not work.whole:
         return told
     with safe_open(job.tensors, "pt") as tensors:
-        return told | {"tested": int(tensors.get_tensor("tested").sum())}
+        every = tensors.get_slice("truth").get_shape()[0]
+    return told | {"tested": [_tested(row, every) for row in clock.rows]}
+
+
+def _tested(row: Mapping[str, Any], every: int) -> int:
+    """Return on how many test samples a round's models were measured."""
+    return int(row.get("evaluated", every) or 0) if row["alma_local"] is not None else 0

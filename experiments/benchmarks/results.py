@@ -50,7 +50,8 @@ def _row(work: str, system: str, every: Sequence[Measurement]) -> Row:
     row: Row = {"system": system, "work": work}
     row["error"] = next((one.error for one in every if one.error), None)
     row["pss_mb"] = max((one.pss_mb for one in every if one.pss_mb), default=None)
-    for name in ("run_seconds", "later_seconds", "tested"):
+    row["tested"] = next((sum(one.tested) for one in every if one.tested), None)
+    for name in ("run_seconds", "later_seconds"):
         values = [value for one in every if (value := getattr(one, name)) is not None]
         row[name] = median(values) if values else None
     done = [one for one in every if one.seconds]

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from ...data.sampling import balanced
 from ...maths.divergences import divergence
 from ...maths.mixing import mix
 from .loops import Loop
@@ -17,8 +18,7 @@ class Fusion(Loop):
     Attributes
     ----------
     tested : list of int
-        Test samples that every model is measured on, round by round: those of fedkd's run, whose
-        last round has them all, or all in every round.
+        Test samples that every model is measured on, round by round.
     accuracies : list of tuple of float
         Mean accuracy over clients after each round: on each client's own mix of classes, and on
         all test samples alike.
@@ -31,11 +31,9 @@ class Fusion(Loop):
         self._models = [first_model(job.work, client).to(job.device) for client in self.clients]
         self.settings = WORKS[job.work]
         self.accuracies: list[tuple[float, float]] = []
-        self.tested = self.tensors["tested"].tolist()
-        sizes = set(self.tested) - {0}
-        self.tests = {n: (self.tensors[f"test{n}"], self.tensors[f"truth{n}"]) for n in sizes}
-        if job.system == LOOP_ALL:
-            self.tested = [self.tested[-1]] * job.rounds
+        self.test, self.truth = self.tensors["test"], self.tensors["truth"]
+        every = [len(self.truth)] * job.rounds
+        self.tested = every if job.system == LOOP_ALL else list(job.tested) or every
 
     def order(self, client: int, number: int, phase: str, x: Tensor) -> Tensor:
         """Return the order of all epochs."""
@@ -64,14 +62,15 @@ class Fusion(Loop):
         """Measure every client on the samples that this round is measured on."""
         if self.tested[number - 1] == 0:
             return
-        x, y = self.tests[self.tested[number - 1]]
-        each = torch.bincount(y, minlength=10)
+        rows = torch.from_numpy(balanced(self.truth.cpu().numpy(), self.tested[number - 1], 0))
+        x, y = self.test[rows], self.truth[rows]
+        each, whole = (torch.bincount(labels, minlength=10) for labels in (y, self.truth))
         found = []
-        for model, (_, own) in zip(self._models, self.private, strict=True):
-            right = hits(model, x, y)
-            recall = torch.bincount(y[right], minlength=10) / each.clamp_min(1)
-            share = torch.bincount(own, minlength=10) * (each > 0)
-            found.append([(recall * share).sum() / share.sum(), right.float().mean()])
+        for model, (_, labels) in zip(self._models, self.private, strict=True):
+            recall = torch.bincount(y[hits(model, x, y)], minlength=10) / each.clamp_min(1)
+            counted = (torch.bincount(labels, minlength=10), whole)
+            shares = [counts * (each > 0) for counts in counted]
+            found.append([(recall * share).sum() / share.sum() for share in shares])
         local, everywhere = torch.tensor(found).mean(dim=0).tolist()
         self.accuracies.append((local, everywhere))
 

@@ -1,6 +1,6 @@
 """What is measured: the works, and one job (a system doing a work in a process)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -144,6 +144,9 @@ class Job:
         Watch the memory instead of the time.
     device : str
         Where the loop, and fedkd under any engine, compute: ``"cpu"`` or ``"cuda"``.
+    tested : sequence of int
+        For the loop of a whole run: test samples that models are measured on, round by round, as
+        fedkd's tables have it; empty = all of them in all rounds.
     """
 
     system: str
@@ -155,6 +158,7 @@ class Job:
     actors: int | None = None
     memory: bool = False
     device: str = "cpu"
+    tested: Sequence[int] = ()
 
     @property
     def sizes(self) -> Size:

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from math import prod
 
 import torch
-from flwr.app import RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 from torch import Tensor
 
 from .arrays import to_tensor
 from .kinds import kind_named
-from .payload import oversize
+from .payload import oversize, record_of
 from .stacks import Knowledge, scattered
 
 
@@ -121,7 +121,10 @@ def _unpacked(reply: RecordDict, expected: Expected) -> dict[str, Tensor]:
         problem = oversize(reply, expected.nbytes)  # before anything is decoded
         if problem is not None:
             raise Rejected(problem)
-        record, about = reply.array_records["knowledge"], reply.config_records["about"]
+        record = record_of(reply, "knowledge", ArrayRecord)
+        about = record_of(reply, "about", ConfigRecord)
+        if record is None or about is None:
+            raise KeyError("knowledge and about")
         told = about["client"], about["round"], about["kind"]
         arrays = {name: to_tensor(record[name]) for name in expected.names}
     except Rejected:
