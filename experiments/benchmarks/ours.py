@@ -9,7 +9,7 @@ from typing import Any
 from safetensors import safe_open
 
 from ...callbacks import Callback, RoundRecord
-from ...run.runner import simulate
+from ...run.python import simulate
 from .commanded import sweep
 from .stopwatch import Stopwatch
 from .works import WORKS, Job

@@ -13,7 +13,7 @@ import pytest
 
 from fedkd import ConfigError, simulate
 from fedkd.data import Corpus, cache, prepare
-from fedkd.run.runner import resume
+from fedkd.run.python import resume
 
 
 @pytest.fixture
