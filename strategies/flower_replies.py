@@ -17,7 +17,7 @@ from ..engine import Reply
 from ..knowledge.admission import Rejected, check_count
 from ..knowledge.arrays import values_of
 from ..knowledge.kinds import LARGEST
-from ..knowledge.payload import oversize, payload_bytes
+from ..knowledge.payload import oversize, payload_bytes, record_of
 from ..rounds.protocol import Outcome
 
 WEIGHT = "num-examples"
@@ -52,7 +52,7 @@ def admitted(
     for reply in replies:
         try:
             check_size(reply.ok, like)
-            check_parameters(reply.ok.array_records.get("arrays"), like)
+            check_parameters(record_of(reply.ok, "arrays", ArrayRecord), like)
             known.append((reply, _numbers(reply.ok, sizes[reply.client], needed)))
         except Rejected as reason:
             outcome.rejected[reply.client] = str(reason)
@@ -65,8 +65,7 @@ def admitted(
             continue
         metrics = MetricRecord({name: v for name, v in numbers.items() if name in shared})
         assert reply.message is not None
-        arrays = reply.ok.array_records["arrays"]
-        reply.message.content = RecordDict({"arrays": arrays, "metrics": metrics})
+        reply.message.content = RecordDict({"arrays": reply.ok["arrays"], "metrics": metrics})
         found.append(reply)
     return found
 
@@ -110,16 +109,18 @@ def check_parameters(got: ArrayRecord | None, like: Mapping[str, Tensor]) -> Non
         wanted = like[name].numpy().dtype
         if value.dtype != wanted:
             raise Rejected(f"dtype: {name} is {value.dtype}, expected {wanted}")
-        if not np.isfinite(value).all():
+        real = value.size > 0 and np.issubdtype(wanted, np.floating)
+        # Both are NaN if anything is; unlike isfinite and abs, they leave no array behind.
+        high = max(-value.min(), value.max()) if real else 0.0
+        if not (np.isfinite(high) if real else np.isfinite(value).all()):
             raise Rejected(f"finite: {name} contains NaN or infinity")
-        floating = np.issubdtype(wanted, np.floating)
-        if floating and value.size and (high := np.abs(value).max()) > LARGEST:
+        if high > LARGEST:
             raise Rejected(f"magnitude: {name} has {high:.3g}, above {LARGEST:g}")
 
 
 def _numbers(content: RecordDict, samples: int, needed: set[str]) -> Numbers:
     """Return a reply's metrics that are plain numbers, if those that matter can be true."""
-    record = content.metric_records.get("metrics") or MetricRecord()
+    record = record_of(content, "metrics", MetricRecord) or MetricRecord()
     numbers = {k: v for k, v in record.items() if isinstance(v, int | float)}
     for name in sorted(needed):
         if name not in record:

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 import typer
 from fedkd.experiments.benchmarks import fuser, fusion, measure
-from fedkd.experiments.benchmarks.works import FUSION, METHODS, Job
+from fedkd.experiments.benchmarks.systems import FUSION, METHODS
+from fedkd.experiments.benchmarks.works import Job
 from typer.testing import CliRunner
 
 
@@ -46,7 +47,7 @@ def test_what_cannot_fit_is_not_tried(monkeypatch):
 
 
 def test_what_takes_too_long_or_dies_has_no_numbers(monkeypatch):
-    lost = measure.Observation(0.0, [], error="no result after 5 s")
+    lost = measure.Observation(0.0, 5.0, [], error="no result after 5 s")
     monkeypatch.setattr(fusion, "observe", lambda *given: lost)
     cell = fusion.measured(fusion.Cell("knfu", 3, 20, 4), 5)
     assert (cell.seconds, cell.error) == (None, "no result after 5 s")

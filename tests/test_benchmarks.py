@@ -6,6 +6,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,22 +25,29 @@ from fedkd.experiments.benchmarks import (
     training,
     works,
 )
-from fedkd.experiments.benchmarks.results import lines, summarise
+from fedkd.experiments.benchmarks.results import caption, lines, summarise
 from fedkd.experiments.benchmarks.stopwatch import Stopwatch
+from fedkd.experiments.benchmarks.systems import LOOP, LOOP_ALL
 from typer.testing import CliRunner
 
+from fedkd.config import RunConfig
 from fedkd.errors import ConfigError
 from fedkd.models import build
 
-SIZE = works.Size(clients=3, samples=40, transfer=70, rounds=1)
+SIZE = works.Size(clients=3, samples=40, transfer=70, rounds=1, test=60)
+LOOPED = [work for work in floor.LOOPS if works.WORKS[work].crowd == 1]
+WHOLE = [work for work in floor.LOOPS if works.WORKS[work].whole]
 COMMAND = [sys.executable, "-m", "fedkd.experiments.benchmarks.rounds"]
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> works.Job:
-    folder = tmp_path_factory.mktemp("bench")
-    job = works.Job("loop", "W1", asdict(SIZE), *corpora.synthetic(folder, SIZE))
-    return replace(job, tensors=str(corpora.write_tensors(job, folder)))
+def dealt(tmp_path_factory: pytest.TempPathFactory) -> corpora.Dealt:
+    return corpora.Dealt(tmp_path_factory.mktemp("bench"), random=True)
+
+
+@pytest.fixture
+def template(dealt: corpora.Dealt) -> works.Job:
+    return dealt(works.Job("loop", "W1", asdict(SIZE), "", ""))
 
 
 @pytest.fixture
@@ -57,29 +65,90 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-@pytest.mark.parametrize("work", [work for work in works.WORKS if works.WORKS[work].crowd == 1])
-def test_loop_and_fedkd_do_the_same_work(work, template, steps, monkeypatch):
-    kept = []
-    simulate = ours.simulate
-    monkeypatch.setattr(ours, "simulate", lambda *a, **k: kept.append(simulate(*a, **k)))
-    told = ours.run(replace(template, work=work, system="inline"))
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Keep what a job's run had before its directory goes."""
+    found, simulate = SimpleNamespace(), ours.simulate
+
+    def watched(*args, **settings):
+        result = simulate(*args, **settings)
+        found.rounds = result.rounds
+        found.models = [result.model(client) for client in range(SIZE.clients)]
+
+    monkeypatch.setattr(ours, "simulate", watched)
+    return found
+
+
+@pytest.mark.parametrize("work", LOOPED)
+def test_loop_and_fedkd_do_the_same_work(work, template, dealt, steps, kept):
+    template = dealt(replace(template, work=work))
+    told = ours.run(replace(template, system="inline"))
     assert len(told["ends"]) == SIZE.rounds + 1  # the first round's, then the steady ones'
     fedkd_steps = list(steps)
     steps.clear()
 
-    loop = floor.LOOPS[work](replace(template, work=work))
+    loop = floor.LOOPS[work](template)
     for number in range(1, SIZE.rounds + 3):
         loop.round(number)
 
     assert steps == fedkd_steps
     assert bool(steps) is not works.WORKS[work].messages
     for client, model in enumerate(loop.models):
-        theirs = kept[0].model(client).state_dict()
+        theirs = kept.models[client].state_dict()
         for name, value in zip(theirs, model.state_dict().values(), strict=True):
             torch.testing.assert_close(value, theirs[name], rtol=1e-4, atol=1e-5)
     if works.WORKS[work].messages:
         assert told["phases"]["fit"] > 0
-        assert kept[0].rounds["bytes_up"][0].as_py() >= len(loop.models) * SIZE.transfer * 10 * 4
+        assert kept.rounds["bytes_up"][0].as_py() >= len(loop.models) * SIZE.transfer * 10 * 4
+
+
+@pytest.mark.parametrize("work", WHOLE)
+def test_whole_runs_are_measured_alike(work, template, dealt, kept, monkeypatch):
+    few = replace(works.WORKS[work], settings=works.WORKS[work].settings | {"evaluate.samples": 20})
+    monkeypatch.setitem(works.WORKS, work, few)
+    job = dealt(replace(template, work=work, tested=[20, 20, 60]))
+    told = ours.run(replace(job, system="inline"))
+    loops = [floor.LOOPS[work](replace(job, system=name)) for name in (LOOP, LOOP_ALL)]
+    for number in range(1, job.rounds + 1):
+        for loop in loops:
+            loop.round(number)
+    table = kept.rounds.to_pydict()
+    measured = [
+        row for row in zip(table["alma_local"], table["alma_global"], strict=True) if row[0]
+    ]
+    np.testing.assert_allclose(loops[0].accuracies, measured, atol=1e-6)
+    assert told["tested"] == table.get("evaluated", [60, 60, 60])
+    assert loops[1].tested == [60, 60, 60]
+    assert loops[1].accuracies[-1] == loops[0].accuracies[-1]
+
+
+def test_whole_runs_are_of_fedkds_defaults():
+    config, work = RunConfig(), works.WORKS["W4"]
+    fit, distil = asdict(config.fit), asdict(config.distil)
+    assert fit == fit | work.fit
+    assert distil | {"lr": distil["lr"] or fit["lr"]} == distil | works.DISTIL_DEFAULT
+    settings = works.Job("ray", "W4", works.sized("W4", {}), "mnist", "").settings()
+    chosen = {"data.name", "data.samples_per_client", "transfer.size", "clients", "rounds"}
+    named = chosen | {"strategy", "model", "device", "engine.name", "engine.actors"}
+    assert settings.keys() == named
+
+
+def test_a_loop_takes_the_samples_that_a_round_is_measured_on(template, dealt, monkeypatch):
+    job = dealt(replace(template, work="W4", tested=[0, 60, 60]))
+    loop = floor.LOOPS["W4"](job)
+    for number in (1, 2):
+        loop.round(number)
+    assert len(loop.accuracies) == 1  # the first round was not measured
+    given = []
+
+    def measured(job, *_):
+        given.append((job.system, list(job.tested)))
+        return measure.Measurement(job.system, job.work, tested=[20, 20, 60])
+
+    monkeypatch.setattr(rounds, "measure", measured)
+    asked = {"given": asdict(SIZE), "random": True, "actors": None, "device": "cpu", "timeout": 1}
+    list(rounds.bench(works=["W4"], systems=["inline"], repeats=1, **asked))
+    assert given == [("loop_all", []), ("inline", []), ("loop", [20, 20, 60])]
 
 
 @pytest.mark.parametrize("work", ["W1", "W2", "W3"])
@@ -195,6 +264,47 @@ def test_peers_do_what_they_can_express_and_say_when_they_are_missing(template, 
     assert told.error.startswith("/nowhere/fluke/bin/python is missing")
 
 
+def test_whole_runs_are_compared_in_all_and_say_what_they_skip():
+    def one(system, seconds, tested):
+        return measure.Measurement(
+            system, "W4", [1.0, 1.0], run_seconds=seconds, tested=[5, tested - 5], startup=1
+        )
+
+    sweep = measure.Measurement("ray", "W6", run_seconds=21.0, later_seconds=2.0)
+    told = [one("loop_all", 50, 30), one("ray", 10, 20), one("loop", 20, 20), sweep]
+    rows = summarise(told)
+    shown = {title: cells for title, *cells in lines(rows)}
+    assert shown["W4 s in all"] == ["20.0", "50.0", "10.0"]
+    assert shown["W4 ratio in all"] == ["1.00", "2.50", "0.50"]
+    assert shown["W4 ratio in all, to the loop with all test samples"] == ["0.40", "1.00", "0.20"]
+    assert shown["W4 test samples a model, all rounds"] == ["20", "30", "20"]
+    assert shown["W6 s in all"] == ["-", "-", "21.0"]
+    assert shown["W6 s each run but the first"] == ["-", "-", "2.00"]
+    sizes = {work: works.WORKS[work].size for work in ("W4", "W6")}
+    about = caption(rows, sizes)
+    assert about[0].startswith("W4: 20 clients x 200 samples, median of 3 rounds (of 5); W6: 100")
+    assert about[1] == "W4: fedkd ray skips 10 of the 30 evaluations of a model"
+
+
+def test_sizes_are_a_works_own_unless_given(template):
+    found = list(rounds.jobs(["W1", "W4", "W6"], ["inline"], template, given={"rounds": 2}))
+    assert {(job.work, job.size["rounds"]) for job in found} == {("W1", 2), ("W4", 2), ("W6", 2)}
+    assert {(job.work, job.size["clients"]) for job in found if job.work != "W6"} == {
+        ("W1", 100),
+        ("W4", 20),
+    }
+    assert [job.system for job in found if job.work == "W6"] == ["inline"]  # no loop and no memory
+
+
+@pytest.mark.slow
+def test_a_sweep_is_typed_and_timed(template, monkeypatch):
+    few = replace(works.WORKS["W6"], sweep=("strategy=local,fedmd",))
+    monkeypatch.setitem(works.WORKS, "W6", few)
+    told = ours.run(replace(template, work="W6", system="inline"))
+    assert told["began"] < told["ends"][0] < told["began"] + told["later"] + 600
+    assert told["later"] > 0
+
+
 @pytest.mark.slow
 def test_command_writes_json_and_a_table(tmp_path):
     path = tmp_path / "out" / "bench.json"
@@ -211,8 +321,8 @@ def test_command_writes_json_and_a_table(tmp_path):
     again.command()(printing.command)
     assert CliRunner().invoke(again, [str(path), "--markdown"]).stdout.strip() in done.stdout
     told = json.loads(path.read_text())
-    assert told["schema"] == 2
-    assert told["size"] == asdict(SIZE)
+    assert told["schema"] == 3
+    assert told["sizes"] == {"W3": asdict(replace(SIZE, test=10_000))}
     assert told["machine"]["cores"] >= 1
     assert {"torch", "flwr", "ray"} <= told["machine"]["versions"].keys()
     systems = [one["system"] for one in told["measurements"]]
@@ -247,7 +357,7 @@ def test_bad_input_gets_one_line_and_exit_code_2(given, message, monkeypatch):
 
 
 def test_too_many_clients_for_the_data_are_refused(template):
-    more = replace(template, size=template.size | {"clients": 4})
+    more = replace(template, size=template.size | {"clients": 5})
     with pytest.raises(ConfigError, match="samples_per_client"):
         corpora.write_tensors(more, Path(template.tensors).parent)
 

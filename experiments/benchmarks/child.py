@@ -6,7 +6,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from .works import MODULES, Job
+from .systems import MODULES
+from .works import Job
 
 
 def main(job_json: str, result: str) -> None:

@@ -19,7 +19,8 @@ from ...plugins.table import SEAMS
 from ...rounds.protocol import RoundPlan
 from ...rounds.server import Server
 from ...strategies import FusionStrategy
-from .works import METHODS, Job
+from .systems import METHODS
+from .works import Job
 
 
 def run(job: Job) -> dict[str, Any]:

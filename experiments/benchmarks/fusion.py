@@ -14,7 +14,8 @@ from ...errors import ConfigError, FedkdError
 from .cells import Cell, estimate, figure, row, table
 from .facts import machine
 from .measure import observe
-from .works import FUSION, METHODS, Job
+from .systems import FUSION, METHODS
+from .works import Job
 
 SIZES = "100x2000x10,1000x2000x10,10000x2000x10,1000x10000x100"
 

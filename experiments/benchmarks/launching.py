@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 from ...engine.cluster import cores
-from .works import PEERS, SYSTEMS, Job
+from .systems import PEERS, SYSTEMS
+from .works import Job
 
 
 def python(system: str) -> Path:

@@ -6,8 +6,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -17,7 +18,7 @@ from typing import Any, TextIO
 import psutil
 
 from .launching import launcher, python
-from .works import Job
+from .works import WORKS, Job
 
 SAMPLE_SECONDS = 0.2
 """Pause between two looks at the memory."""
@@ -48,6 +49,12 @@ class Measurement:
     loss : float or None
         Mean cross-entropy of the first client's final model on its own samples, where the system
         tells it: systems that do the same work have the same.
+    run_seconds : float or None
+        Of a work that is a whole run: from the start of its process to the end of it.
+    later_seconds : float or None
+        Of a sweep: from the end of its first run to the end of all, for each later run.
+    tested : list of int or None
+        Of a whole run: test samples that each model was measured on, round by round.
     error : str or None
         Why there are no numbers.
     """
@@ -62,6 +69,9 @@ class Measurement:
     pss_mb: float | None = None
     phases: dict[str, float] = field(default_factory=dict)
     loss: float | None = None
+    run_seconds: float | None = None
+    later_seconds: float | None = None
+    tested: list[int] | None = None
     error: str | None = None
 
     @property
@@ -80,6 +90,7 @@ class Observation:
     """A job's process, seen from outside: what it told, or why it did not."""
 
     launched: float
+    ended: float
     samples: list[tuple[float, int]]
     told: dict[str, Any] | None = None
     error: str | None = None
@@ -96,14 +107,15 @@ def observe(job: Job, timeout: float, environment: dict[str, str] | None = None)
         launched = time.monotonic()
         with log.open("w") as file, _process(job, result, file, environment or {}) as process:
             samples = _watch(process, launched + timeout, job.memory)
-            late = process.poll() is None
+            late, ended = process.poll() is None, time.monotonic()
+        seen = partial(Observation, launched, ended, samples)
         if late:
-            return Observation(launched, samples, error=f"no result after {timeout:g} s")
+            return seen(error=f"no result after {timeout:g} s")
         if process.returncode == -signal.SIGKILL:
-            return Observation(launched, samples, error="killed, as when memory runs out")
+            return seen(error="killed, as when memory runs out")
         if process.returncode != 0:
-            return Observation(launched, samples, error=_last_line(log))
-        return Observation(launched, samples, json.loads(result.read_text()))
+            return seen(error=_last_line(log))
+        return seen(json.loads(result.read_text()))
 
 
 def measure(job: Job, timeout: float, environment: dict[str, str] | None = None) -> Measurement:
@@ -132,9 +144,13 @@ def measure(job: Job, timeout: float, environment: dict[str, str] | None = None)
     told, ends = seen.told, seen.told["ends"]
     if job.memory:
         return Measurement(job.system, job.work, pss_mb=seen.peak(ends[-1]) / 1e6)
+    whole = WORKS[job.work].whole
     return Measurement(
         job.system,
         job.work,
+        run_seconds=seen.ended - seen.launched if whole else None,
+        later_seconds=told.get("later"),
+        tested=told.get("tested"),
         seconds=[after - before for before, after in pairwise(ends)],
         cpu=told["cpu"],
         messages=job.sizes.clients,
@@ -173,7 +189,8 @@ def _watch(
     while process.poll() is None and time.monotonic() < deadline:
         if memory:
             samples.append((time.monotonic(), sum(map(_pss, _tree(process.pid)))))
-        time.sleep(SAMPLE_SECONDS)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(SAMPLE_SECONDS)
     return samples
 
 

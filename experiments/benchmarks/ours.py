@@ -1,12 +1,18 @@
 """Run a job with fedkd."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
+
+from safetensors import safe_open
 
 from ...callbacks import Callback, RoundRecord
 from ...run.python import simulate
+from .commanded import sweep
 from .stopwatch import Stopwatch
-from .works import Job
+from .works import WORKS, Job
 
 
 class Clock(Callback):
@@ -25,19 +31,35 @@ class Clock(Callback):
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Run a job.
+    """Run a job; a whole run leaves a run directory with everything that users find there.
 
     Returns
     -------
     dict
-        See `Stopwatch.told`.
+        See `Stopwatch.told`; and how many test samples a whole run's models were ``tested`` on in
+        each round.
     """
+    work = WORKS[job.work]
+    if work.sweep:
+        return sweep(job)
     clock = Clock(Stopwatch(job.sizes.rounds))
     settings = job.settings()
-    simulate(
-        settings.pop("strategy"), job.data, settings.pop("model"), callbacks=[clock], **settings
-    )
+    strategy, model = settings.pop("strategy"), settings.pop("model")
+    with TemporaryDirectory(prefix="fedkd-bench-") as folder:
+        if work.whole:
+            settings["run_dir"] = str(Path(folder, "run"))
+        simulate(strategy, job.data, model, callbacks=[clock], **settings)
     steady = clock.rows[1:-1]
     names = [name for name in steady[0] if name.startswith("seconds_")]
     phases = {n.removeprefix("seconds_"): median(row[n] for row in steady) for n in names}
-    return clock.watch.told(phases=phases)
+    told = clock.watch.told(phases=phases)
+    if not work.whole:
+        return told
+    with safe_open(job.tensors, "pt") as tensors:
+        every = tensors.get_slice("truth").get_shape()[0]
+    return told | {"tested": [_tested(row, every) for row in clock.rows]}
+
+
+def _tested(row: Mapping[str, Any], every: int) -> int:
+    """Return on how many test samples a round's models were measured."""
+    return int(row.get("evaluated", every) or 0) if row["alma_local"] is not None else 0

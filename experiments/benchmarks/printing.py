@@ -11,15 +11,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .results import caption, lines, noise
-from .works import SYSTEMS, Size
+from .results import caption, columns, lines, noise
+from .systems import SYSTEMS
+from .works import Size
 
 
 def show(told: dict[str, Any], console: Console, markdown: bool) -> None:
     """Print the table of a document, warnings and the machine."""
     rows, facts = told["rows"], told["machine"]
-    titles = [SYSTEMS[name].title for name in dict.fromkeys(row["system"] for row in rows)]
-    about = caption(rows, Size(**told["size"]))
+    titles = [SYSTEMS[name].title for name in columns(rows)]
+    sizes = {work: Size(**size) for work, size in told["sizes"].items()}
+    about = "\n".join(caption(rows, sizes))
     if markdown:
         for line in [*_markdown(["", *titles], lines(rows)), "", about]:
             console.print(line, markup=False, soft_wrap=True)

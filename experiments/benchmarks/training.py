@@ -3,14 +3,15 @@
 Samples, batches and first weights are those of fedkd: they come from the same random streams.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...rng import scoped, stream, torch_generator
-from .works import WORKS
+from .works import DISTIL, FIT, WORKS
 
 
 def _lenet() -> nn.Module:
@@ -30,11 +31,20 @@ def _lenet() -> nn.Module:
     )
 
 
+def _resnet() -> nn.Module:
+    from ...models.resnet8 import ResNet8  # plain torch; peers do without it
+
+    return ResNet8((1, 28, 28), 10)
+
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "mlp": lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 200), nn.ReLU(), nn.Linear(200, 10)),
     "lenet5": _lenet,
+    "resnet8": _resnet,
 }
-BATCH, DISTIL_BATCH, LR = 32, 64, 0.05
+BATCH, DISTIL_BATCH, LR = FIT["batch_size"], DISTIL["batch_size"], FIT["lr"]
+PREDICT_BATCH = 256
+"""Samples a forward pass without gradients."""
 
 
 def first_model(work: str, client: int) -> nn.Module:
@@ -43,42 +53,71 @@ def first_model(work: str, client: int) -> nn.Module:
         return NETWORKS[WORKS[work].model]()
 
 
-def order(client: int, number: int, phase: str, samples: int) -> Tensor:
-    """Return the order in which a client sees its samples in a round."""
-    return torch.randperm(samples, generator=torch_generator(stream(0, client, number, phase)))
+def order(client: int, number: int, phase: str, samples: int, epochs: int = 1) -> Tensor:
+    """Return the order in which a client sees its samples in a round, epoch after epoch."""
+    generator = torch_generator(stream(0, client, number, phase))
+    return torch.cat([torch.randperm(samples, generator=generator) for _ in range(epochs)])
 
 
-def epoch(model: nn.Module, x: Tensor, rows: Sequence[Tensor], loss: Callable[..., Tensor]) -> None:
-    """Train for an epoch; `loss` is called with logits and the rows of a batch."""
+def train(
+    model: nn.Module,
+    x: Tensor,
+    rows: Tensor,
+    loss: Callable[..., Tensor],
+    settings: Mapping[str, Any],
+) -> None:
+    """Train for some epochs; `loss` is called with logits and the rows of a batch."""
     model.train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=LR)
-    for batch in rows:
-        optimizer.zero_grad()
-        loss(model(x[batch]), batch).backward()
-        optimizer.step()
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=settings["lr"], momentum=settings["momentum"]
+    )
+    for epoch in rows.split(len(x)):
+        for batch in epoch.split(settings["batch_size"]):
+            optimizer.zero_grad()
+            loss(model(x[batch]), batch).backward()
+            optimizer.step()
 
 
-def fit(model: nn.Module, x: Tensor, y: Tensor, rows: Tensor) -> None:
-    """Train on private data for an epoch."""
-    epoch(model, x, rows.split(BATCH), lambda logits, some: F.cross_entropy(logits, y[some]))
+def fit(
+    model: nn.Module, x: Tensor, y: Tensor, rows: Tensor, settings: Mapping[str, Any] = FIT
+) -> None:
+    """Train on private data."""
+    train(model, x, rows, lambda logits, some: F.cross_entropy(logits, y[some]), settings)
 
 
-def distil(model: nn.Module, x: Tensor, teacher: Tensor, rows: Tensor) -> None:
-    """Train on soft labels for an epoch."""
+def distil(
+    model: nn.Module,
+    x: Tensor,
+    teacher: Tensor,
+    rows: Tensor,
+    settings: Mapping[str, Any] = FIT | DISTIL,
+) -> None:
+    """Train on soft labels."""
 
     def loss(logits: Tensor, some: Tensor) -> Tensor:
         return F.kl_div(logits.log_softmax(dim=1), teacher[some], reduction="batchmean")
 
-    epoch(model, x, rows.split(DISTIL_BATCH), loss)
+    train(model, x, rows, loss, settings)
 
 
 @torch.no_grad()
 def predict(model: nn.Module, x: Tensor) -> Tensor:
     """Return a model's soft labels."""
-    return model.eval()(x).softmax(dim=1)
+    return _logits(model, x).softmax(dim=1)
+
+
+@torch.no_grad()
+def hits(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Return which test samples a model gets right."""
+    return _logits(model, x).argmax(dim=1) == y
 
 
 @torch.no_grad()
 def private_loss(model: nn.Module, x: Tensor, y: Tensor) -> float:
     """Return the mean cross-entropy on private data: equal for systems that do the same work."""
-    return F.cross_entropy(model.eval()(x), y).item()
+    return F.cross_entropy(_logits(model, x), y).item()
+
+
+def _logits(model: nn.Module, x: Tensor) -> Tensor:
+    model.eval()
+    return torch.cat([model(part) for part in x.split(PREDICT_BATCH)])

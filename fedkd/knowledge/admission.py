@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from math import prod
 
 import torch
-from flwr.app import RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 from torch import Tensor
 
 from .arrays import to_tensor
 from .kinds import kind_named
-from .payload import oversize, payload_bytes
+from .payload import oversize, payload_bytes, record_of
 from .stacks import Knowledge, scattered
 
 
@@ -122,7 +122,10 @@ def _unpacked(reply: RecordDict, expected: Expected) -> dict[str, Tensor]:
         problem = oversize(payload_bytes(reply), expected.nbytes)
         if problem is not None:
             raise Rejected(problem)
-        record, about = reply.array_records["knowledge"], reply.config_records["about"]
+        record = record_of(reply, "knowledge", ArrayRecord)
+        about = record_of(reply, "about", ConfigRecord)
+        if record is None or about is None:
+            raise KeyError("knowledge and about")
         told = about["client"], about["round"], about["kind"]
         arrays = {name: to_tensor(record[name]) for name in expected.names}
     except Rejected:

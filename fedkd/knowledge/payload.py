@@ -1,6 +1,8 @@
 """How many bytes travel."""
 
-from flwr.app import ArrayRecord, RecordDict
+from typing import TypeVar
+
+from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from .arrays import nbytes
 
@@ -21,6 +23,24 @@ def exchanges(message_type: str) -> bool:
     [True, True, False]
     """
     return message_type.startswith("train") or message_type in STAGES
+
+
+Record = TypeVar("Record", ArrayRecord, ConfigRecord, MetricRecord)
+
+
+def record_of(content: RecordDict, name: str, kind: type[Record]) -> Record | None:
+    """Return a message's record if it is there and of that kind.
+
+    Flower's ``content.array_records`` makes a dictionary of all of them each time: 12 to 20 us.
+
+    Examples
+    --------
+    >>> content = RecordDict({"about": ConfigRecord({"round": 1})})
+    >>> record_of(content, "about", ConfigRecord), record_of(content, "about", ArrayRecord)
+    ({'round': 1}, None)
+    """
+    found = content.get(name)
+    return found if isinstance(found, kind) else None
 
 
 def payload_bytes(content: RecordDict) -> int:
