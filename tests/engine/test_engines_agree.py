@@ -143,7 +143,7 @@ def test_a_ray_that_was_there_stays_and_our_actors_go(name):
     assert ray.is_initialized()
     simulate(engine={"name": name, "actors": 2}, **SHORT)
     assert ray.is_initialized()
-    assert len(WARM._actors) == (2 if name == "ray" else 0)
+    assert len(WARM.actors) == (2 if name == "ray" else 0)
     WARM.dismiss()
     gone, alive = psutil.wait_procs(
         [p for p in psutil.Process().children(recursive=True) if "Actor" in p.name()], timeout=120
