@@ -4,6 +4,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 from ray.exceptions import GetTimeoutError
+from support import LIMIT
 
 from fedkd import RunError, simulate
 from fedkd.callbacks import Callback
@@ -55,7 +56,7 @@ def machines(monkeypatch):
     def note(grid, pool, *more):
         begin(grid, pool, *more)
         asked = [home.actor.__ray_call__.remote(machine) for home in pool.homes]
-        seen.extend(ray.get(asked))
+        seen.extend(ray.get(asked, timeout=LIMIT))
 
     monkeypatch.setattr(RayGrid, "__init__", note)
     return seen
