@@ -90,8 +90,8 @@ def test_ray_agrees_with_inline(case, inline):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("actors", [1, 4])
 @pytest.mark.parametrize("case", ["knfu-mixed", "fedmd-mixed", "fedavg", "cronus"])
+@pytest.mark.parametrize("actors", [1, 4])  # the slower to change: they stay for the next case
 def test_the_number_of_actors_does_not_matter(case, actors, inline):
     run = simulate(engine={"name": "ray", "actors": actors}, **SHORT | CASES[case])
     assert run.summary["digest"] == inline(case)
