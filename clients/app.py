@@ -20,139 +20,31 @@ run config: `deployed` is ready to be named in a Flower project, with
 ``fedkd-spec = '''...'''`` (the content of ``RUN_DIR/spec.json``).
 """
 
-import hashlib
 import json
-import platform
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
 import torch
-from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
-from ..engine.base import MEASURED, round_of
-from ..engine.state import (
-    OWN_KEYS,
-    ClientState,
-    ContextState,
-    load_record,
-    state_record,
-    tensors_of,
-)
+from ..engine.base import round_of
+from ..engine.state import ClientState, ContextState
 from ..errors import RunError
 from ..exits import is_interrupt
-from ..knowledge import to_record
-from ..knowledge.arrays import to_arrays
 from ..rng import scoped
-from .compression import compressing
-from .faults import crashing, surviving
+from .handlers import distil, evaluate, fit, forget, hello, restore, snapshot, train
+from .mods import compressing, crashing, surviving
 from .parts import Parts
 from .phase import Phase, Tools
 from .queries import annotate, score, tally
-from .secrets import RECORD
 from .secure import register
 from .workbench import workbench
 
-CONTEXT = "context."
-"""Prefix of the records that a snapshot takes from ``Context.state``."""
-
 SPEC_KEY = "fedkd-spec"
 """Where a deployed app finds the spec in Flower's run config."""
-
-
-def hello(own: Tools, message: Message, context: Context) -> Message:
-    """Answer with the partition id, once the data are there.
-
-    Raises
-    ------
-    RuntimeError
-        If they are not.
-    """
-    try:
-        _ = workbench(own.spec).federation.clients
-    except OSError as error:
-        where = f"{error.filename} cannot be opened on {platform.node()} ({error.strerror})"
-        remedy = "every machine needs the run directory and FEDKD_CACHE_DIR under the same paths"
-        raise RuntimeError(f"{where}; {remedy}") from error
-    about = ConfigRecord({"client": int(context.node_config["partition-id"])})
-    return Message(RecordDict({"about": about}), reply_to=message)
-
-
-def fit(phase: Phase) -> Message:
-    """Fit; upload knowledge, or evaluate, if asked to."""
-    exchange, target = phase.tools.parts.exchange, phase.target()
-    if target is not None:
-        exchange.receive(phase, target)
-    # a hostile client may skip it: see attacks/free_rider.py
-    metrics = {} if phase.options.get("skip-fit") else exchange.fit(phase)
-    measured: dict[str, float] = {"samples": len(phase.client.y)}
-    if not phase.options.get("upload"):
-        return phase.reply({"metrics": metrics, MEASURED: measured | phase.evaluate()})
-    knowledge = exchange.declared(phase, exchange.upload(phase))
-    return phase.reply({**to_record(knowledge, phase.round, metrics), MEASURED: measured})
-
-
-def distil(phase: Phase) -> Message:
-    """Learn from the teacher, evaluate if asked."""
-    target = phase.target()
-    metrics = phase.tools.parts.exchange.learn(phase, target) if target else {}
-    return phase.reply({"metrics": metrics, MEASURED: phase.evaluate()})
-
-
-def train(phase: Phase) -> Message:
-    """Answer one of Flower's own strategies: load its arrays, fit, return the arrays."""
-    load_record(phase.memory.model, phase.message.content.array_records["arrays"])
-    metrics = phase.loop.fit([phase.client])[0]
-    metrics |= {"num-examples": len(phase.client.y)}
-    return phase.reply({"arrays": state_record(phase.memory.model), "metrics": metrics})
-
-
-def evaluate(phase: Phase) -> Message:
-    """Measure the client's model; if the message brings arrays, they become its model."""
-    if (arrays := phase.message.content.array_records.get("arrays")) is not None:
-        load_record(phase.memory.model, arrays)
-        data = b"".join(array.data for array in arrays.values())
-        phase.broadcast = hashlib.sha256(data).hexdigest()
-    return phase.reply({MEASURED: phase.evaluate()})
-
-
-def snapshot(phase: Phase) -> Message:
-    """Return all that the client remembers: model, tensors, and what mods keep in its context.
-
-    Raises
-    ------
-    RuntimeError
-        If a mechanism with a guarantee is on, and this is no simulation.
-    """
-    if not phase.tools.measures:
-        raise RuntimeError("what a client remembers is private")
-    records: dict[str, Any] = {
-        "arrays": state_record(phase.memory.model),
-        "tensors": to_arrays(phase.memory.tensors),
-    }
-    passing = (*OWN_KEYS, RECORD)  # a round's secrets are not for keeping
-    kept = {k: v for k, v in phase.context.state.items() if k not in passing}
-    return phase.reply(records | {f"{CONTEXT}{name}": record for name, record in kept.items()})
-
-
-def restore(phase: Phase) -> Message:
-    """Make the client remember what a snapshot says."""
-    content = phase.message.content
-    load_record(phase.memory.model, content.array_records["arrays"])
-    phase.memory.tensors.clear()
-    phase.memory.tensors.update(tensors_of(content.array_records["tensors"]))
-    for name, record in content.items():
-        if name.startswith(CONTEXT):
-            phase.context.state[name.removeprefix(CONTEXT)] = record
-    return phase.reply({})
-
-
-def forget(own: Tools, message: Message, context: Context) -> Message:
-    """Drop all that the client remembers."""
-    own.state.forget(context)
-    return Message(RecordDict(), reply_to=message)
 
 
 def client_app(

@@ -16,9 +16,9 @@ _EXPORTS = {
     "RunResult": "fedkd.run.result",
     "RunError": "fedkd.errors",
     "attack": "fedkd.leakage",
-    "resume": "fedkd.run.runner",
+    "resume": "fedkd.run.python",
     "shutdown": "fedkd.engine",
-    "simulate": "fedkd.run.runner",
+    "simulate": "fedkd.run.python",
 }
 
 __all__ = [

@@ -59,7 +59,7 @@ class ConfigError(FedkdError):
         if not self.allowed:
             return ""
         name = self.key if "unknown key" in self.problem else shortened(self.value)
-        near = _nearest(name, self.allowed)
+        near = None if self.value is None else _nearest(name, self.allowed)
         guess = f"; did you mean {shortened(near)!r}?" if near else ""
         return f"{guess} (allowed: {one_line(', '.join(self.allowed), PROBLEM)})"
 
@@ -70,7 +70,7 @@ def shortened(value: object) -> str:
     Examples
     --------
     >>> shortened({"x": range(3), "y": None})
-    "{'x': range(0, 3), 'y': None}"
+    "{'x': range(0, 3), 'y': null}"
     >>> len(shortened("0123456789" * 90))
     200
     """
@@ -87,10 +87,12 @@ class _Sketch(str):
 
 
 def _sketch(value: object) -> object:
-    """Return a value with type and shape in place of each array, a few members deep."""
+    """Return a value with type and shape in place of each array, and null for None, some deep."""
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and shape:
         return _Sketch(f"{type(value).__name__}{list(shape)}")
+    if value is None or isinstance(value, bool):  # as one writes it for a key
+        return _Sketch({None: "null", True: "true", False: "false"}[value])
     if isinstance(value, list):
         return [_sketch(inner) for inner in value[:VALUE]]
     if isinstance(value, tuple):

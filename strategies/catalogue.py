@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..clients.exchange import Exchange
 from ..knowledge import kind_named
-from ..plugins import available, create
+from ..plugins.table import SEAMS
 from ..rounds.protocol import Strategy
 
 PAGE = Path(__file__).with_name("README.md")
@@ -51,7 +51,7 @@ formula and says where it deviates. Made by `make docs` from the classes: do not
 
 def page() -> str:
     """Return the whole page."""
-    rows = [row(name, cls) for name, cls in available("strategies", Strategy).items()]
+    rows = [row(name, cls) for name, cls in SEAMS["strategies"].shipped().items()]
     return f"{INTRODUCTION}\n{table([COLUMNS, *rows])}"
 
 
@@ -94,7 +94,7 @@ def exchange_of(strategy: Strategy) -> tuple[str | None, str]:
     node = strategy.exchange_node()
     if node is None:
         return None, "nothing"
-    exchange: Exchange = create(dict(node), "clients.exchange", Exchange, "exchange")
+    exchange: Exchange = SEAMS["exchanges"].create(node)
     name = str(node["name"])
     return exchange.kind, f"`{name}`" + (f" ({exchange.kind})" if name != exchange.kind else "")
 

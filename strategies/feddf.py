@@ -65,7 +65,7 @@ class FedDF(ParameterFusion):
         logits = torch.stack([found for _, found in plan.blocks.map(study, votes)])
         groups = self.groups(server)
         member = {groups[one.client]: one.client for one in admitted}
-        lessons = [
+        tasks = [
             Study(
                 model(member[number], vector),
                 x,
@@ -77,7 +77,7 @@ class FedDF(ParameterFusion):
             )
             for number, vector in shared.items()
         ]
-        learnt = plan.blocks.map(study, lessons)
+        learnt = plan.blocks.map(study, tasks)
         return {number: vector for number, (vector, _) in zip(shared, learnt, strict=True)}
 
 

@@ -17,7 +17,7 @@ from ..engine import Reply
 from ..knowledge.admission import Rejected, check_count
 from ..knowledge.arrays import values_of
 from ..knowledge.kinds import LARGEST
-from ..knowledge.payload import oversize
+from ..knowledge.payload import oversize, payload_bytes
 from ..rounds.protocol import Outcome
 
 WEIGHT = "num-examples"
@@ -91,7 +91,8 @@ def needed_metrics(inner: FlowerBase) -> set[str]:
 
 def check_size(content: RecordDict, like: Mapping[str, Tensor]) -> None:
     """Raise `Rejected` if a reply is far larger than these parameters."""
-    if (problem := oversize(content, sum(value.nbytes for value in like.values()))) is not None:
+    expected = sum(value.nbytes for value in like.values())
+    if (problem := oversize(payload_bytes(content), expected)) is not None:
         raise Rejected(problem)
 
 

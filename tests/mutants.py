@@ -27,6 +27,7 @@ WATCHED = {
     "fedkd/knowledge/*.py": "tests/test_knowledge_admission.py tests/test_kinds_of_knowledge.py"
     " tests/test_arrays.py",
     "fedkd/maths/acquisition.py": "tests/test_acquisition.py",
+    "fedkd/maths/picking.py": "tests/test_acquisition.py",
     "fedkd/maths/density.py": "tests/test_density.py",
     "fedkd/maths/[dm]i*.py": "tests/test_fusion_maths.py",
     "fedkd/maths/imbalance.py": "tests/test_compensation.py",

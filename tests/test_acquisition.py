@@ -14,15 +14,12 @@ from torch.nn import functional as F
 from fedkd.maths.acquisition import (
     discrepancy,
     entropy,
-    gradient_seeds,
-    k_centre,
     least_confidence,
     margin,
     rank_fusion,
     ranking,
-    residuals,
-    squares_from,
 )
+from fedkd.maths.picking import gradient_seeds, k_centre, residuals, squares_from
 from fedkd.rng import torch_generator
 
 seeds = st.integers(0, 10_000)
@@ -293,7 +290,7 @@ def test_k_centre_of_equal_points_never_picks_twice() -> None:
 def test_many_centres_in_blocks_equal_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
     x, centres = normal(0, 30, 4), normal(1, 12, 4)
     whole = k_centre(x, centres, 8, torch_generator(0))
-    monkeypatch.setattr("fedkd.maths.acquisition._BLOCK", 50)
+    monkeypatch.setattr("fedkd.maths.picking._BLOCK", 50)
     assert k_centre(x, centres, 8, torch_generator(0)).equal(whole)
 
 

@@ -258,7 +258,7 @@ def test_a_secure_round_with_an_impossible_weight_is_skipped(
         return client_app(*given, mods=[heavy], **more)
 
     watcher = Watcher()
-    monkeypatch.setattr("fedkd.run.runner.client_app", heavy_app)
+    monkeypatch.setattr("fedkd.run.executing.client_app", heavy_app)
     settings = {"clients": 4, "rounds": 2, "engine": "inline", "secure.aggregation": True}
     result = fedkd.simulate(strategy, callbacks=[watcher], **settings)
     assert result.rounds["skipped"].to_pylist() == [1, 1]

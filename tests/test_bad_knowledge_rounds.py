@@ -181,7 +181,7 @@ def hostile_run(
         return client_app(*given, mods=[mod, *mods], **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr("fedkd.run.runner.client_app", app)
+        patch.setattr("fedkd.run.executing.client_app", app)
         watcher = Watcher()
         result = fedkd.simulate(
             strategy, clients=CLIENTS, rounds=ROUNDS, engine="inline", callbacks=[watcher]

@@ -58,7 +58,7 @@ def test_a_method_with_a_round_of_its_own_is_judged_by_its_runs():
 @pytest.mark.parametrize(
     ("promise", "name", "words"),
     [
-        ("constructs", "NoDefault", "strategy.beta=None: "),
+        ("constructs", "NoDefault", "strategy.beta=null: "),
         ("exchange", "Telepathy", "no such exchange"),
         ("shapes", "OneClassLess", "got [5, 9], expected [5, 10] or [1, 5, 10]"),
         ("shapes", "Prose", "returned a str, not a Tensor"),
@@ -233,3 +233,22 @@ def test_a_skipped_promise_says_why():
 
     verdict = Promise("p", "claim", test).judge(subject_of("local"))
     assert (verdict.held, verdict.remark) == (None, "not today")
+
+
+def test_nan_is_one_fault_and_not_three(tmp_path):
+    path = tmp_path / "nan.py"
+    path.write_text(
+        "from fedkd.strategies import FusionStrategy\n"
+        "class Lost(FusionStrategy):\n"
+        "    def fuse(self, knowledge): return knowledge.values.mean(dim=0) * float('nan')\n"
+    )
+    subject = subject_of(f"{path}:Lost")
+    names = ("values", "deterministic", "pure")
+    assert [PROMISES[name].judge(subject).held for name in names] == [False, True, True]
+
+
+@pytest.mark.parametrize("given", ["strategy.bta=3", "strategy.beta=text"])
+def test_what_was_given_is_no_fault_of_the_plug_in(given):
+    done = CliRunner().invoke(app, ["check", "knfu", given])
+    assert done.exit_code == 2
+    assert f"error: {given}: " in done.output

@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fedkd.check.checking import line, subject_for
-from fedkd.check.plugged import IN_RUNS
+from fedkd.check.common import IN_RUNS
 from fedkd.check.promises import checked
 from fedkd.cli.app import app
 from fedkd.errors import ConfigError
@@ -68,6 +68,7 @@ from fedkd.clients.attacks import Attack
 from fedkd.clients.exchange import SoftLabels
 from fedkd.clients.oracles import Oracle
 from fedkd.clients.privacy import Mechanism
+from fedkd.clients.samplers import ScoreSampler
 from fedkd.clients.standard import Standard
 from fedkd.codecs.float16 import Float16
 from fedkd.codecs.none import NONE
@@ -138,6 +139,21 @@ class Silent(Oracle):
     def label(self, ids, true_labels, generator):
         labels, answered = super().label(ids, true_labels, generator)
         return labels, ~answered
+
+
+class Counting(Oracle):
+    asked = 0
+    def label(self, ids, true_labels, generator):
+        labels, answered = super().label(ids, true_labels, generator)
+        Counting.asked += 1
+        return (labels + Counting.asked) % 10, answered
+
+
+class Restless(ScoreSampler):
+    picked = 0
+    def score(self, pool):
+        Restless.picked += 1
+        return (torch.arange(len(pool.x)) * Restless.picked % 7).float()
 
 
 class Loud(Mechanism):
@@ -214,6 +230,8 @@ def broken(tmp_path_factory):
         ("Spiteful", "attacks", "honest", "is honest, and fits otherwise"),
         ("Guessing", "oracles", "pure", "draws from (or seeds) a global random generator"),
         ("Silent", "oracles", "answers", "labels without an answer are not -1"),
+        ("Counting", "oracles", "repeats", "the same run ends with "),
+        ("Restless", "samplers", "repeats", "the same run ends with "),
         ("Loud", "privacy", "releases", "draws from (or seeds) a global random generator"),
         ("Claims", "privacy", "spends", "protects everything, and spends nothing"),
         ("Undeclared", "exchanges", "admitted", "every client failed in train.fit"),

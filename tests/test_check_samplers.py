@@ -7,11 +7,11 @@ from fedkd.clients.samplers import Sampler
 from support import mostly_slow
 from typer.testing import CliRunner
 
-from fedkd.check.checking import sampler_subject
+from fedkd.check.checking import subject_for
 from fedkd.check.promises import checked
-from fedkd.check.samplers import SUITE
 from fedkd.cli.app import app
 from fedkd.plugins import available
+from fedkd.plugins.table import SEAMS
 
 BROKEN = """
 import torch
@@ -55,7 +55,7 @@ class Late(Sampler):
 
 @pytest.mark.parametrize("name", mostly_slow(available("clients.samplers", Sampler), "badge"))
 def test_what_is_shipped_keeps_every_promise(name):
-    verdicts = list(checked(sampler_subject(name), SUITE))
+    verdicts = list(checked(*subject_for(SEAMS["samplers"], name)))
     assert not [(v.promise.name, v.remark) for v in verdicts if v.held is False]
     assert [v.promise.name for v in verdicts if v.held is None] == ["engines"]
 
@@ -64,8 +64,8 @@ def test_what_is_shipped_keeps_every_promise(name):
     ("name", "promise", "words"),
     [
         ("Twice", "picks", "did not pick 7 distinct"),
-        ("Global", "deterministic", "draws from torch's global random generator"),
-        ("Greedy", "pure", "changes the pool"),
+        ("Global", "deterministic", "draws from (or seeds) a global random generator"),
+        ("Greedy", "pure", "pick() changes counts"),
         ("Forgetless", "pure", "remembers something of one client"),
         ("NeedsLabels", "edges", "raised IndexError"),
         ("Late", "constructs", "needs this parameter"),
@@ -85,7 +85,7 @@ def test_parameters_can_be_given(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["check", "margin", "sampler.selector=both"])
     assert done.exit_code == 0, done.output
     wrong = CliRunner().invoke(app, ["check", "margin", "sampler.selectr=both"])
-    assert wrong.exit_code == 1
+    assert wrong.exit_code == 2
     assert "did you mean 'sampler.selector'?" in wrong.output
     missing = tmp_path / "no.py"
     assert CliRunner().invoke(app, ["check", f"{missing}:No"]).exit_code == 2

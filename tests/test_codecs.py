@@ -5,7 +5,7 @@ from math import prod
 import numpy as np
 import pytest
 import torch
-from fedkd.clients.compression import compressing
+from fedkd.clients.mods import compressing
 from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -376,7 +376,9 @@ def test_what_clients_remember_is_not_touched(kind):
         message = message_of(RecordDict({"arrays": arrays(w=torch.rand(90))}), kind)
         Compression(Float16(), lambda client: 0, "soft_labels").outgoing([message])
         assert list(message.content.array_records["arrays"]) == ["w"]
-        assert Compression(Float16(), lambda client: 0, "soft_labels").incoming(0, message) is None
+        assert (
+            Compression(Float16(), lambda client: 0, "soft_labels").incoming(0, message, 0) is None
+        )
 
         def answer(message, context):
             assert list(message.content.array_records["arrays"]) == ["w"]

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from fedkd.clients.compression import compressing
+from fedkd.clients.mods import compressing
 from fedkd.strategies.cfd import CFD
 from fedkd.strategies.dsfl import DSFL
 from flwr.app import Array, RecordDict

@@ -94,7 +94,7 @@ def test_later_overrides_win_and_parameters_can_be_removed():
         ("data=[a,b]", "must be text"),
         ("engine.state_memory=true", "must be an integer or text or null"),
         ("engine.state_memory=1e9", "must be an integer or text or null"),
-        ("secure.threshold=nan", "secure.threshold=nan: must be finite"),
+        ("secure.threshold=nan", "secure.threshold=nan: must be in (0.5, 1] and finite"),
         ("fit=3", "group of settings"),
         ("clients=0", "clients=0: must be at least 1"),
         ("rounds=0", "must be at least 1"),

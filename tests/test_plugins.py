@@ -231,7 +231,7 @@ def test_create_passes_checked_parameters(monkeypatch):
         (Nearest, {"name_": 1}, "unknown key"),
         (Nearest, {"sizes": "12"}, "must be a list"),
         (Nearest, {"beta": -1}, "strategy=it: beta must be at least 0"),
-        (Closed, {}, "strategy.needed=None: it needs this parameter"),
+        (Closed, {}, "strategy.needed=null: it needs this parameter"),
         (Closed, {"needed": 1.5}, "must be an integer"),
     ],
 )
@@ -267,7 +267,7 @@ def test_an_unknown_parameter_of_a_partitioner_lists_its_keys():
 
 def test_create_needs_a_name():
     message = error_of(create, {"name": None}, "strategies", Strategy, "strategy")
-    assert message.startswith("strategy.name=None: must be given (allowed: ")
+    assert message.startswith("strategy.name=null: must be given (allowed: ")
 
 
 def test_hints():

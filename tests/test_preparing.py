@@ -36,7 +36,7 @@ def test_plug_ins_are_made_once(
 
     monkeypatch.setattr(finding, "create", counting)
     simulate(strategy, **TINY, **more)
-    once = ("strategy", "client", "objective", "attack", "sampler", "oracle", "compress")
+    once = ("strategy", "client", "objective", "attack", "sampler", "oracle", "compress", "privacy")
     assert made == {**dict.fromkeys(once, 1), "exchange": exchanges}
 
 

@@ -57,7 +57,7 @@ def test_the_refusal_is_one_line_and_exit_code_2():
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"secure.threshold": 0.5}, "secure.threshold=0.5: must be above 0.5"),
+        ({"secure.threshold": 0.5}, r"secure.threshold=0.5: must be in \(0.5, 1\]"),
         ({"secure.threshold": 1.1}, "secure.threshold=1.1"),
         ({"secure.bits": 16}, "secure.bits=16: must be 32, 64"),
         ({"secure.clip": 0.0}, "secure.clip=0.0: must be greater than 0"),

@@ -177,7 +177,7 @@ class Exchange:
 
     def receive(self, phase: Phase, target: Target) -> None:
         """Take in what comes with the request to fit, before the fit."""
-        raise NotImplementedError(f"{type(self).__name__} has no use for a lesson before the fit")
+        raise NotImplementedError(f"{type(self).__name__} has no use for a target before the fit")
 
     def learn(self, phase: Phase, target: Target) -> dict[str, float]:
         """Learn from the teacher; return numbers for the tables."""

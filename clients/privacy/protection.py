@@ -11,7 +11,8 @@ from torch import nn
 
 from ...errors import ConfigError
 from ...knowledge import to_tensor
-from ...plugins import available, create, parameters, resolve
+from ...plugins import create, parameters
+from ...plugins.table import SEAMS
 from ...privacy.accounting import History
 from ...privacy.budget import Budget
 from ...rng import stream, torch_generator
@@ -19,7 +20,7 @@ from ..base import Client, ClientLoop
 from ..exchange import Exchange
 from .base import PUBLIC, Facts, Mechanism, Noisy
 
-ROOM, SUBSET = "clients.privacy", "privacy.subset"
+SUBSET = "privacy.subset"
 
 
 class Protection:
@@ -56,7 +57,7 @@ class Protection:
         (2.0, 0.5)
         """
         nodes = _nodes(node)
-        made = {name: create(one, ROOM, Mechanism, "privacy") for name, one in nodes.items()}
+        made = {name: SEAMS["privacy"].create(one) for name, one in nodes.items()}
         return cls({k: one for k, one in made.items() if k != "none"}, seed)
 
     @property
@@ -148,7 +149,9 @@ class Protection:
 def budget(node: Mapping[str, Any]) -> Budget:
     """Return the run-wide keys of a configuration."""
     keys = {key: value for key, value in node.items() if key in parameters(Budget)}
-    made: Budget = create({"name": "fedkd.privacy.budget:Budget", **keys}, ROOM, Budget, "privacy")
+    made: Budget = create(
+        {"name": "fedkd.privacy.budget:Budget", **keys}, "privacy", Budget, "privacy"
+    )
     return made
 
 
@@ -164,13 +167,12 @@ def names_of(node: Mapping[str, Any]) -> list[str]:
 def _nodes(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return each mechanism's own node."""
     names = names_of(node)
-    accepted = {
-        name: parameters(resolve(name, ROOM, Mechanism, "privacy")).keys() for name in names
-    }
+    seam = SEAMS["privacy"]
+    accepted = {name: parameters(seam.resolve(name)).keys() for name in names}
     rest = {k: v for k, v in node.items() if k != "name" and k not in names}
     taken = {key for keys in accepted.values() for key in keys}
     if names == ["none"]:  # a sweep over mechanisms may include it
-        taken = {key for cls in available(ROOM, Mechanism).values() for key in parameters(cls)}
+        taken = {key for cls in seam.shipped().values() for key in parameters(cls)}
     for key, value in rest.items():
         if key not in taken | parameters(Budget).keys():
             allowed = [f"privacy.{one}" for one in taken | parameters(Budget).keys()]

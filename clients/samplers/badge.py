@@ -14,7 +14,7 @@ choice made here).
 
 from torch import Tensor
 
-from ...maths.acquisition import gradient_seeds, residuals
+from ...maths.picking import gradient_seeds, residuals
 from .base import Pool, Sampler, Selector, models_of
 
 

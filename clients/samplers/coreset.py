@@ -13,7 +13,7 @@ width.
 import torch
 from torch import Tensor
 
-from ...maths.acquisition import k_centre
+from ...maths.picking import k_centre
 from .base import Part, Pool, Sampler, Selector, models_of
 
 

@@ -17,7 +17,7 @@ import psutil
 import typer
 
 from ...callbacks import Callback, RoundRecord
-from ...run.runner import simulate
+from ...run.python import simulate
 from .facts import machine
 from .gauge import actor_processes
 

@@ -15,7 +15,7 @@ import psutil
 import typer
 from rich.console import Console
 
-from ...run.runner import simulate
+from ...run.python import simulate
 from .gauge import Gauge, Reading, actor_processes, grown, release, slopes
 
 WARM_UP = 20

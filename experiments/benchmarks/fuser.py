@@ -15,8 +15,8 @@ from ...config import EngineConfig
 from ...engine import BlockPool, Fleet, engine_class
 from ...knowledge import Knowledge, Target, to_record
 from ...knowledge.admission import Expected
-from ...plugins import resolve
-from ...rounds.protocol import RoundPlan, Strategy
+from ...plugins.table import SEAMS
+from ...rounds.protocol import RoundPlan
 from ...rounds.server import Server
 from ...strategies import FusionStrategy
 from .works import METHODS, Job
@@ -34,7 +34,7 @@ def run(job: Job) -> dict[str, Any]:
         ``before`` the round, in bytes.
     """
     name, parameters = METHODS[job.work]
-    strategy: FusionStrategy = resolve(name, "strategies", Strategy)(**parameters)
+    strategy: FusionStrategy = SEAMS["strategies"].resolve(name)(**parameters)
     used = _timed(strategy)
     told: dict[str, Any] = {}
 

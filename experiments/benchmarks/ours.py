@@ -4,7 +4,7 @@ from statistics import median
 from typing import Any
 
 from ...callbacks import Callback, RoundRecord
-from ...run.runner import simulate
+from ...run.python import simulate
 from .stopwatch import Stopwatch
 from .works import Job
 

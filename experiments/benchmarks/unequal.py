@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ...run.runner import simulate
+from ...run.python import simulate
 from .facts import machine
 
 CASES: dict[str, dict[str, Any]] = {

@@ -22,8 +22,7 @@ from rich.filesize import decimal
 from ...config.overrides import compose
 from ...engine.cluster import cores
 from ...errors import FedkdError
-from ...plugins import available
-from ...rounds.protocol import Strategy
+from ...plugins.table import SEAMS
 from ...run.runner import run
 from .cells import Row, fill, missing, saved
 
@@ -55,7 +54,7 @@ NOTES = {
 
 def names() -> list[str]:
     """Return the names of all rows."""
-    strategies = [name for name in available("strategies", Strategy) if name not in OTHERWISE]
+    strategies = [name for name in SEAMS["strategies"].shipped() if name not in OTHERWISE]
     return sorted({*strategies, *SETTINGS})
 
 
@@ -72,7 +71,7 @@ def cells(seeds: int) -> list[Row]:
 def overrides(cell: Row) -> list[str]:
     """Return what a cell is run with."""
     name = cell["strategy"].partition(",")[0]
-    method = available("strategies", Strategy)[name]
+    method = SEAMS["strategies"].shipped()[name]
     return [
         "experiment=fusion_mnist",
         f"strategy={name}",

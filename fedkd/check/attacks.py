@@ -6,9 +6,10 @@ from ..clients.attacks import View
 from ..knowledge import CLASS_SCORES
 from ..rng import torch_generator
 from ..run.result import RunResult
-from .plugged import CLASSES, IN_RUNS, MADE, Plugged, aside, expect, untouched
+from .common import IN_RUNS, MADE
+from .plugged import CLASSES, Plugged
 from .plugged import plugged as subject
-from .promises import Promise
+from .promises import Promise, aside, expect, same, untouched
 
 __all__ = ["SUITE", "subject"]
 
@@ -32,7 +33,7 @@ def poisons(subject: Plugged) -> str:
             with aside("poison()", seed), untouched("poison()", own=seen.own, teacher=seen.teacher):
                 replies.append(subject.make().poison(seen))
         reply = replies[0]
-        expect(torch.equal(*replies), "poison() replies in two ways to the same view")
+        expect(same(*replies), "poison() replies in two ways to the same view")
         expect(reply.shape == seen.own.shape, f"poison() returns {list(reply.shape)} for {kind}")
         expect(reply.isfinite().all(), f"poison() returns {kind} that are not finite")
         off = (reply.sum(dim=-1) - 1).abs().max().item()

@@ -1,7 +1,7 @@
 """What ``fedkd check`` does: hold a plug-in to what the rest of fedkd relies on."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -20,9 +20,8 @@ from ..rounds.protocol import Strategy
 from ..run.preparing import Objects, prepare_run
 from ..run.result import RunResult
 from ..run.runner import run
-from .plugged import ACTIVE, TINY, plugged
+from .plugged import TINY
 from .promises import Promise, Verdict, checked
-from .samplers import SamplerSubject
 from .strategies import Subject
 from .strategies.subject import Setting
 
@@ -86,14 +85,7 @@ def subject_for(
     return make(target, overrides, **options), room.SUITE
 
 
-def sampler_subject(target: str, overrides: Sequence[str] = (), **options: Any) -> SamplerSubject:
-    """Return a sampler that is to be checked; parameters as for `subject_of`."""
-    seam = SEAMS["samplers"]
-    subject = plugged(seam, target, overrides, ACTIVE)
-    return SamplerSubject(target, subject.make, subject.run, subject.resume, **options)
-
-
-SUBJECTS: dict[str, Callable[..., Any]] = {"strategies": subject_of, "samplers": sampler_subject}
+SUBJECTS = {"strategies": subject_of}
 """What makes the subjects that are of a kind of their own."""
 
 
@@ -103,7 +95,7 @@ def check(target: str, overrides: Sequence[str], engines: bool, console: Console
     Raises
     ------
     ConfigError
-        If there is no such class.
+        If there is no such class, or it refuses what was given.
     """
     judged = [_judged(seam, target, overrides, engines, console) for seam in seams_of(target)]
     if not all(judged):
@@ -118,8 +110,9 @@ def _judged(
     subject, suite = subject_for(seam, target, overrides, engines=engines)
     console.print(f"[bold]{escape(target)}[/] [dim]({seam.name})[/]")
     verdicts = []
-    for verdict in checked(subject, suite):
-        console.print(line(verdict, console.encoding), soft_wrap=True)
+    given = [text.partition("=")[0].lstrip("+") for text in overrides]
+    for verdict in checked(subject, suite, given):
+        console.print(line(verdict, console.encoding), soft_wrap=not console.is_terminal)
         verdicts.append(verdict)
     held = [sum(verdict.held is value for verdict in verdicts) for value in (True, False, None)]
     words = [f"{n} {word}" for n, word in zip(held, ("hold", "broken", "skipped"), strict=True)]

@@ -9,9 +9,10 @@ from torch import Tensor
 from ..codecs import Codec
 from ..codecs.base import Undecodable
 from ..rng import torch_generator
-from .plugged import CLASSES, IN_RUNS, MADE, Plugged, aside, expect, untouched
+from .common import IN_RUNS, MADE
+from .plugged import CLASSES, Plugged
 from .plugged import plugged as subject
-from .promises import Promise, Skipped
+from .promises import Promise, Skipped, aside, expect, untouched
 
 __all__ = ["SUITE", "subject"]
 

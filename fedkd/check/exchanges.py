@@ -15,8 +15,9 @@ from ..rounds.protocol import Strategy
 from ..strategies.base import FusionStrategy
 from ..strategies.classwise import ClassFusion
 from ..strategies.parametric import ParameterFusion
-from .plugged import ACTIVE, CLASSES, IN_RUNS, MADE, TINY, Plugged, expect
-from .promises import Broken, Promise
+from .common import IN_RUNS, MADE
+from .plugged import ACTIVE, CLASSES, TINY, Plugged
+from .promises import Broken, Promise, expect
 
 __all__ = ["SUITE", "subject"]
 

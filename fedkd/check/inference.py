@@ -14,8 +14,9 @@ from ..errors import ConfigError
 from ..plugins import parameters
 from ..plugins.table import Seam
 from ..rng import Globals, scoped
-from .plugged import MADE, STRATEGIES, TINY, Plugged, brief, expect
-from .promises import Broken, Promise, Skipped
+from .common import MADE
+from .plugged import STRATEGIES, TINY, Plugged, brief
+from .promises import Broken, Promise, Skipped, expect
 
 __all__ = ["SUITE", "subject"]
 

@@ -11,9 +11,10 @@ from ..distillation import Target
 from ..distillation.kl import KL
 from ..models import check_model
 from ..rng import torch_generator
-from .plugged import CLASSES, IN_RUNS, MADE, Plugged, aside, expect, untouched
+from .common import IN_RUNS, MADE
+from .plugged import CLASSES, Plugged
 from .plugged import plugged as subject
-from .promises import Promise
+from .promises import Promise, aside, expect, same, untouched
 
 __all__ = ["SUITE", "subject"]
 
@@ -94,7 +95,7 @@ def predicts(subject: Plugged) -> str:
     expect(logits.shape == (30, CLASSES), f"predict() returns {list(logits.shape)}")
     expect(not logits.requires_grad, "predict() returns what has a gradient")
     expect(torch.equal(before, weights(one)), "predict() changes the model")
-    expect(torch.equal(logits, loop.predict([one], x)[0]), "predict() has two answers")
+    expect(same(logits, loop.predict([one], x)[0]), "predict() has two answers")
     off = (logits[:5] - loop.predict([one], x[:5])[0]).abs().max().item()
     expect(off < 1e-4, f"a sample's answer differs by {off:.3g} in other company")
     return "the model stays as it is"

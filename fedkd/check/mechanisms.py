@@ -14,8 +14,9 @@ from ..plugins.table import Seam
 from ..privacy.accounting import guarantee
 from ..privacy.budget import Budget
 from ..rng import torch_generator
-from .plugged import CLASSES, IN_RUNS, MADE, Plugged, aside, expect, plugged, untouched
-from .promises import Promise, Skipped
+from .common import IN_RUNS, MADE
+from .plugged import CLASSES, Plugged, plugged
+from .promises import Promise, Skipped, aside, expect, same, untouched
 
 __all__ = ["SUITE", "subject"]
 
@@ -44,7 +45,7 @@ def releases(subject: Plugged) -> str:
             mechanism = subject.make(**clip)
             with aside("release()", seed), untouched("release()", values=values):
                 found.append(mechanism.release(values, kind, torch_generator(7)))
-        expect(torch.equal(*found), f"releases {kind} in two ways from one random stream")
+        expect(same(*found), f"releases {kind} in two ways from one random stream")
         got = found[0]
         expect(got.shape == values.shape, f"releases {kind} as {list(got.shape)}")
         expect(got.isfinite().all(), f"releases {kind} that are not finite")

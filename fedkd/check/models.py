@@ -15,8 +15,9 @@ from ..models import build, check_model, refuse_shared
 from ..models.features import head, tapped
 from ..plugins.table import Seam
 from ..rng import scoped, torch_generator
-from .plugged import CLASSES, IN_RUNS, TINY, Plugged, aside, expect
-from .promises import Broken, Promise, Skipped
+from .common import IN_RUNS
+from .plugged import CLASSES, TINY, Plugged
+from .promises import Broken, Promise, Skipped, aside, expect
 
 __all__ = ["SUITE", "subject"]
 

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from ..distillation import Batch, Objective, Target
 from ..rng import torch_generator
-from .plugged import CLASSES, IN_RUNS, MADE, Plugged, aside, expect, untouched
+from .common import IN_RUNS, MADE
+from .plugged import CLASSES, Plugged
 from .plugged import plugged as subject
-from .promises import Promise, Skipped
+from .promises import Promise, Skipped, aside, expect, same, untouched
 
 __all__ = ["SUITE", "subject"]
 
@@ -91,7 +92,7 @@ def pure(subject: Plugged) -> str:
         objective = begun(subject.make())
         with aside("a loss", seed), untouched("a loss", student=logits, teacher=teacher.values):
             losses.append(loss_of(objective, logits, teacher).detach())
-    expect(torch.equal(*losses), "the same batch has two losses")
+    expect(same(*losses), "the same batch has two losses")
     return "neither student nor teacher changes"
 
 

@@ -9,8 +9,9 @@ from torch import Tensor
 from ..clients.oracles import UNANSWERED
 from ..plugins.table import Seam
 from ..rng import torch_generator
-from .plugged import ACTIVE, CLASSES, IN_RUNS, MADE, Plugged, aside, expect, plugged, untouched
-from .promises import Promise
+from .common import IN_RUNS, MADE
+from .plugged import ACTIVE, CLASSES, Plugged, plugged
+from .promises import Promise, aside, expect, untouched
 
 __all__ = ["SUITE", "subject"]
 

@@ -1,14 +1,18 @@
 """What a plug-in promises, and what came of it: the parts of ``fedkd check``."""
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ..engine.host import one_thread
-from ..errors import FedkdError
+from ..errors import ConfigError, FedkdError
 from ..exits import contained
+from ..rng import Globals, scoped
 
 
 class Broken(Exception):
@@ -40,14 +44,22 @@ class Promise:
     test: Callable[[Any], str]
     vital: bool = False
 
-    def judge(self, subject: Any) -> "Verdict":
-        """Test it; whatever the plug-in raises breaks it."""
+    def judge(self, subject: Any, given: Collection[str] = ()) -> "Verdict":
+        """Test it; whatever the plug-in raises breaks it, but for what the user has given.
+
+        Raises
+        ------
+        ConfigError
+            If one of the keys `given` is refused.
+        """
         try:
             with contained():
                 return Verdict(self, True, self.test(subject))
         except Skipped as reason:
             return Verdict(self, None, str(reason))
         except (Broken, FedkdError) as reason:
+            if isinstance(reason, ConfigError) and reason.key in given:
+                raise
             return Verdict(self, False, " ".join(str(reason).split()))
         except Exception as error:
             return Verdict(self, False, raised(error))
@@ -75,15 +87,53 @@ def raised(error: Exception) -> str:
     return " ".join(f"raised {type(error).__name__}: {error}{where}".split())
 
 
-def checked(subject: Any, suite: tuple[Promise, ...]) -> Iterator[Verdict]:
-    """Test one promise after the other; without a vital one, the rest is not tested."""
+def checked(
+    subject: Any, suite: tuple[Promise, ...], given: Collection[str] = ()
+) -> Iterator[Verdict]:
+    """Test one promise after the other; without a vital one, the rest is not tested.
+
+    `given` are the keys that the user has set, see `Promise.judge`.
+    """
     missing = ""
     with one_thread():  # as in a run
         for promise in suite:
             if missing:
                 yield Verdict(promise, None, f"not tested, see {missing}")
                 continue
-            verdict = promise.judge(subject)
+            verdict = promise.judge(subject, given)
             if promise.vital and not verdict.held:
                 missing = promise.name
             yield verdict
+
+
+@contextmanager
+def aside(what: str, seed: int = 0) -> Iterator[None]:
+    """Break the promise if what is done inside draws from, or seeds, a global generator."""
+    with scoped(seed):
+        before = Globals.now()
+        yield
+        if not Globals.now().same(before):
+            raise Broken(f"{what} draws from (or seeds) a global random generator")
+
+
+@contextmanager
+def untouched(what: str, **given: Tensor) -> Iterator[None]:
+    """Break the promise if one of these tensors is changed inside."""
+    before = {name: value.detach().clone() for name, value in given.items()}
+    yield
+    for name, value in given.items():
+        if not same(value, before[name]):
+            raise Broken(f"{what} changes {name}")
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    """Tell whether two tensors are alike; NaN, another promise's fault, is like NaN."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
+def expect(held: object, problem: str) -> None:
+    """Break the promise unless something holds."""
+    if not held:
+        raise Broken(problem)

@@ -1,42 +1,17 @@
 """The ``fedkd`` command. Each command imports what it needs when it runs: ``--help`` is quick."""
 
-from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from typer.core import TyperGroup
 
-from ..ending import begin, end_at_once, heed
+from ..ending import end_at_once, heed
 from ..environment import set_defaults
-from ..errors import FedkdError
-
-
-class _Group(TyperGroup):
-    """Commands whose users' mistakes end in one line and an exit code, never in a traceback."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            begin()
-            return super().invoke(ctx)
-        except FedkdError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt as error:
-            with suppress(OSError):  # the terminal may be gone
-                typer.echo("interrupted", err=True)
-            raise typer.Exit(1) from error
-        except Exception:
-            raise
-        except BaseException as error:  # sys.exit in a plug-in is not ours
-            typer.echo(f"error: {type(error).__name__}: {error}", err=True)
-            raise typer.Exit(1) from error
-
+from .group import Group, examples
 
 app = typer.Typer(
-    cls=_Group,
+    cls=Group,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -49,12 +24,6 @@ Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", s
 RunDirs = Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", show_default=False)]
 
 
-def _examples(*lines: str) -> str:
-    """Return the examples under a command's help; blank lines keep them from being joined."""
-    shown = "\n\n".join(f"[cyan]{escape(line)}[/cyan]" for line in lines)
-    return f"[bold]Examples[/bold]\n\n{shown}"
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
@@ -64,7 +33,7 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback(
-    epilog=_examples(
+    epilog=examples(
         "fedkd run strategy=knfu data=digits clients=100",
         "fedkd run -m experiment=demo strategy=local,fedmd,knfu",
         "fedkd list strategies",
@@ -80,7 +49,7 @@ def _fedkd(
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "fedkd run strategy=knfu strategy.beta=5 data=mnist clients=100 data.alpha=0.1",
         "fedkd run strategy=./median.py:Median rounds=3 engine=inline",
         "fedkd run model=[mlp,lenet5] fit.lr=0.1 run_dir=runs/mixed",
@@ -113,7 +82,7 @@ def run(
 
 
 @app.command(
-    epilog=_examples("fedkd compare runs/sweep", "fedkd compare runs/a runs/b --out compared.html")
+    epilog=examples("fedkd compare runs/sweep", "fedkd compare runs/a runs/b --out compared.html")
 )
 def compare(
     run_dirs: RunDirs,
@@ -130,7 +99,7 @@ def compare(
     console.print(f"[bold]report[/]  {path}", soft_wrap=True)
 
 
-@app.command(epilog=_examples("fedkd report runs/a", "fedkd report runs/a --out figure.html"))
+@app.command(epilog=examples("fedkd report runs/a", "fedkd report runs/a --out figure.html"))
 def report(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR")],
     out: Annotated[
@@ -144,7 +113,7 @@ def report(
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "fedkd data data.alpha=0.1 clients=20",
         "fedkd data data=mnist data.partitioner=shard --out shards.png",
     )
@@ -165,7 +134,7 @@ def data(
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "fedkd check ./median.py:Median",
         "fedkd check my_package.fusion:Nearest strategy.beta=5 model=lenet5",
         "fedkd check knfu --engines",
@@ -190,7 +159,7 @@ def check(
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "fedkd run strategy=fedmd data.samples_per_client=20 record.knowledge=true run_dir=runs/a",
         "fedkd attack runs/a --attack membership shadows=16",
         "fedkd attack runs/*-sweep --attack label_distribution",
@@ -217,7 +186,7 @@ def attack(
 
 @app.command(
     "list",
-    epilog=_examples(
+    epilog=examples(
         "fedkd list strategies",
         "fedkd list knfu",
         "fedkd list privacy gaussian",

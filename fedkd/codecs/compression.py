@@ -69,8 +69,8 @@ class Compression:
                 content = replacing(content, name, known[id(record), kind][1])
             message.content = content
 
-    def incoming(self, client: int, reply: Message) -> str | None:
-        """Decode what a reply brings; if that cannot be done, say why."""
+    def incoming(self, client: int, reply: Message, size: int) -> str | None:
+        """Decode what a reply of `size` bytes brings; if that cannot be done, say why."""
         if not self.codec.up:
             return None
         content = reply.content
@@ -78,7 +78,7 @@ class Compression:
         if not names:
             return None
         expected = self.bytes_of(client)
-        if (problem := oversize(content, expected)) is not None:  # before anything is decoded
+        if (problem := oversize(size, expected)) is not None:  # before anything is decoded
             return problem
         limit = SLACK_FACTOR * expected + SLACK_BYTES
         try:

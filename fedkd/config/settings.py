@@ -178,8 +178,8 @@ class SecureConfig(Checked):
 
     aggregation: bool = False
     """mask what clients upload; for methods whose server needs only sums"""
-    threshold: float = 0.6
-    """share of a round's clients that it takes to unmask a sum, above 0.5"""
+    threshold: Annotated[float, Interval(gt=0.5, le=1)] = 0.6
+    """share of a round's clients that it takes to unmask a sum: two halves could, each by itself"""
     bits: Annotated[int | None, OneOf((32, 64, None))] = None
     """size of the masked integers, 32 or 64; null = 64 where clients weigh differently, else 32"""
     clip: Annotated[float | None, Gt(0)] = None
@@ -189,9 +189,6 @@ class SecureConfig(Checked):
 
     def check(self, cohort: int) -> None:
         """Raise `ConfigError` for what cannot be used with so many clients in a round."""
-        if not 0.5 < self.threshold <= 1:
-            problem = "must be above 0.5 (two halves could unmask behind each other's back), to 1"
-            raise ConfigError("secure.threshold", self.threshold, problem)
         if self.aggregation and cohort < 2:
             problem = "the sum over a round's only client is what it uploads; have at least 2"
             raise ConfigError("secure.aggregation", True, problem)

@@ -136,22 +136,27 @@ class Fleet:
         if counted:  # before a client in this very process may unpack what it was sent
             self.bytes_down += sum(payload_bytes(message.content) for message in due)
         answers: dict[int, list[Message]] = {}
+        sizes: dict[int, int] = {}
         for answer in self._exchange(due):
-            answers.setdefault(client_of[answer.metadata.src_node_id], []).append(answer)
-            if counted and answer.has_content():
-                self.bytes_up += payload_bytes(answer.content)
+            client = client_of[answer.metadata.src_node_id]
+            answers.setdefault(client, []).append(answer)
+            sizes[client] = payload_bytes(answer.content) if answer.has_content() else 0
+            self.bytes_up += sizes[client] if counted else 0
         for client, own in answers.items():
-            replies.append(self._read(client, own, self.faults.get(client) if training else None))
+            fault = self.faults.get(client) if training else None
+            replies.append(self._read(client, own, fault, sizes[client]))
         return sorted(replies, key=lambda reply: reply.client)
 
-    def _read(self, client: int, answers: Sequence[Message], fault: Fault | None) -> Reply:
+    def _read(
+        self, client: int, answers: Sequence[Message], fault: Fault | None, size: int
+    ) -> Reply:
         """Return what comes of a client's answers to one message, decoded."""
         reply = read(client, answers, fault)
         if unanswered(answers[0]):
             self.hung[client] = reply.error or "no reply"
         if reply.content is None or reply.message is None or self.compression is None:
             return reply
-        problem = self.compression.incoming(client, reply.message)
+        problem = self.compression.incoming(client, reply.message, size)
         if problem is not None:
             return Reply(client, None, problem, reply.message)
         return replace(reply, content=reply.message.content)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .arrays import to_tensor
 from .kinds import kind_named
-from .payload import oversize
+from .payload import oversize, payload_bytes
 from .stacks import Knowledge, scattered
 
 
@@ -118,7 +118,8 @@ def admit(reply: RecordDict, expected: Expected) -> Knowledge:
 def _unpacked(reply: RecordDict, expected: Expected) -> dict[str, Tensor]:
     """Return a reply's arrays, if they are what was asked of this client in this round."""
     try:
-        problem = oversize(reply, expected.nbytes)  # before anything is decoded
+        # Counted anew: what came compressed is decoded by now, larger than what travelled.
+        problem = oversize(payload_bytes(reply), expected.nbytes)
         if problem is not None:
             raise Rejected(problem)
         record, about = reply.array_records["knowledge"], reply.config_records["about"]

@@ -25,8 +25,8 @@ import numpy as np
 
 from ..privacy.audit import audit_lower_bound
 from .base import Finding, PrivacyAttack, metrics
+from .bench import Bench, Scored
 from .candidates import Pools
-from .scoring import Bench, Scored
 from .subject import Subject
 
 

@@ -34,8 +34,8 @@ import numpy as np
 
 from ..privacy.scores import auc, resolves, roc, tpr_at_fpr
 from .base import Finding, Metrics, PrivacyAttack, metrics
+from .bench import Bench
 from .candidates import Pools
-from .scoring import Bench
 from .subject import Subject
 
 RATES = {"tpr_1": 0.01, "tpr_01": 0.001}

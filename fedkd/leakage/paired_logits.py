@@ -38,7 +38,7 @@ from ..privacy.similarity import Picture, ssim, total_variation
 from ..rounds.server import Study, study
 from .base import Finding, PrivacyAttack, metrics
 from .painter import taught
-from .pictures import needs_pictures, sheet, to_picture, to_pixels
+from .pictures import class_means, means_of, needs_pictures, sheet, to_picture, to_pixels
 from .subject import Subject
 
 
@@ -176,12 +176,7 @@ class PairedLogits(PrivacyAttack):
         federation = subject.federation
         x = to_pixels(federation.transfer_corpus, subject.transfer[ids])
         labels = federation.transfer_labels()[ids]
-        means = torch.stack(
-            [
-                x[labels == j].mean(dim=0) if (labels == j).any() else x.mean(dim=0)
-                for j in range(federation.classes)
-            ]
-        )
+        means = torch.stack(means_of(x, labels, federation.classes, x.mean(dim=0)))
         seed = subject.seed(name, client)
         painter = taught(given, x, means[labels], self.gamma, self.lr, self.epochs, seed)
         with torch.no_grad():
@@ -233,27 +228,6 @@ def question(classes: int, a: float) -> Tensor:
             [0.2689, 0.7311]])
     """
     return (torch.eye(classes) / a).softmax(dim=-1)
-
-
-def class_means(subject: Subject) -> tuple[list[Picture], list[Picture]]:
-    """Return the mean pictures of every class: the clients' and the transfer set's."""
-    federation = subject.federation
-    rows = np.concatenate([federation.indices(k) for k in range(subject.clients)])
-    sets = [
-        (federation.corpus, *federation.corpus.tensor("train", rows)),
-        (federation.transfer_corpus, subject.transfer, federation.transfer_labels()),
-    ]
-    means = []
-    for corpus, x, y in sets:
-        pixels = to_pixels(corpus, x)
-        blank = torch.zeros(federation.shape)
-        means.append(
-            [
-                to_picture(pixels[y == j].mean(dim=0) if (y == j).any() else blank)
-                for j in range(federation.classes)
-            ]
-        )
-    return means[0], means[1]
 
 
 def _cross_entropy(logits: Tensor, targets: dict[str, Tensor]) -> Tensor:

@@ -44,6 +44,27 @@ def to_picture(pixels: Tensor) -> Picture:
     return np.asarray(pixels.detach().double().permute(1, 2, 0).numpy(), np.float64)
 
 
+def class_means(subject: Subject) -> tuple[list[Picture], list[Picture]]:
+    """Return the mean pictures of every class: the clients' and the transfer set's."""
+    federation = subject.federation
+    rows = np.concatenate([federation.indices(k) for k in range(subject.clients)])
+    sets = [
+        (federation.corpus, *federation.corpus.tensor("train", rows)),
+        (federation.transfer_corpus, subject.transfer, federation.transfer_labels()),
+    ]
+    private, public = (
+        means_of(to_pixels(corpus, x), y, federation.classes, torch.zeros(federation.shape))
+        for corpus, x, y in sets
+    )
+    return [to_picture(one) for one in private], [to_picture(one) for one in public]
+
+
+def means_of(x: Tensor, y: Tensor, classes: int, otherwise: Tensor) -> list[Tensor]:
+    """Return the mean sample of each class, and of one without samples what is given."""
+    known = [y == j for j in range(classes)]
+    return [x[rows].mean(dim=0) if rows.any() else otherwise for rows in known]
+
+
 def sheet(rows: Sequence[Sequence[Picture]]) -> np.ndarray:
     """Return pictures in rows as one, uint8, enlarged; all have one shape, rows one length."""
     high, wide, channels = rows[0][0].shape

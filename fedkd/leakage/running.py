@@ -8,7 +8,7 @@ from typing import Any
 from ..atomic import replacing
 from ..engine.host import one_thread
 from ..errors import ConfigError
-from ..plugins import create
+from ..plugins.table import SEAMS
 from ..rng import scoped
 from ..run.result import RunResult
 from ..rundir.locking import locked
@@ -87,7 +87,7 @@ def _attacked(
 
 def make(name: str, parameters: dict[str, Any]) -> PrivacyAttack:
     """Return an attack; `ConfigError` if there is no such, or it refuses a parameter."""
-    made: PrivacyAttack = create({**parameters, "name": name}, "leakage", PrivacyAttack, "attack")
+    made: PrivacyAttack = SEAMS["privacy_attacks"].create({**parameters, "name": name})
     return made
 
 

@@ -1,25 +1,18 @@
-"""Every access to a client, and every score, of one membership attack."""
+"""Every score that an adversary's models allow of the candidates of a membership attack."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..knowledge import CLASS_SCORES
-from ..models.flat import size, unflatten
 from ..privacy.membership import likelihood_ratio, logit_confidence, pairwise_ratio
 from .base import Finding
-from .candidates import Candidates, Pools
-from .shadows import Shadow, log_probability, replay, surrogate
+from .shadows import log_probability
 from .subject import Subject
 
 Array = NDArray[np.float64]
-Scored = list[tuple[Array, Array]]
-"""Scores of members and of non-members, client by client."""
 
 
 @dataclass(frozen=True)
@@ -45,202 +38,57 @@ class Trial:
     zy: Tensor
     unseen: NDArray[np.bool_]
 
+    def split(self, scores: Array) -> tuple[Array, Array]:
+        """Return the scores of members and of non-members."""
+        return scores[: self.members], scores[self.members :]
 
-class Bench:
-    """Trains what an attack on some clients needs, each thing once.
 
-    Parameters
-    ----------
-    subject, pools
-        The run, and its held-out samples.
-    candidates : mapping
-        The clients attacked, and the samples that each is attacked with.
-    shadows, epochs, population : int
-        See `Membership`.
-    """
-
-    def __init__(
-        self,
-        subject: Subject,
-        pools: Pools,
-        candidates: Mapping[int, Candidates],
-        shadows: int,
-        epochs: int,
-        population: int,
-    ) -> None:
-        self.subject, self.pools = subject, pools
-        self.candidates, self.targets = candidates, list(candidates)
-        self.count, self.epochs, self.population = shadows, epochs, population
-        self.kind = subject.recordings.kind
-
-    @cached_property
-    def shadows(self) -> dict[int, list[Shadow]]:
-        """Shadow models of every client attacked."""
-        made = {}
-        for k in self.targets:
-            data = [self.pools.gather(self.pools.shadows(k, s)) for s in range(self.count)]
-            made[k] = [
-                replay(self.subject, k, x, y, f"shadow.{s}") for s, (x, y) in enumerate(data)
-            ]
-        return made
-
-    @cached_property
-    def trials(self) -> dict[int, Trial]:
-        """What each client is attacked with."""
-        return {k: self._trial([k], own) for k, own in self.candidates.items()}
-
-    def variants(self, finding: Finding) -> Iterator[tuple[str, Scored]]:
-        """Yield ``"access / score"`` and its scores; note in `finding` what cannot be had."""
-        if self.count:
-            control = [
-                self._split(self.trials[k], self._loss(self.shadows[k][0].final, self.trials[k]))
-                for k in self.targets
-            ]
-            yield "control / loss", control
-        final = {k: self.subject.model(k) for k in self.targets}
-        yield from self._access("model", final, self._finals(), finding)
-        uploads = self._uploads()
-        if uploads is None:
-            finding.note(f"No attack on the uploads: a model cannot be made of {self.kind}.")
+def scores_of(
+    subject: Subject,
+    trial: Trial,
+    model: nn.Module,
+    outs: list[nn.Module],
+    others: list[nn.Module],
+    finding: Finding,
+) -> dict[str, Array]:
+    """Return every score that the given models allow, ``[candidates]`` each."""
+    own = log_p(subject, model, trial.x, trial.y)
+    scores = {"loss": own}
+    if len(outs) > 1:
+        against = _stacked(subject, outs, trial.x, trial.y)
+        scores["lira"] = likelihood_ratio(logit_confidence(own), logit_confidence(against))
+        scores |= _rmia(subject, trial, model, outs, own, against)
+    if len(others) > 1:
+        against = _stacked(subject, others, trial.x, trial.y)
+        if np.ptp(np.vstack([own, against]), axis=0).any():
+            phi = logit_confidence(against)
+            scores["coop"] = likelihood_ratio(logit_confidence(own), phi)
         else:
-            yield from self._access("knowledge", *uploads, finding)
-        yield from self._teacher(finding)
+            finding.note("No co-op LiRA on models: all clients have the same one.")
+    return scores
 
-    def _finals(self) -> dict[int, list[nn.Module]]:
-        return {k: [one.final for one in shadows] for k, shadows in self.shadows.items()}
 
-    def _access(
-        self,
-        access: str,
-        models: dict[int, nn.Module],
-        outs: dict[int, list[nn.Module]],
-        finding: Finding,
-    ) -> Iterator[tuple[str, Scored]]:
-        found: dict[str, Scored] = {}
-        for k in self.targets:
-            others = [models[other] for other in self.targets if other != k]
-            trial = self.trials[k]
-            for name, scores in self._scores(trial, models[k], outs[k], others, finding).items():
-                found.setdefault(name, []).append(self._split(trial, scores))
-        for name, scored in found.items():
-            yield f"{access} / {name}", scored
+def _rmia(
+    subject: Subject,
+    trial: Trial,
+    model: nn.Module,
+    outs: list[nn.Module],
+    own: Array,
+    against: Array,
+) -> dict[str, Array]:
+    reference = np.where(trial.unseen, np.exp(_stacked(subject, outs, trial.zx, trial.zy)), np.nan)
+    usable = trial.unseen.any(axis=0)
+    if not usable.any():
+        return {}
+    z = np.exp(log_p(subject, model, trial.zx, trial.zy))
+    ratio = pairwise_ratio(np.exp(own), np.exp(against), z[usable], reference[:, usable])
+    return {"rmia": ratio}
 
-    def _scores(
-        self,
-        trial: Trial,
-        model: nn.Module,
-        outs: list[nn.Module],
-        others: list[nn.Module],
-        finding: Finding,
-    ) -> dict[str, Array]:
-        """Return every score that the given models allow, ``[candidates]`` each."""
-        own = self._log_p(model, trial.x, trial.y)
-        scores = {"loss": own}
-        if len(outs) > 1:
-            against = self._stacked(outs, trial.x, trial.y)
-            scores["lira"] = likelihood_ratio(logit_confidence(own), logit_confidence(against))
-            scores |= self._rmia(trial, model, outs, own, against)
-        if len(others) > 1:
-            against = self._stacked(others, trial.x, trial.y)
-            if np.ptp(np.vstack([own, against]), axis=0).any():
-                phi = logit_confidence(against)
-                scores["coop"] = likelihood_ratio(logit_confidence(own), phi)
-            else:
-                finding.note("No co-op LiRA on models: all clients have the same one.")
-        return scores
 
-    def _rmia(
-        self, trial: Trial, model: nn.Module, outs: list[nn.Module], own: Array, against: Array
-    ) -> dict[str, Array]:
-        reference = np.where(trial.unseen, np.exp(self._stacked(outs, trial.zx, trial.zy)), np.nan)
-        usable = trial.unseen.any(axis=0)
-        if not usable.any():
-            return {}
-        z = np.exp(self._log_p(model, trial.zx, trial.zy))
-        ratio = pairwise_ratio(np.exp(own), np.exp(against), z[usable], reference[:, usable])
-        return {"rmia": ratio}
+def log_p(subject: Subject, model: nn.Module, x: Tensor, y: Tensor) -> Array:
+    """Return the log-probability of each sample's class, ``[samples]``."""
+    return log_probability(subject, model, x, y).numpy()
 
-    def _uploads(self) -> tuple[dict[int, nn.Module], dict[int, list[nn.Module]]] | None:
-        """Return models made of what each client uploaded, and of what its shadows would have."""
-        if self.kind == "parameters":
-            return self._uploaded_parameters()
-        if self.kind not in CLASS_SCORES:
-            return None
-        models, outs = {}, {}
-        for k in self.targets:
-            found = self.subject.recordings.uploaded(k)
-            assert found is not None  # only such clients are attacked
-            soft, ids = found
-            models[k] = self._surrogate(k, soft, ids, "knowledge")
-            outs[k] = [
-                self._surrogate(k, self._labels(one, ids), ids, f"knowledge.{s}")
-                for s, one in enumerate(self.shadows[k])
-            ]
-        return models, outs
 
-    def _uploaded_parameters(
-        self,
-    ) -> tuple[dict[int, nn.Module], dict[int, list[nn.Module]]] | None:
-        models = {}
-        for record in self.subject.recordings:
-            for k in set(record.clients) & set(self.targets):
-                vector = record.values[record.clients.index(k)]
-                model = self.subject.fresh(k, "upload")
-                if len(vector) != size(model):
-                    return None
-                models[k] = unflatten(model, vector).eval()
-        return models, {k: [one.uploading for one in self.shadows[k]] for k in self.targets}
-
-    def _teacher(self, finding: Finding) -> Iterator[tuple[str, Scored]]:
-        """Attack all other targets through what one client was taught."""
-        outsiders = [k for k in range(self.subject.clients) if k not in self.targets]
-        for adversary in [*outsiders, *self.targets]:
-            found = self.subject.recordings.taught(adversary)
-            if found is not None:
-                break
-        else:
-            finding.note("No attack through a teacher: there was none on transfer samples.")
-            return
-        soft, ids = found
-        victims = [k for k in self.targets if k != adversary]
-        if not victims:
-            return
-        trial = self._trial(victims, self.pools.of(*victims))
-        outs = []
-        for s in range(self.count):
-            mean = torch.stack([self._labels(self.shadows[k][s], ids) for k in victims]).mean(0)
-            outs.append(self._surrogate(adversary, mean, ids, f"teacher.{s}"))
-        model = self._surrogate(adversary, soft, ids, "teacher")
-        for name, scores in self._scores(trial, model, outs, [], finding).items():
-            yield f"teacher / {name}", [self._split(trial, scores)]
-
-    def _surrogate(self, client: int, soft: Tensor, ids: Tensor, name: str) -> nn.Module:
-        return surrogate(self.subject, client, soft, ids, name, self.epochs)
-
-    def _labels(self, shadow: Shadow, ids: Tensor) -> Tensor:
-        """Return the soft labels that a shadow would upload."""
-        logits = self.subject.logits(shadow.uploading, self.subject.transfer[ids])
-        return (logits / self.subject.temperature).softmax(dim=-1)
-
-    def _trial(self, clients: list[int], candidates: Candidates) -> Trial:
-        x, y = self.pools.gather(candidates.rows)
-        z = np.concatenate([self.pools.population(k, self.population) for k in clients])
-        z = np.unique(z)
-        seen = [
-            np.isin(z, np.concatenate([self.pools.shadows(k, s) for k in clients]))
-            for s in range(self.count)
-        ]
-        unseen = ~np.array(seen, bool).reshape(self.count, len(z))
-        return Trial(len(candidates.members), x, y, *self.pools.gather(z), unseen)
-
-    def _split(self, trial: Trial, scores: Array) -> tuple[Array, Array]:
-        return scores[: trial.members], scores[trial.members :]
-
-    def _loss(self, model: nn.Module, trial: Trial) -> Array:
-        return self._log_p(model, trial.x, trial.y)
-
-    def _log_p(self, model: nn.Module, x: Tensor, y: Tensor) -> Array:
-        return log_probability(self.subject, model, x, y).numpy()
-
-    def _stacked(self, models: Sequence[nn.Module], x: Tensor, y: Tensor) -> Array:
-        return np.stack([self._log_p(model, x, y) for model in models])
+def _stacked(subject: Subject, models: Sequence[nn.Module], x: Tensor, y: Tensor) -> Array:
+    return np.stack([log_p(subject, model, x, y) for model in models])

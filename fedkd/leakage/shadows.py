@@ -87,12 +87,12 @@ def replay(subject: Subject, client: int, x: Tensor, y: Tensor, name: str) -> Sh
 
 def _distil(subject: Subject, shadow: Client, record: Recorded) -> None:
     """Have a shadow learn from what its client was taught, if that is about samples."""
-    lesson = record.lesson(shadow.index) if record.kind in CLASS_SCORES else None
-    if lesson is None:
+    target = record.target(shadow.index) if record.kind in CLASS_SCORES else None
+    if target is None:
         return
-    ids, values = record.teacher_ids, lesson.values
-    if lesson.mask is not None:
-        ids, values = ids[lesson.mask], values[lesson.mask]
+    ids, values = record.teacher_ids, target.values
+    if target.mask is not None:
+        ids, values = ids[target.mask], values[target.mask]
     if not len(ids):
         return
     teacher = Target(values, record.kind, subject.teacher_temperature)

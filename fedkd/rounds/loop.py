@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from flwr.app import ConfigRecord, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
@@ -17,25 +16,18 @@ from ..config import RunConfig
 from ..diverging import DIVERGED, spoken
 from ..engine import BlockPool, Fleet
 from ..engine.faults import Faults
-from ..engine.state import tensors_of
-from ..errors import RunError
 from ..knowledge.admission import Expected
 from ..privacy.ledger import Ledger
 from ..rng import SERVER, stream
 from ..rundir.checkpoint import Checkpoint, Keeper
 from ..rundir.digest import Models
 from .drawing import draw, drawn_cohort
+from .keeping import Batches, final, restore, snapshots
 from .measuring import Measurements, phase_seconds
 from .protocol import Outcome, RoundPlan, Strategy
 from .server import Server
 
 log = logging.getLogger("fedkd")
-
-AT_ONCE = 256
-"""Clients whose whole state the server holds at a time."""
-
-Batches = Iterable[dict[int, RecordDict]]
-"""What clients remember, some at a time, in order."""
 
 
 class Loop:
@@ -98,9 +90,9 @@ class Loop:
         self.started = time.perf_counter()
         for number in range(done + 1, self.config.rounds + 1):
             self._round(number, fleet, blocks)
-            self._keep(number, self._snapshots(number, fleet))
+            self._keep(number, snapshots(fleet, number))
         if self.resumed and done == self.config.rounds:  # there was nothing left to do
-            deque(self._final(self.resumed.clients), maxlen=0)
+            deque(final(self.resumed.clients, self.models), maxlen=0)  # it writes as it is drained
 
     def _begin(self, fleet: Fleet) -> int:
         """Start the strategy, or put everything back as a checkpoint has it; return its round."""
@@ -108,14 +100,7 @@ class Loop:
             self.strategy.start(fleet)
             return 0
         checkpoint = self.resumed
-        restored = set()
-        for some in checkpoint.clients:
-            for reply in fleet.call("query.restore", some, checkpoint.round):
-                _ = reply.ok
-                restored.add(reply.client)
-        if len(restored) < self.config.clients:
-            had = f"{len(restored)} of {self.config.clients} clients"
-            raise RunError(f"the checkpoint of round {checkpoint.round} restored {had}")
+        restore(fleet, checkpoint)
         self.strategy.resume(fleet, checkpoint.server)
         self.measured.load(checkpoint.measured)
         return checkpoint.round
@@ -225,30 +210,13 @@ class Loop:
         """Write a checkpoint if one is due, and the models after the last round."""
         keeper = self.keeper if self.keeper and self.keeper.due(number) else None
         last = number == self.config.rounds
-        passing = self._final(clients) if last else clients
+        passing = final(clients, self.models) if last else clients
         if keeper:
             server, (measured, row) = self.strategy.save(), self.kept
             spent = self.ledger.save() if self.ledger else {}
             keeper.keep(Checkpoint(number, passing, server, measured, spent, row))
         elif last:
-            deque(passing, maxlen=0)
-
-    def _snapshots(self, number: int, fleet: Fleet) -> Batches:
-        """Yield all that every client remembers, some clients at a time."""
-        empty = RecordDict({"config": ConfigRecord()})
-        for first in range(0, fleet.clients, AT_ONCE):
-            asked = dict.fromkeys(range(first, min(first + AT_ONCE, fleet.clients)), empty)
-            replies = {r.client: r.ok for r in fleet.call("query.snapshot", asked, number)}
-            for content in replies.values():
-                del content["metrics"]  # the time it took
-            yield replies
-
-    def _final(self, clients: Batches) -> Batches:
-        """Pass snapshots on, and write their models."""
-        for some in clients:
-            for _, content in sorted(some.items()):
-                self.models.add(_model(content))
-            yield some
+            deque(passing, maxlen=0)  # as above; a keeper drains it itself
 
 
 def _rows(outcome: Outcome, diverged: Iterable[int]) -> list[tuple[int, str, float]]:
@@ -261,8 +229,3 @@ def _rows(outcome: Outcome, diverged: Iterable[int]) -> list[tuple[int, str, flo
     ]
     rows += [(client, "rejected", 1.0) for client in sorted(outcome.rejected)]
     return rows + [(client, DIVERGED, 1.0) for client in sorted(diverged)]
-
-
-def _model(snapshot: RecordDict) -> dict[str, Tensor]:
-    """Return the client's model in what it remembers."""
-    return tensors_of(snapshot.array_records["arrays"])

@@ -19,13 +19,11 @@ from ..clients.privacy.protection import budget
 from ..config import RunConfig
 from ..data import build_federation, corpora
 from ..data.federation import Federation
-from ..engine.cluster import cores
-from ..engine.placement import actors_by_default, gpu_share
 from ..errors import ConfigError
 from ..knowledge.admission import Expected
 from ..models import check_model, model_name, refuse_shared
 from ..plugins.loading import load_object
-from ..plugins.table import PARTS, SEAMS
+from ..plugins.table import SEAMS
 from ..privacy.ledger import Ledger
 from ..rounds.protocol import Strategy
 from ..rounds.server import Server
@@ -39,6 +37,7 @@ from .refusals import (
     check_privacy,
     without_replay,
 )
+from .resolving import resolved, spec_of
 from .securing import check_secure
 
 
@@ -111,8 +110,8 @@ def prepare_run(
     if strategy.needs_labels and not config.transfer.labelled:
         problem = f"{config.strategy['name']} needs the transfer set's labels; set it to true"
         raise ConfigError("transfer.labelled", False, problem)
-    federation = _federation(config, run_dir, objects.data)
-    config, resumes = _resolved(config, federation, strategy), config.resume is not None
+    federation: Federation = build_federation(config, *corpora(config, objects.data), run_dir)
+    config, resumes = resolved(config, federation, strategy), config.resume is not None
     parts = _parts(config, federation, strategy, objects.model)
     check_kinds(config, strategy, parts)
     check_parameters(config, strategy, parts)
@@ -141,7 +140,7 @@ def prepare_run(
     }
     about = parts.exchange.kind, config.distil.temperature
     softness = {"uploads": strategy.softness(*about), "teachers": strategy.teacher_softness(*about)}
-    text = json.dumps(_spec(config, federation, strategy) | {"softness": softness})
+    text = json.dumps(spec_of(config, federation, strategy) | {"softness": softness})
     write_text(run_dir / "spec.json", text)
     write_text(run_dir / "config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
     return Prepared(
@@ -162,7 +161,7 @@ def prepare_run(
 def _parts(config: RunConfig, federation: Federation, strategy: Strategy, models: Any) -> Parts:
     """Make the clients' parts."""
     with _speaking_of_the_strategy(config):
-        parts = Parts.from_spec(_spec(config, federation, strategy), models)
+        parts = Parts.from_spec(spec_of(config, federation, strategy), models)
     parts.exchange.input_shape = tuple(federation.shape)
     return parts
 
@@ -172,7 +171,7 @@ def _settled(
 ) -> Exchange:
     """Return the exchange with the parameters that the strategy has settled."""
     with _speaking_of_the_strategy(config):
-        node = _spec(config, federation, strategy)["exchange"]
+        node = spec_of(config, federation, strategy)["exchange"]
         made: Exchange = SEAMS["exchanges"].create(node)
     made.input_shape = exchange.input_shape
     return made
@@ -189,50 +188,6 @@ def _speaking_of_the_strategy(config: RunConfig) -> Iterator[None]:
         value = config.strategy["name"] if error.key == "exchange" else error.value
         key = error.key.replace("exchange", "strategy", 1)
         raise ConfigError(key, value, error.problem) from error
-
-
-def _federation(config: RunConfig, run_dir: Path, data: Any) -> Federation:
-    federation: Federation = build_federation(config, *corpora(config, data), run_dir)
-    return federation
-
-
-def _resolved(config: RunConfig, federation: Federation, strategy: Strategy) -> RunConfig:
-    """Return the configuration with every ``auto`` and default replaced by what it stands for."""
-    own, objective = strategy.objective_node(), dict(config.objective)
-    if objective["name"] == "auto":
-        objective = own | objective | {"name": own["name"]}
-    objective.setdefault("temperature", own.get("temperature", config.distil.temperature))
-    packing = strategy.compress_node() if config.compress["name"] == "none" else None
-    if packing and config.secure.aggregation:
-        packing["up"] = False  # masked integers cannot be packed
-    cuda = torch.cuda.is_available()
-    if config.device == "cuda" and not cuda:
-        raise ConfigError("device", "cuda", "torch sees no CUDA device; use cpu or auto")
-    device = ("cuda" if cuda else "cpu") if config.device == "auto" else config.device
-    alone = device == "cpu" or config.engine.name == "flower" or config.engine.timeout
-    stack = "off" if config.engine.stack == "auto" and alone else config.engine.stack
-    engine, there = replace(config.engine, stack=stack), (torch.cuda.device_count(), cores())
-    engine = replace(engine, actors=actors_by_default(engine, device, *there))
-    engine = replace(engine, gpus_per_actor=gpu_share(engine, device, *there))
-    return replace(
-        config,
-        objective=objective,
-        compress=packing or config.compress,
-        data=replace(config.data, samples_per_client=federation.samples_per_client),
-        transfer=replace(config.transfer, size=federation.transfer_size),
-        device=device,
-        engine=engine,
-        resume=None,
-        force=False,
-        trust=False,
-    )
-
-
-def _spec(config: RunConfig, federation: Federation, strategy: Strategy) -> dict[str, Any]:
-    whole = config.to_dict() | {"exchange": strategy.exchange_node() or {"name": "soft_labels"}}
-    nodes = [*(seam.key for seam in PARTS), "secure"]
-    names = ("seed", "clients", "model", "fit", "distil", *nodes, "device")
-    return {name: whole[name] for name in names} | {"data": federation.locator}
 
 
 def _guard(

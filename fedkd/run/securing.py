@@ -9,7 +9,7 @@ from ..clients import Parts
 from ..config import RunConfig
 from ..errors import ConfigError
 from ..knowledge.admission import Expected
-from ..plugins import available
+from ..plugins.table import SEAMS
 from ..rounds.protocol import Strategy
 from ..secure.fixedpoint import Layout
 from ..secure.masking import ADVERT_BYTES, SEALED_BYTES
@@ -40,7 +40,7 @@ def check_secure(
         Number of classes.
     """
     if (reason := _individual(config, strategy)) is not None:
-        able = [name for name, cls in available("strategies", Strategy).items() if cls.sums_only]
+        able = [name for name, cls in SEAMS["strategies"].shipped().items() if cls.sums_only]
         problem = f"{config.strategy['name']} {reason}; it works with {', '.join(able)}"
         raise ConfigError("secure.aggregation", True, problem)
     if parts.codec.up:

@@ -60,7 +60,7 @@ class Recorded:
         """``[samples]``, the transfer samples that the teachers are for."""
         return self.tensors["teacher.sample_ids"].long()
 
-    def lesson(self, client: int) -> Target | None:
+    def target(self, client: int) -> Target | None:
         """Return a client's teacher, or None."""
         return self._record("teacher", client)
 
@@ -173,10 +173,10 @@ class Recordings:
         """Return the newest soft labels that a client was taught of every sample, as `uploaded`."""
         found: dict[int, Tensor] = {}
         for record in self:
-            lesson = record.lesson(client) if record.kind in CLASS_SCORES else None
-            if lesson is not None:
-                soft = lesson.probabilities()
-                kept = torch.ones(len(soft)).bool() if lesson.mask is None else lesson.mask
+            target = record.target(client) if record.kind in CLASS_SCORES else None
+            if target is not None:
+                soft = target.probabilities()
+                kept = torch.ones(len(soft)).bool() if target.mask is None else target.mask
                 found |= dict(zip(record.teacher_ids[kept].tolist(), soft[kept], strict=True))
         return _sorted(found)
 
@@ -192,8 +192,8 @@ class Recordings:
         for earlier in reversed([one for one in self.rounds if one < number]):
             if start is not None:
                 break
-            lesson = self.read(earlier).lesson(client)
-            start = None if lesson is None else lesson.values
+            target = self.read(earlier).target(client)
+            start = None if target is None else target.values
         reply = record.values[record.clients.index(client)]
         return None if start is None or start.shape != reply.shape else (start, reply)
 

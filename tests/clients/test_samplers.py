@@ -25,7 +25,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fedkd.errors import ConfigError
-from fedkd.maths.acquisition import discrepancy, entropy, least_confidence, residuals
+from fedkd.maths.acquisition import discrepancy, entropy, least_confidence
+from fedkd.maths.picking import residuals
 from fedkd.plugins import available, create
 from fedkd.rng import torch_generator
 

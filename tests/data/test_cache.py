@@ -14,7 +14,7 @@ from support import LIMIT
 
 from fedkd import ConfigError, simulate
 from fedkd.data import Corpus, cache, prepare
-from fedkd.run.runner import resume
+from fedkd.run.python import resume
 
 
 @pytest.fixture

@@ -31,9 +31,9 @@ def test_a_shared_teacher_is_kept_once_and_personal_ones_each(tmp_path):
     kept = Recordings(tmp_path)
     shared, personal = kept.read(1), kept.read(2)
     assert sum(name.endswith(".values") for name in shared.tensors) == 1
-    assert torch.equal(shared.lesson(5).values, values.mean(dim=0))
-    assert torch.equal(personal.lesson(2).values, 2 * values[1])
-    assert personal.lesson(1) is None
+    assert torch.equal(shared.target(5).values, values.mean(dim=0))
+    assert torch.equal(personal.target(2).values, 2 * values[1])
+    assert personal.target(1) is None
     assert kept.clients == [0, 2, 5]
     soft, which = kept.taught(5)
     assert torch.allclose(soft, (2 * values[2]).softmax(dim=-1))
@@ -58,7 +58,7 @@ def test_fusion_is_recorded_as_it_was(tmp_path):
     last = Recordings(result.run_dir).last
     assert last.kind == "logits"
     assert last.clients == [0, 1, 2, 3]
-    assert torch.allclose(last.lesson(2).values, last.values.mean(dim=0), atol=1e-6)
+    assert torch.allclose(last.target(2).values, last.values.mean(dim=0), atol=1e-6)
 
 
 @pytest.mark.parametrize("strategy", ["fedavg", "twin_merging"])

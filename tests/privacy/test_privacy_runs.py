@@ -12,7 +12,7 @@ from support import TINY, fedkd
 from fedkd import ConfigError, simulate
 from fedkd.config.overrides import compose
 from fedkd.privacy.accounting import Release, guarantee
-from fedkd.run.runner import resume
+from fedkd.run.python import resume
 
 SMALL = TINY | {"clients": 4, "rounds": 3, "transfer.size": 40, "evaluate.samples": 50}
 GAUSSIAN = {"name": "gaussian", "epsilon": 50.0}
@@ -180,7 +180,7 @@ def test_either_accountant(accountant):
         (GAUSSIAN | {"delta": 0.05}, "knfu", r"privacy.delta=0.05: must be in \(0, 1/n\).*n=20"),
         (GAUSSIAN | {"delta": 0.0}, "knfu", r"privacy.delta=0.0: must be in \(0, 1/n\)"),
         (GAUSSIAN | {"clip": -1.0}, "knfu", r"privacy.clip=-1.0: must be greater than 0"),
-        ({"name": "gaussian"}, "knfu", r"privacy.noise_multiplier=None: must be given, or else"),
+        ({"name": "gaussian"}, "knfu", r"privacy.noise_multiplier=null: must be given, or else"),
         (GAUSSIAN, "fedmd", r"privacy=gaussian: has no bound on logits; give privacy.clip"),
         (GAUSSIAN, "fedavg", r"is for soft_labels or logits, and there is parameters.*fedavg"),
         (GAUSSIAN, "selective_fd", r"there is also which samples it chose \(strategy selective_fd"),
@@ -260,7 +260,7 @@ def test_noise_from_the_operating_system_does_not_repeat_and_does_not_resume(tmp
     node = GAUSSIAN | {"secure_rng": True}
     first = run(node, run_dir=str(tmp_path / "run"))
     assert first.summary["digest"] != run(node).summary["digest"]
-    with pytest.raises(ConfigError, match=r"privacy.secure_rng=True: a resumed run would release"):
+    with pytest.raises(ConfigError, match=r"privacy.secure_rng=true: a resumed run would release"):
         resume(tmp_path / "run")
     for checkpoint in (tmp_path / "run" / "checkpoint").iterdir():
         shutil.rmtree(checkpoint)

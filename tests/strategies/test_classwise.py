@@ -134,7 +134,7 @@ def test_a_recording_tells_what_newcomers_were_sent(tmp_path: Path) -> None:
     run = simulate("fedproto", run_dir=str(tmp_path / "run"), record={"knowledge": True}, **SMALL)
     new = participants(run, 2) - participants(run, 1)
     first, second = Recordings(tmp_path / "run")
-    taught = first.lesson(first.clients[0])
+    taught = first.target(first.clients[0])
     assert taught is not None
     for client in range(10):
         assert first.start(client) is None

@@ -101,7 +101,7 @@ def test_a_late_client_compares_its_model_with_the_last_that_it_received(
     for client, logits in enumerate(asked):
         received = last.start(client)
         if client not in late or received is None:
-            lesson = (before if client in late else last).lesson(client)
+            lesson = (before if client in late else last).target(client)
             assert lesson is not None
             received = lesson.values
         model = unflatten(result.model(client), received)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ...rng import scoped
-from ..promises import Broken
+from ..promises import Broken, same
 from .stacks import tensors
 from .subject import Subject, fused
 
@@ -24,7 +24,7 @@ def deterministic(subject: Subject) -> str:
             if _generators() != before:
                 raise Broken("fuse() draws from (or seeds) a global random generator")
     off = (teachers[0] - teachers[1]).abs().max().item()
-    if not torch.equal(*teachers):
+    if not same(*teachers):
         raise Broken(f"the same input gave two teachers, {off:.3g} apart")
     return "the same bits twice"
 
@@ -36,11 +36,11 @@ def pure(subject: Subject) -> str:
     given, state = copy.deepcopy(tensors(stack)), copy.deepcopy(strategy.state)
     first = fused(strategy, stack).clone()
     for name, value in tensors(stack).items():
-        if not torch.equal(value, given[name]):
+        if not same(value, given[name]):
             raise Broken(f"fuse() changes its input: {name}")
     if (changed := _changed(state, strategy.state)) is not None:
         raise Broken(f"fuse() changes self.state[{changed!r}]; do that in refine()")
-    if not torch.equal(first, fused(strategy, stack)):
+    if not same(first, fused(strategy, stack)):
         raise Broken("fuse() remembers something: called again, it returns another teacher")
     return "neither its input nor self.state changes"
 
@@ -48,7 +48,7 @@ def pure(subject: Subject) -> str:
 def _changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> str | None:
     """Return the first name under which something else is kept now."""
     for name in sorted({*before, *after}):
-        if name not in before or name not in after or not torch.equal(before[name], after[name]):
+        if name not in before or name not in after or not same(before[name], after[name]):
             return name
     return None
 

@@ -1,7 +1,7 @@
 """Tiny runs: a hostile client, a run that is resumed."""
 
 from ...run.result import RunResult
-from ..plugged import resumed
+from ..common import resumed
 from ..promises import Broken, Skipped
 from .subject import Subject
 

@@ -1,6 +1,6 @@
 """Which promises a strategy makes, in the order in which they are tested."""
 
-from ..plugged import engines
+from ..common import engines
 from ..promises import Promise
 from .attendance import newcomers
 from .costs import scales

@@ -1,4 +1,4 @@
-"""The client's end of a codec."""
+"""Flower mods around all that a client does: crashes, and the client's end of a codec."""
 
 from flwr.app import Context, Message
 from flwr.clientapp.typing import ClientAppCallable
@@ -6,7 +6,30 @@ from flwr.clientapp.typing import ClientAppCallable
 from ..codecs import Codec
 from ..codecs.compression import DOWN, UP, carried, kind_of, replacing
 from ..codecs.encoding import decoded, encoded
+from ..engine.base import round_of
+from ..engine.faults import RECORD
+from ..exits import contained
 from ..knowledge import kind_named
+
+
+def crashing(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """Raise if the message says so.
+
+    A Flower mod, the outermost one: nothing else of the app has seen the message then.
+    """
+    if RECORD in message.content.config_records:
+        client, kind = context.node_config["partition-id"], message.metadata.message_type
+        raise RuntimeError(f"client {client}, round {round_of(message)}, {kind}: crash (simulated)")
+    return call_next(message, context)
+
+
+def surviving(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """Have what would end the process, such as ``sys.exit`` in a mod, be the client's failure.
+
+    A Flower mod, outside of all others: other clients live in the process.
+    """
+    with contained():
+        return call_next(message, context)
 
 
 def compressing(
@@ -14,7 +37,7 @@ def compressing(
 ) -> Message:
     """Decode what a message brings; encode what its reply takes with it.
 
-    A Flower mod, outside of all others but `fedkd.clients.faults.crashing`: attacks tamper with
+    A Flower mod, outside of all others but `crashing`: attacks tamper with
     plain numbers, and what they send is encoded like any other. `kind` is that of what the client
     uploads.
     """

@@ -1,0 +1,119 @@
+"""What people call from Python: a run from keywords or objects, and one that goes on."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..callbacks import Callback
+from ..config import RunConfig
+from ..data import is_data
+from ..errors import ConfigError
+from ..models import model_name
+from ..rounds.protocol import Strategy
+from .preparing import Objects
+from .result import RunResult
+from .runner import run
+
+__all__ = ["Objects", "resume", "simulate"]
+
+
+def simulate(
+    strategy: Any = "knfu",
+    data: Any = "digits",
+    model: Any = "mlp",
+    *,
+    callbacks: Sequence[Callback] = (),
+    **settings: Any,
+) -> RunResult:
+    """Run a simulation from Python.
+
+    Parameters
+    ----------
+    strategy : str, dict or Strategy
+        A name (or ``FILE:Class``), ``{"name": ..., parameter: value}``, or an object.
+    data : str, dict, tuple, datasets.Dataset or datasets.DatasetDict
+        A name or folder, ``{"name": ..., "alpha": ...}``, arrays ``(x, y)``,
+        ``(x, y, x_test, y_test)`` or ``((x, y), (x_test, y_test))`` with x ``[n, ...]`` and y
+        ``[n]`` or one-hot ``[n, classes]``, a `datasets.Dataset`, or splits of them by name.
+    model : str, callable, or list of them
+        A name, any ``() -> nn.Module``, or a list that is dealt to the clients in turn.
+    callbacks : sequence of Callback
+        Observers, such as `fedkd.callbacks.progress.Progress`.
+    **settings
+        Everything else of the configuration: ``clients=20``, ``engine="inline"``,
+        ``fit={"lr": 0.1}``, ``**{"data.alpha": 1.0}``. Without ``run_dir`` the run directory is a
+        temporary one that lives as long as the result.
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    ConfigError
+        Before anything starts, if something given cannot be used.
+    RunError
+        If the run fails.
+
+    Examples
+    --------
+    >>> result = simulate("fedmd", clients=4, rounds=1, engine="inline")
+    >>> result.rounds.num_rows, result.summary["strategy"]
+    (1, 'fedmd')
+    >>> result.model(0).training
+    False
+    """
+    from ..config.overrides import merge
+
+    settings = {"strategy": strategy, "data": data, "model": model} | settings
+    given: dict[str, Any] = {}
+    if isinstance(strategy, Strategy):
+        given["strategy"], settings["strategy"] = strategy, type(strategy).__name__
+    elif not isinstance(strategy, str | Mapping | None):
+        problem = "must be a name, a dict or a Strategy object; Flower's go in FlowerStrategy(...)"
+        raise ConfigError("strategy", model_name(strategy), problem)
+    if is_data(data):
+        given["data"], settings["data"] = data, type(data).__name__
+    models = model if isinstance(model, list | tuple) else [model]
+    if not all(isinstance(one, str) for one in models):
+        given["model"], settings["model"] = list(models), [model_name(one) for one in models]
+    return run(merge(RunConfig(), **settings), callbacks, Objects(**given))
+
+
+def resume(
+    run_dir: str | Path,
+    *,
+    strategy: Strategy | None = None,
+    data: Any = None,
+    model: Any = None,
+    callbacks: Sequence[Callback] = (),
+    trust: bool = False,
+    **settings: Any,
+) -> RunResult:
+    """Go on with a run from its newest intact checkpoint.
+
+    Parameters
+    ----------
+    run_dir : path
+        The run directory; its configuration is used.
+    strategy, data, model : optional
+        The Python objects that the run was made with, if it was made with objects.
+    callbacks : sequence of Callback
+        Observers.
+    trust : bool
+        Whether to execute code outside fedkd that only somebody else's directory names; your own
+        runs are known without.
+    **settings
+        What shall differ: a larger ``rounds``, another ``engine``. Anything else needs
+        ``force=True``.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such run, its configuration differs, it names code and is not yours, or no
+        checkpoint can be used.
+    """
+    from ..config.overrides import compose
+
+    config = compose([f"resume={run_dir}"], trust=trust, **settings)
+    return run(config, callbacks, Objects(strategy, data, model))
