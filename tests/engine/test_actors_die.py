@@ -228,5 +228,5 @@ def test_what_is_kept_for_recovery_is_bounded(share, rounds, monkeypatch):
 
     on_ray([Scales()], rounds=3 * rounds)
     assert min(kept) > 0
-    one = kept[-1] if rounds == 1 else kept[1]
+    one = kept[0] if rounds == 1 else kept[1]
     assert max(kept[1:]) <= rounds * one, kept
