@@ -1,12 +1,13 @@
 """Base of FML and FedKD, whose clients share a second, small model: the mentee."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 from torch import Tensor
 
 from ..errors import ConfigError
 from ..models.flat import flatten
 from ..rounds.server import Server
+from ..rounds.timing import Workload
 from .parametric import ParameterFusion
 
 
@@ -34,6 +35,11 @@ class MenteeFusion(ParameterFusion):
         except ConfigError as error:
             return f"strategy.mentee={str(error).removeprefix('model=')}"
         return None
+
+    def workloads(self, number: int, sizes: Sequence[int]) -> list[Workload]:
+        """Return all samples; the mentee is trained on them, too."""
+        del number
+        return [Workload(size, beside=self.mentee) for size in sizes]
 
     def group(self, server: Server, client: int) -> Hashable:
         """Return the same for everybody: all share one mentee, whatever their own model."""

@@ -238,6 +238,7 @@ def test_the_key_is_for_its_user_alone(monkeypatch, tmp_path):
                 "plugins/__init__",
                 "plugins/finding",
                 "plugins/loading",
+                "plugins/seam",
                 "plugins/table",
                 "run/preparing",
             },

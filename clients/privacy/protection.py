@@ -96,13 +96,17 @@ class Protection:
     def cost(self, facts: Facts, multiplier: float | None = None) -> History:
         """Return what a client spends in a round that it takes part in."""
         total: Counter[Any] = Counter()
-        trained = facts.samples
-        for mechanism in self.mechanisms.values():
-            trained = mechanism.kept(trained)
+        trained = self.kept(facts.samples)
         for mechanism in self.mechanisms.values():
             if mechanism.kinds is None or facts.uploads:
                 total.update(mechanism.cost(replace(facts, trained=trained), multiplier))
         return dict(total)
+
+    def kept(self, samples: int) -> int:
+        """Return on how many of so many private samples a client trains."""
+        for mechanism in self.mechanisms.values():
+            samples = mechanism.kept(samples)
+        return samples
 
     def select(self, client: Client) -> None:
         """Choose what a client trains on."""

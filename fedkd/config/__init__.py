@@ -10,6 +10,7 @@ from .settings import (
     TransferConfig,
     flatten,
 )
+from .system import SystemConfig
 
 __all__ = [
     "DataConfig",
@@ -18,6 +19,7 @@ __all__ = [
     "FitConfig",
     "RunConfig",
     "SecureConfig",
+    "SystemConfig",
     "TransferConfig",
     "flatten",
 ]

@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt, Interval
 from ..errors import ConfigError
 from .checked import Checked, OneOf, refuse
 from .sizes import parse_size
+from .system import SystemConfig
 
 
 @dataclass
@@ -224,6 +225,7 @@ class RunConfig(Checked):
     engine: EngineConfig = field(default_factory=EngineConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     faults: FaultsConfig = field(default_factory=FaultsConfig)
+    system: SystemConfig = field(default_factory=SystemConfig)
     record: RecordConfig = field(default_factory=RecordConfig)
     secure: SecureConfig = field(default_factory=SecureConfig)
     clients: Annotated[int, Ge(1)] = 100
@@ -268,6 +270,7 @@ class RunConfig(Checked):
         """
         refuse(self)
         self.engine.check()
+        self.system.check(self.faults.straggler)
         if self.min_clients > self.cohort:
             problem = f"every round would be skipped: it has only {self.cohort} clients (fraction)"
             raise ConfigError("min_clients", self.min_clients, problem)

@@ -133,14 +133,14 @@ class RayEngine(Engine):
         """Call ``main(grid, blocks)`` with actors up; after it they host nobody any longer."""
         with shared_ray(self.config), one_thread(), identity():
             actors = actor_count(self.config)
-            stack = stack_size(self.config.stack, len(self.sizes), actors)
-            placed = place_stacks(self.sizes, actors, stack)
+            stack = stack_size(self.config.stack, len(self.work), actors)
+            placed = place_stacks(self.work, actors, stack)
             asked, limits = WARM.asks(actor_resources(self.config)), self.config
-            job = Job(partial(self.factory, len(placed)), len(self.sizes), stack > 1)
+            job = Job(partial(self.factory, len(placed)), len(self.work), stack > 1)
             spawn = _spawner(asked, len(placed))
             pool = Pool(spawn, placed, ray.put(job), limits.max_restarts, limits.timeout)
             try:
-                main(RayGrid(pool, self.sizes, stack), ActorBlocks(pool))
+                main(RayGrid(pool, self.work, stack), ActorBlocks(pool))
                 if not pool.restarts:  # replacements may have other resources
                     WARM.keep(asked, pool.leave())
             finally:

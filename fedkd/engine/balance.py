@@ -1,7 +1,8 @@
 """Who should move to another actor, so that no core idles at the end of a phase.
 
-Clients are dealt to actors by their numbers of samples. Models differ, though, and only some
-clients take part in a round: what counts is how long these take, as measured before.
+Clients are dealt to actors by what they are expected to compute. Only some of them take part in a
+round, though, and devices are not what they seem: what counts is how long these take, as measured
+before.
 """
 
 import math
@@ -62,9 +63,9 @@ class Costs:
 
     Parameters
     ----------
-    sizes : sequence of int
-        Training samples of each client: who has not taken part yet is taken to need as long for a
-        sample as the others do.
+    work : sequence of float
+        What a round is expected to take each client, relative to the others: who has not taken part
+        yet is taken to need as long for it as the others do.
 
     Examples
     --------
@@ -77,8 +78,8 @@ class Costs:
     (2.0, 4.0)
     """
 
-    def __init__(self, sizes: Sequence[int]) -> None:
-        self.sizes = sizes
+    def __init__(self, work: Sequence[float]) -> None:
+        self.work = work
         self._known: dict[int, float] = {}
         self._now: dict[int, float] = {}  # in the round under way
         self._rate = 0.0
@@ -100,9 +101,9 @@ class Costs:
         for client, seconds in self._now.items():
             self._known[client] = (self._known.get(client, seconds) + seconds) / 2
         self._now = {}
-        samples = sum(self.sizes[client] for client in self._known)
-        self._rate = math.fsum(self._known.values()) / max(samples, 1)
+        done = math.fsum(self.work[client] for client in self._known)
+        self._rate = math.fsum(self._known.values()) / done if done else 0.0
 
     def of(self, client: int) -> float:
         """Return the seconds that a client may take, 0 if nobody has trained yet."""
-        return self._known.get(client, self._rate * self.sizes[client])
+        return self._known.get(client, self._rate * self.work[client])

@@ -67,8 +67,8 @@ class Engine(ABC):
     ----------
     factory : callable
         Builds the clients' app, told how many processes do so; called in each that hosts clients.
-    sizes : list of int
-        Training samples of each client, for scheduling.
+    work : list of float
+        What a round is expected to take each client, relative to the others, for scheduling.
     config : EngineConfig
         Number of actors and so on.
     restarts : int
@@ -76,7 +76,7 @@ class Engine(ABC):
     """
 
     factory: Callable[[int], ClientApp]
-    sizes: list[int]
+    work: list[float]
     config: EngineConfig
     restarts: int = 0
 

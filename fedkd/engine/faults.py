@@ -3,7 +3,8 @@
 Three kinds, drawn independently for every (client, round):
 
 ===============  ================================================================================
-``dropped_out``  the client is not contacted in the round
+``dropped_out``  the client is not contacted in the round (also one that is not available, see
+                 ``system.availability``)
 ``crashed``      its ClientApp raises when it is first asked to train, before it touches anything
 ``late``         it does what it was first asked to do, but its reply misses the deadline
 ===============  ================================================================================
@@ -14,10 +15,11 @@ order. `fedkd.engine.Fleet` applies them, so that every engine and every method 
 
 Lateness is decided on a simulated clock: a reply takes a lognormal time with median
 `MEDIAN_SECONDS`, and the deadline is where the share ``faults.straggler`` of all replies misses it.
+With ``system.deadline`` it is what clients' devices take instead: see `fedkd.engine.system`.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -71,6 +73,8 @@ class Faults:
         Probabilities in [0, 1).
     seed : int
         The run's seed.
+    available : sequence of float
+        Each client's chance to be there in a round, in [0, 1]; empty = all are.
 
     Examples
     --------
@@ -81,10 +85,12 @@ class Faults:
     'late (simulated): 14.08 s, deadline 13.00 s'
     >>> Faults(FaultsConfig(), seed=0).of_round(range(6), round_=1)
     {}
+    >>> Faults(FaultsConfig(), 0, [1.0, 0.0]).of(1, round_=1).reason
+    'not available (simulated)'
     """
 
-    def __init__(self, config: FaultsConfig, seed: int) -> None:
-        self.config, self.seed = config, seed
+    def __init__(self, config: FaultsConfig, seed: int, available: Sequence[float] = ()) -> None:
+        self.config, self.seed, self.available = config, seed, available
 
     def of_round(self, clients: Iterable[int], round_: int) -> dict[int, Fault]:
         """Return the faults of a round, by client."""
@@ -96,6 +102,8 @@ class Faults:
         config = self.config
         if self._uniform(client, round_, "dropout") < config.dropout:
             return Fault("dropped_out", "dropped out (simulated)")
+        if self.available and self._drawn(client, round_, "availability") > self.available[client]:
+            return Fault("dropped_out", "not available (simulated)")
         if self._uniform(client, round_, "crash") < config.crash:
             return Fault("crashed", "crashed (simulated)")
         share = self._uniform(client, round_, "straggler")
@@ -108,6 +116,9 @@ class Faults:
         """Return a number in (0, 1); 1 where the fault is switched off, without drawing."""
         if not getattr(self.config, kind):
             return 1.0
+        return self._drawn(client, round_, kind)
+
+    def _drawn(self, client: int, round_: int, kind: str) -> float:
         # 52 of the stream's 63 bits: with the half, a float holds them exactly.
         return ((stream(self.seed, client, round_, f"faults.{kind}") >> 11) + 0.5) / 2**52
 

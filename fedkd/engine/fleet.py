@@ -19,6 +19,7 @@ from ..knowledge.payload import exchanges, payload_bytes
 from .cohort import CohortGrid
 from .faults import Fault
 from .replies import Reply, cause, read
+from .system import VirtualClock
 from .waves import next_wave
 
 POLL_SECONDS = 0.02
@@ -38,6 +39,8 @@ class Fleet:
         Called with (phase, messages answered, messages sent) as replies come in.
     compression : Compression, optional
         Encodes what goes, decodes what comes; bytes are counted in between.
+    clock : VirtualClock, optional
+        Adds up what that takes on the clients' devices, and says who is late.
     """
 
     def __init__(
@@ -46,9 +49,10 @@ class Fleet:
         clients: int,
         progress: Callable[[str, int, int], None] | None = None,
         compression: Compression | None = None,
+        clock: VirtualClock | None = None,
     ) -> None:
         self.grid = grid
-        self.compression = compression
+        self.compression, self.clock = compression, clock
         self.clients = clients
         self.progress = progress or (lambda phase, done, total: None)
         self.node_of: dict[int, int] = {}
@@ -125,27 +129,53 @@ class Fleet:
         """Exchange ready messages and return the replies, sorted by client.
 
         A simulated fault meets a client in its first training message of a round; after that the
-        client is absent from training until the next round, as is one that did not answer in time.
+        client is absent from training until the next round, as is one that did not answer in time,
+        on the real clock or on the virtual one.
         """
         message_type = messages[0].metadata.message_type if messages else ""
         training, counted = message_type.startswith("train"), exchanges(message_type)
         client_of = {node: client for client, node in self.node_of.items()}
         due, replies = self._strike(messages, client_of) if training else (messages, [])
-        if self.compression is not None:
-            self.compression.outgoing(due)
-        if counted:  # before a client in this very process may unpack what it was sent
-            self.bytes_down += sum(payload_bytes(message.content) for message in due)
+        down = self._outgoing(due, client_of, counted)
         answers: dict[int, list[Message]] = {}
-        sizes: dict[int, int] = {}
+        up: dict[int, int] = {}
         for answer in self._exchange(due):
             client = client_of[answer.metadata.src_node_id]
             answers.setdefault(client, []).append(answer)
-            sizes[client] = payload_bytes(answer.content) if answer.has_content() else 0
-            self.bytes_up += sizes[client] if counted else 0
+            if answer.has_content():
+                up[client] = up.get(client, 0) + payload_bytes(answer.content)
+        if counted:
+            self._count(down, up, training)
         for client, own in answers.items():
             fault = self.faults.get(client) if training else None
-            replies.append(self._read(client, own, fault, sizes[client]))
+            replies.append(self._read(client, own, fault, up.get(client, 0)))
         return sorted(replies, key=lambda reply: reply.client)
+
+    def _outgoing(
+        self, messages: Sequence[Message], client_of: Mapping[int, int], counted: bool
+    ) -> dict[int, int]:
+        """Encode messages; return the bytes for each client, if they count.
+
+        That is before they are sent: a client in this very process may unpack them.
+        """
+        own = [(client_of[message.metadata.dst_node_id], message) for message in messages]
+        if counted and self.clock is not None:
+            self.clock.ask(dict(own), more=self._part[0] > 0)
+        if self.compression is not None:
+            self.compression.outgoing(messages)
+        down: dict[int, int] = {}
+        for client, message in own if counted else ():
+            down[client] = down.get(client, 0) + payload_bytes(message.content)
+        self.bytes_down += sum(down.values())
+        return down
+
+    def _count(self, down: Mapping[int, int], up: Mapping[int, int], training: bool) -> None:
+        """Count what came back; whom the virtual clock finds too slow is lost for the round."""
+        self.bytes_up += sum(up.values())
+        if self.clock is not None:
+            late = self.clock.answered(down, up, training)
+            self.faults = {**self.faults, **{k: Fault("late", why) for k, why in late.items()}}
+            self.struck |= late.keys()
 
     def _read(
         self, client: int, answers: Sequence[Message], fault: Fault | None, size: int

@@ -54,7 +54,7 @@ class InlineEngine(Engine):
     def run(self, main: Main) -> None:
         """Call ``main(grid, blocks)`` in this process."""
         with one_thread(), identity():
-            clients = len(self.sizes)
+            clients = len(self.work)
             host = Host(partial(self.factory, 1), range(clients), clients)
             stack = stack_size(self.config.stack, clients, 1)
             main(InlineGrid(host, stack), InlineBlocks())

@@ -14,15 +14,15 @@ ACTORS_PER_GPU = 4
 """Actors that share a GPU by default, if they train clients side by side: more were no faster."""
 
 
-def place(sizes: Sequence[int], actors: int) -> list[list[int]]:
-    """Deal clients to actors so that every actor has about the same number of samples.
+def place(work: Sequence[float], actors: int) -> list[list[int]]:
+    """Deal clients to actors so that every actor has about the same to do.
 
     Greedy longest-processing-time: the largest client goes to the least loaded actor.
 
     Parameters
     ----------
-    sizes : sequence of int
-        Training samples of each client.
+    work : sequence of float
+        What a round is expected to take each client, relative to the others.
     actors : int
         Number of actors, at least 1; no more are used than there are clients.
 
@@ -36,12 +36,12 @@ def place(sizes: Sequence[int], actors: int) -> list[list[int]]:
     >>> place([5, 1, 1, 1, 2], 2)
     [[0], [4, 1, 2, 3]]
     """
-    heap = [(0, actor) for actor in range(min(actors, len(sizes)))]
+    heap = [(0.0, actor) for actor in range(min(actors, len(work)))]
     placed: list[list[int]] = [[] for _ in heap]
-    for client in sorted(range(len(sizes)), key=lambda k: (-sizes[k], k)):
+    for client in sorted(range(len(work)), key=lambda k: (-work[k], k)):
         load, actor = heapq.heappop(heap)
         placed[actor].append(client)
-        heapq.heappush(heap, (load + sizes[client], actor))
+        heapq.heappush(heap, (load + work[client], actor))
     return placed
 
 
@@ -65,7 +65,7 @@ def stack_size(stack: str, clients: int, actors: int) -> int:
     return min(GATHERED, -(-clients // actors)) if stack == "auto" else int(stack)
 
 
-def place_stacks(sizes: Sequence[int], actors: int, size: int) -> list[list[int]]:
+def place_stacks(work: Sequence[float], actors: int, size: int) -> list[list[int]]:
     """Deal clients to actors like `place`, but stack by stack.
 
     Who is together is a function of the clients' order, not of the actors: clients 0 to `size` - 1,
@@ -76,8 +76,8 @@ def place_stacks(sizes: Sequence[int], actors: int, size: int) -> list[list[int]
     >>> place_stacks([5, 1, 1, 1, 2], 2, 2)
     [[0, 1], [2, 3, 4]]
     """
-    stacks = [range(first, len(sizes))[:size] for first in range(0, len(sizes), size)]
-    placed = place([sum(sizes[k] for k in stack) for stack in stacks], actors)
+    stacks = [range(first, len(work))[:size] for first in range(0, len(work), size)]
+    placed = place([sum(work[k] for k in stack) for stack in stacks], actors)
     return [[client for rank in ranks for client in stacks[rank]] for ranks in placed]
 
 

@@ -27,15 +27,15 @@ class RayGrid(LocalGrid):
     ----------
     pool : Pool
         The actors.
-    sizes : sequence of int
-        Training samples of each client.
+    work : sequence of float
+        What a round is expected to take each client, relative to the others.
     stack : int
         Clients that are handed out together.
     """
 
-    def __init__(self, pool: Pool, sizes: Sequence[int], stack: int = 1) -> None:
-        super().__init__(len(sizes))
-        self.pool, self.stack, self.costs = pool, stack, Costs(sizes)
+    def __init__(self, pool: Pool, work: Sequence[float], stack: int = 1) -> None:
+        super().__init__(len(work))
+        self.pool, self.stack, self.costs = pool, stack, Costs(work)
         self.home_of = {client: home for home in pool.homes for client in home.clients}
         self.rank = {client: rank for rank, client in enumerate(self.home_of)}
         self.round = 0

@@ -35,7 +35,7 @@ class FlowerEngine(Engine):
         with shared_ray(self.config):
             WARM.dismiss()  # Flower's actors may need what those have
             backend = {"client_resources": actor_resources(self.config)}
-            run_in_flower(serve, self.factory(1), len(self.sizes), backend)
+            run_in_flower(serve, self.factory(1), len(self.work), backend)
         if failure:
             raise failure[0]
 

@@ -23,6 +23,7 @@ __all__ = [
     "partition_figure",
     "time_figure",
     "traffic_figure",
+    "virtual_figure",
     "weights_figure",
 ]
 
@@ -45,6 +46,21 @@ def learning_curves(runs: Runs, metrics: Sequence[str] = METRICS) -> Figure:
         panel.set_ylim(max(low, 0), min(high, 101))
     if len(groups) > 1:
         legend_below(figure, axes[0])
+    return figure
+
+
+@styled
+def virtual_figure(runs: Runs) -> Figure:
+    """Draw ALMA global against virtual time, of the runs that have a virtual clock."""
+    groups = as_groups(runs)
+    figure, (axes,) = canvas(WIDTH, 3.4)
+    for index, group in enumerate(groups):
+        _curve(axes, group, "alma_global", index, scale=100, clock="virtual_time")
+    axes.set(xlabel="virtual seconds", ylabel="ALMA global (%)", xlim=(0, None))
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, 0), min(high, 101))
+    if len(groups) > 1:
+        legend_below(figure, axes)
     return figure
 
 
@@ -87,19 +103,27 @@ def client_distribution(runs: Runs, metrics: Sequence[str] = METRICS) -> Figure:
     return figure
 
 
-def _curve(axes: Axes, group: Group, column: str, index: int, scale: float = 1) -> None:
-    rounds, mean, spread = group.curve(column)
-    if not rounds.size:
+def _curve(
+    axes: Axes, group: Group, column: str, index: int, scale: float = 1, clock: str | None = None
+) -> None:
+    """Draw a column against the round, or against another one: its mean over seeds."""
+    places, mean, spread = group.curve(column)
+    if clock is not None:
+        rounds, times, _ = group.curve(clock)
+        known = np.isin(places, rounds)
+        places, mean, spread = times[np.isin(rounds, places)], mean[known], spread[known]
+    if not places.size:
         return
     mean, spread = scale * mean, scale * spread
     colour, line = look(index)
-    axes.plot(rounds, mean, label=group.label, marker="o", ms=3, lw=1.6, color=colour, ls=line)
+    axes.plot(places, mean, label=group.label, marker="o", ms=3, lw=1.6, color=colour, ls=line)
     low, high = np.maximum(mean - spread, 0), mean + spread
     if scale == 100:
         high = np.minimum(high, 100)
-    axes.fill_between(rounds, low, high, color=colour, alpha=0.13, linewidth=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("round")
+    axes.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0)
+    if clock is None:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("round")
 
 
 def _box(axes: Axes, values: np.ndarray, index: int) -> None:

@@ -141,10 +141,16 @@ def _curves(runs: list[Run], groups: list[Group]) -> list[Picture]:
         "local": "Under each client's own label distribution.",
         "global": "On the whole official test split.",
     }
-    return [
+    pictures = [
         _picture(figures.learning_curves(runs, [metric]), f"{text} Band: ± one std {band}.")
         for metric, text in texts.items()
     ]
+    timed = [run for run in runs if "virtual_seconds" in run.summary]
+    if timed:
+        caption = "Against the time that it would take on the clients' devices (system)."
+        picture = figures.virtual_figure(timed)
+        pictures.append(_picture(picture, f"{caption} Band: ± one std {band}."))
+    return pictures
 
 
 def _labels(runs: list[Run]) -> list[Picture]:

@@ -93,6 +93,8 @@ def costs(run: Run) -> list[tuple[str, str]]:
         result.append((f"Bytes {way}, per client and round", decimal(round(size / each))))
     seconds = run.summary["seconds"]
     result += [(f"Seconds, {name}", f"{value:.2f}") for name, value in seconds.items()]
+    if "virtual_seconds" in run.summary:
+        result.append(("Virtual seconds", f"{run.summary['virtual_seconds']:.4g}"))
     return result
 
 

@@ -41,6 +41,7 @@ def columns(groups: Sequence[Group], wide: bool = False) -> list[str]:
     active = ["labels", AREA, *(["imbalance"] * wide)] if _active(groups) else []
     more = WIDE if wide and _measured(groups) else ()
     titles = [*seeds, *ALMA.values(), *more, *active, "up", "down", "seconds"]
+    titles += ["virtual s"] if _timed(groups) else []
     settings = [key.removeprefix("strategy.") for key in setting_keys(groups)]
     return ["strategy", *settings, *titles]
 
@@ -69,8 +70,16 @@ def rows(groups: Sequence[Group], wide: bool = False) -> list[list[Cell]]:
             row.append(Cell(decimal(round(mean))))
         seconds = group.over_seeds(lambda run: run.summary["seconds"]["total"]).mean
         row.append(Cell(f"{seconds:.1f}" if seconds < 100 else f"{seconds:.0f}"))
+        if _timed(groups):
+            virtual = group.over_seeds(lambda run: run.summary.get("virtual_seconds")).mean
+            row.append(Cell(f"{virtual:.4g}" if math.isfinite(virtual) else "-"))
         result.append(row)
     return result
+
+
+def _timed(groups: Sequence[Group]) -> bool:
+    """Tell whether a run has a virtual clock."""
+    return any("virtual_seconds" in run.summary for group in groups for run in group.runs)
 
 
 def _measured(groups: Sequence[Group]) -> bool:

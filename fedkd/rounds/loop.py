@@ -16,6 +16,7 @@ from ..config import RunConfig
 from ..diverging import DIVERGED, spoken
 from ..engine import BlockPool, Fleet
 from ..engine.faults import Faults
+from ..engine.system import VirtualClock
 from ..knowledge.admission import Expected
 from ..privacy.ledger import Ledger
 from ..rng import SERVER, stream
@@ -55,6 +56,8 @@ class Loop:
         What messages are made smaller with.
     ledger : Ledger or None
         What clients spend, where a mechanism has a formal guarantee.
+    clock : VirtualClock or None
+        What rounds take on the clients' devices.
     """
 
     def __init__(
@@ -70,12 +73,14 @@ class Loop:
         resumed: Checkpoint | None = None,
         compression: Compression | None = None,
         ledger: Ledger | None = None,
+        clock: VirtualClock | None = None,
     ) -> None:
         self.config, self.strategy, self.server = config, strategy, server
         self.expect, self.callbacks = expect, callbacks
         self.models, self.keeper, self.resumed = models, keeper, resumed
-        self.compression, self.ledger = compression, ledger
-        self.faults = Faults(config.faults, config.seed)
+        self.compression, self.ledger, self.clock = compression, ledger, clock
+        available = [device.availability for device in clock.devices] if clock else []
+        self.faults = Faults(config.faults, config.seed, available)
         self.number = 0  # the round under way
         self.measured = Measurements(config.clients)
         # What it held after the round, and the round's row, as both are where more rounds follow.
@@ -84,7 +89,7 @@ class Loop:
 
     def run(self, grid: Grid, blocks: BlockPool) -> None:
         """Run all rounds and collect the final models."""
-        fleet = Fleet(grid, self.config.clients, self._progress, self.compression)
+        fleet = Fleet(grid, self.config.clients, self._progress, self.compression, self.clock)
         fleet.hello()
         done = self._begin(fleet)
         self.started = time.perf_counter()
@@ -103,6 +108,8 @@ class Loop:
         restore(fleet, checkpoint)
         self.strategy.resume(fleet, checkpoint.server)
         self.measured.load(checkpoint.measured)
+        if self.clock is not None:
+            self.clock.load(checkpoint.measured)
         return checkpoint.round
 
     def _progress(self, phase: str, done: int, total: int) -> None:
@@ -114,6 +121,8 @@ class Loop:
         plan = self._plan(number, fleet, blocks)
         self.number = number
         fleet.begin(self.faults.of_round(plan.cohort, number))
+        if self.clock is not None:
+            self.clock.begin()
         outcome = self.strategy.round(plan)
         self.measured.stale |= outcome.changed
         seconds = phase_seconds(outcome)
@@ -131,12 +140,14 @@ class Loop:
             "skipped": int(outcome.skipped),
             "bytes_up": fleet.bytes_up - up,
             "bytes_down": fleet.bytes_down - down,
+            **self._virtual(outcome),
             **spent,
             **{f"seconds_{phase}": value for phase, value in seconds.items()},
             "seconds": time.perf_counter() - began,
             **outcome.scalars,
         }
-        self.kept = self.measured.save(), None
+        state = self.measured.save() | (self.clock.save() if self.clock else {})
+        self.kept = state, None
         if number == self.config.rounds and plan.evaluate != 0:
             self.kept = self.kept[0], Row(scalars, _rows(outcome, self.measured.diverged))
             more = self.measured.complete(plan, outcome, self.strategy.broadcast())
@@ -158,6 +169,14 @@ class Loop:
             numbers["epsilon"] = self.ledger.guarantee(client)[0]
         epsilon, delta = self.ledger.worst()
         return {"epsilon": epsilon, "delta": delta}
+
+    def _virtual(self, outcome: Outcome) -> dict[str, float]:
+        """Note what the round took on each client's device; return the columns."""
+        if self.clock is None:
+            return {}
+        for client, seconds in self.clock.seconds.items():
+            outcome.metrics.setdefault(client, {})["virtual_seconds"] = seconds
+        return self.clock.columns()
 
     def _plan(self, number: int, fleet: Fleet, blocks: BlockPool) -> RoundPlan:
         """Draw the round's cohort and transfer samples."""

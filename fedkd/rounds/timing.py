@@ -35,6 +35,8 @@ class Workload:
     """training steps a batch, those of what the method adds to the loss included"""
     passes: float = 0.0
     """forward passes a batch beside them"""
+    beside: Any = None
+    """a second model that is trained at the same time, as for ``model=``"""
 
 
 def measure(spec: Any, shape: tuple[int, ...], classes: int, batch_size: int) -> Cost:

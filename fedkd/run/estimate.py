@@ -1,11 +1,12 @@
 """What a run would cost, for ``fedkd run --dry-run``: bytes, memory and a rough time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -117,9 +118,11 @@ def _estimate(ready: Prepared) -> Plan:
     up, down, plain = _payload(ready, transfer)
     numbers, drawn = range(1, config.rounds + 1), list(range(config.cohort))
     cohorts = [len(strategy.cohort(number, drawn, config.clients)) for number in numbers]
-    loads = [strategy.workloads(number, ready.server.sizes) for number in numbers]
+    loads = [strategy.workloads(number, ready.sizes) for number in numbers]
     workers = 1 if config.engine.name == "inline" else config.engine.actors or cores()
     each = [costs[name] for name in names]
+    beside = {load.beside for load in loads[0]} - {None}
+    steps = {spec: measure(spec, *about).step for spec in beside} | {None: 0.0}
     return Plan(
         config=config,
         cohort=config.cohort,
@@ -133,7 +136,7 @@ def _estimate(ready: Prepared) -> Plan:
         bytes_data=int(federation.corpus.x_train.nbytes + federation.corpus.x_test.nbytes),
         bytes_knowledge=2 * config.cohort * plain,
         seconds=sum(
-            _seconds(ready, each, load, transfer) * cohort / min(workers, cores(), cohort)
+            _seconds(ready, each, load, transfer, steps) * cohort / min(workers, cores(), cohort)
             for load, cohort in zip(loads, cohorts, strict=True)
         ),
         workers=workers,
@@ -188,22 +191,31 @@ def _mean_bytes(codec: Codec | None, kind: str, shapes: Sequence[tuple[int, ...]
     return sum(sizes[shape] for shape in shapes) // len(shapes)
 
 
-def _seconds(ready: Prepared, costs: list[Cost], loads: list[Workload], transfer: int) -> float:
-    """Return the seconds of one client's round, mean over clients."""
+def _seconds(
+    ready: Prepared,
+    costs: list[Cost],
+    loads: list[Workload],
+    transfer: int,
+    steps: Mapping[Any, float],
+) -> float:
+    """Return the seconds of one client's round, mean over clients.
+
+    `steps` are those of a training step of each model that is trained beside a client's.
+    """
     config, test = ready.config, len(ready.federation.corpus.y_test)
     tested = (config.evaluate.samples or test) / config.evaluate.every
     exchanges = ready.strategy.exchange is not None
     labelled = transfer if exchanges and kind_named(ready.parts.exchange.kind).on_samples else 0
     return mean(
-        _work(config, cost, load, labelled) + cost.predict * tested
+        _work(config, cost, load, labelled, steps[load.beside]) + cost.predict * tested
         for cost, load in zip(costs, loads, strict=True)
     )
 
 
-def _work(config: RunConfig, cost: Cost, load: Workload, transfer: int) -> float:
+def _work(config: RunConfig, cost: Cost, load: Workload, transfer: int, beside: float) -> float:
     """Return the seconds of one client's round: fit, label the transfer samples, distil."""
     batch = config.fit.batch_size
-    step = load.steps * cost.step + load.passes * batch * cost.predict
+    step = load.steps * cost.step + beside + load.passes * batch * cost.predict
     fit = config.fit.epochs * ceil(load.samples / batch) * step
     distil = config.distil.epochs * transfer / batch * cost.step
     phases = 1 if transfer == 0 else 2

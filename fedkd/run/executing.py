@@ -22,6 +22,7 @@ from ..environment import join_as_told
 from ..errors import FedkdError, RunError
 from ..exits import contained, is_interrupt
 from ..rounds.loop import Loop
+from ..rounds.work import expected_work
 from ..rundir.summary import complete, derive
 from .preparing import Prepared
 
@@ -85,7 +86,9 @@ def _execute(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
         watcher.on_run_start(info)
     if config.engine.address:
         join_as_told()
-    engine = engine_class(config.engine.name)(_factory(prepared), sizes, config.engine)
+    about = prepared.server, prepared.parts.exchange.kind, prepared.sizes
+    work = expected_work(config, prepared.strategy, *about)
+    engine = engine_class(config.engine.name)(_factory(prepared), work, config.engine)
     with spill_folder(prepared.run_dir):
         engine.run(loop.run)
     startup = (loop.started or began) - began

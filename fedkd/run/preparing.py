@@ -19,6 +19,7 @@ from ..clients.privacy.protection import budget
 from ..config import RunConfig
 from ..data import build_federation, corpora
 from ..data.federation import Federation
+from ..engine.system import VirtualClock
 from ..errors import ConfigError
 from ..knowledge.admission import Expected
 from ..models import check_model, model_name, refuse_shared
@@ -39,6 +40,7 @@ from .refusals import (
 )
 from .resolving import resolved, spec_of
 from .securing import check_secure
+from .virtual import keep_devices, uncounted, virtual_clock
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,10 @@ class Prepared:
     """trainable parameters of each architecture"""
     server: Server
     """the server's own means"""
+    sizes: Sequence[int]
+    """samples that each client trains on"""
+    clock: VirtualClock | None = None
+    """what rounds take on the clients' devices"""
     ledger: Ledger | None = None
     """what clients spend of their privacy"""
     privacy: Mapping[str, Any] = field(default_factory=dict)
@@ -111,6 +117,7 @@ def prepare_run(
         problem = f"{config.strategy['name']} needs the transfer set's labels; set it to true"
         raise ConfigError("transfer.labelled", False, problem)
     federation: Federation = build_federation(config, *corpora(config, objects.data), run_dir)
+    forced = config.force
     config, resumes = resolved(config, federation, strategy), config.resume is not None
     parts = _parts(config, federation, strategy, objects.model)
     check_kinds(config, strategy, parts)
@@ -134,6 +141,10 @@ def prepare_run(
     strategy = _private_strategy(config, strategy, parts)
     if config.secure.aggregation:
         check_secure(config, strategy, parts, instances, federation.classes)
+    sizes = [parts.privacy.kept(size) for size in server.sizes]
+    clock = virtual_clock(config, strategy, server, parts.exchange.kind, sizes)
+    keep_devices(clock, run_dir, resumes and not forced)
+    notes += uncounted(clock, server)
     parameters = {
         model_name(kind): sum(p.numel() for p in model.parameters())
         for kind, model in zip(parts.models, instances, strict=True)
@@ -152,6 +163,8 @@ def prepare_run(
         spec=text,
         parameters=parameters,
         server=server,
+        sizes=sizes,
+        clock=clock,
         ledger=guard.ledger,
         privacy=guard.summary,
         notes=notes,

@@ -94,6 +94,7 @@ def run(
             resumed=checkpoint,
             compression=Compression(parts.codec, prepared.bytes_of, parts.exchange.kind),
             ledger=prepared.ledger,
+            clock=prepared.clock,
         )
         summary = execute(prepared, loop, tables, began)
         if report:

@@ -67,6 +67,7 @@ def derive(config: dict[str, Any], rounds: pa.Table, restarts: int = 0) -> dict[
         "diverged": None if diverged is None else int(diverged),
         "restarts": restarts,
         **{key: int(total(key)) for key in ("bytes_up", "bytes_down")},
+        **{key: total(key) for key in ("virtual_seconds",) if key in columns},
         "seconds": {"total": total("seconds")} | {key: total(f"seconds_{key}") for key in PHASES},
     }
 

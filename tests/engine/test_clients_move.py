@@ -18,6 +18,7 @@ from fedkd.engine.balance import Costs, moves
 from fedkd.engine.base import FIRST_NODE_ID
 from fedkd.engine.recovery import Home
 from fedkd.flower import identity
+from fedkd.run import executing
 
 # -- who should move -------------------------------------------------------------------------------
 
@@ -165,18 +166,44 @@ def test_an_actor_that_dies_while_clients_leave_it(restless, monkeypatch):
     assert (summary["rejected"], summary["restarts"], left) == (0, 1, [])
 
 
+LARGE_AND_SMALL = {
+    "strategy": "fedmd",
+    "model": ["mlp", "resnet8"],
+    "clients": 8,
+    "rounds": 3,
+    "data.samples_per_client": 120,
+}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_a_run_of_small_and_large_models_moves_some(monkeypatch):
-    """Two models in turn and two actors: by numbers of samples, one would train all large ones."""
+def test_where_clients_take_longer_than_expected_some_move(monkeypatch):
+    """Two models in turn and two actors: taken for alike, one actor would train all large ones."""
     given = []
     give = Home.give
     monkeypatch.setattr(
         Home, "give", lambda home, clients: (given.extend(clients), give(home, clients))[1]
     )
-    settings = {"strategy": "fedmd", "model": ["mlp", "resnet8"], "clients": 8, "rounds": 3}
-    settings |= {"data.samples_per_client": 120}
+    monkeypatch.setattr(executing, "expected_work", lambda config, *about: [1.0] * config.clients)
+    with shared_ray(EngineConfig()):
+        summary = on("ray", **LARGE_AND_SMALL)
+    assert summary["digest"] == on("inline", **LARGE_AND_SMALL)["digest"]
+    assert any(client % 2 for client in given), "a large one"
+
+
+@pytest.mark.timeout(240)
+def test_the_first_round_is_dealt_by_what_models_and_samples_take(monkeypatch):
+    """By numbers of samples, one of two actors would train all large models."""
+    homes = []
+    begin = Home.__init__
+
+    def noting(home, clients, *more):
+        homes.append(clients)
+        begin(home, clients, *more)
+
+    monkeypatch.setattr(Home, "__init__", noting)
+    settings = LARGE_AND_SMALL | {"clients": 4, "rounds": 1, "data.samples_per_client": 20}
     with shared_ray(EngineConfig()):
         summary = on("ray", **settings)
+    assert homes == [[1, 0], [3, 2]], "large ones first"
     assert summary["digest"] == on("inline", **settings)["digest"]
-    assert any(client % 2 for client in given), "a large one"
