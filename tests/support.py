@@ -69,6 +69,6 @@ def wait_until(there: Callable[[], Any], process: "subprocess.Popen[str] | None"
     """Wait for an event, as long as the process that shall bring it lives."""
     deadline = time.monotonic() + LIMIT
     while not there():
-        assert process is None or process.poll() is None, process.communicate()
+        assert process is None or process.poll() is None, process.communicate(timeout=LIMIT)
         assert time.monotonic() < deadline, "it does not come"
         time.sleep(0.02)

@@ -28,6 +28,7 @@ from fedkd.experiments.benchmarks import (
 from fedkd.experiments.benchmarks.results import caption, lines, summarise
 from fedkd.experiments.benchmarks.stopwatch import Stopwatch
 from fedkd.experiments.benchmarks.systems import LOOP, LOOP_ALL
+from support import LIMIT
 from typer.testing import CliRunner
 
 from fedkd.config import RunConfig
@@ -314,6 +315,7 @@ def test_command_writes_json_and_a_table(tmp_path):
         capture_output=True,
         text=True,
         check=True,
+        timeout=LIMIT,
     )
     assert "|  | plain torch loop | fedkd inline |" in done.stdout
     assert "| W3 ratio | 1.00 |" in done.stdout

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from support import LIMIT
 from typer.testing import CliRunner
 
 from fedkd.cli import listing
@@ -30,7 +31,8 @@ def test_help_imports_nothing_heavy():
         "except SystemExit: pass\n"
         "print(sorted({'torch', 'flwr', 'ray', 'hydra', 'datasets'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT)
     assert done.stdout.strip().endswith("[]")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from support import LIMIT, wait_until
+from support import LIMIT, fedkd, wait_until
 
 from fedkd.ending import ENDING, heed, interrupt
 
@@ -141,8 +141,7 @@ def test_a_signal_leaves_a_readable_run(engine: str, number: str, tmp_path: Path
     finally:
         process.kill()
     check_readable(run_dir)
-    shown = subprocess.run([*COMMAND, "report", str(run_dir)], timeout=120, check=False)
-    assert shown.returncode == 0
+    assert fedkd("report", run_dir).exit_code == 0
 
 
 def busy_actors(process: "subprocess.Popen[str]") -> int:

@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import torch
+from fedkd.experiments.benchmarks import gauge as gauging
 from fedkd.experiments.benchmarks.endurance import (
     After,
     judge_calls,
@@ -79,11 +82,14 @@ def test_a_leak_is_found(kind: str, names: str) -> None:
     assert done.stdout.splitlines()[-1] == names
 
 
-def test_the_tables_do_not_count() -> None:
+def test_the_tables_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights of all rounds are kept by design; that is no leak."""
+    measured = SimpleNamespace(uss=1000)
+    monkeypatch.setattr(psutil.Process, "memory_full_info", lambda process: measured)
+    monkeypatch.setattr(gauging, "object_store_bytes", lambda: 0.0)
     gauge = Gauge(every=2)
     gauge.on_round(RoundRecord(1, 9, {}, [(0, "local", 0.5)] * 3, ([0, 1], torch.ones(2, 2))))
-    assert gauge._tables == 3 * 20 + 2 * 4 + 4 * 4
+    assert gauge.read(1).memory["driver"] == 1000 - (3 * 20 + 2 * 4 + 4 * 4)
 
 
 def after(**changed: Any) -> After:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support import fedkd, wait_until
+from support import LIMIT, fedkd, wait_until
 
 from fedkd import ConfigError, RunError, simulate
 from fedkd.callbacks import Callback
@@ -40,7 +40,7 @@ def live(tmp_path):
     yield start
     for process in started:
         process.kill()
-        process.communicate()
+        process.communicate(timeout=LIMIT)
 
 
 @pytest.mark.slow
@@ -64,7 +64,7 @@ def test_nobody_else_writes_where_a_run_is_under_way(live, tmp_path):
     assert fedkd("compare", run_dir).exit_code == 0
     assert process.poll() is None
     process.kill()
-    process.wait()
+    process.wait(timeout=LIMIT)
     with locked(run_dir, "run_dir"):
         pass
 
@@ -118,7 +118,7 @@ def test_a_run_resumes_while_the_actors_of_its_killed_driver_live_on(live, tmp_p
         for one in below:
             one.suspend()
         process.kill()
-        process.wait()
+        process.wait(timeout=LIMIT)
         alive = [one for one in below if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
         names = [" ".join(one.cmdline()) for one in alive]
         assert any("ray::Actor" in name for name in names)

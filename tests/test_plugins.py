@@ -8,6 +8,7 @@ import pytest
 from fedkd.clients import ClientLoop
 from fedkd.clients.attacks import Attack
 from fedkd.clients.oracles import Oracle
+from support import LIMIT
 
 from fedkd.config import RunConfig
 from fedkd.config.hints import fits, spoken
@@ -114,7 +115,8 @@ def test_an_object_of_a_plug_in_file_unpickles_where_the_file_is_not(plug_in):
     data = cloudpickle.dumps(load_object(f"{plug_in}:Median")(beta=7))
     plug_in.unlink()
     code = "import pickle, sys; print(pickle.load(sys.stdin.buffer).beta)"
-    done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, input=data, capture_output=True, check=True, timeout=LIMIT)
     assert done.stdout.strip() == b"7"
     assert pickle.loads(data).beta == 7
 

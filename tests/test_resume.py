@@ -21,7 +21,6 @@ import fedkd
 from fedkd import ConfigError, simulate
 from fedkd.cli.app import app
 from fedkd.config.overrides import compose
-from fedkd.rounds.loop import Loop
 from fedkd.rundir.checkpoint import newest
 from fedkd.rundir.manifest import Manifest, sha256
 from fedkd.rundir.packing import pack, unpack
@@ -328,12 +327,12 @@ def test_a_checkpoint_that_vanishes_while_it_is_read_is_named(name, whole, tmp_p
     run_dir = copy_of(whole("knfu"), tmp_path)
     folder = run_dir / "checkpoint" / "round_00005"
 
-    def vanish(checkpoint, fleet):
+    def vanish(shards):
         shutil.rmtree(folder) if name == folder.name else (folder / name).unlink()
-        return begin(checkpoint, fleet)
+        return begin(shards)
 
-    begin = Loop._begin
-    monkeypatch.setattr(Loop, "_begin", vanish)
+    begin = Shards.__iter__
+    monkeypatch.setattr(Shards, "__iter__", vanish)
     done = resume(run_dir, "rounds=6")
     assert done.exit_code == 1, done.output
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error")]

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import LIMIT
 
 ROOT = Path(__file__).parents[1]
 ROOMS = {"fedkd": "fedkd"} | {
@@ -135,5 +136,6 @@ def test_only_one_room_touches_what_flower_does_not_document():
 
 def test_import_is_cheap():
     code = "import sys, fedkd; print(sorted({'torch', 'flwr', 'ray', 'numpy'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT)
     assert done.stdout.strip() == "[]"

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from support import LIMIT
 
 from fedkd.config import RunConfig
 from fedkd.config.schema import FREE, keys
@@ -64,5 +65,6 @@ def test_keys_that_choose_plug_ins_are_those_of_the_table():
 
 def test_actors_do_not_pay_for_pydantic():
     code = "import sys, fedkd.config.overrides; print('pydantic' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT)
     assert done.stdout.strip() == "False"

@@ -264,8 +264,8 @@ def ray_is_up():
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_is_up")
-@pytest.mark.parametrize("engine", [("ray", 1), ("ray", 2), ("flower", 2)])
 @pytest.mark.parametrize("name", ["fedmd", "uwa", "fedavg"])
+@pytest.mark.parametrize("engine", [("ray", 1), ("ray", 2), ("flower", 2)])
 def test_engines_agree(engine, name):
     more = ON | {"rounds": 2, "faults.dropout": 0.2, "clients": 5}
     name_, actors = engine

@@ -54,7 +54,13 @@ class Surroundings(NamedTuple):
 
 
 class Warm:
-    """Keeps Ray and actors between the runs of this process."""
+    """Keeps Ray and actors between the runs of this process.
+
+    Attributes
+    ----------
+    actors : list
+        Those that wait for the next run.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -62,7 +68,7 @@ class Warm:
         self._ray: tuple[Any, Surroundings] | None = None  # the one that fedkd has started
         self._start: Start | None = None  # its thread, where it has one
         self._coming: Surroundings | None = None  # what a Ray is being started in
-        self._actors: list[Any] = []
+        self.actors: list[Any] = []
         self._for: Any = None  # the Ray they are in, and what each of them has of it
         self._timer = threading.Timer(0.0, self.dismiss)
 
@@ -127,9 +133,9 @@ class Warm:
 
     def hire(self, asked: Mapping[str, float], count: int) -> list[Any]:
         """Return at most so many of the actors that wait; the others end."""
-        fitting = self._actors[:count] if self._for == (session(), asked) else []
+        fitting = self.actors[:count] if self._for == (session(), asked) else []
         hired = _usable(fitting, [actor.ready.remote() for actor in fitting])
-        self._actors = [actor for actor in self._actors if actor not in hired]
+        self.actors = [actor for actor in self.actors if actor not in hired]
         self.dismiss()
         return hired
 
@@ -141,16 +147,16 @@ class Warm:
         for actor in actors:
             if actor not in clean[:MOST]:
                 ray.kill(actor)
-        self._actors, self._for = clean[:MOST], (session(), asked)
+        self.actors, self._for = clean[:MOST], (session(), asked)
 
     def dismiss(self) -> None:
         """End the actors that wait."""
-        if self._actors and self._for[0] == session():  # else they have ended with their Ray
+        if self.actors and self._for[0] == session():  # else they have ended with their Ray
             import ray
 
-            for actor in self._actors:
+            for actor in self.actors:
                 ray.kill(actor)
-        self._actors = []
+        self.actors = []
 
     def end(self) -> None:
         """End all that is kept, and Ray if it is ours."""
@@ -178,7 +184,7 @@ class Warm:
                 return
             if self._ray and self._ray[1].address is not None:
                 self.end()
-            if self._actors:
+            if self.actors:
                 seconds = IDLE_SECONDS if self._ours() else LENT_SECONDS
                 self._timer = threading.Timer(seconds, self._idle)
                 self._timer.daemon = True

@@ -1,6 +1,7 @@
 """Clients of active learning: pools, augmentation, carried optimisers, the local update."""
 
 import math
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ from fedkd.clients.augment import PAD, flip_crop
 from fedkd.clients.base import Client
 from fedkd.clients.optimisers import PREFIX, make_optimizer
 from fedkd.clients.phase import Phase
-from fedkd.clients.pools import Pools, initial_labels
+from fedkd.clients.pools import LABELS, Pools, initial_labels
 from fedkd.clients.standard import Standard
 from hypothesis import given
 from hypothesis import strategies as st
@@ -140,19 +141,28 @@ def compensation_of(x: torch.Tensor, device: str = "cpu", **fit: Any) -> list[to
         seen.append(batch)
         return model(batch).flip(-1)
 
+    class Once(Standard):
+        def fit(self, clients: Sequence[Client]) -> list[dict[str, float]]:
+            loss = clients[0].extra_loss
+            assert loss is not None
+            seen.append(loss(torch.zeros(4, 3, device=device), torch.zeros(4, device=device)))
+            clients[0].model.to_empty(device="cpu")  # what it weighs does not matter
+            return [{}]
+
+    labels = torch.tensor([0, 1] + [-1] * (len(x) - 2))
+    truth = labels.clamp_min(0)
     phase = SimpleNamespace(
-        client=SimpleNamespace(model=model, generator=torch.Generator().manual_seed(0)),
-        loop=Standard(fit=FIT | fit, distil={"lr": None}, device=device),
-        bench=SimpleNamespace(seed_of=lambda *stream: 0),
+        client=Client(0, model, x, truth, torch.Generator().manual_seed(0)),
+        loop=Once(fit=FIT | fit, distil={"lr": None}, device=device),
+        bench=SimpleNamespace(seed_of=lambda *stream: 0, private=lambda index: (x, truth)),
+        memory=SimpleNamespace(tensors={LABELS: labels}),
         index=0,
         round=2,
+        classes=3,
+        options={},
     )
-    labels = torch.tensor([0, 1] + [-1] * (len(x) - 2))
-    pools = Pools(x, labels)
-    loss = ActiveLearner()._compensating(
-        cast(Phase, phase), pools, cast(nn.Module, teacher), pools.counts(3)
-    )
-    return [loss(torch.zeros(4, 3, device=device), torch.zeros(4, device=device)), *seen]
+    ActiveLearner(persist=False).update(cast(Phase, phase), cast(nn.Module, teacher))
+    return seen[::-1]
 
 
 def test_unlabelled_images_are_augmented_like_labelled_ones() -> None:

@@ -14,12 +14,13 @@ from fedkd.clients.samplers.discrepancy import Discrepancy
 from fedkd.clients.samplers.entropy import Entropy
 from fedkd.clients.samplers.ksas import KSAS
 from fedkd.clients.samplers.least_confidence import LeastConfidence
-from fedkd.clients.samplers.logo import LoGo, _clusters
+from fedkd.clients.samplers.logo import LoGo
 from fedkd.clients.samplers.margin import Margin
 from fedkd.clients.samplers.random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -475,16 +476,24 @@ def test_badge_spreads_over_groups_of_equal_samples() -> None:
         assert sorted(rows[picked].tolist()) == [0, 1, 2]
 
 
+def logo_clusters(pool: Any, seed: int, budget: int, starts: int) -> Tensor:
+    """Return the cluster of each sample, as scikit-learn has it."""
+    generator = torch_generator(seed)
+    torch.randperm(60, generator=generator)
+    weight = least_confidence(pool.logits("alone").double().softmax(-1))
+    points = pool.features("alone").double() * weight[:, None]
+    chance = int(torch.randint(2**31, (), generator=generator))
+    means = KMeans(budget, n_init=starts, random_state=chance)
+    with threadpool_limits(1):
+        return torch.from_numpy(means.fit_predict(points.numpy())).long()
+
+
 @quick
 @given(seeds, st.integers(2, 8))
 def test_logo_picks_the_most_uncertain_of_each_cluster(seed: int, budget: int) -> None:
     pool = pool_of(size=60, seed=seed, generator=seed)
     picked = LoGo().pick(pool, budget).tolist()
-    generator = torch_generator(seed)
-    torch.randperm(60, generator=generator)
-    weight = least_confidence(pool.logits("alone").double().softmax(-1))
-    points = pool.features("alone").double() * weight[:, None]
-    groups = _clusters(points, budget, int(torch.randint(2**31, (), generator=generator)))
+    groups = logo_clusters(pool, seed, budget, starts=10)
     doubt = entropy(pool.logits("global").double().softmax(-1))
     best = {int(max(torch.nonzero(groups == k).flatten(), key=lambda i: doubt[i])) for k in groups}
     assert set(picked) == best
@@ -493,17 +502,14 @@ def test_logo_picks_the_most_uncertain_of_each_cluster(seed: int, budget: int) -
 
 
 def test_logo_takes_the_best_of_ten_starts() -> None:
-    points = torch.randn(60, 2, generator=torch_generator(0)).double()
-
-    def inertia(groups: Tensor) -> float:
-        parts = [points[groups == k] for k in groups.unique()]
-        return sum(float((part - part.mean(dim=0)).square().sum()) for part in parts)
-
+    """Each pick is alone in its cluster of ten starts; of one start, some share theirs."""
+    shared = {10: 0, 1: 0}
     for seed in range(5):
-        expected = KMeans(8, n_init=10, random_state=seed).fit(points.numpy()).inertia_
-        assert inertia(_clusters(points, 8, seed)) == pytest.approx(expected)
-        one = KMeans(8, n_init=1, random_state=seed).fit(points.numpy()).inertia_
-        assert expected < one
+        pool = pool_of(size=60, seed=seed, generator=seed)
+        picked = LoGo().pick(pool, 8)
+        for starts in shared:
+            shared[starts] += 8 - len(logo_clusters(pool, seed, 8, starts)[picked].unique())
+    assert shared[10] == 0 < shared[1]
 
 
 def test_logo_by_hand() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import LIMIT
 
 from fedkd import ConfigError, simulate
 from fedkd.data import Corpus, cache, prepare
@@ -121,7 +122,7 @@ def test_folders_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
     finally:
         for process in (dead, alive):
             process.kill()
-            process.wait(60)
+            process.wait(timeout=LIMIT)
 
 
 def test_what_is_published_was_synced(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import recall_score
+from support import LIMIT
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from fedkd.data import calibration_error, local_accuracy, recall
@@ -62,7 +63,8 @@ def test_calibration_error_agrees_with_torchmetrics(seed, bins):
 
 def test_workers_open_federations_without_heavy_imports():
     code = "import sys; from fedkd.data import Federation; print('datasets' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT)
     assert done.stdout.strip() == "False"
 
 

@@ -224,11 +224,19 @@ def test_sinkhorn_distance_is_blind_to_the_order_but_sinkd_is_not(seed: int) -> 
     )
 
 
-def test_sinkhorn_plan_has_unit_marginals() -> None:
-    cost = (logits(1).softmax(-1)[:, None] - logits(2).softmax(-1)[None]).abs().sum(-1)
-    plan = SinKD(epsilon=1.0)._plan(cost)
-    for dim in (0, 1):
-        torch.testing.assert_close(plan.sum(dim), torch.ones(5), rtol=1e-4, atol=1e-4)
+def test_the_sinkhorn_plan_is_the_one_with_unit_marginals() -> None:
+    """Of the form diag(u) exp(-W / epsilon) diag(v) there is one only."""
+    student, teacher = (10 * logits(seed).double() for seed in (1, 2))
+    cost = (student.softmax(-1)[:, None] - teacher.softmax(-1)[None]).abs().sum(-1)
+    plan = (-cost).exp()
+    while (plan.sum(dim=1) - 1).abs().max() > 1e-9:
+        plan = plan / plan.sum(dim=1, keepdim=True)
+        plan = plan / plan.sum(dim=0, keepdim=True)
+    objective = SinKD(weight=1.0, kl=0.0, epsilon=1.0, sinkhorn_temperature=1.0)
+    found = objective(student.float(), Target(teacher.softmax(-1).float()))
+    expected = (plan * cost).sum()
+    assert float(found) == pytest.approx(float(expected), rel=1e-4)
+    assert float(expected) < 0.95 * float(cost.mean() * len(cost))  # a uniform plan's
 
 
 @pytest.mark.parametrize(

@@ -90,8 +90,8 @@ def test_ray_agrees_with_inline(case, inline):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("actors", [1, 4])
 @pytest.mark.parametrize("case", ["knfu-mixed", "fedmd-mixed", "fedavg", "cronus"])
+@pytest.mark.parametrize("actors", [1, 4])  # the slower to change: they stay for the next case
 def test_the_number_of_actors_does_not_matter(case, actors, inline):
     run = simulate(engine={"name": "ray", "actors": actors}, **SHORT | CASES[case])
     assert run.summary["digest"] == inline(case)
@@ -155,7 +155,7 @@ def test_a_ray_that_was_there_stays_and_our_actors_go(name):
     assert ray.is_initialized()
     simulate(engine={"name": name, "actors": 2}, **SHORT)
     assert ray.is_initialized()
-    assert len(WARM._actors) == (2 if name == "ray" else 0)
+    assert len(WARM.actors) == (2 if name == "ray" else 0)
     WARM.dismiss()
     gone, alive = psutil.wait_procs(
         [p for p in psutil.Process().children(recursive=True) if "Actor" in p.name()], timeout=120

@@ -3,6 +3,8 @@
 import pytest
 import ray
 from ray.cluster_utils import Cluster
+from ray.exceptions import GetTimeoutError
+from support import LIMIT
 
 from fedkd import RunError, simulate
 from fedkd.callbacks import Callback
@@ -54,7 +56,7 @@ def machines(monkeypatch):
     def note(grid, pool, *more):
         begin(grid, pool, *more)
         asked = [home.actor.__ray_call__.remote(machine) for home in pool.homes]
-        seen.extend(ray.get(asked))
+        seen.extend(ray.get(asked, timeout=LIMIT))
 
     monkeypatch.setattr(RayGrid, "__init__", note)
     return seen
@@ -90,13 +92,14 @@ def test_a_machine_dies_and_the_run_does_not(cluster, inline, strategy, phase, m
 
 def test_a_snapshot_that_dies_with_its_machine_counts_for_nothing(cluster, inline, monkeypatch):
     monkeypatch.setattr(recovery, "SHARE", 1e9)
-    settle = recovery.Home._settle
+    fetch = recovery.fetch
 
-    def late(home, timeout=0.0):
-        if timeout:  # only the move to another actor looks: the machine is gone by then
-            settle(home, timeout)
+    def late(reference, timeout=None):
+        if timeout == 0:  # only the move to another actor waits: the machine is gone by then
+            raise GetTimeoutError
+        return fetch(reference, timeout)
 
-    monkeypatch.setattr(recovery.Home, "_settle", late)
+    monkeypatch.setattr(recovery, "fetch", late)
     summary = on_ray("fedavg", [Cut(cluster, "train")])
     assert (summary["digest"], summary["restarts"]) == (inline["fedavg"], 1)
 

@@ -49,7 +49,7 @@ def pids(run):
 
 def waiting():
     """Return the processes of the actors that wait for the next run."""
-    return set(ray.get([actor.pid.remote() for actor in WARM._actors], timeout=LIMIT))
+    return set(ray.get([actor.pid.remote() for actor in WARM.actors], timeout=LIMIT))
 
 
 def alive(found):
@@ -295,9 +295,9 @@ if __name__ == "__main__":
         warm.LENT_SECONDS = seconds
         fedkd.simulate("local", clients=2, rounds=1, engine=engine)
         assert warm.session() == theirs
-        assert seconds < 1000 or len(warm.WARM._actors) == 2
+        assert seconds < 1000 or len(warm.WARM.actors) == 2
     print(ray.get(all_cpus.remote(), timeout=100))  # once the actors have gone
-    assert not warm.WARM._actors
+    assert not warm.WARM.actors
     warm.LENT_SECONDS = 1000.0
     fedkd.simulate("local", clients=2, rounds=1, engine=engine)
     fedkd.shutdown()

@@ -20,11 +20,11 @@ from fedkd.clients.attacks import Attack
 from fedkd.clients.oracles import Oracle
 from fedkd.clients.privacy.base import Mechanism
 from fedkd.clients.samplers import Sampler
-from fedkd.strategies import FusionStrategy
 
 import fedkd
 from fedkd.codecs import Codec
 from fedkd.distillation import Objective
+from fedkd.engine.fleet import Fleet
 from fedkd.plugins import available, parameters, resolve
 from fedkd.rounds.protocol import Strategy
 
@@ -67,18 +67,21 @@ MASKED = 0.05
 def watched() -> Iterator[set[tuple[Any, ...]]]:
     """Watch what clients are sent to learn from: yields (places, shape, digest) of each lesson."""
     seen: set[tuple[Any, ...]] = set()
-    send = FusionStrategy._distil
+    send = Fleet.stream
 
-    def distil(self: Any, plan: Any, kind: str, lessons: Mapping[int, Any], outcome: Any) -> None:
-        for records in lessons.values():
-            arrays = records["teacher"]
-            places = arrays["mask"].data if "mask" in arrays else b""
-            digest = hashlib.sha256(arrays["values"].data).hexdigest()
-            seen.add((plan.number, places, tuple(arrays["values"].shape), digest))
-        send(self, plan, kind, lessons, outcome)
+    def stream(
+        self: Fleet, action: str, contents: Mapping[int, Any], round_: int, *more: Any
+    ) -> Any:
+        for records in contents.values() if action == "train.distil" else ():
+            if "teacher" in records:
+                arrays = records["teacher"]
+                places = arrays["mask"].data if "mask" in arrays else b""
+                digest = hashlib.sha256(arrays["values"].data).hexdigest()
+                seen.add((round_, places, tuple(arrays["values"].shape), digest))
+        return send(self, action, contents, round_, *more)
 
     with (
-        mock.patch.object(FusionStrategy, "_distil", distil),
+        mock.patch.object(Fleet, "stream", stream),
         mock.patch.dict(os.environ, FEDKD_REPORT="0"),  # it takes most of the time
     ):
         yield seen

@@ -101,6 +101,16 @@ def test_calibration_is_the_inverse_of_accounting(epsilon, times, noise):
     assert guarantee(history(found * 0.998), DELTA)[0] > epsilon
 
 
+def test_the_most_noise_there_is_may_be_just_enough():
+    def history(multiplier):
+        return {Release("gaussian", multiplier): 10**9}
+
+    least = guarantee(history(1e6), DELTA)[0]
+    assert calibrate(history, least, DELTA) == 1e6
+    with pytest.raises(ValueError, match="no amount of noise"):
+        calibrate(history, 0.999 * least, DELTA)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.floats(0.3, 20.0), st.integers(1, 50), st.floats(1.01, 3.0))
 def test_more_noise_and_fewer_rounds_cost_less(multiplier, times, factor):

@@ -11,7 +11,6 @@ from fedkd.clients.exchange.mentee import size_of
 from fedkd.clients.exchange.mentor import Mentor
 from fedkd.clients.standard import Standard
 from fedkd.strategies.fedkd_wu import FedKDWu
-from fedkd.strategies.parametric import ParameterFusion
 from support import MIXED, TINY
 from torch import nn
 from torch.nn import functional as F
@@ -177,17 +176,19 @@ def test_the_saving_shows_in_the_bytes() -> None:
 
 
 def test_what_is_no_update_is_rejected_and_named(monkeypatch) -> None:
-    honest = ParameterFusion._collect
+    """Whose factors pass, each for itself, and not what they multiply to."""
+    honest = Mentor.upload
 
-    def collect(self, plan, ids, outcome):
-        found = honest(self, plan, ids, outcome)
-        assert found[0].mask is not None
-        hole = found[0].mask.clone()
-        hole[0] = False
-        huge = found[1].values * 1e6
-        return [replace(found[0], mask=hole), replace(found[1], values=huge), *found[2:]]
+    def upload(self, phase):
+        sent = honest(self, phase)
+        assert sent.mask is not None
+        if phase.index == 0:
+            sent.mask[0] = False
+        elif phase.index == 1:
+            sent = replace(sent, values=sent.values * (5e5 / sent.values.abs().max()))
+        return sent
 
-    monkeypatch.setattr(ParameterFusion, "_collect", collect)
+    monkeypatch.setattr(Mentor, "upload", upload)
     run = fedkd.simulate("fedkd_wu", **SMALL | {"rounds": 1})
     assert run.summary["rejected"] == 2
     log = (run.run_dir / "log.txt").read_text()

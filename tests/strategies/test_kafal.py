@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -359,27 +361,43 @@ if __name__ == "__main__":
 """
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, Any]], Path]:
+    """Return the directory of a strategy's whole run, run once."""
+
+    @cache
+    def made(name: str) -> Path:
+        run_dir = tmp_path_factory.mktemp("whole") / "run"
+        run(json.loads(name), run_dir=str(run_dir), fraction=0.5)
+        return run_dir
+
+    return lambda strategy: made(json.dumps(strategy))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("round_", "phase"), [(3, "score"), (3, "annotate"), (3, "kcfu"), (4, "kcfu"), (4, "distil")]
 )
 @pytest.mark.parametrize("strategy", [HARD, SOFT], ids=["hard", "soft"])
 def test_killed_anywhere_and_resumed_the_picks_are_the_same(
-    strategy: dict[str, Any], round_: int, phase: str, tmp_path: Path
+    strategy: dict[str, Any],
+    round_: int,
+    phase: str,
+    whole: Callable[[dict[str, Any]], Path],
+    tmp_path: Path,
 ) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    run(strategy, run_dir=str(whole), fraction=0.5)
+    broken = tmp_path / "broken"
     settings = SMALL | {"strategy": strategy, "run_dir": str(broken), "fraction": 0.5}
     program = [sys.executable, "-c", KILL, json.dumps(settings), str(round_), phase]
     done = subprocess.run(program, capture_output=True, timeout=120, check=False, env=os.environ)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert CliRunner().invoke(app, ["run", f"resume={broken}"]).exit_code == 0
-    assert ends(broken) == ends(whole)
+    assert ends(broken) == ends(whole(strategy))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("actors", [1, 2])
 @pytest.mark.parametrize("strategy", [HARD, SOFT], ids=["hard", "soft"])
+@pytest.mark.parametrize("actors", [1, 2])
 def test_actors_make_the_same_picks(strategy: dict[str, Any], actors: int) -> None:
     one = run(strategy, sampler="badge")
     two = run(strategy, sampler="badge", engine={"name": "ray", "actors": actors})

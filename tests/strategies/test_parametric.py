@@ -134,9 +134,10 @@ def test_who_met_a_fault_is_brought_up_to_date(fault: str) -> None:
 class Interrupted(Mean):
     """Client 2 never gets the last message of a round."""
 
-    def _distil(self, plan, kind, lessons, outcome):
-        super()._distil(plan, kind, {k: v for k, v in lessons.items() if k != 2}, outcome)
+    def teach(self, plan, admitted, outcome):
+        kind, records = super().teach(plan, admitted, outcome)
         outcome.rejected[2] = "the line went dead"
+        return kind, {client: record for client, record in records.items() if client != 2}
 
 
 def test_who_missed_the_teacher_is_brought_up_to_date() -> None:
