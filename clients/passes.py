@@ -47,6 +47,11 @@ CONVOLVED = Pass(64, torch.channels_last)
 class Passes:
     """Knows the quickest pass of each architecture.
 
+    Attributes
+    ----------
+    known : dict
+        The passes of those that have been tried out.
+
     Examples
     --------
     >>> x, net = torch.ones(2, 3, 8, 8), nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten())
@@ -56,7 +61,7 @@ class Passes:
     """
 
     def __init__(self) -> None:
-        self._known: dict[Hashable, Pass] = {}
+        self.known: dict[Hashable, Pass] = {}
 
     def quickest(self, model: nn.Module, x: Tensor) -> Pass:
         """Return how samples ``[n, *shape]`` are best put through a model in evaluation mode."""
@@ -65,10 +70,10 @@ class Passes:
         try:
             with contained():
                 key = architecture(model), x.shape[1:], x.dtype
-                if key not in self._known:
-                    self._known = dict(list(self._known.items())[-MOST:])
-                    self._known[key] = CONVOLVED if _agrees(model, x) else EXACT
-                return self._known[key]
+                if key not in self.known:
+                    self.known = dict(list(self.known.items())[-MOST:])
+                    self.known[key] = CONVOLVED if _agrees(model, x) else EXACT
+                return self.known[key]
         except Exception:  # cannot be compared, copied or run so: the exact pass has the last word
             return EXACT
 

@@ -114,17 +114,17 @@ class Phase:
             return {}
         started = seconds()
         x, y = self.bench.test(int(self.options["evaluate"]) or None)
-        logits = self.bench.once((self.broadcast, len(y)), lambda: self._measured(x))
+        logits = self.bench.once((self.broadcast, len(y)), lambda: self.measured(x))
         result = self.bench.accuracy(self.index, logits, y)
         held_x, held_y = self.bench.federation.validation(self.index)
         if len(held_y):
-            guess = self._measured(held_x).argmax(dim=1)
+            guess = self.measured(held_x).argmax(dim=1)
             result["validation"] = (guess == held_y).double().mean().item()
         if not logits.isfinite().all():
             result[DIVERGED] = 1.0
         return result | {"seconds_evaluate": seconds() - started}
 
-    def _measured(self, x: Tensor) -> Tensor:
+    def measured(self, x: Tensor) -> Tensor:
         """Return logits that nobody but the simulation will see."""
         self.client.exact = False
         try:

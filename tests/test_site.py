@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fedkd.config import RunConfig
+from fedkd.config.schema import STUDY
 from fedkd.config.settings import flatten
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +26,7 @@ def test_the_reference_has_every_key_once(made):
     import reference
 
     keys = re.findall(r"^\| `([\w.]+)", reference.keys(), re.M)
-    assert sorted(keys) == sorted(flatten(RunConfig()))
+    assert sorted(keys) == sorted([*flatten(RunConfig()), *STUDY])
 
 
 def test_the_reference_has_every_plug_in(made):

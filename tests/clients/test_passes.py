@@ -172,7 +172,7 @@ def test_an_architecture_is_tried_once_whatever_its_weights():
     with torch.no_grad():
         other.conv.weight.fill_(float("nan"))  # diverged
     assert passes.quickest(other, x) == passes.quickest(model, x) == CONVOLVED
-    assert len(passes._known) == 1
+    assert len(passes.known) == 1
 
 
 def test_what_is_uploaded_is_exact_also_after_a_failure():
@@ -186,5 +186,5 @@ def test_what_is_uploaded_is_exact_also_after_a_failure():
     client = Client(0, nn.Flatten(), torch.ones(1), torch.ones(1), torch.Generator())
     phase = SimpleNamespace(client=client, tools=SimpleNamespace(parts=parts))
     with pytest.raises(RuntimeError, match="no"):
-        Phase._measured(phase, torch.ones(1))
+        Phase.measured(phase, torch.ones(1))
     assert (seen, client.exact) == ([False], True)

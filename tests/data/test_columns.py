@@ -196,7 +196,7 @@ def test_the_label_is_not_guessed(tmp_path):
     assert caught.value.key == "data.label"
     done = CliRunner().invoke(app, ["run", f"data={path}"])
     assert done.exit_code == 2
-    assert done.stderr.startswith("error: data.label=None")
+    assert done.stderr.startswith("error: data.label=null")
     for label, other in (("cut", "colour"), ("colour", "cut")):
         corpus = corpora(configure(path, **{"data.label": label}))[0]
         assert corpus.features == ["a", other]

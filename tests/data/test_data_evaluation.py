@@ -76,6 +76,7 @@ print([name for name in ("matplotlib", "scipy", "seaborn") if name in sys.module
 from flwr_datasets import visualization
 print(visualization.plot_label_distributions.__module__, "seaborn" in sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT)
     drawing = "flwr_datasets.visualization.label_distribution True"
     assert done.stdout.splitlines() == ["[]", drawing]
