@@ -185,6 +185,23 @@ def test_counting_leaves_a_model_as_it_was() -> None:
     assert torch.backends.mkldnn.enabled
 
 
+class Scripted(nn.Module):
+    """Its layers take no hooks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is")
+def test_scripted_models_beside_others_are_dealt_to_actors_and_counted() -> None:
+    some = {**TINY, "clients": 2, "rounds": 1, "model": [Scripted, "mlp"]}
+    assert len(per_client(simulate("local", **some, system="uniform"))) == 2
+
+
 # -- nothing else changes --------------------------------------------------------------------------
 
 
