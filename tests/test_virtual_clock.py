@@ -327,6 +327,12 @@ def test_drawn_devices_are_distributed_as_named(name: str, mean: float) -> None:
     assert devices(SystemConfig(name, speed=1.0), 7, 4)[2].speed != found[2].speed
 
 
+@pytest.mark.parametrize(("speed", "spread"), [(1e10, 1e4), (1e-300, 200.0), (1e300, 200.0)])
+def test_a_spread_beyond_all_floats_is_refused(speed: float, spread: float) -> None:
+    with pytest.raises(ConfigError, match=r"system.spread=.*a speed or bandwidth of 0 or infinity"):
+        devices(SystemConfig("lognormal", speed=speed, spread=spread), 20, seed=0)
+
+
 GOOD = ["0,1e9,1e6,1e6", "1,2e9,1e6,1e6"]
 BAD: dict[str, tuple[str, str]] = {
     "no file": ("", "cannot be read: No such file or directory"),
