@@ -448,3 +448,9 @@ def test_python_objects_are_handed_over_again(tmp_path):
 def test_resume_takes_no_preset():
     with pytest.raises(ConfigError, match="a resumed run has its own configuration"):
         compose(["resume=somewhere", "experiment=demo"])
+
+
+@pytest.mark.parametrize("given", ["true", "3"])
+def test_what_is_no_path_is_no_run_directory(given: str) -> None:
+    with pytest.raises(ConfigError, match="is no run directory"):
+        compose([f"resume={given}"])

@@ -185,6 +185,23 @@ def test_counting_leaves_a_model_as_it_was() -> None:
     assert torch.backends.mkldnn.enabled
 
 
+class Scripted(nn.Module):
+    """Its layers take no hooks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is")
+def test_scripted_models_beside_others_are_dealt_to_actors_and_counted() -> None:
+    some = {**TINY, "clients": 2, "rounds": 1, "model": [Scripted, "mlp"]}
+    assert len(per_client(simulate("local", **some, system="uniform"))) == 2
+
+
 # -- nothing else changes --------------------------------------------------------------------------
 
 
@@ -308,6 +325,12 @@ def test_drawn_devices_are_distributed_as_named(name: str, mean: float) -> None:
         assert speeds.median().item() == pytest.approx(1.0, abs=0.04)
     assert devices(SystemConfig(name, speed=1.0), 7, 3)[2].speed == found[2].speed
     assert devices(SystemConfig(name, speed=1.0), 7, 4)[2].speed != found[2].speed
+
+
+@pytest.mark.parametrize(("speed", "spread"), [(1e10, 1e4), (1e-300, 200.0), (1e300, 200.0)])
+def test_a_spread_beyond_all_floats_is_refused(speed: float, spread: float) -> None:
+    with pytest.raises(ConfigError, match=r"system.spread=.*a speed or bandwidth of 0 or infinity"):
+        devices(SystemConfig("lognormal", speed=speed, spread=spread), 20, seed=0)
 
 
 GOOD = ["0,1e9,1e6,1e6", "1,2e9,1e6,1e6"]

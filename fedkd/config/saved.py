@@ -41,7 +41,7 @@ def saved_config(run_dir: str | Path) -> dict[str, Any]:
     ConfigError
         If there is none.
     """
-    path = Path(run_dir).expanduser() / "config.yaml"
+    path = Path(str(run_dir)).expanduser() / "config.yaml"  # as an override, it may be no text
     with readable("resume", run_dir, "is no run directory"):
         config = yaml.safe_load(path.read_text())
         json.dumps(config, default=str)  # an alias may lead back into itself

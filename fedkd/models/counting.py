@@ -49,7 +49,8 @@ def products(model: nn.Module, shape: Shape) -> int:
     """Return about how many multiplications a sample takes: enough to compare architectures.
 
     Each parameter counts once for every place of its layer's output (one in a dense layer, a pixel
-    in a convolution). Unlike `operations` it takes no more than a forward pass.
+    in a convolution); scripted modules do not count. Unlike `operations` it takes no more than a
+    forward pass.
 
     Examples
     --------
@@ -66,7 +67,11 @@ def products(model: nn.Module, shape: Shape) -> int:
             total += sum(parameter.numel() for parameter in own) * max(places, 1)
 
     training = model.training
-    hooks = [module.register_forward_hook(count) for module in model.modules()]
+    hooks = [
+        module.register_forward_hook(count)
+        for module in model.modules()
+        if not isinstance(module, torch.jit.ScriptModule)  # they take none
+    ]
     with scoped(0), torch.no_grad():
         model.eval()(torch.zeros(2, *shape))
     for hook in hooks:

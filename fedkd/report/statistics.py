@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..config import RunConfig
+from ..rundir.identity import BEFORE
 from ..rundir.summary import best_on
 from .reader import Run
 
@@ -159,8 +161,14 @@ def as_groups(runs: Runs) -> list[Group]:
 
 
 def settings(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the flat configuration without seed and run directory: ``{"fit.lr": 0.05, ...}``."""
+    """Return the flat configuration without seed and run directory: ``{"fit.lr": 0.05, ...}``.
+
+    A key that is newer than the run was at its default.
+    """
     flat = flatten(config)
+    for key, default in (flatten(RunConfig().to_dict()) | BEFORE).items():
+        if isinstance(config.get(key.partition(".")[0], {}), dict):  # and not a list of parts
+            flat.setdefault(key, default)
     return {key: value for key, value in flat.items() if key not in NOT_SETTINGS}
 
 

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+import yaml
 
 from fedkd.config import DataConfig, EngineConfig, FitConfig
 from fedkd.config.overrides import compose
@@ -45,6 +46,15 @@ def test_labels_name_what_differs(make_run):
     data = [DataConfig(alpha=alpha) for alpha in (0.1, 1.0)]
     found = groups_of(*[make_run(f"r{i}", data=each) for i, each in enumerate(data)])
     assert [group.label for group in found] == ["knfu, data.alpha=0.1", "knfu, data.alpha=1.0"]
+
+
+def test_a_key_newer_than_a_run_was_at_its_default(make_run):
+    old, new = make_run("old", seed=0), make_run("new", seed=1)
+    config = yaml.safe_load((old / "config.yaml").read_text())
+    del config["system"], config["evaluate"]["every"]
+    (old / "config.yaml").write_text(yaml.safe_dump(config))
+    (group,) = groups_of(old, new)
+    assert group.settings == {}
 
 
 def test_parameters_of_different_strategies_are_no_difference(make_run):

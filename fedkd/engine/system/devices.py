@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import NormalDist
 
 from ...config import SystemConfig
+from ...errors import ConfigError
 from ...rng import stream
 from .files import read
 
@@ -70,7 +71,7 @@ def devices(config: SystemConfig, clients: int, seed: int) -> list[Device]:
     Raises
     ------
     ConfigError
-        For a file that cannot be used.
+        For a file that cannot be used, or a spread that takes a number beyond all floats.
 
     Examples
     --------
@@ -84,8 +85,15 @@ def devices(config: SystemConfig, clients: int, seed: int) -> list[Device]:
         return [Device(**numbers) for numbers in read(Path(config.name).expanduser(), clients)]
     draw, found = DRAWN[config.name], []
     for client in range(clients):
-        fast, near = (draw(_share(seed, client, what), config.spread) for what in ("speed", "link"))
+        try:
+            shares = [_share(seed, client, what) for what in ("speed", "link")]
+            fast, near = (draw(share, config.spread) for share in shares)
+        except OverflowError:
+            fast = near = math.inf
         up, down = near * config.bandwidth_up, near * config.bandwidth_down
+        if not all(0 < number < math.inf for number in (fast * config.speed, up, down)):
+            problem = f"client {client} would have a speed or bandwidth of 0 or infinity"
+            raise ConfigError("system.spread", config.spread, problem)
         found.append(Device(fast * config.speed, up, down, config.availability))
     return found
 
