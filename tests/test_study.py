@@ -194,6 +194,7 @@ def test_a_sweep_side_by_side_is_the_sweep_one_after_the_other(
 @pytest.mark.slow
 def test_a_process_that_dies_is_one_run_that_failed(two_cores: None, tmp_path: Path) -> None:
     (tmp_path / "failing.py").write_text(FAILING)
+    before = set(psutil.Process().children())
     failing = f"{tmp_path}/failing.py:Failing"
     chosen = ",".join(f"{{name:'{failing}',how:{how}}}" for how in ("killed", "left", "nothing"))
     where = f"run_dir={tmp_path}/sweep"
@@ -203,9 +204,8 @@ def test_a_process_that_dies_is_one_run_that_failed(two_cores: None, tmp_path: P
     assert "its process ended with exit code 3 in the middle of the run" in done.stderr
     assert done.stderr.splitlines()[-1] == "error: 2 of 3 runs failed"
     assert len(summaries(tmp_path / "sweep")) == 1
-    assert not psutil.Process().children() or "resource_tracker" in str(
-        [one.cmdline() for one in psutil.Process().children()]
-    )
+    started = set(psutil.Process().children()) - before
+    assert not [one for one in started if "resource_tracker" not in " ".join(one.cmdline())]
 
 
 @pytest.mark.slow
