@@ -1,5 +1,7 @@
 """From Python: objects in place of names, on every engine."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -38,6 +40,19 @@ def test_objects_everywhere(engine):
     assert run.summary["strategy"] == "Equal"
     assert run.summary["alma_global"]["last"] > 0.3
     assert run.rounds.num_rows == 2
+
+
+@pytest.mark.parametrize("engine", ["inline", slow("ray")])
+def test_runs_in_threads_are_what_they_are_one_after_the_other(engine):
+    """They would draw from the same random generators, and each start Ray."""
+    settings = {"clients": 3, "rounds": 3, "data.samples_per_client": 20, "transfer.size": 40}
+
+    def digest(seed):
+        return simulate("fedmd", seed=seed, engine=engine, **settings).summary["digest"]
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(digest, [0, 1, 0, 1]))
+    assert found == [digest(0), digest(1)] * 2
 
 
 def test_tabular_data_as_a_dataset():

@@ -29,8 +29,9 @@ PLUG_INS = Path(__file__).parent / "plugins"
 
 @pytest.fixture
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have two cores, whatever the machine has."""
+    """Have two cores, whatever the machine has, and processes that cost nothing."""
     monkeypatch.setattr(dealing, "cores", lambda: 2)
+    monkeypatch.setattr(dealing, "START_SECONDS", 0.0)
 
 
 def summaries(folder: Path) -> dict[str, Any]:
@@ -124,6 +125,7 @@ def test_a_dry_run_says_who_would_be_run_how(
     assert "Would be run alone: takes about" in fedkd(*given, "--dry-run").output
     monkeypatch.undo()
     monkeypatch.setattr(dealing, "cores", lambda: 2)
+    monkeypatch.setattr(dealing, "START_SECONDS", 0.0)
     monkeypatch.setattr(dealing, "memory_each", lambda at_once: 1.0)
     assert "Would be run alone: needs about" in fedkd(*given, "--dry-run").output
 
@@ -131,6 +133,30 @@ def test_a_dry_run_says_who_would_be_run_how(
 def test_memory_is_shared_out() -> None:
     assert parallel.memory_each(1) > parallel.memory_each(2) > parallel.memory_each(3)
     assert Limits(1.0, parallel.memory_each(10**9)).memory < 0
+
+
+@pytest.mark.parametrize(("seconds", "dealt"), [(2.0, []), (5.0, [0, 1, 2, 3])])
+def test_processes_are_started_where_they_save_more_than_that_takes(
+    seconds: float, dealt: list[int], two_cores: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[RunConfig] = []
+    monkeypatch.setattr(dealing, "START_SECONDS", 7.0)
+    monkeypatch.setattr(dealing, "expected_seconds", lambda one: asked.append(one) or seconds)
+    runs = [*SMALL, "seed=range(0,4)"]
+    assert dealing.read([*runs, "engine=inline", "study.parallel=auto"]).beside() == dealt
+    assert {type(one) for one in asked} == {RunConfig}
+    assert len(asked) <= dealing.ESTIMATED
+    asked.clear()
+    for also in ("study.parallel=2", "engine=inline study.parallel=2", "study.parallel=auto"):
+        assert dealing.read([*runs, *also.split()]).beside() == [0, 1, 2, 3]
+    named = ["client=./nowhere.py:Mine", "engine=inline", "study.parallel=auto"]
+    assert dealing.read([*runs, *named]).beside() == [0, 1, 2, 3]
+    assert not asked
+
+
+def test_what_cannot_start_takes_no_time() -> None:
+    assert dealing.expected_seconds(RunConfig()) > 0
+    assert dealing.expected_seconds(compose(["strategy=nowhere"])) == 0
 
 
 # -- what comes out ------------------------------------------------------------------------------
@@ -194,6 +220,7 @@ def test_a_sweep_side_by_side_is_the_sweep_one_after_the_other(
 @pytest.mark.slow
 def test_a_process_that_dies_is_one_run_that_failed(two_cores: None, tmp_path: Path) -> None:
     (tmp_path / "failing.py").write_text(FAILING)
+    before = set(psutil.Process().children())
     failing = f"{tmp_path}/failing.py:Failing"
     chosen = ",".join(f"{{name:'{failing}',how:{how}}}" for how in ("killed", "left", "nothing"))
     where = f"run_dir={tmp_path}/sweep"
@@ -203,9 +230,8 @@ def test_a_process_that_dies_is_one_run_that_failed(two_cores: None, tmp_path: P
     assert "its process ended with exit code 3 in the middle of the run" in done.stderr
     assert done.stderr.splitlines()[-1] == "error: 2 of 3 runs failed"
     assert len(summaries(tmp_path / "sweep")) == 1
-    assert not psutil.Process().children() or "resource_tracker" in str(
-        [one.cmdline() for one in psutil.Process().children()]
-    )
+    started = set(psutil.Process().children()) - before
+    assert not [one for one in started if "resource_tracker" not in " ".join(one.cmdline())]
 
 
 @pytest.mark.slow

@@ -2,17 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
+from statistics import mean
 
 import torch
 
 from ..config import EngineConfig, RunConfig
 from ..config.overrides import compose, split_study, sweep, sweep_names
 from ..config.study import StudyConfig
+from ..config.trust import outside
 from ..engine.cluster import cores
 from ..errors import ConfigError
 from ..run.parallel import SMALL_SECONDS, memory_each
-from ..run.worker import Limits
+from ..run.worker import Limits, expected_seconds
+
+START_SECONDS = 7.0
+"""What a process takes on its core before its first run (as measured on two cores)."""
+
+ESTIMATED = 3
+"""Runs that tell what all of a sweep take, about."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,22 @@ def read(overrides: Sequence[str]) -> Sweep:
             raise ConfigError("study.parallel", study.parallel, problem)
         return Sweep(runs, most)
     most = min(most, alone.count(""))
+    if most > 1 and not _worth_it([run for run in runs if not run.alone], most):
+        return Sweep(runs)
     return Sweep(runs, most, Limits(SMALL_SECONDS, memory_each(most))) if most > 1 else Sweep(runs)
+
+
+def _worth_it(runs: Sequence[Run], at_once: int) -> bool:
+    """Tell whether processes for these runs save more time than it takes to start them.
+
+    A few runs are estimated here, and stand for all. Runs that have an engine to start wait for
+    it as long, and plug-ins are not imported where they are not to run.
+    """
+    if any(run.config.engine.name != "inline" or [*outside(run.config.to_dict())] for run in runs):
+        return True
+    few = [run.config for run in runs[:: ceil(len(runs) / ESTIMATED)]]
+    saved = len(runs) * mean(map(expected_seconds, few)) * (1 - 1 / at_once)
+    return saved > START_SECONDS
 
 
 def _most(study: StudyConfig) -> int:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -31,6 +32,9 @@ from .preparing import Objects, Prepared, prepare_run
 from .result import RunResult
 
 log = logging.getLogger("fedkd")
+
+ONE_AT_A_TIME = threading.RLock()
+"""Runs in threads wait for one another: random generators, signals and Ray are the process's."""
 
 
 @ends_in_words()
@@ -62,10 +66,11 @@ def run(
     RunError
         If the run fails; the run directory says how far it came.
     """
-    began = time.perf_counter()
     report = _reports() and report
     where = config.resume or config.run_dir
     with ExitStack() as stack:
+        stack.enter_context(ONE_AT_A_TIME)
+        began = time.perf_counter()
         lent = stack.enter_context(run_directory(where, config.resume is not None))
         run_dir = lent.path
         stack.enter_context(log_file(run_dir))

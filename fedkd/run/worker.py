@@ -124,6 +124,15 @@ def _settle() -> None:
     tqdm.monitor_interval = 0  # else the first bar, shown or not, starts a thread
 
 
+def expected_seconds(config: RunConfig) -> float:
+    """Return what a run takes on a core, about; one that cannot start takes none."""
+    try:
+        with contained():
+            return plan(config).seconds
+    except Exception:  # the run says it, and says it better
+        return 0.0
+
+
 def _large(config: RunConfig, limits: Limits) -> str:
     """Return why a run is too large to be run beside others; one that cannot start is not."""
     try:
