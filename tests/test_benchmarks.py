@@ -118,7 +118,7 @@ def test_whole_runs_are_measured_alike(work, template, dealt, kept, monkeypatch)
         row for row in zip(table["alma_local"], table["alma_global"], strict=True) if row[0]
     ]
     np.testing.assert_allclose(loops[0].accuracies, measured, atol=1e-6)
-    assert told["tested"] == table.get("evaluated", [60, 60, 60])
+    assert told["tested"] == table["evaluated"]
     assert loops[1].tested == [60, 60, 60]
     assert loops[1].accuracies[-1] == loops[0].accuracies[-1]
 

@@ -258,3 +258,8 @@ def test_what_is_neither_auto_nor_a_number_is_refused(key, value):
     message = rf"evaluate\.{key}={value}: must be auto or at least 1"
     with pytest.raises(ConfigError, match=message):
         RunConfig(evaluate=EvaluateConfig(**{key: value})).check()
+
+
+def test_a_subset_has_some_of_each_class():
+    with pytest.raises(ConfigError, match=r"evaluate.samples=9: must be at least 10, one of each"):
+        simulate("knfu", **TINY, **{"evaluate.samples": 9})

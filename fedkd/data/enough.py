@@ -1,7 +1,10 @@
 """Whether there are enough samples, said before anything takes seconds."""
 
+import numpy as np
+
 from ..config import RunConfig
 from ..errors import ConfigError
+from .corpus import Corpus
 
 
 def check_sizes(config: RunConfig, size: int, each: int | None) -> None:
@@ -15,3 +18,11 @@ def check_sizes(config: RunConfig, size: int, each: int | None) -> None:
             f"{size}; at most {size // config.clients} each"
         )
         raise ConfigError("data.samples_per_client", each, problem)
+
+
+def check_tested(config: RunConfig, corpus: Corpus) -> None:
+    """Refuse to measure on so few samples that some classes have none."""
+    classes = len(np.unique(corpus.y_test))
+    if 0 < config.evaluate.subset(len(corpus.y_test)) < classes:
+        problem = f"must be at least {classes}, one of each class in the test split; null = all"
+        raise ConfigError("evaluate.samples", config.evaluate.samples, problem)

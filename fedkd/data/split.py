@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from ..rng import SERVER, stream
 from .corpus import Corpus
 from .dealing import dealt
-from .enough import check_sizes
+from .enough import check_sizes, check_tested
 from .federation import Federation
 from .sampling import proportional
 
@@ -82,6 +82,7 @@ def check_samples(config: RunConfig, corpus: Corpus, transfer_corpus: Corpus | N
     taken = _transfer_size(config, source) if source is corpus else 0
     left = len(corpus.y_train) - taken
     check_sizes(config, left, _samples_per_client(config, corpus, left))
+    check_tested(config, corpus)
 
 
 def _source(corpus: Corpus, transfer_corpus: Corpus | None) -> Corpus:

@@ -9,7 +9,7 @@ from statistics import NormalDist
 from ...config import SystemConfig
 from ...errors import ConfigError
 from ...rng import stream
-from .files import read
+from .files import LEAST, read
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def devices(config: SystemConfig, clients: int, seed: int) -> list[Device]:
         except OverflowError:
             fast = near = math.inf
         up, down = near * config.bandwidth_up, near * config.bandwidth_down
-        if not all(0 < number < math.inf for number in (fast * config.speed, up, down)):
+        if not all(LEAST <= number < math.inf for number in (fast * config.speed, up, down)):
             problem = f"client {client} would have a speed or bandwidth of 0 or infinity"
             raise ConfigError("system.spread", config.spread, problem)
         found.append(Device(fast * config.speed, up, down, config.availability))

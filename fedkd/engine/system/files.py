@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from ...errors import ConfigError
 
 COLUMNS = ("client", "speed", "bandwidth_up", "bandwidth_down")
 OPTIONAL = "availability"
+
+LEAST = 1e-9
+"""Speed or bandwidth, at least: what takes for ever is no number of seconds."""
 
 Numbers = dict[str, float]
 """Of one device, by column."""
@@ -82,7 +86,7 @@ def _check_header(path: Path, names: list[str]) -> None:
 
 
 def _client(path: Path, where: str, text: str) -> int:
-    if not text.strip().isdecimal():
+    if not re.fullmatch(r"\s*[0-9]{1,9}\s*", text):
         problem = f"{where}, client: got {text!r}, must be a whole number from 0"
         raise ConfigError("system", path, problem)
     return int(text)
@@ -95,8 +99,8 @@ def _number(path: Path, where: str, name: str, text: str) -> float:
     except ValueError:
         value = math.nan
     share = name == OPTIONAL
-    if not (0 <= value <= 1 if share else 0 < value < math.inf):
-        wanted = "from 0 to 1" if share else "greater than 0 and finite"
+    if not (0 <= value <= 1 if share else LEAST <= value < math.inf):
+        wanted = "from 0 to 1" if share else f"of at least {LEAST:g} and finite"
         problem = f"{where}, {name}: got {text.strip()!r}, must be a number {wanted}"
         raise ConfigError("system", path, problem)
     return value
