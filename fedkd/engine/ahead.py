@@ -21,6 +21,9 @@ class Start(threading.Thread):
         self._error: BaseException | None = None
         self._done, self._over = threading.Event(), threading.Event()
         self.start()
+        # No daemon: Python ends after it. Ray's own exit handler would end a Ray halfway up, whose
+        # start then looks for it for a minute.
+        threading.Thread(target=self._done.wait, name="ray's start").start()
 
     def run(self) -> None:
         """Start, and stay."""

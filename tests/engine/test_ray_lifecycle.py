@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from support import LIMIT
 
 from fedkd import simulate
 
@@ -127,3 +128,15 @@ def test_ray_starts_while_samples_are_dealt(how, engine):
     inline = simulate("fedmd", clients=2, rounds=1, engine="inline").summary["digest"]
     said = ["refused"] if how == "refused" else []
     assert done.stdout.splitlines() == [*said, inline, "['raylet']"], done.stderr
+
+
+def test_a_process_does_not_end_while_ray_starts():
+    code = """
+import atexit, time
+from fedkd.engine.ahead import Start
+atexit.register(print, "handlers run")
+Start(lambda: (time.sleep(1), print("up")))
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT)
+    assert done.stdout.split("\n")[:2] == ["up", "handlers run"]
