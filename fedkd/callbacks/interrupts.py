@@ -13,7 +13,7 @@ class Interrupts(Callback, AbstractContextManager["Interrupts"]):
 
     What a handler raises can be lost: in a finaliser, or when a process is forked, Python prints
     "Exception ignored" and goes on. A run with this callback then raises ``KeyboardInterrupt`` when
-    it next reports to its callbacks. Enter it in the main thread.
+    it next reports to its callbacks, or in place of any other error. Enter it in the main thread.
 
     Examples
     --------
@@ -37,10 +37,15 @@ class Interrupts(Callback, AbstractContextManager["Interrupts"]):
         self._before = signal.set_wakeup_fd(self._notes.fileno(), warn_on_full_buffer=False)
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        told = self.told
         signal.set_wakeup_fd(self._before)
         self._noted.close()
         self._notes.close()
+        if told and isinstance(error, Exception):  # an import may turn the interrupt into its own
+            raise KeyboardInterrupt from error
 
     @property
     def told(self) -> bool:
