@@ -124,7 +124,7 @@ def _curve(
     every = np.flatnonzero(~some).tolist()
     axes.plot(places, mean, label=group.label, lw=1.6, ls=line, markevery=every, **style)
     if some.any():
-        style |= {"ls": "", "mfc": "none", "elinewidth": 0.8, "gid": "subset"}
+        style |= {"ls": "", "mfc": "white", "ms": 5, "elinewidth": 0.8, "gid": "subset"}
         axes.errorbar(places[some], mean[some], error[some], **style)
     low, high = np.maximum(mean - spread, 0), mean + spread
     if scale == 100:
