@@ -49,6 +49,18 @@ def stream(seed: int, client: int, round_: int, phase: str) -> int:
     return int(state[0] >> np.uint64(1))
 
 
+def share(seed: int, client: int, round_: int, phase: str) -> float:
+    """Return a number in (0, 1) of a stream; see `stream`.
+
+    Examples
+    --------
+    >>> 0 < share(0, 3, 1, "faults.crash") < 1
+    True
+    """
+    # 52 of the stream's 63 bits: with the half, a float holds them exactly.
+    return ((stream(seed, client, round_, phase) >> 11) + 0.5) / 2**52
+
+
 def torch_generator(seed: int) -> torch.Generator:
     """Return a CPU generator started from `seed`."""
     return torch.Generator().manual_seed(seed)

@@ -56,16 +56,17 @@ class Interrupts(Callback, AbstractContextManager["Interrupts"]):
 
     def on_run_start(self, run: RunInfo) -> None:
         """Raise if told to end."""
-        self._check()
+        self.check()
 
     def on_phase(self, round_: int, phase: str, done: int, total: int) -> None:
         """Raise if told to end."""
-        self._check()
+        self.check()
 
     def on_round(self, record: RoundRecord) -> None:
         """Raise if told to end."""
-        self._check()
+        self.check()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise if told to end."""
         if self.told:
             raise KeyboardInterrupt

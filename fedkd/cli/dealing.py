@@ -15,7 +15,7 @@ from ..config.trust import outside
 from ..engine.cluster import cores
 from ..errors import ConfigError
 from ..run.parallel import SMALL_SECONDS, memory_each
-from ..run.worker import Limits, expected_seconds
+from ..run.worker import Limits, expected
 
 START_SECONDS = 7.0
 """What a process takes on its core before its first run (as measured on two cores)."""
@@ -99,6 +99,12 @@ def _worth_it(runs: Sequence[Run], at_once: int) -> bool:
     few = [run.config for run in runs[:: ceil(len(runs) / ESTIMATED)]]
     saved = len(runs) * mean(map(expected_seconds, few)) * (1 - 1 / at_once)
     return saved > START_SECONDS
+
+
+def expected_seconds(config: RunConfig) -> float:
+    """Return what a run takes on a core, about; one that cannot start takes none."""
+    cost = expected(config)
+    return cost.seconds if cost else 0.0
 
 
 def _most(study: StudyConfig) -> int:

@@ -93,13 +93,9 @@ def _beside_one_another(results: _Results, interrupts: Interrupts) -> dict[int, 
     if not chosen:
         return left
 
-    def check() -> None:
-        if interrupts.told:
-            raise KeyboardInterrupt
-
     configs = [sweep.runs[i].inline for i in chosen]
     console.out(f"{len(chosen)} runs, {sweep.at_once} at a time", highlight=False)
-    outcomes = parallel(configs, sweep.at_once, sweep.limits, check)
+    outcomes = parallel(configs, sweep.at_once, sweep.limits, interrupts.check)
     with _bar(console, len(chosen)) as bar, closing(outcomes):
         for done, (place, outcome) in enumerate(outcomes, 1):
             index = chosen[place]

@@ -26,7 +26,7 @@ from statistics import NormalDist
 from flwr.app import ConfigRecord, Message, RecordDict
 
 from ..config import FaultsConfig
-from ..rng import stream
+from ..rng import share
 
 MEDIAN_SECONDS = 10.0
 """Median time until a client's reply is there, on the simulated clock."""
@@ -106,9 +106,9 @@ class Faults:
             return Fault("dropped_out", "not available (simulated)")
         if self._uniform(client, round_, "crash") < config.crash:
             return Fault("crashed", "crashed (simulated)")
-        share = self._uniform(client, round_, "straggler")
-        if share < config.straggler:
-            took, allowed = _seconds(share), _seconds(config.straggler)
+        late = self._uniform(client, round_, "straggler")
+        if late < config.straggler:
+            took, allowed = _seconds(late), _seconds(config.straggler)
             return Fault("late", f"late (simulated): {took:.2f} s, deadline {allowed:.2f} s")
         return None
 
@@ -119,8 +119,7 @@ class Faults:
         return self._drawn(client, round_, kind)
 
     def _drawn(self, client: int, round_: int, kind: str) -> float:
-        # 52 of the stream's 63 bits: with the half, a float holds them exactly.
-        return ((stream(self.seed, client, round_, f"faults.{kind}") >> 11) + 0.5) / 2**52
+        return share(self.seed, client, round_, f"faults.{kind}")
 
 
 def _seconds(share: float) -> float:

@@ -98,7 +98,8 @@ def serve(pipe: Connection) -> None:
 
 
 def _outcome(interrupts: Interrupts, config: RunConfig, limits: Limits | None) -> Outcome:
-    if limits is not None and (large := _large(config, limits)):
+    cost = None if limits is None else expected(config)
+    if limits is not None and cost is not None and (large := limits.exceeded(cost)):
         return Outcome(large=large)
     noted = _Notes()
     try:
@@ -124,22 +125,13 @@ def _settle() -> None:
     tqdm.monitor_interval = 0  # else the first bar, shown or not, starts a thread
 
 
-def expected_seconds(config: RunConfig) -> float:
-    """Return what a run takes on a core, about; one that cannot start takes none."""
+def expected(config: RunConfig) -> Plan | None:
+    """Return what a run would cost; None if it cannot start, which it says better itself."""
     try:
         with contained():
-            return plan(config).seconds
-    except Exception:  # the run says it, and says it better
-        return 0.0
-
-
-def _large(config: RunConfig, limits: Limits) -> str:
-    """Return why a run is too large to be run beside others; one that cannot start is not."""
-    try:
-        with contained():
-            return limits.exceeded(plan(config))
-    except Exception:  # the run says it, and says it better
-        return ""
+            return plan(config)
+    except Exception:
+        return None
 
 
 def _left(before: "Traces") -> str:

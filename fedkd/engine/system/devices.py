@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 from ...config import SystemConfig
 from ...errors import ConfigError
-from ...rng import stream
+from ...rng import share
 from .files import LEAST, read
 
 
@@ -86,8 +86,8 @@ def devices(config: SystemConfig, clients: int, seed: int) -> list[Device]:
     draw, found = DRAWN[config.name], []
     for client in range(clients):
         try:
-            shares = [_share(seed, client, what) for what in ("speed", "link")]
-            fast, near = (draw(share, config.spread) for share in shares)
+            drawn = [share(seed, client, 0, f"system.{what}") for what in ("speed", "link")]
+            fast, near = (draw(one, config.spread) for one in drawn)
         except OverflowError:
             fast = near = math.inf
         up, down = near * config.bandwidth_up, near * config.bandwidth_down
@@ -96,8 +96,3 @@ def devices(config: SystemConfig, clients: int, seed: int) -> list[Device]:
             raise ConfigError("system.spread", config.spread, problem)
         found.append(Device(fast * config.speed, up, down, config.availability))
     return found
-
-
-def _share(seed: int, client: int, what: str) -> float:
-    """Return a number in (0, 1), of the client's own stream."""
-    return ((stream(seed, client, 0, f"system.{what}") >> 11) + 0.5) / 2**52
