@@ -23,8 +23,9 @@ demo: venv  ## compare Local, FedMD and KnFu (twice) with 100 clients on digits 
 test: venv lint types  ## lint, types and the quick tests, in two processes
 	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow' $(PYTEST)
 
+# Many of them wait, for deaths and limits of time: three processes keep two cores busy.
 test-long: venv  ## the tests that take long
-	$(BIN)/pytest -n 2 --dist loadfile -m slow $(PYTEST)
+	$(BIN)/pytest -n 3 --dist loadfile -m slow $(PYTEST)
 
 lint: venv  ## check style
 	$(BIN)/ruff check .

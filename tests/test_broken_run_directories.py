@@ -93,7 +93,7 @@ def test_a_missing_file_is_a_line(file, broken):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("value", [None, 3, "x", []], ids=repr)
+@pytest.mark.parametrize("value", [None, 3, []], ids=repr)
 @pytest.mark.parametrize("file", ["summary.json", "spec.json", "config.yaml"])
 def test_values_of_other_types_are_a_line(file, value, broken):
     run_dir = broken()

@@ -1,5 +1,6 @@
 """A Ray that we start is taken down with the process, or before; nothing of ours is left behind."""
 
+import os
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 from support import LIMIT
 
 from fedkd import simulate
+from fedkd.engine.spare import LONGING, spared
 
 SCRIPT = """
 import ray, psutil
@@ -29,6 +31,17 @@ def test_nothing_is_left_behind(engine):
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=180, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("users", [None, "7"])
+def test_what_ray_is_started_with_is_not_left_in_the_environment(users, monkeypatch):
+    variable, ours = LONGING
+    monkeypatch.delenv(variable, raising=False)
+    if users is not None:
+        monkeypatch.setenv(variable, users)
+    with spared():
+        assert os.environ[variable] == (users or ours)
+    assert os.environ.get(variable) == users
 
 
 BUSY = """
