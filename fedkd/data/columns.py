@@ -99,6 +99,7 @@ def target_told(y: NDArray[Any], names: list[str]) -> str:
 
     Examples
     --------
+    >>> import numpy as np
     >>> target_told(np.array([0, 1]), ["no", "yes"]), target_told(np.array([2.5, 1e6]), [])
     ('classification, 2 classes (no, yes)', 'regression, 2.5 to 1e+06')
     """

@@ -112,6 +112,9 @@ def _leaf(kind: Any) -> Any:
 def _stacked(dataset: Any, name: str, key: str, shown: object) -> NDArray[Any]:
     leaf, parts = _leaf(dataset.features[name]), []
     about = f"{shown}, column {name!r}"
+    if missing := scalars(dataset, [name]).column(name).null_count:
+        problem = f"lacks its array in {missing} of {len(dataset)} rows; drop those rows"
+        raise ConfigError(key, about, problem)
     for batch in dataset.select_columns([name]).with_format("numpy").iter(_BATCH):
         part = as_array(batch[name], key, about)
         parts.append(part.astype(leaf) if part.dtype.kind in "biuf" else part)

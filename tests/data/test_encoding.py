@@ -332,6 +332,15 @@ def test_named_columns_go_before_pictures_and_arrays_beside_them():
     assert prepare(arrays).features == ["age", "sex", "smokes", "dose"]
 
 
+@pytest.mark.parametrize("row", [0, 9])
+def test_missing_arrays_are_counted(row):
+    arrays = [[1.0, 2.0]] * 60
+    arrays[row] = None
+    data = datasets.Dataset.from_dict({"emb": arrays, "label": [0, 1] * 30})
+    with pytest.raises(ConfigError, match="lacks its array in 1 of 60 rows; drop those rows"):
+        prepare(data)
+
+
 @pytest.mark.parametrize("data", ["digits", "pictures", "arrays"])
 def test_data_without_columns_have_no_features_to_name(data, png_folder):
     rng = np.random.default_rng(0)
