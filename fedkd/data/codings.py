@@ -226,6 +226,8 @@ def _missing(columns: list[pa.ChunkedArray], flagged: bool) -> dict[str, str | N
 
 
 def _imputed(values: NDArray[np.float64]) -> tuple[float, bool]:
+    if not np.isnan(values).any():  # importing scikit-learn takes longer than all the rest
+        return float(np.median(values)), False
     from sklearn.impute import SimpleImputer
 
     imputer = SimpleImputer(strategy="median", add_indicator=True).fit(values[:, None])
