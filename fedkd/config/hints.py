@@ -96,7 +96,7 @@ def spoken(hint: Any) -> str:
         if issubclass(kind, Mapping):
             return "a mapping such as {name: value}"
         if issubclass(kind, Collection | Iterable):
-            return "a list such as [1, 2]"
+            return f"a list such as {'[a, b]' if get_args(hint) == (str,) else '[1, 2]'}"
     return _SPOKEN.get(kind, getattr(kind, "__name__", str(kind)))
 
 

@@ -9,7 +9,7 @@ class's signature.
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Annotated, Any
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Gt, Interval, MinLen
 
 from ..errors import ConfigError
 from .checked import Checked, OneOf, refuse
@@ -34,6 +34,8 @@ class DataConfig(Checked):
     """digits, mnist, fashion_mnist, cifar10, cifar100, or a Parquet folder in hub layout"""
     label: str | None = None
     """the column that is the label; null = the one called label, or the only column of classes"""
+    features: Annotated[list[str] | None, MinLen(1)] = None
+    """the columns that are the features, in this order; null = all that can be used"""
     alpha: Annotated[float | None, Gt(0)] = 0.1
     """concentration of the Dirichlet label skew (small = very skewed); null = IID"""
     partitioner: dict[str, Any] = field(default_factory=lambda: {"name": "auto"})

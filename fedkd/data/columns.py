@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from ..errors import PROBLEM, ConfigError, one_line
 
@@ -18,6 +19,7 @@ _INDEX = re.compile(
     r"__index_level_\d+__|(?i:unnamed: \d+|id|idx|index|row|rowid|uuid|.*_(id|idx|index|uuid))"
     r"|.*[a-z]I[dD]"
 )
+REMEDY = "change the column, or leave it out"
 SHOWN = 20
 """Columns that a note names; the others are counted."""
 
@@ -31,17 +33,26 @@ class Choice:
     label : str or None
         The column that the user calls the label.
     features : tuple of str or None
-        The feature columns, in order, as another split or data set has them; None = look.
+        The feature columns, in order, as the user names them, or another split or data set has
+        them; None = look.
     apart : tuple of str
         Columns by which samples are dealt to clients: they are no features.
     strict : bool
-        Whether a `label` that is not there is an error.
+        Whether `label` and `features` are the user's words, and one that is not there an error.
+    encoding : dict or None
+        What another data set's columns become (`Corpus.encoding`); None = fit it.
     """
 
     label: str | None = None
     features: tuple[str, ...] | None = None
     apart: tuple[str, ...] = ()
     strict: bool = True
+    encoding: dict[str, Any] | None = None
+
+    @property
+    def named(self) -> tuple[str, ...] | None:
+        """The features that the user names."""
+        return self.features if self.strict else None
 
 
 @dataclass(frozen=True)
@@ -66,15 +77,36 @@ class Columns:
         "label 'cut', features carat, depth; left out: id (an index)"
         """
         label = f"label {self.label!r}, " if self.label is not None else ""
-        text = f"{label}{self.kind} {_listed(list(self.features)) or 'none'}{self.seen}"
+        text = f"{label}{self.kind} {listed(list(self.features)) or 'none'}{self.seen}"
         left = [f"{name} ({reason})" for name, reason in self.left.items()]
-        return one_line(f"{text}; left out: {_listed(left)}" if left else text, PROBLEM)
+        return one_line(f"{text}; left out: {listed(left)}" if left else text, PROBLEM)
 
     @property
     def plain(self) -> bool:
         """Whether nothing needs to be said: pictures with a label, and nothing left out."""
         usual = self.label is None or self.label in LABEL_NAMES
         return self.kind == "pictures" and usual and not self.left and not self.seen
+
+
+def target_told(y: NDArray[Any], names: list[str]) -> str:
+    """Return the task and what there is to tell: classes, or a range of numbers.
+
+    Parameters
+    ----------
+    y : ndarray, shape [n] or [n, targets]
+    names : list of str
+        The classes; none = numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> target_told(np.array([0, 1]), ["no", "yes"]), target_told(np.array([2.5, 1e6]), [])
+    ('classification, 2 classes (no, yes)', 'regression, 2.5 to 1e+06')
+    """
+    if not names:
+        return f"regression, {y.min():g} to {y.max():g}"
+    shown = ", ".join(names[:5]) + ", ..." * (len(names) > 5)
+    return f"classification, {len(names)} classes ({shown})"
 
 
 def find_label(dataset: Any, choice: Choice, key: str, shown: object) -> str:
@@ -102,7 +134,7 @@ def find_label(dataset: Any, choice: Choice, key: str, shown: object) -> str:
         problem = (
             f"needs a label column ({', '.join(LABEL_NAMES[:3])}; others: data.label=COLUMN) and "
             f"an image column ({' or '.join(IMAGE_NAMES)}) or numeric columns; "
-            f"found {len(dataset)} rows of: {_listed(list(features))}"
+            f"found {len(dataset)} rows of: {listed(list(features))}"
         )
         raise ConfigError(key, shown, problem)
     return found[0]
@@ -128,7 +160,7 @@ def find_images(features: Mapping[str, Any], key: str, shown: object) -> str | N
     found = [name for name in features if encoded(name)]
     named = [name for name in IMAGE_NAMES if name in found] or found
     if len(found) > 1 and named == found:
-        problem = f"several columns of pictures ({_listed(found)}); call the right one image"
+        problem = f"several columns of pictures ({listed(found)}); call the right one image"
         raise ConfigError(key, shown, problem)
     return named[0] if named else None
 
@@ -145,12 +177,49 @@ def reason(name: str, kind: pa.DataType | None, choice: Choice) -> str | None:
         return "the samples are dealt by it"
     if kind is None:
         return "no scalars"
-    if not numeric(kind):
-        is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-        return "text" if is_text else str(kind)
+    if not (numeric(kind) or textual(kind) or dated(kind)):
+        return str(kind)
+    if choice.named:
+        return None
     if _INDEX.fullmatch(name):
         return "an index"
     return "another label" if name in _OTHER_LABELS else None
+
+
+def check_named(
+    choice: Choice,
+    label: str | None,
+    features: Mapping[str, Any],
+    why: Mapping[str, str | None],
+    shown: object,
+) -> None:
+    """Refuse features that the user names and that cannot be used.
+
+    Parameters
+    ----------
+    choice : Choice
+    label : str or None
+    features : mapping of str
+        The columns beside the label.
+    why : mapping of str to str or None
+        Why a column can be no feature.
+    shown
+        What errors name.
+
+    Raises
+    ------
+    ConfigError
+        For the first that is not there, is the label or is no feature.
+    """
+    for name in choice.named or ():
+        if name == label:
+            raise ConfigError("data.features", name, "is the label; leave it out")
+        if name not in features:
+            raise ConfigError("data.features", name, f"{shown} has no such column", features)
+        if choice.named and choice.named.count(name) > 1:
+            raise ConfigError("data.features", name, "is named twice; leave one out")
+        if why[name] is not None:
+            raise ConfigError("data.features", name, f"is no feature ({why[name]}); {REMEDY}")
 
 
 def numeric(kind: pa.DataType | None) -> bool:
@@ -161,6 +230,18 @@ def numeric(kind: pa.DataType | None) -> bool:
     return any(test(kind) for test in tests)
 
 
-def _listed(names: list[str]) -> str:
+def textual(kind: pa.DataType | None) -> bool:
+    """Say whether a column of this type holds text."""
+    tests = pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view
+    return kind is not None and any(test(kind) for test in tests)
+
+
+def dated(kind: pa.DataType | None) -> bool:
+    """Say whether a column of this type holds dates, with or without a time of day."""
+    return kind is not None and (pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+
+
+def listed(names: list[str]) -> str:
+    """Return names in a line; of many, how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

@@ -31,8 +31,12 @@ class Corpus:
         ``transfer_size``, and ``samples_per_client`` where the data set has one.
     features : list of str or None
         The columns that the features of a table are, in order.
+    encoding : dict or None
+        What each of them becomes, with the constants fitted on the training rows
+        (`fedkd.data.codings.from_json`).
     note : str or None
-        Which columns are used and which are not, and why, where that needs to be said.
+        What was read in one line: rows, classes, which columns are used and how, which are not, and
+        why. None where it need not be said.
     content : str
         A hash of the samples, labels and names of classes.
     mean, std : list of float or None
@@ -47,6 +51,7 @@ class Corpus:
         self.shape: tuple[int, ...] = tuple(meta["shape"])
         self.defaults: dict[str, int] = meta["defaults"]
         self.features: list[str] | None = meta["features"]
+        self.encoding: dict[str, Any] | None = meta["encoding"]
         self.note: str | None = meta["note"]
         self.content: str = meta["content"]
         self.mean: list[float] | None = meta["mean"]

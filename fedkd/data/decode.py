@@ -24,7 +24,8 @@ TEST_SPLITS = ("test", "validation", "valid")
 class Raw:
     """One decoded split.
 
-    x : uint8 images ``[n, h, w]`` or ``[n, h, w, c]``, or float32 features as given.
+    x : uint8 images ``[n, h, w]`` or ``[n, h, w, c]``, or float32 features as given; a table's are
+        ``[n, 0]`` until the training rows are known (`fedkd.data.encoding`).
     y : labels as given, ``[n]``; `class_names` is set when they already are 0..C-1.
     table : the other scalar columns, for partitioners.
     columns : which column became what; None for arrays.
@@ -97,7 +98,8 @@ def arrays(x: Any, y: Any, key: str = "data", choice: Choice | None = None) -> R
         found = samples(as_array(x, key, "x"), key)
     if len(found) != len(labels):
         problem = "x must be [samples, ...] and y [samples], equally long"
-        raise ConfigError(key, f"arrays {list(found.shape)} and {list(labels.shape)}", problem)
+        shape = list(getattr(x, "shape", found.shape))
+        raise ConfigError(key, f"arrays {shape} and {list(labels.shape)}", problem)
     return Raw(found, labels, table, names, columns)
 
 
@@ -117,7 +119,7 @@ def decode(dataset: Any, key: str, shown: object, choice: Choice, *, outside: bo
     Raises
     ------
     ConfigError
-        If no label, or neither an image nor numeric columns are found; the columns are listed.
+        If no label is found; the columns are listed.
     """
     import datasets
 
@@ -147,7 +149,7 @@ def decoded(
         assert columns is not None  # only arrays have none
         if columns.label not in test.features:
             raise ConfigError(key, shown, f"lacks the label column {columns.label!r} of the other")
-        features = columns.features if columns.kind == "features" else None
+        features = columns.features if columns.kind == "features" else choice.features
         choice = replace(choice, label=columns.label, features=features, strict=False)
         return {"train": train, "test": decode(test, key, shown, choice, outside=outside)}
 

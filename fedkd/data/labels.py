@@ -13,6 +13,9 @@ _EXACT = 2**53
 """Largest integer up to which a real number stands for one and no other."""
 
 
+_MISSING = "drop those rows, or fill them in"
+
+
 def classes(y: NDArray[Any], key: str, shown: object) -> tuple[NDArray[Any], list[str] | None]:
     """Return labels as integers or text ``[n]``, and the classes' names if they are known.
 
@@ -49,8 +52,8 @@ def classes(y: NDArray[Any], key: str, shown: object) -> tuple[NDArray[Any], lis
     if y.dtype.kind == "S":
         y = _uniform(y.astype(object), refused)
     if y.dtype.kind == "f":
-        if np.isnan(y).any():
-            raise refused("are missing (nan)")
+        if missing := int(np.isnan(y).sum()):
+            raise refused(f"are missing (nan) in {missing} of {len(y)} rows; {_MISSING}")
         if not (np.abs(y) < _EXACT).all() or (y != np.floor(y)).any():
             raise refused("are real numbers, no classes")
         y = y.astype(np.int64)
@@ -69,8 +72,8 @@ def _is_one_hot(y: NDArray[Any]) -> bool:
 def _uniform(y: NDArray[Any], refused: Any) -> NDArray[Any]:
     """Return Python objects as an array of numbers or of text."""
     flat = y.ravel().tolist()
-    if any(value is None for value in flat):
-        raise refused("are missing (None)")
+    if missing := sum(value is None for value in flat):
+        raise refused(f"are missing (None) in {missing} of {len(y)} rows; {_MISSING}")
     if all(isinstance(value, bytes) for value in flat):
         try:
             flat = [value.decode() for value in flat]
@@ -97,8 +100,12 @@ def from_column(column: pa.ChunkedArray, key: str, shown: object) -> NDArray[Any
         If some are missing, or they are no classes.
     """
     kind = column.type
-    if column.null_count:
-        raise ConfigError(key, shown, "has missing labels")
+    missing = column.null_count
+    if pa.types.is_floating(kind):
+        missing += int(np.isnan(column.drop_null().to_numpy()).sum())
+    if missing:
+        problem = f"has missing labels in {missing} of {len(column)} rows; {_MISSING}"
+        raise ConfigError(key, shown, problem)
     if pa.types.is_dictionary(kind):
         return from_column(column.cast(kind.value_type), key, shown)
     if pa.types.is_floating(kind):

@@ -32,7 +32,7 @@ def from_arrays(parts: tuple[Any, ...], key: str, choice: Choice) -> Source:
     raws = {"train": arrays(parts[0], parts[1], key, choice)}
     if len(parts) == 4:
         columns = raws["train"].columns
-        choice = replace(choice, features=columns.features) if columns else choice
+        choice = replace(choice, features=columns.features, strict=False) if columns else choice
         raws["test"] = arrays(parts[2], parts[3], key, choice)
         if (raws["test"].columns is None) != (columns is None):
             raise ConfigError(key, "arrays", "of train and test one has column names; give both")

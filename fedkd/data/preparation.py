@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from ..config import RunConfig
 from ..errors import ConfigError
 from .cache import cache_root, intact, publish, scratch_folder, seal
-from .columns import Choice
+from .columns import Choice, target_told
 from .corpus import Corpus
 from .decode import Raw, Source
+from .encoding import encode
 from .fingerprint import of_json
 from .sampling import proportional
 from .sources import find
 
-_LAYOUT = 2  # raise when the files below change
+_LAYOUT = 3  # raise when the files below change
 _TEST_SHARE, _TEST_SEED = 0.2, 0  # of a data set without a test split
 
 
@@ -43,18 +44,16 @@ def corpora(config: RunConfig, data: Any = None) -> tuple[Corpus, Corpus | None]
     ConfigError
         If one is not found or cannot be used, or the transfer set lacks columns.
     """
-    by = config.data.partitioner.get("partition_by")
+    by, named = config.data.partitioner.get("partition_by"), config.data.features
     apart = tuple(by) if isinstance(by, list) else () if by is None else (str(by),)
-    choice = Choice(config.data.label, apart=tuple(map(str, apart)))
+    features = None if named is None else tuple(named)
+    choice = Choice(config.data.label, features, apart=tuple(map(str, apart)))
     corpus = prepare(config.data.name if data is None else data, choice=choice)
     if not config.transfer.data:
         return corpus, None
-    choice = replace(choice, strict=False)
-    other = prepare(config.transfer.data, key="transfer.data", choice=choice)
-    if corpus.features and other.features and other.features != corpus.features:
-        choice = replace(choice, features=tuple(corpus.features))
-        other = prepare(config.transfer.data, key="transfer.data", choice=choice)
-    return corpus, other
+    features, encoding = tuple(corpus.features or ()) or None, corpus.encoding
+    choice = replace(choice, strict=False, features=features, encoding=encoding)
+    return corpus, prepare(config.transfer.data, key="transfer.data", choice=choice)
 
 
 def prepare(
@@ -92,21 +91,26 @@ def prepare(
         problem = f"{source.name} has no columns; leave it out"
         raise ConfigError("data.label", choice.label, problem)
     root = cache_root(cache)
-    about = [source.fingerprint, vars(choice)] if source.named else [source.fingerprint]
+    about = [source.fingerprint, vars(choice) if source.named else choice.encoding]
     target = root / f"{source.name}-{of_json(about)[:16]}-{_LAYOUT}"
     if not intact(target):
         with scratch_folder(root) as scratch:
             staged = scratch / "corpus"
             staged.mkdir()
-            _write(staged, source, source.load(scratch), key)
+            _write(staged, source, source.load(scratch), key, choice)
             publish(staged, target)
-    return Corpus.open(target)
+    corpus = Corpus.open(target)
+    if choice.named and not source.named and corpus.features is None:
+        problem = f"{source.name} has no columns; leave it out"
+        raise ConfigError("data.features", list(choice.named), problem)
+    return corpus
 
 
-def _write(path: Path, source: Source, splits: dict[str, Raw], key: str) -> None:
+def _write(path: Path, source: Source, splits: dict[str, Raw], key: str, choice: Choice) -> None:
     if "test" not in splits:
         splits = _split(splits["train"])
     train, test = splits["train"], splits["test"]
+    encoding = encode(splits, choice, key, source.name)
     _check_alike(train, test, source.name, key)
     names = train.class_names
     if names is None:
@@ -126,12 +130,13 @@ def _write(path: Path, source: Source, splits: dict[str, Raw], key: str) -> None
         "defaults": {"transfer_size": max(1, min(1000, len(train.y) // 4))} | source.defaults,
         "mean": mean,
         "std": std,
-        "features": None,
+        "features": None if encoding is None else [*encoding],
+        "encoding": encoding,
         "note": None,
     }
-    if train.columns is not None:
-        meta["features"] = train.columns.features if train.columns.kind == "features" else None
-        meta["note"] = None if train.columns.plain else train.columns.told()
+    if train.columns is not None and not train.columns.plain:
+        rows = f"{len(train.y)} training and {len(test.y)} test rows"
+        meta["note"] = f"{target_told(train.y, names)}, {rows}; {train.columns.told()}"
     seal(path, meta)
 
 

@@ -1,4 +1,4 @@
-"""A table's rows as samples: its pictures, its arrays, or its numbers."""
+"""A table's rows as samples: its pictures, its arrays, or the columns that are features."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
-from .columns import Choice, Columns, find_images, numeric, reason
+from .columns import Choice, Columns, check_named, find_images, numeric, reason
 from .given import as_array, samples
 from .pictures import Pictures
 
@@ -18,6 +18,8 @@ def samples_of(
     dataset: Any, label: str | None, key: str, shown: object, choice: Choice, outside: bool = False
 ) -> tuple[NDArray[Any], pa.Table, Columns]:
     """Return the samples, the scalar columns, and which columns the samples are.
+
+    A table's features are left to `fedkd.data.encoding`, which must know the training rows.
 
     Parameters
     ----------
@@ -33,40 +35,35 @@ def samples_of(
 
     Returns
     -------
-    x : uint8 pictures ``[n, h, w(, c)]`` or float32 ``[n, ...]``
+    x : uint8 pictures ``[n, h, w(, c)]``, float32 ``[n, ...]``, or ``[n, 0]`` for a table
     table : pyarrow.Table
     columns : Columns
 
     Raises
     ------
     ConfigError
-        If no columns can be used, they hold what is no number, or features are not there.
+        If arrays hold what is no number, or a feature that the user names cannot be used.
     """
     features = {name: kind for name, kind in dataset.features.items() if name != label}
     table = scalars(dataset, [name for name in dataset.features if _scalar(dataset, name)])
     types = {name: table.schema.field(name).type for name in table.column_names}
     why = {name: reason(name, types.get(name), choice) for name in features}
-    image, block = find_images(features, key, shown), _block(features, why)
+    chosen = {name: features[name] for name in choice.features or () if name in features}
+    seen = chosen or features
+    numbers = any(numeric(types.get(name)) and why[name] is None for name in seen)
+    image, block = find_images(seen, key, shown), _block(seen, numbers)
+    if choice.named and choice.named not in ((image,), (block,)):
+        check_named(choice, label, features, why, shown)
     if image is not None:
-        x, seen = _pictures(dataset, image, key, shown, outside)
-        return x, table, _one(label, image, why, "pictures", seen)
+        x, told = _pictures(dataset, image, key, shown, outside)
+        return x, table, _one(label, image, why, "pictures", told)
     if block is not None:
         return _stacked(dataset, block, key, shown), table, _one(label, block, why, "array")
     wanted = choice.features or tuple(name for name in features if why[name] is None)
     rest = [name for name in features if name not in wanted]
-    left = {name: why[name] or "the others lack it" for name in rest}
-    columns = Columns(label, wanted, left)
-    lost = [name for name in wanted if name not in features or not numeric(types.get(name))]
-    if lost:
-        problem = f"lacks the feature columns {', '.join(lost)}; columns are matched by name"
-        raise ConfigError(key, shown, problem)
-    if not wanted:
-        problem = (
-            "needs rows with an image column or numeric columns; "
-            f"found {len(dataset)} rows of: {', '.join(dataset.features)} ({columns.told()})"
-        )
-        raise ConfigError(key, shown, problem)
-    return _numbers(table, wanted, key, shown), table, columns
+    other = "not in data.features" if choice.named else "the others lack it"
+    left = {name: why[name] or other for name in rest}
+    return np.zeros((len(dataset), 0), np.float32), table, Columns(label, wanted, left)
 
 
 def _one(
@@ -91,26 +88,11 @@ def scalars(dataset: Any, names: list[str]) -> pa.Table:
     return dataset.select_columns(names).with_format("arrow")[:].replace_schema_metadata()
 
 
-def _numbers(
-    table: pa.Table, names: tuple[str, ...], key: str, shown: object
-) -> NDArray[np.float32]:
-    x = np.empty((table.num_rows, len(names)), np.float32)
-    for position, name in enumerate(names):
-        column = table.column(name)
-        with np.errstate(over="ignore"):
-            x[:, position] = column.cast(pa.float64(), safe=False).to_numpy()
-        if not np.isfinite(x[:, position]).all():
-            problem = f"column {name!r} has values that are missing or not finite"
-            raise ConfigError(key, shown, problem)
-    return x
-
-
-def _block(features: dict[str, Any], left: dict[str, str | None]) -> str | None:
-    """Return the column of arrays that is the samples, if there is one."""
+def _block(features: dict[str, Any], numbers: bool) -> str | None:
+    """Return the column of arrays that is the samples, if there is one; maybe beside `numbers`."""
     arrays = [name for name, kind in features.items() if _leaf(kind) is not None]
     typed = [name for name in arrays if hasattr(features[name], "shape")]
-    usable = any(why is None for why in left.values())
-    found = typed or ([] if usable else arrays)
+    found = typed or ([] if numbers else arrays)
     return found[0] if len(found) == 1 else None
 
 
@@ -130,6 +112,9 @@ def _leaf(kind: Any) -> Any:
 def _stacked(dataset: Any, name: str, key: str, shown: object) -> NDArray[Any]:
     leaf, parts = _leaf(dataset.features[name]), []
     about = f"{shown}, column {name!r}"
+    if missing := scalars(dataset, [name]).column(name).null_count:
+        problem = f"lacks its array in {missing} of {len(dataset)} rows; drop those rows"
+        raise ConfigError(key, about, problem)
     for batch in dataset.select_columns([name]).with_format("numpy").iter(_BATCH):
         part = as_array(batch[name], key, about)
         parts.append(part.astype(leaf) if part.dtype.kind in "biuf" else part)

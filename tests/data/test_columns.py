@@ -139,7 +139,7 @@ def test_index_columns_are_left_out(name):
 
 def test_words_that_only_look_like_an_index_are_features():
     names = {"grid": 1, "valid": 2, "acid": 3, "indexes": 4, "mid": 5}
-    corpus = prepare(datasets.Dataset.from_dict(rows(**{n: [v] * 40 for n, v in names.items()})))
+    corpus = prepare(datasets.Dataset.from_dict(rows(**{n: [v, 0] * 20 for n, v in names.items()})))
     assert corpus.features == ["a", "b", *names]
 
 
@@ -158,11 +158,17 @@ def test_the_column_that_partitions_is_no_feature(tmp_path):
 
 
 def test_one_line_says_what_is_used_and_what_is_not(tmp_path):
-    more = {"name": ["x"] * 40, "when": [None] * 40, "tags": [[1]] * 40, "fine_label": [1] * 40}
+    more = {
+        "name": [f"x{i}" for i in range(40)],
+        "when": [None] * 40,
+        "tags": [[1]] * 40,
+        "fine_label": [1] * 40,
+    }
     path = folder(tmp_path / "own", rows(**more))
     line = (
-        "data own: label 'label', features a, b; left out: name (text), when (null), "
-        "tags (no scalars), fine_label (another label)"
+        "data own: classification, 2 classes (0, 1), 32 training and 8 test rows; label 'label', "
+        "features a, b; numbers as given, not standardised; left out: when (null), tags (no "
+        "scalars), fine_label (another label), name (text; name it with data.text)"
     )
     run_dir = tmp_path / "run"
     settings = [f"data={path}", "clients=2", "rounds=1", "transfer.size=8", "data.alpha=null"]
@@ -178,7 +184,8 @@ def test_one_line_says_what_is_used_and_what_is_not(tmp_path):
 
 
 def test_plain_pictures_need_no_line(png_folder, tmp_path):
-    assert prepare(png_folder).note == ("label 'label', pictures image; left out: writer (text)")
+    (said,) = prepare(png_folder).note.split("; ", 1)[1:]
+    assert said == "label 'label', pictures image; left out: writer (beside it)"
     whole = datasets.load_dataset(str(png_folder), cache_dir=str(tmp_path))
     assert prepare(whole.remove_columns("writer")).note is None
     assert prepare("digits").note is None
@@ -264,7 +271,7 @@ def test_the_index_of_a_frame_is_said_to_be_left_out():
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"age": range(40), "a": range(40), "b": range(40)}).set_index("age")
     (note,) = simulate_notes(frame, [0, 1] * 20)
-    assert note.endswith("features a, b; left out: age (the frame's index)")
+    assert note.endswith("not standardised; left out: age (the frame's index)")
 
 
 def test_classes_that_are_never_tested_are_said():

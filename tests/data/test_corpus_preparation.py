@@ -215,7 +215,7 @@ def test_relative_cache_works_from_any_directory(tmp_path, monkeypatch):
 
 def test_tabular_dataset_keeps_text_columns_for_partitioners():
     x, y = blobs(20, classes=2, features=2)
-    rows = {"a": x[:, 0], "b": x[:, 1], "label": y, "site": ["n", "s"] * 10}
+    rows = {"a": x[:, 0], "b": x[:, 1], "label": y, "site": [f"s{i}" for i in range(20)]}
     corpus = prepare(datasets.Dataset.from_dict(rows))
     assert corpus.shape == (2,)
     assert corpus.x_train.dtype == np.float32
@@ -254,8 +254,8 @@ def parquet(folder: Path, rows: dict, name: str = "train.parquet") -> Path:
         ({"a": [1.0, 2.0], "b": [0, 1]}, r"label column.*found 2 rows of: a, b"),
         ({"text": ["x", "y"], "label": [0, 1]}, r"image column.*found 2 rows of: text, label"),
         ({"a": [1.0, 2.0], "label": [0.5, 1.0]}, "no classes"),
-        ({"a": [1.0, 2.0], "label": [0, None]}, "missing labels"),
-        ({"a": [1.0, None], "label": [0, 1]}, "not finite"),
+        ({"a": [1.0, 2.0], "label": [0, None]}, "missing labels in 1 of 2 rows; drop"),
+        ({"a": [1.0, np.inf], "label": [0, 1]}, "not finite"),
     ],
 )
 def test_unusable_columns_are_refused(tmp_path, rows, message):

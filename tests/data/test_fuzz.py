@@ -129,8 +129,10 @@ def dataset(table: pa.Table, names: list[str] | None) -> datasets.Dataset:
     test=st.none() | tables(),
     names=st.none() | st.lists(st.sampled_from("abc"), min_size=1, max_size=3, unique=True),
     label=st.none() | NAMES,
+    chosen=st.none() | st.lists(NAMES, min_size=1, max_size=2),
+    at=st.none() | st.lists(st.integers(0, 4), min_size=1, max_size=3),
 )
-def test_tables_as_objects(table, test, names, label):
+def test_tables_as_objects(table, test, names, label, chosen, at):
     if label is not None and len(label) and table.num_columns > 2:
         label = table.column_names[-1]
     try:
@@ -139,7 +141,28 @@ def test_tables_as_objects(table, test, names, label):
             splits |= {} if test is None else {"test": dataset(test, names)}
     except (pa.ArrowException, ValueError, TypeError, NotImplementedError, KeyError):
         return  # `datasets` itself does not take it
-    attempt(lambda: prepare(datasets.DatasetDict(splits), choice=Choice(label or None)))
+    if at is not None:
+        chosen = [table.column_names[i % table.num_columns] for i in at]
+    choice = Choice(label or None, None if chosen is None else tuple(chosen))
+    attempt(lambda: prepare(datasets.DatasetDict(splits), choice=choice))
+
+
+@settings(quick, max_examples=20)
+@given(table=tables(4), other=tables(1))
+def test_tables_through_the_constants_of_others(table, other):
+    try:
+        with quiet():
+            own, other = dataset(table, None), dataset(other, None)
+    except (pa.ArrowException, ValueError, TypeError, NotImplementedError, KeyError):
+        return
+    made = []
+    if attempt(lambda: made.append(prepare(own))) and made[0].features:
+        (corpus,) = made
+        features = tuple(corpus.features)
+        choice = Choice(features=features, strict=False, encoding=corpus.encoding)
+        if attempt(lambda: made.append(prepare(other, key="transfer.data", choice=choice))):
+            assert made[1].encoding in (corpus.encoding, None)
+            assert made[1].encoding is None or made[1].shape == corpus.shape
 
 
 @settings(quick, max_examples=10)
@@ -160,6 +183,7 @@ def test_tables_on_the_command_line(tmp_path_factory, table, test, label):
         if split is not None:
             pq.write_table(split, folder / f"{name}.parquet")
     chosen = [f"data.label={label}"] if label else []
+    chosen += [f"data.features=['{table.column_names[-1]}']"] if label else []
     settings = ["clients=2", "rounds=1", "engine=inline", "transfer.size=1", "data.alpha=null"]
     run_dir = f"run_dir={folder.parent / (folder.name + '-run')}"
     done = CliRunner().invoke(app, ["run", f"data={folder}", *settings, *chosen, run_dir])

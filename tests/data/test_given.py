@@ -133,7 +133,7 @@ def test_columns_of_arrays_are_samples():
     nested = datasets.Dataset.from_dict({"x": X.tolist(), "label": Y})
     corpus = prepare({"train": nested, "test": nested})
     assert np.array_equal(corpus.x_train, X)
-    assert corpus.note == "label 'label', array x"
+    assert corpus.note.endswith("24 training and 24 test rows; label 'label', array x")
     assert prepare(table(tags=X.tolist())).features == ["a", "b"]
     ragged = datasets.Dataset.from_dict({"x": [[1.0], [1.0, 2.0]] * 12, "label": Y})
     with pytest.raises(ConfigError, match="shape"):
