@@ -33,6 +33,10 @@ class Corpus:
         The columns that the features of a table are, in order.
     note : str or None
         Which columns are used and which are not, and why, where that needs to be said.
+    labelled : bool
+        Whether there are labels; else they are -1, and there are no classes.
+    client : str or None
+        The column of `columns` that says whose a sample is (0..N-1), where data were given so.
     content : str
         A hash of the samples, labels and names of classes.
     mean, std : list of float or None
@@ -48,6 +52,8 @@ class Corpus:
         self.defaults: dict[str, int] = meta["defaults"]
         self.features: list[str] | None = meta["features"]
         self.note: str | None = meta["note"]
+        self.labelled: bool = meta.get("labelled", True)
+        self.client: str | None = meta.get("client")
         self.content: str = meta["content"]
         self.mean: list[float] | None = meta["mean"]
         self.std: list[float] | None = meta["std"]

@@ -15,6 +15,7 @@ from .columns import Choice
 from .corpus import Corpus
 from .decode import Raw, Source
 from .fingerprint import of_json
+from .objects import is_per_client
 from .sampling import proportional
 from .sources import find
 
@@ -22,7 +23,9 @@ _LAYOUT = 2  # raise when the files below change
 _TEST_SHARE, _TEST_SEED = 0.2, 0  # of a data set without a test split
 
 
-def corpora(config: RunConfig, data: Any = None) -> tuple[Corpus, Corpus | None]:
+def corpora(
+    config: RunConfig, data: Any = None, transfer: Any = None
+) -> tuple[Corpus, Corpus | None]:
     """Open the clients' data set and the transfer set's, whose columns are found by name.
 
     Parameters
@@ -31,6 +34,8 @@ def corpora(config: RunConfig, data: Any = None) -> tuple[Corpus, Corpus | None]
         `data` and `transfer` are read.
     data : optional
         A Python object in place of ``data.name``.
+    transfer : optional
+        A Python object in place of ``transfer.data``.
 
     Returns
     -------
@@ -41,19 +46,24 @@ def corpora(config: RunConfig, data: Any = None) -> tuple[Corpus, Corpus | None]
     Raises
     ------
     ConfigError
-        If one is not found or cannot be used, or the transfer set lacks columns.
+        If one is not found or cannot be used, or the transfer set lacks columns; if the data are
+        those of so many clients, and `config` has another number.
     """
+    if is_per_client(data) and len(data) != config.clients:
+        problem = f"data is a list of {len(data)}, one per client; leave it out, or give that"
+        raise ConfigError("clients", config.clients, problem)
     by = config.data.partitioner.get("partition_by")
     apart = tuple(by) if isinstance(by, list) else () if by is None else (str(by),)
     choice = Choice(config.data.label, apart=tuple(map(str, apart)))
     corpus = prepare(config.data.name if data is None else data, choice=choice)
-    if not config.transfer.data:
+    given = config.transfer.data if transfer is None else transfer
+    if given is None or (isinstance(given, str) and not given):
         return corpus, None
-    choice = replace(choice, strict=False)
-    other = prepare(config.transfer.data, key="transfer.data", choice=choice)
+    choice = replace(choice, strict=False, optional=True)
+    other = prepare(given, key="transfer.data", choice=choice)
     if corpus.features and other.features and other.features != corpus.features:
         choice = replace(choice, features=tuple(corpus.features))
-        other = prepare(config.transfer.data, key="transfer.data", choice=choice)
+        other = prepare(given, key="transfer.data", choice=choice)
     return corpus, other
 
 
@@ -64,7 +74,7 @@ def prepare(
 
     Parameters
     ----------
-    data : str, Path, tuple of arrays, datasets.Dataset or datasets.DatasetDict
+    data : str, Path or a Python object
         See `fedkd.data.sources.find`. A data set without a test split gets a stratified one, the
         same whatever the run's seed.
     cache : path, optional
@@ -92,20 +102,23 @@ def prepare(
         problem = f"{source.name} has no columns; leave it out"
         raise ConfigError("data.label", choice.label, problem)
     root = cache_root(cache)
-    about = [source.fingerprint, vars(choice)] if source.named else [source.fingerprint]
+    about = [source.fingerprint, *([choice.decisive] if source.named else [])]
     target = root / f"{source.name}-{of_json(about)[:16]}-{_LAYOUT}"
     if not intact(target):
         with scratch_folder(root) as scratch:
             staged = scratch / "corpus"
             staged.mkdir()
             _write(staged, source, source.load(scratch), key)
+            if source.again and source.again() != source.fingerprint:
+                problem = "changes while it is read; run again when it is ready"
+                raise ConfigError(key, data, problem)
             publish(staged, target)
     return Corpus.open(target)
 
 
 def _write(path: Path, source: Source, splits: dict[str, Raw], key: str) -> None:
     if "test" not in splits:
-        splits = _split(splits["train"])
+        splits = _split(splits["train"], source.client)
     train, test = splits["train"], splits["test"]
     _check_alike(train, test, source.name, key)
     names = train.class_names
@@ -128,6 +141,8 @@ def _write(path: Path, source: Source, splits: dict[str, Raw], key: str) -> None
         "std": std,
         "features": None,
         "note": None,
+        "labelled": train.labelled,
+        "client": source.client,
     }
     if train.columns is not None:
         meta["features"] = train.columns.features if train.columns.kind == "features" else None
@@ -150,8 +165,13 @@ def _is_text(y: NDArray[Any]) -> bool:
     return y.dtype.kind not in "iu"
 
 
-def _split(whole: Raw) -> dict[str, Raw]:
-    _, codes = np.unique(whole.y, return_inverse=True)
+def _split(whole: Raw, client: str | None) -> dict[str, Raw]:
+    """Draw a test split: of each class, and of each client where they are known, its share."""
+    if not whole.labelled:  # nothing could be measured on it
+        return {"train": whole, "test": whole.take(np.arange(0))}
+    known, codes = np.unique(whole.y, return_inverse=True)
+    if client is not None:
+        codes = codes + len(known) * whole.table.column(client).to_numpy()
     test = proportional(codes, round(len(codes) * _TEST_SHARE), _TEST_SEED)
     rest = np.setdiff1d(np.arange(len(codes)), test)
     return {"train": whole.take(rest), "test": whole.take(test)}
