@@ -126,7 +126,7 @@ def _hidden(file: Path, folder: Path) -> bool:
 
 def _by_class(held: Held, folder: Path, key: str) -> bool:
     """Say whether pictures lie in a folder for each class; those of one split may lie in one."""
-    pictures = {n: [f for f in parts if f.stem != "metadata"] for n, parts in held.items()}
+    pictures = {n: [f for f in parts if ending(f) in PICTURES] for n, parts in held.items()}
     if all(len({file.parent for file in parts}) <= 1 for parts in pictures.values()):
         return False
     depths = {len(file.parts): file for parts in pictures.values() for file in parts}

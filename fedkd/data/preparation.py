@@ -49,8 +49,9 @@ def corpora(
         If one is not found or cannot be used, or the transfer set lacks columns; if the data are
         those of so many clients, and `config` has another number.
     """
-    if is_per_client(data) and len(data) != config.clients:
-        problem = f"data is a list of {len(data)}, one per client; leave it out, or give that"
+    own = len(data) if is_per_client(data) else config.clients
+    if isinstance(config.clients, int) and own != config.clients:
+        problem = f"data is a list of {own}, one per client; leave it out, or give that"
         raise ConfigError("clients", config.clients, problem)
     by = config.data.partitioner.get("partition_by")
     apart = tuple(by) if isinstance(by, list) else () if by is None else (str(by),)

@@ -75,12 +75,12 @@ def find(data: Any, key: str = "data", choice: Choice | None = None) -> Source:
     return from_arrays(parts, key, choice)
 
 
-def located(name: str) -> Path | None:
+def place_of(name: str) -> Path | None:
     """Return the file or folder that ``data=NAME`` itself is; None if it is looked up elsewhere.
 
     Examples
     --------
-    >>> located("digits"), located("no-such-file.csv")
+    >>> place_of("digits"), place_of("no-such-file.csv")
     (None, None)
     """
     if not name.strip() or name == "digits":  # "" as a path would be the working directory
@@ -111,7 +111,7 @@ def _find_named(name: str, key: str, choice: Choice) -> Source:
     if name == "digits":
         defaults = {"samples_per_client": 12, "transfer_size": 200}
         return Source("digits", "sklearn", _load_digits, defaults, named=False)
-    own = located(name)
+    own = place_of(name)
     if own is not None:
         return from_folder(own, key, choice) if own.is_dir() else from_file(own, key, choice)
     if name.strip() and _local(name):

@@ -87,7 +87,7 @@ def check_samples(config: RunConfig, corpus: Corpus, transfer_corpus: Corpus | N
 
 def _source(corpus: Corpus, transfer_corpus: Corpus | None) -> Corpus:
     """Return where transfer samples come from."""
-    own = transfer_corpus is None or transfer_corpus.path == corpus.path
+    own = transfer_corpus is None or transfer_corpus.content == corpus.content
     return corpus if own or transfer_corpus is None else transfer_corpus
 
 

@@ -7,7 +7,7 @@ import torch
 
 from ..config import RunConfig
 from ..data.federation import Federation
-from ..data.sources import located
+from ..data.sources import place_of
 from ..engine.cluster import cores
 from ..engine.placement import actors_by_default, gpu_share
 from ..errors import ConfigError
@@ -52,7 +52,7 @@ def resolved(config: RunConfig, strategy: Strategy) -> RunConfig:
 
 def _anywhere(name: Any) -> Any:
     """Return a file or folder so that a resume finds it from any other; names stay."""
-    path = located(name) if isinstance(name, str) else None
+    path = place_of(name) if isinstance(name, str) else None
     return name if path is None else str(path.resolve())
 
 

@@ -215,6 +215,25 @@ def test_folders_of_pictures_with_splits(tmp_path):
         prepare(tmp_path)
 
 
+def test_a_table_beside_pictures_says_their_classes(tmp_path):
+    pixels = pictures(tmp_path / "own")
+    rows = {"file_name": [f"{i}.png" for i in range(8)], "label": ["a", "b"] * 4, "site": range(8)}
+    pd.DataFrame(rows).to_csv(tmp_path / "own" / "metadata.csv", index=False)
+    corpus = prepare(tmp_path / "own")
+    assert corpus.class_names == ["a", "b"]
+    site = np.array(corpus.columns("train").column("site"))
+    assert np.array_equal(corpus.x_train, pixels[site])
+    first = corpus.path
+    pd.DataFrame(rows | {"label": ["b", "a"] * 4}).to_csv(
+        tmp_path / "own" / "metadata.csv", index=False
+    )
+    assert prepare(tmp_path / "own").path != first
+    rows["file_name"][0] = "../own.png"
+    pd.DataFrame(rows).to_csv(tmp_path / "own" / "metadata.csv", index=False)
+    with pytest.raises(ConfigError):
+        prepare(tmp_path / "own")
+
+
 def test_pictures_that_are_refused(tmp_path):
     pictures(tmp_path / "flat")
     with pytest.raises(ConfigError, match="needs a label column"):
