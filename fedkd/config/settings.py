@@ -31,8 +31,7 @@ class DataConfig(Checked):
     """Which data set, and how the clients share it."""
 
     name: str = "digits"
-    """digits, mnist, fashion_mnist, cifar10, cifar100; a Parquet or CSV file, or a folder of them
-    or of pictures by class"""
+    """a name (fedkd list data), a Parquet or CSV file, a folder of them or of pictures by class"""
     label: str | None = None
     """the column that is the label; null = the one called label, or the only column of classes"""
     alpha: Annotated[float | None, Gt(0)] = 0.1
@@ -54,8 +53,7 @@ class TransferConfig(Checked):
     size: Annotated[int | None, Ge(1)] = None
     """number of transfer samples; null = the data set's default"""
     data: str | None = None
-    """another data set, labelled or not, to take them from; null = training samples that no client
-    holds"""
+    """another data set, labelled or not; null = training samples that no client holds"""
     per_round: Annotated[int | None, Ge(1)] = None
     """samples drawn afresh for each round; null = all of them"""
     labelled: bool = False

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError
 from .columns import Choice, Columns, find_label
-from .frames import dataset_of, index_of, is_frame
+from .frames import dataset_of, index_of, is_frame, refuse_table
 from .given import as_array, samples
 from .labels import check_range, classes, from_column
 from .tables import samples_of, scalars
@@ -116,6 +116,7 @@ def arrays(x: Any, y: Any, key: str = "data", choice: Choice | None = None) -> R
     A data frame's columns are sorted out as those of a data set, and found again by name; `y` None
     are samples without labels.
     """
+    refuse_table(x, key, f"x of type {type(x).__name__}")
     labels, names = (None, []) if y is None else _labels(y, key)
     table, columns = pa.table({}), None
     if is_frame(x):

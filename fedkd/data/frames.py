@@ -12,6 +12,12 @@ def is_frame(given: Any) -> bool:
     return hasattr(given, "columns") and hasattr(given, "to_numpy") and hasattr(given, "iloc")
 
 
+def refuse_table(given: Any, key: str, shown: object) -> None:
+    """Refuse tables of other libraries, whose columns would be matched by position."""
+    if hasattr(given, "to_pandas") and not is_frame(given):
+        raise ConfigError(key, shown, "is no data frame of pandas; give its to_pandas()")
+
+
 def index_of(frame: Any) -> dict[str, str]:
     """Return the names of a frame's index, and why they are no features."""
     return {str(name): "the frame's index" for name in frame.index.names if name is not None}

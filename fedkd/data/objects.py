@@ -11,7 +11,7 @@ from ..errors import ConfigError
 from .columns import Choice
 from .decode import TEST_SPLITS, Raw, Source, arrays, table_source
 from .fingerprint import of_dataset, of_json, of_raw
-from .frames import dataset_of, index_of, is_frame
+from .frames import dataset_of, index_of, is_frame, refuse_table
 from .torch_sets import is_torch, read
 
 
@@ -73,6 +73,7 @@ def as_parts(data: Any, key: str) -> tuple[Any, ...]:
         raise ConfigError(key, f"list[{len(data)}]", problem)
     if isinstance(data, list | tuple) and len(data) in (2, 4):
         return tuple(data)
+    refuse_table(data, key, type(data).__name__)
     problem = (
         "must be a name, a file, a folder, (x, y), (x, y, x_test, y_test), ((x, y), (x_test, "
         "y_test)), a data frame, a datasets.Dataset, a torch Dataset, or a list of them"

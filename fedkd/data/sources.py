@@ -61,6 +61,9 @@ def find(data: Any, key: str = "data", choice: Choice | None = None) -> Source:
         if choice.optional:
             problem = "is one set for all clients; give that, not a list"
             raise ConfigError(key, f"list[{len(data)}]", problem)
+        if isinstance(data[0], tuple) and len(data[0]) == 2 and np.isscalar(data[0][1]):
+            problem = "its members seem to be samples; give (x, y) with all of them"
+            raise ConfigError(key, f"list[{len(data)}]", problem)
         lists = [client for client, part in enumerate(data) if isinstance(part, list)]
         if lists:
             problem = "give the arrays of one client as a tuple (x, y)"

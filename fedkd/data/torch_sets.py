@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
@@ -59,7 +60,9 @@ def _tensors(data: Any) -> tuple[Any, ...] | None:
         return tuple(data.tensors)
     if type(data) is Subset:
         inner = _tensors(data.dataset)
-        return None if inner is None else tuple(one[list(data.indices)] for one in inner)
+        if inner is None or any(not -len(inner[0]) <= one < len(inner[0]) for one in data.indices):
+            return None  # read one by one, to say which sample is not there
+        return tuple(one[torch.as_tensor(list(data.indices), dtype=torch.long)] for one in inner)
     return None
 
 

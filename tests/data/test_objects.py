@@ -5,6 +5,7 @@ import warnings
 import datasets
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -103,6 +104,7 @@ def test_frames_that_are_refused(frame, message):
         Pairs([(torch.tensor(x), torch.tensor(y)) for x, y in zip(X, Y, strict=True)]),
         Pairs([[x.tolist(), int(y)] for x, y in zip(X, Y, strict=True)]),
         Subset(Pairs(list(zip(X, Y, strict=True))), range(24)),
+        Subset(TensorDataset(torch.tensor(X), torch.tensor(Y)), torch.arange(24)),
     ],
 )
 def test_data_sets_of_torch_are_their_arrays(data):
@@ -147,6 +149,7 @@ def failing():
         (Pairs([("text", 0)] * 3), "text|samples"),
         (TensorDataset(torch.tensor(X)), "has no labels"),
         (TensorDataset(*[torch.tensor(X)] * 3), "has 3 tensors"),
+        (Subset(TensorDataset(torch.tensor(X), torch.tensor(Y)), [0, 99]), "sample 1 cannot be"),
         (DataLoader(TensorDataset(torch.tensor(X), torch.tensor(Y))), r"give its \.dataset"),
         (object.__new__(Dataset), "cannot be read"),
     ],
@@ -245,6 +248,19 @@ def test_numbers_of_several_types_are_one_column():
         prepare([whole, real])
 
 
+@pytest.mark.parametrize("kind", ["arrays", "frames"])
+def test_clients_can_be_dealt_what_is_theirs(kind, tmp_path):
+    natural = "flwr_datasets.partitioner.NaturalIdPartitioner"
+    node = {"_target_": natural, "partition_by": CLIENT}
+    words = {"data.partitioner": node, "data.alpha": None, "transfer.size": 3}
+    config = merge(RunConfig(), clients=3, **words)
+    corpus, _ = corpora(config, KINDS[kind])
+    federation = build_federation(config, corpus, None, tmp_path)
+    owner = corpus.columns("train").column(CLIENT).to_numpy()
+    assert [set(owner[federation.indices(k)]) for k in range(3)] == [{0}, {1}, {2}]
+    assert federation.sizes.sum() == len(owner) - 3
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -266,7 +282,11 @@ def test_numbers_of_several_types_are_one_column():
         ([(X, Y), X], r"data\[1\]=ndarray: has no labels"),
         ([(X, Y), [(X, Y)]], r"data\[1\]=list: give the arrays"),
         ([(X, Y), [X, Y]], r"data\[1\]=list: give the arrays"),
-        ([(X[0], 0), (X[1], 1)], r"data\[0\]=y \[\]: .*"),
+        ([(X[0], 0), (X[1], 1)], "seem to be samples"),
+        ([(X[0], "cat")] * 4, "seem to be samples"),
+        (pa.table(FRAME), r"give its to_pandas\(\)"),
+        ((pa.table(FRAME), Y), r"give its to_pandas\(\)"),
+        ((TABLE, Y), r"give its to_pandas\(\)"),
         ([[X, Y], [X, Y]], "or 2 clients"),
         ([[X, Y], [X, Y], [X, Y]], "or 3 clients"),
         ([[X, Y]] * 4, "or 4 clients"),
