@@ -44,9 +44,9 @@ def read(files: Sequence[Path], options: dict[str, Any], key: str, shown: object
             frame = pd.read_csv(file, **options | {"chunksize": None, "low_memory": False})
         except (*_BROKEN, ValueError, MemoryError) as error:
             raise _refused(file, f"cannot be read ({_line(error)})", key, shown) from error
-        odd = set(frame.columns) ^ set(frames[0].columns if frames else frame.columns)
+        odd = sorted(map(str, set(frame.columns) ^ set((frames or [frame])[0].columns)))
         if odd:
-            problem = f"its columns are not those of {files[0].name}: {', '.join(map(str, odd))}"
+            problem = f"its columns are not those of {files[0].name}: {', '.join(odd)}"
             raise _refused(file, problem, key, shown)
         frames.append(frame)
     whole = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]

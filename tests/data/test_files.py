@@ -162,7 +162,7 @@ def test_tables_in_no_split_are_not_left_out_unsaid(tmp_path):
     (tmp_path / "sample_submission.csv").rename(tmp_path / ".old.csv")
     assert len(prepare(tmp_path).x_test) == 30
     csv_file(tmp_path / "train-2.csv", FRAME.rename(columns={"b": "c"}))
-    with pytest.raises(ConfigError, match=r"train-2\.csv: its columns .* train\.csv: b, c|c, b"):
+    with pytest.raises(ConfigError, match=r"train\.csv: its columns .* train-2\.csv: b, c$"):
         prepare(tmp_path)
 
 
