@@ -54,7 +54,7 @@ def test_folders_of_csv_files_have_splits_by_their_names(tmp_path):
     csv_file(tmp_path / "train-1.csv", other[20:])
     csv_file(tmp_path / "test.csv", other[:9])
     corpus = prepare(tmp_path)
-    assert len(corpus.x_train), len(corpus.x_test) == (30, 9)
+    assert (len(corpus.x_train), len(corpus.x_test)) == (30, 9)
     assert corpus.x_train[[0, 29]].tolist() == [[0, 0], [29 / 4, 29 / 2]]
     assert corpus.x_test[8].tolist() == [2, 4]
 
