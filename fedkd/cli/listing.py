@@ -224,7 +224,11 @@ LISTS = {name: List(seam.title, partial(_plugged, name), seam.own) for name, sea
 """What can be listed."""
 LISTS["privacy"] = replace(LISTS["privacy"], items=_privacy)
 LISTS |= {
-    "data": List("data sets", _data, "data=FOLDER with Parquet files as on the Hugging Face hub"),
+    "data": List(
+        "data sets",
+        _data,
+        "data=FILE (.parquet, .csv, .tsv, .csv.gz) or FOLDER of such, or of pictures by class",
+    ),
     "engines": List("what executes the clients", _engines),
     "partitioners": List(
         "how samples are dealt to clients; CamelCase: ._target_=flwr_datasets.partitioner.NAME",

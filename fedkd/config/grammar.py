@@ -16,7 +16,8 @@ from .schema import STUDY, check_key
 from .study import StudyConfig
 
 _PARSER = OverridesParser.create()
-_PATHS = ("data", "data.name", "transfer.data")
+PATHS = ("data", "data.name", "transfer.data")
+"""Keys whose value may be a file or a folder."""
 
 
 def parse(text: str) -> Override:
@@ -145,7 +146,7 @@ def _readable(key: str, value: str) -> str:
     """Return `value` as it is if Hydra can read it, else quoted, item by item in a list."""
     value = value.strip()
     is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-    is_path = key in _PATHS and Path(value).expanduser().is_dir()
+    is_path = key in PATHS and _is_path(value)
     if value and not is_quoted and (is_path or (key == "run_dir" and value != "null")):
         return _quoted(value)
     if _is_readable(value):
@@ -157,6 +158,13 @@ def _readable(key: str, value: str) -> str:
     if "," in value:
         return ",".join(_readable(key, item) for item in value.split(","))
     return _quoted(value)
+
+
+def _is_path(value: str) -> bool:
+    try:
+        return Path(value).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # a name too long, a home of nobody
+        return False
 
 
 def _is_readable(value: str) -> bool:

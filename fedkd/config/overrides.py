@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import ConfigError
-from .grammar import parse, raw_value, split_study, sweep, sweep_names
+from .grammar import PATHS, parse, raw_value, split_study, sweep, sweep_names
 from .saved import saved_config
 from .schema import FREE, GROUPS, NAMED, check_item, is_parameter
 from .settings import RunConfig
@@ -67,6 +67,8 @@ def compose(overrides: Iterable[str] = (), **nested: Any) -> RunConfig:
     if resumed and chosen:
         raise ConfigError("experiment", chosen[-1], "a resumed run has its own configuration")
     tree = _saved(resumed[-1]) if resumed else _preset(chosen[-1] if chosen else None)
+    if resumed:
+        settings = [item for item in settings if not _same_place(tree, *item)]
     config = _apply(tree, settings)
     if resumed:
         given = set(_texts([value for _, value in settings]))
@@ -141,6 +143,17 @@ def _own_hydra() -> Iterator[None]:
         instance.hydra = outer
         GlobalHydra.set_instance(instance)
         version.version_base = base  # setbase() refuses "not set yet", which it may have been
+
+
+def _same_place(tree: DictConfig, key: str, value: Any) -> bool:
+    """Say whether a key's value is but another path to the file or folder that a run has."""
+    if key not in PATHS or not isinstance(value, str | Path):
+        return False
+    saved = OmegaConf.select(tree, "data.name" if key == "data" else key)
+    try:
+        return saved is not None and Path(value).expanduser().samefile(saved)
+    except (OSError, RuntimeError, ValueError):  # one of them is no path
+        return False
 
 
 def _apply(tree: DictConfig, given: Items) -> RunConfig:

@@ -31,7 +31,7 @@ class DataConfig(Checked):
     """Which data set, and how the clients share it."""
 
     name: str = "digits"
-    """digits, mnist, fashion_mnist, cifar10, cifar100, or a Parquet folder in hub layout"""
+    """a name (fedkd list data), a Parquet or CSV file, a folder of them or of pictures by class"""
     label: str | None = None
     """the column that is the label; null = the one called label, or the only column of classes"""
     features: Annotated[list[str] | None, MinLen(1)] = None
@@ -55,7 +55,7 @@ class TransferConfig(Checked):
     size: Annotated[int | None, Ge(1)] = None
     """number of transfer samples; null = the data set's default"""
     data: str | None = None
-    """another data set to take them from; null = training samples that no client holds"""
+    """another data set, labelled or not; null = training samples that no client holds"""
     per_round: Annotated[int | None, Ge(1)] = None
     """samples drawn afresh for each round; null = all of them"""
     labelled: bool = False

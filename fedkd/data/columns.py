@@ -39,6 +39,8 @@ class Choice:
         Columns by which samples are dealt to clients: they are no features.
     strict : bool
         Whether `label` and `features` are the user's words, and one that is not there an error.
+    optional : bool
+        Whether rows without a label will do, or with several columns that could be it.
     encoding : dict or None
         What another data set's columns become (`Corpus.encoding`); None = fit it.
     """
@@ -47,12 +49,18 @@ class Choice:
     features: tuple[str, ...] | None = None
     apart: tuple[str, ...] = ()
     strict: bool = True
+    optional: bool = False
     encoding: dict[str, Any] | None = None
 
     @property
     def named(self) -> tuple[str, ...] | None:
         """The features that the user names."""
         return self.features if self.strict else None
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """What decides how rows are read, where they are not refused."""
+        return {k: v for k, v in vars(self).items() if k not in ("strict", "optional")}
 
 
 @dataclass(frozen=True)
@@ -109,8 +117,10 @@ def target_told(y: NDArray[Any], names: list[str]) -> str:
     return f"classification, {len(names)} classes ({shown})"
 
 
-def find_label(dataset: Any, choice: Choice, key: str, shown: object) -> str:
+def find_label(dataset: Any, choice: Choice, key: str, shown: object) -> str | None:
     """Return the label's column: the user's, the one that is called so, or the only classes.
+
+    None if there is none and it is optional.
 
     Raises
     ------
@@ -127,6 +137,10 @@ def find_label(dataset: Any, choice: Choice, key: str, shown: object) -> str:
     named = [name for name in LABEL_NAMES if name in features]
     classes = [name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
     found = named[:1] if "label" in named else named or classes
+    if choice.optional:
+        found = [name for name in found if name not in (choice.features or ())]
+        if len(found) != 1:
+            return None
     if len(found) > 1:
         problem = f"which column of {shown} is the label? name it with data.label=COLUMN"
         raise ConfigError("data.label", None, problem, found)

@@ -37,6 +37,10 @@ class Corpus:
     note : str or None
         What was read in one line: rows, classes, which columns are used and how, which are not, and
         why. None where it need not be said.
+    labelled : bool
+        Whether there are labels; else they are -1, and there are no classes.
+    client : str or None
+        The column of `columns` that says whose a sample is (0..N-1), where data were given so.
     content : str
         A hash of the samples, labels and names of classes.
     mean, std : list of float or None
@@ -53,6 +57,8 @@ class Corpus:
         self.features: list[str] | None = meta["features"]
         self.encoding: dict[str, Any] | None = meta["encoding"]
         self.note: str | None = meta["note"]
+        self.labelled: bool = meta.get("labelled", True)
+        self.client: str | None = meta.get("client")
         self.content: str = meta["content"]
         self.mean: list[float] | None = meta["mean"]
         self.std: list[float] | None = meta["std"]

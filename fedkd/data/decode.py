@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError
 from .columns import Choice, Columns, find_label
+from .frames import dataset_of, index_of, is_frame, refuse_table
 from .given import as_array, samples
 from .labels import check_range, classes, from_column
 from .tables import samples_of, scalars
@@ -29,6 +30,7 @@ class Raw:
     y : labels as given, ``[n]``; `class_names` is set when they already are 0..C-1.
     table : the other scalar columns, for partitioners.
     columns : which column became what; None for arrays.
+    labelled : whether there are labels; else `y` is -1 and `class_names` empty.
     """
 
     x: NDArray[Any]
@@ -36,11 +38,16 @@ class Raw:
     table: pa.Table
     class_names: list[str] | None = None
     columns: Columns | None = None
+    labelled: bool = True
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.x)
 
     def take(self, indices: NDArray[np.int64]) -> "Raw":
         """Return the rows at `indices`."""
-        rows = self.x[indices], self.y[indices], self.table.take(indices)
-        return Raw(*rows, self.class_names, self.columns)
+        x, y, table = self.x[indices], self.y[indices], self.table.take(indices)
+        return replace(self, x=x, y=y, table=table)
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,32 @@ class Source:
     defaults: dict[str, int] = field(default_factory=dict)
     named: bool = True
     """whether it has columns with names, among which there is a choice"""
+    client: str | None = None
+    """the column of `Raw.table` that says whose a sample is (0..N-1), where that was given"""
+    tables: Callable[[Path], dict[str, Any]] | None = None
+    """returns the splits with all columns, as `datasets.Dataset`, where there are columns"""
+    outside: bool = False
+    """whether pictures may be files that the rows of `tables` only name"""
+    again: Callable[[], str] | None = None
+    """takes the fingerprint of what may change while it is read"""
+
+
+def table_source(
+    name: str,
+    fingerprint: str,
+    tables: Callable[[Path], dict[str, Any]],
+    key: str,
+    shown: object,
+    choice: Choice,
+    outside: bool = False,
+    again: Callable[[], str] | None = None,
+) -> Source:
+    """Return a data set whose columns are sorted out when it is decoded."""
+
+    def load(scratch: Path) -> dict[str, Raw]:
+        return decoded(tables(scratch), key, shown, choice, outside=outside)
+
+    return Source(name, fingerprint, load, tables=tables, outside=outside, again=again)
 
 
 @contextmanager
@@ -81,26 +114,36 @@ def quiet() -> Iterator[None]:
 def arrays(x: Any, y: Any, key: str = "data", choice: Choice | None = None) -> Raw:
     """Check user arrays: uint8 ``[n, h, w(, c)]`` are images, anything else features as given.
 
-    A data frame's columns are sorted out as those of a data set, and found again by name.
+    A data frame's columns are sorted out as those of a data set, and found again by name; `y` None
+    are samples without labels.
     """
-    labels, names = as_array(y, key, "y", mixed=True), None
-    if not labels.ndim or not len(labels):
-        raise ConfigError(key, f"y {list(labels.shape)}", "must be [samples], and not empty")
-    labels, names = classes(labels, key, "y")
+    refuse_table(x, key, f"x of type {type(x).__name__}")
+    labels, names = (None, []) if y is None else _labels(y, key)
     table, columns = pa.table({}), None
-    if hasattr(x, "columns") and hasattr(x, "to_numpy"):
-        frame = _from_frame(x, key)
+    if is_frame(x):
+        frame = dataset_of(x, key, f"x {list(x.shape)}")
         found, table, columns = samples_of(frame, None, key, "x", choice or Choice())
-        index = [str(name) for name in x.index.names if name is not None]
-        left = columns.left | dict.fromkeys(index, "the frame's index")
-        columns = replace(columns, left=left)
+        columns = replace(columns, left=columns.left | index_of(x))
     else:
         found = samples(as_array(x, key, "x"), key)
+    if labels is None:
+        return _unlabelled(found, table, columns)
     if len(found) != len(labels):
         problem = "x must be [samples, ...] and y [samples], equally long"
         shape = list(getattr(x, "shape", found.shape))
         raise ConfigError(key, f"arrays {shape} and {list(labels.shape)}", problem)
     return Raw(found, labels, table, names, columns)
+
+
+def _labels(y: Any, key: str) -> tuple[NDArray[Any], list[str] | None]:
+    found = as_array(y, key, "y", mixed=True)
+    if not found.ndim or not len(found):
+        raise ConfigError(key, f"y {list(found.shape)}", "must be [samples], and not empty")
+    return classes(found, key, "y")
+
+
+def _unlabelled(x: NDArray[Any], table: pa.Table, columns: Columns | None) -> Raw:
+    return Raw(x, np.full(len(x), -1), table, [], columns, labelled=False)
 
 
 def decode(dataset: Any, key: str, shown: object, choice: Choice, *, outside: bool = False) -> Raw:
@@ -126,6 +169,8 @@ def decode(dataset: Any, key: str, shown: object, choice: Choice, *, outside: bo
     if not len(dataset):
         raise ConfigError(key, shown, "has a split without rows")
     label = find_label(dataset, choice, key, shown)
+    if label is None:
+        return _unlabelled(*samples_of(dataset, None, key, shown, choice, outside))
     kind, about = dataset.features[label], (key, f"{shown}, column {label!r}")
     if label == choice.label and choice.strict:
         about = "data.label", label
@@ -143,7 +188,7 @@ def decoded(
     """Decode the splits, the test split with the columns of the other."""
     with quiet():
         train = decode(splits["train"], key, shown, choice, outside=outside)
-        if "test" not in splits:
+        if "test" not in splits or not train.labelled:
             return {"train": train}
         test, shown, columns = splits["test"], f"{shown}, test split", train.columns
         assert columns is not None  # only arrays have none
@@ -152,13 +197,3 @@ def decoded(
         features = columns.features if columns.kind == "features" else choice.features
         choice = replace(choice, label=columns.label, features=features, strict=False)
         return {"train": train, "test": decode(test, key, shown, choice, outside=outside)}
-
-
-def _from_frame(frame: Any, key: str) -> Any:
-    import datasets
-
-    try:
-        return datasets.Dataset.from_pandas(frame, preserve_index=False)
-    except (ValueError, TypeError, pa.ArrowException) as error:
-        problem = f"cannot be read ({str(error).splitlines()[0]})"
-        raise ConfigError(key, f"x {list(frame.shape)}", problem) from error

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..errors import ConfigError
 from .corpus import Corpus
 from .sampling import balanced
 
@@ -147,7 +148,15 @@ class Federation:
         return self.transfer_corpus.tensor("train", rows)[0]
 
     def transfer_labels(self) -> torch.Tensor:
-        """Return their labels, int64 [U]; only methods with ``transfer.labelled`` may look."""
+        """Return their labels, int64 [U]; only methods with ``transfer.labelled`` may look.
+
+        Raises
+        ------
+        ConfigError
+            If they have none.
+        """
+        if not self.transfer_corpus.labelled:
+            raise ConfigError("transfer.data", self.transfer_corpus.name, "has no labels")
         return torch.tensor(self.transfer_corpus.y_train[self._split["transfer"]])
 
     def test(self, samples: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:

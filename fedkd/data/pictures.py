@@ -37,6 +37,8 @@ class Pictures:
     def add(self, cell: Any, outside: bool) -> None:
         """Decode the next one: ``{"bytes": ..., "path": ...}``; `outside`: a path may be opened.
 
+        A picture of PIL is taken as it is.
+
         Raises
         ------
         ConfigError
@@ -47,7 +49,8 @@ class Pictures:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # of transparency, which `seen` tells
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
-                picture = Image.open(_source(cell, outside))
+                made = isinstance(cell, Image.Image)
+                picture = cell if made else Image.open(_source(cell, outside))
                 self._check(picture, row)
                 self._put(picture, row)
         except (*_UNREADABLE, Image.DecompressionBombError, Warning) as error:
@@ -64,7 +67,10 @@ class Pictures:
             self._size = picture.size
         if picture.size != self._size:
             first, here = self._size[::-1], picture.size[::-1]
-            problem = f"images differ in size: {first} and {here} (row {row}); make them alike"
+            where = (
+                f"row {row}, {name}" if (name := getattr(picture, "filename", "")) else f"row {row}"
+            )
+            problem = f"images differ in size: {first} and {here} ({where}); make them alike"
             raise ConfigError(self.key, self.shown, problem)
 
     def _put(self, picture: Image.Image, row: int) -> None:

@@ -16,6 +16,7 @@ from .corpus import Corpus
 from .decode import Raw, Source
 from .encoding import encode
 from .fingerprint import of_json
+from .objects import is_per_client
 from .sampling import proportional
 from .sources import find
 
@@ -23,7 +24,9 @@ _LAYOUT = 3  # raise when the files below change
 _TEST_SHARE, _TEST_SEED = 0.2, 0  # of a data set without a test split
 
 
-def corpora(config: RunConfig, data: Any = None) -> tuple[Corpus, Corpus | None]:
+def corpora(
+    config: RunConfig, data: Any = None, transfer: Any = None
+) -> tuple[Corpus, Corpus | None]:
     """Open the clients' data set and the transfer set's, whose columns are found by name.
 
     Parameters
@@ -32,6 +35,8 @@ def corpora(config: RunConfig, data: Any = None) -> tuple[Corpus, Corpus | None]
         `data` and `transfer` are read.
     data : optional
         A Python object in place of ``data.name``.
+    transfer : optional
+        A Python object in place of ``transfer.data``.
 
     Returns
     -------
@@ -42,18 +47,24 @@ def corpora(config: RunConfig, data: Any = None) -> tuple[Corpus, Corpus | None]
     Raises
     ------
     ConfigError
-        If one is not found or cannot be used, or the transfer set lacks columns.
+        If one is not found or cannot be used, or the transfer set lacks columns; if the data are
+        those of so many clients, and `config` has another number.
     """
+    own = len(data) if is_per_client(data) else config.clients
+    if isinstance(config.clients, int) and own != config.clients:
+        problem = f"data is a list of {own}, one per client; leave it out, or give that"
+        raise ConfigError("clients", config.clients, problem)
     by, named = config.data.partitioner.get("partition_by"), config.data.features
     apart = tuple(by) if isinstance(by, list) else () if by is None else (str(by),)
     features = None if named is None else tuple(named)
     choice = Choice(config.data.label, features, apart=tuple(map(str, apart)))
     corpus = prepare(config.data.name if data is None else data, choice=choice)
-    if not config.transfer.data:
+    given = config.transfer.data if transfer is None else transfer
+    if given is None or (isinstance(given, str) and not given):
         return corpus, None
     features, encoding = tuple(corpus.features or ()) or None, corpus.encoding
-    choice = replace(choice, strict=False, features=features, encoding=encoding)
-    return corpus, prepare(config.transfer.data, key="transfer.data", choice=choice)
+    choice = replace(choice, strict=False, optional=True, features=features, encoding=encoding)
+    return corpus, prepare(given, key="transfer.data", choice=choice)
 
 
 def prepare(
@@ -63,7 +74,7 @@ def prepare(
 
     Parameters
     ----------
-    data : str, Path, tuple of arrays, datasets.Dataset or datasets.DatasetDict
+    data : str, Path or a Python object
         See `fedkd.data.sources.find`. A data set without a test split gets a stratified one, the
         same whatever the run's seed.
     cache : path, optional
@@ -91,13 +102,17 @@ def prepare(
         problem = f"{source.name} has no columns; leave it out"
         raise ConfigError("data.label", choice.label, problem)
     root = cache_root(cache)
-    about = [source.fingerprint, vars(choice) if source.named else choice.encoding]
+    about = [source.fingerprint, choice.decisive if source.named else choice.encoding]
     target = root / f"{source.name}-{of_json(about)[:16]}-{_LAYOUT}"
     if not intact(target):
         with scratch_folder(root) as scratch:
             staged = scratch / "corpus"
             staged.mkdir()
-            _write(staged, source, source.load(scratch), key, choice)
+            shown = data if isinstance(data, str | Path) else source.name
+            _write(staged, source, source.load(scratch), key, shown, choice)
+            if source.again and source.again() != source.fingerprint:
+                problem = "changes while it is read; run again when it is ready"
+                raise ConfigError(key, data, problem)
             publish(staged, target)
     corpus = Corpus.open(target)
     if choice.named and not source.named and corpus.features is None:
@@ -106,12 +121,19 @@ def prepare(
     return corpus
 
 
-def _write(path: Path, source: Source, splits: dict[str, Raw], key: str, choice: Choice) -> None:
+def _write(
+    path: Path,
+    source: Source,
+    splits: dict[str, Raw],
+    key: str,
+    shown: object,
+    choice: Choice,
+) -> None:
     if "test" not in splits:
-        splits = _split(splits["train"])
+        splits = _split(splits["train"], source.client)
     train, test = splits["train"], splits["test"]
-    encoding = encode(splits, choice, key, source.name)
-    _check_alike(train, test, source.name, key)
+    encoding = encode(splits, choice, key, shown)
+    _check_alike(train, test, str(shown), key)
     names = train.class_names
     if names is None:
         known = np.unique(np.concatenate([train.y, test.y]))
@@ -133,10 +155,13 @@ def _write(path: Path, source: Source, splits: dict[str, Raw], key: str, choice:
         "features": None if encoding is None else [*encoding],
         "encoding": encoding,
         "note": None,
+        "labelled": train.labelled,
+        "client": source.client,
     }
     if train.columns is not None and not train.columns.plain:
         rows = f"{len(train.y)} training and {len(test.y)} test rows"
-        meta["note"] = f"{target_told(train.y, names)}, {rows}; {train.columns.told()}"
+        about = target_told(train.y, names) if train.labelled else "no labels"
+        meta["note"] = f"{about}, {rows}; {train.columns.told()}"
     seal(path, meta)
 
 
@@ -155,8 +180,13 @@ def _is_text(y: NDArray[Any]) -> bool:
     return y.dtype.kind not in "iu"
 
 
-def _split(whole: Raw) -> dict[str, Raw]:
-    _, codes = np.unique(whole.y, return_inverse=True)
+def _split(whole: Raw, client: str | None) -> dict[str, Raw]:
+    """Draw a test split: of each class, and of each client where they are known, its share."""
+    if not whole.labelled:  # nothing could be measured on it
+        return {"train": whole, "test": whole.take(np.arange(0))}
+    known, codes = np.unique(whole.y, return_inverse=True)
+    if client is not None:
+        codes = codes + len(known) * whole.table.column(client).to_numpy()
     test = proportional(codes, round(len(codes) * _TEST_SHARE), _TEST_SEED)
     rest = np.setdiff1d(np.arange(len(codes)), test)
     return {"train": whole.take(rest), "test": whole.take(test)}

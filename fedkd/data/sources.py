@@ -1,4 +1,4 @@
-"""Where data come from: embedded digits, a Parquet folder, the Hugging Face hub, user objects."""
+"""Where data come from: embedded digits, files and folders, the hub, user objects."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,28 +9,34 @@ import numpy as np
 from ..errors import ConfigError
 from .columns import Choice
 from .decode import Raw, Source, arrays
-from .folders import HUB, from_folder, load_hub, local_folder
-from .objects import from_arrays, from_datasets, is_pair
+from .folders import FILES, HUB, from_file, from_folder, from_hub, local_folder
+from .frames import is_frame
+from .joined import joined
+from .objects import as_parts, as_samples, from_arrays, from_tables, is_per_client
 
 CATALOGUE = ("digits", *HUB)
 """Every name that ``data=NAME`` knows."""
 
-_ANY_NAME = "not a known data set and not a folder (a folder of Parquet files works too)"
+_ANY_NAME = f"not a known data set, and no file or folder (a folder of {FILES}, or one such file)"
 
 
 def find(data: Any, key: str = "data", choice: Choice | None = None) -> Source:
-    """Locate `data`, and hash its content; nothing is decoded.
+    """Locate `data`, and hash its content; of files nothing is decoded.
 
     Parameters
     ----------
-    data : str, Path, tuple of arrays, datasets.Dataset or datasets.DatasetDict
-        A catalogue name (looked up in ``$FEDKD_DATA_DIR/<name>`` first, then on the hub), a folder
-        of Parquet files in hub layout, ``(x, y)``, ``(x, y, x_test, y_test)``,
-        ``((x, y), (x_test, y_test))`` or a loaded data set.
+    data : str, Path, arrays, data frame, datasets.Dataset, torch Dataset, mapping or list
+        A catalogue name (looked up in ``$FEDKD_DATA_DIR/<name>`` first, then on the hub); a Parquet
+        or CSV file; a folder of such files, or of pictures in a folder for each class, with test
+        splits named as on the hub; ``(x, y)``, ``(x, y, x_test, y_test)``,
+        ``((x, y), (x_test, y_test))``; a data frame or a loaded data set with its label, splits of
+        them by name, a map-style data set of torch; or a list of any of these, one per client. A
+        list whose members are arrays is ``[x, y]`` or ``[x, y, x_test, y_test]``: a client's arrays
+        in a list must be a tuple.
     key : str
         The configuration key that errors name.
     choice : Choice, optional
-        What is known of its columns.
+        What is known of its columns; where labels are `optional`, x alone will do, and a list is x.
 
     Raises
     ------
@@ -41,6 +47,8 @@ def find(data: Any, key: str = "data", choice: Choice | None = None) -> Source:
     --------
     >>> find("digits").defaults["samples_per_client"]
     12
+    >>> find([([[1.0], [2.0]], [0, 1]), ([[3.0], [4.0]], [1, 0])]).client
+    '__client__'
     >>> find("minst")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
@@ -49,32 +57,70 @@ def find(data: Any, key: str = "data", choice: Choice | None = None) -> Source:
     choice = choice or Choice()
     if isinstance(data, str | Path):
         return _find_named(str(data), key, choice)
-    if isinstance(data, list | tuple) and len(data) == 2 and all(map(is_pair, data)):
-        data = (*data[0], *data[1])
-    if isinstance(data, list | tuple) and len(data) in (2, 4):
-        return from_arrays(tuple(data), key, choice)
-    if isinstance(data, Mapping) or hasattr(data, "features"):
-        return from_datasets(data, key, choice)
-    problem = (
-        "must be a name, a folder, (x, y), (x, y, x_test, y_test), ((x, y), (x_test, y_test)) or a "
-        "datasets.Dataset"
-    )
-    raise ConfigError(key, type(data).__name__, problem)
+    if is_per_client(data):
+        if choice.optional:
+            problem = "is one set for all clients; give that, not a list"
+            raise ConfigError(key, f"list[{len(data)}]", problem)
+        if isinstance(data[0], tuple) and len(data[0]) == 2 and np.isscalar(data[0][1]):
+            problem = "its members seem to be samples; give (x, y) with all of them"
+            raise ConfigError(key, f"list[{len(data)}]", problem)
+        lists = [client for client, part in enumerate(data) if isinstance(part, list)]
+        if lists:
+            problem = "give the arrays of one client as a tuple (x, y)"
+            raise ConfigError(f"{key}[{lists[0]}]", "list", problem)
+        found = [find(part, f"{key}[{client}]", choice) for client, part in enumerate(data)]
+        return joined(found, key, choice)
+    if isinstance(data, Mapping) or is_frame(data) or hasattr(data, "features"):
+        return from_tables(data, key, choice)
+    parts = as_samples(data, key) if choice.optional else as_parts(data, key)
+    if parts[1] is None and not choice.optional:
+        raise ConfigError(key, type(data).__name__, "has no labels; its samples must be (x, y)")
+    return from_arrays(parts, key, choice)
+
+
+def place_of(name: str) -> Path | None:
+    """Return the file or folder that ``data=NAME`` itself is; None if it is looked up elsewhere.
+
+    Examples
+    --------
+    >>> place_of("digits"), place_of("no-such-file.csv")
+    (None, None)
+    """
+    if not name.strip() or name == "digits":  # "" as a path would be the working directory
+        return None
+    own = _path(name)
+    if name in HUB or own is None or not (own.is_dir() or (own.is_file() and not _local(name))):
+        return None
+    return own
+
+
+def _local(name: str) -> bool:
+    try:
+        return local_folder(name).is_dir()
+    except (OSError, RuntimeError):
+        return False
+
+
+def _path(name: str) -> Path | None:
+    """Return a name as a path, where something is there."""
+    try:
+        path = Path(name).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # a name too long, a home of nobody
+        return None
 
 
 def _find_named(name: str, key: str, choice: Choice) -> Source:
-    if not name.strip():  # as a path it would be the working directory
-        raise ConfigError(key, name, _ANY_NAME, CATALOGUE)
     if name == "digits":
         defaults = {"samples_per_client": 12, "transfer_size": 200}
         return Source("digits", "sklearn", _load_digits, defaults, named=False)
-    local = local_folder(name)
-    if local.is_dir() and (name in HUB or not Path(name).expanduser().is_dir()):
-        return from_folder(local, key, choice)
+    own = place_of(name)
+    if own is not None:
+        return from_folder(own, key, choice) if own.is_dir() else from_file(own, key, choice)
+    if name.strip() and _local(name):
+        return from_folder(local_folder(name), key, choice)
     if name in HUB:
-        return Source(name, "hub", lambda scratch: load_hub(name, key, choice))
-    if Path(name).expanduser().is_dir():
-        return from_folder(Path(name).expanduser(), key, choice)
+        return from_hub(name, key, choice)
     raise ConfigError(key, name, _ANY_NAME, CATALOGUE)
 
 

@@ -87,7 +87,7 @@ def check_samples(config: RunConfig, corpus: Corpus, transfer_corpus: Corpus | N
 
 def _source(corpus: Corpus, transfer_corpus: Corpus | None) -> Corpus:
     """Return where transfer samples come from."""
-    own = transfer_corpus is None or transfer_corpus.path == corpus.path
+    own = transfer_corpus is None or transfer_corpus.content == corpus.content
     return corpus if own or transfer_corpus is None else transfer_corpus
 
 
@@ -106,6 +106,9 @@ def _check_transfer(config: RunConfig, corpus: Corpus, source: Corpus) -> None:
             "told; give both or neither"
         )
         raise ConfigError("transfer.data", transfer.data or source.name, problem)
+    if transfer.labelled and not source.labelled:
+        problem = f"{source.name} has no labels, or several columns could be them; set it to false"
+        raise ConfigError("transfer.labelled", True, problem)
     if transfer.labelled and source.class_names != corpus.class_names:
         problem = f"the classes of {source.name} are not those of {corpus.name}"
         raise ConfigError("transfer.labelled", True, problem)

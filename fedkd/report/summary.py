@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.filesize import decimal
@@ -16,7 +17,7 @@ Fact = tuple[str, str, str]
 
 def title(groups: Sequence[Group]) -> str:
     """Return what the page is about."""
-    data = _common(groups, lambda run: run.summary["data"])
+    data = _common(groups, lambda run: Path(run.summary["data"]).name)
     on = f" on {data[0]}" if len(data) == 1 else ""
     names = list(dict.fromkeys(group.strategy for group in groups))
     if len(names) <= 4:

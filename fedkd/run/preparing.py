@@ -50,6 +50,7 @@ class Objects:
     strategy: Strategy | None = None
     data: Any = None
     model: Any = None
+    transfer: Any = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def prepare_run(
     check_parameters(config, strategy, parts)
     check_attack(config, parts, strategy)
     check_codec(config, parts, strategy)
-    sources = corpora(given, objects.data)
+    sources = corpora(given, objects.data, objects.transfer)
     check_samples(given, *sources)
     ahead(config.engine)
     federation: Federation = build_federation(given, *sources, run_dir)

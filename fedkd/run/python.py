@@ -6,7 +6,7 @@ from typing import Any
 
 from ..callbacks import Callback
 from ..config import RunConfig
-from ..data import is_data
+from ..data import is_data, is_per_client
 from ..errors import ConfigError
 from ..models import model_name
 from ..rounds.protocol import Strategy
@@ -31,18 +31,21 @@ def simulate(
     ----------
     strategy : str, dict or Strategy
         A name (or ``FILE:Class``), ``{"name": ..., parameter: value}``, or an object.
-    data : str, dict, tuple, datasets.Dataset or datasets.DatasetDict
-        A name or folder, ``{"name": ..., "alpha": ...}``, arrays ``(x, y)``,
+    data : str, dict, tuple, data frame, datasets.Dataset, torch Dataset, or list of them
+        A name, file or folder, ``{"name": ..., "alpha": ...}``, arrays ``(x, y)``,
         ``(x, y, x_test, y_test)`` or ``((x, y), (x_test, y_test))`` with x ``[n, ...]`` and y
-        ``[n]`` or one-hot ``[n, classes]``, a `datasets.Dataset`, or splits of them by name.
+        ``[n]`` or one-hot ``[n, classes]``, a data frame, a `datasets.Dataset`, splits of them by
+        name, or a map-style torch Dataset. A list of any of these is one per client: `clients` is
+        its length. A list of arrays is ``[x, y]``, so arrays of a client must be a tuple.
     model : str, callable, or list of them
         A name, any ``() -> nn.Module``, or a list that is dealt to the clients in turn.
     callbacks : sequence of Callback
         Observers, such as `fedkd.callbacks.progress.Progress`.
     **settings
         Everything else of the configuration: ``clients=20``, ``engine="inline"``,
-        ``fit={"lr": 0.1}``, ``**{"data.alpha": 1.0}``. Without ``run_dir`` the run directory is a
-        temporary one that lives as long as the result.
+        ``fit={"lr": 0.1}``, ``**{"data.alpha": 1.0}``. ``transfer={"data": ...}`` takes what
+        `data` does but lists, and x alone: it needs no labels. Without ``run_dir`` the run
+        directory is a temporary one that lives as long as the result.
 
     Returns
     -------
@@ -74,10 +77,26 @@ def simulate(
         raise ConfigError("strategy", model_name(strategy), problem)
     if is_data(data):
         given["data"], settings["data"] = data, type(data).__name__
+    if is_per_client(data):
+        settings.setdefault("clients", len(data))
+    settings, given["transfer"] = _transfer(settings)
     models = model if isinstance(model, list | tuple) else [model]
     if not all(isinstance(one, str) for one in models):
         given["model"], settings["model"] = list(models), [model_name(one) for one in models]
     return run(merge(RunConfig(), **settings), callbacks, Objects(**given))
+
+
+def _transfer(settings: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """Return the settings with a name in place of a transfer set's object, and the object."""
+    group = settings.get("transfer")
+    inside = isinstance(group, Mapping) and "data" in group
+    data = group["data"] if isinstance(group, Mapping) and inside else settings.get("transfer.data")
+    if not is_data(data):
+        return settings, None
+    name = type(data).__name__
+    if isinstance(group, Mapping) and inside:
+        return settings | {"transfer": {**group, "data": name}}, data
+    return settings | {"transfer.data": name}, data
 
 
 def resume(
@@ -97,7 +116,8 @@ def resume(
     run_dir : path
         The run directory; its configuration is used.
     strategy, data, model : optional
-        The Python objects that the run was made with, if it was made with objects.
+        The Python objects that the run was made with, if it was made with objects; an object that
+        was ``transfer.data`` is given as that again.
     callbacks : sequence of Callback
         Observers.
     trust : bool
@@ -115,5 +135,6 @@ def resume(
     """
     from ..config.overrides import compose
 
+    settings, transfer = _transfer(settings)
     config = compose([f"resume={run_dir}"], trust=trust, **settings)
-    return run(config, callbacks, Objects(strategy, data, model))
+    return run(config, callbacks, Objects(strategy, data, model, transfer))

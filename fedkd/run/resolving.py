@@ -7,6 +7,7 @@ import torch
 
 from ..config import RunConfig
 from ..data.federation import Federation
+from ..data.sources import place_of
 from ..engine.cluster import cores
 from ..engine.placement import actors_by_default, gpu_share
 from ..errors import ConfigError
@@ -41,10 +42,18 @@ def resolved(config: RunConfig, strategy: Strategy) -> RunConfig:
         compress=packing or config.compress,
         device=device,
         engine=engine,
+        data=replace(config.data, name=_anywhere(config.data.name)),
+        transfer=replace(config.transfer, data=_anywhere(config.transfer.data)),
         resume=None,
         force=False,
         trust=False,
     )
+
+
+def _anywhere(name: Any) -> Any:
+    """Return a file or folder so that a resume finds it from any other; names stay."""
+    path = place_of(name) if isinstance(name, str) else None
+    return name if path is None else str(path.resolve())
 
 
 def sized(config: RunConfig, federation: Federation) -> RunConfig:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 from support import LIMIT
@@ -156,17 +157,15 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_a_file_that_changes_under_the_decoder_is_refused(shapes, tmp_path, monkeypatch):
-    from flwr_datasets import FederatedDataset
+    load = datasets.DatasetBuilder.as_dataset
 
-    load = FederatedDataset.load_split
-
-    def slow(source, split):
-        found = load(source, split)
+    def slow(builder, split):
+        found = load(builder, split)
         if split == "train":
             other_pixels(shapes)
         return found
 
-    monkeypatch.setattr(FederatedDataset, "load_split", slow)
+    monkeypatch.setattr(datasets.DatasetBuilder, "as_dataset", slow)
     with pytest.raises(ConfigError, match="changes while it is read"):
         prepare(shapes, tmp_path / "cache")
 

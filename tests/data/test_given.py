@@ -31,7 +31,8 @@ def test_splits_by_name_run():
     assert digest(whole) == first
     pairs = (X[:, :2], Y), (X[:9, :2], Y[:9])
     assert digest(pairs) == digest((*pairs[0], *pairs[1])) == first
-    assert digest([list(pair) for pair in pairs]) == first
+    with pytest.raises(ConfigError, match="or 2 clients"):
+        digest([list(pair) for pair in pairs])
 
 
 def test_settings_are_no_splits():

@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from fedkd import simulate
 from fedkd.cli.app import app
 
 SMALL = ["clients=3", "rounds=1", "engine=inline", "transfer.size=30", "fit.epochs=1"]
@@ -118,6 +120,17 @@ def test_a_run_that_cannot_be_attacked_does_not_stop_the_others(runs):
     assert done.exit_code == 2
     assert "1 of 3 runs could not be attacked" in done.stderr
     assert "debiased" in done.output
+
+
+def test_unlabelled_transfer_sets_cannot_be_asked_for_classes(tmp_path):
+    public = np.random.default_rng(0).integers(0, 17, (40, 8, 8), dtype=np.uint8)
+    small = {"clients": 3, "rounds": 1, "engine": "inline", "record.knowledge": True}
+    more = {"transfer.data": public, "transfer.size": 30, "run_dir": str(tmp_path / "run")}
+    simulate("fedmd", **small, **more)
+    done = cli("attack", tmp_path / "run", "--attack", "paired_logits")
+    assert done.exit_code == 2
+    assert "its transfer samples (arrays) are unlabelled" in done.stderr
+    assert cli("attack", tmp_path / "run", "--attack", "membership").exit_code == 0
 
 
 def test_attacks_are_listed():
