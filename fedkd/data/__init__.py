@@ -12,6 +12,9 @@ from ..environment import set_defaults
 set_defaults()  # flwr_datasets reads the environment when it is imported
 
 _EXPORTS = {
+    "numbered": "holders",
+    "located": "rownumbers",
+    "HELD": "rownumbers",
     "CATALOGUE": "sources",
     "Corpus": "corpus",
     "Federation": "federation",
@@ -31,6 +34,7 @@ _EXPORTS = {
 
 __all__ = [
     "CATALOGUE",
+    "HELD",
     "SHORT_NAMES",
     "Corpus",
     "Federation",
@@ -41,6 +45,8 @@ __all__ = [
     "corpora",
     "is_data",
     "local_accuracy",
+    "located",
+    "numbered",
     "partition_table",
     "prepare",
     "recall",

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..config import RunConfig
 from ..errors import ConfigError
+from ..plugins.loading import is_code, load_object
 from ..rng import SERVER, stream
 from .flower import partitioner as flower
 
@@ -27,16 +28,20 @@ _TWO_CLASSES = {
 
 
 def choose(
-    config: RunConfig, each: int | None
+    config: RunConfig, each: int | None, own: flower.Partitioner | None = None
 ) -> tuple[str, type[flower.Partitioner], dict[str, Any]]:
     """Return name, class and the user's parameters of the partitioner in ``data.partitioner``."""
     node = dict(config.data.partitioner)
     name = str(node.pop("name", "auto"))
+    if own is not None:
+        return type(own).__name__, type(checked(own)), {}
     if "_target_" in node:
         target = str(node.pop("_target_"))
         return target, _locate(target), node
+    if is_code(name):
+        return name, _subclass(load_object(name, KEY), KEY, name), node
     if name not in SHORT_NAMES:
-        problem = "no such partitioner (any other one: data.partitioner._target_=module.Class)"
+        problem = "no such partitioner (any other one: data.partitioner=module:Class)"
         raise ConfigError(KEY, name, problem, SHORT_NAMES)
     if name == "auto":
         alpha = node.get("alpha", config.data.alpha)
@@ -50,15 +55,31 @@ def choose(
     return name, kind, node
 
 
+def checked(own: Any) -> flower.Partitioner:
+    """Return an object that is to deal samples; refuse one that does not."""
+    if isinstance(own, flower.Partitioner):
+        if own.is_dataset_assigned():
+            problem = "has a data set of its own; give one that has dealt nothing yet"
+            raise ConfigError(KEY, type(own).__name__, problem)
+        return own
+    shown = own.__name__ if inspect.isclass(own) else own
+    problem = "must be a name, or an object such as IidPartitioner(num_partitions=5)"
+    raise ConfigError(KEY, shown, problem)
+
+
 def _locate(target: str) -> type[flower.Partitioner]:
     allowed = [f"flwr_datasets.partitioner.{name}" for name in flower.__all__]
     try:
         found = pkgutil.resolve_name(target)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"{KEY}._target_", target, f"not found ({error})", allowed) from error
+    return _subclass(found, f"{KEY}._target_", target)
+
+
+def _subclass(found: Any, key: str, name: str) -> type[flower.Partitioner]:
     if not (inspect.isclass(found) and issubclass(found, flower.Partitioner)):
         problem = "must be a class that subclasses flwr_datasets.partitioner.Partitioner"
-        raise ConfigError(f"{KEY}._target_", target, problem)
+        raise ConfigError(key, name, problem)
     return found
 
 
@@ -78,12 +99,12 @@ def keywords(
                 f"{KEY}.{key}", value, "unknown key", [f"{KEY}.{one}" for one in accepted]
             )
     known: dict[str, Any] = {
-        "num_partitions": config.clients,
+        "num_partitions": config.population,
         "partition_by": "label",
         "seed": stream(config.seed, SERVER, 0, "partition") % 2**32,
         "min_partition_size": config.data.min_partition_size,
         "alpha": config.data.alpha,
-        "partition_sizes": None if each is None else [each] * config.clients,
+        "partition_sizes": None if each is None else [each] * config.population,
     }
     if "shard_size" not in given:
         known |= _TWO_CLASSES.get(name, {})

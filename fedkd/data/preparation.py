@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -12,13 +13,13 @@ from ..config import RunConfig
 from ..errors import ConfigError
 from .cache import cache_root, intact, publish, scratch_folder, seal
 from .columns import Choice
-from .corpus import Corpus
+from .corpus import PLACES, Corpus
 from .decode import Raw, Source
 from .fingerprint import of_json
 from .sampling import proportional
 from .sources import find
 
-_LAYOUT = 2  # raise when the files below change
+_LAYOUT = 3  # raise when the files below change
 _TEST_SHARE, _TEST_SEED = 0.2, 0  # of a data set without a test split
 
 
@@ -44,8 +45,9 @@ def corpora(config: RunConfig, data: Any = None) -> tuple[Corpus, Corpus | None]
         If one is not found or cannot be used, or the transfer set lacks columns.
     """
     by = config.data.partitioner.get("partition_by")
-    apart = tuple(by) if isinstance(by, list) else () if by is None else (str(by),)
-    choice = Choice(config.data.label, apart=tuple(map(str, apart)))
+    apart = [*by] if isinstance(by, list) else [by]
+    named = tuple(str(name) for name in (*apart, config.data.client) if name is not None)
+    choice = Choice(config.data.label, apart=named)
     corpus = prepare(config.data.name if data is None else data, choice=choice)
     if not config.transfer.data:
         return corpus, None
@@ -105,7 +107,8 @@ def prepare(
 
 def _write(path: Path, source: Source, splits: dict[str, Raw], key: str) -> None:
     if "test" not in splits:
-        splits = _split(splits["train"])
+        splits, rest = _split(splits["train"])
+        pq.write_table(pa.table({"row": rest}), path / PLACES)
     train, test = splits["train"], splits["test"]
     _check_alike(train, test, source.name, key)
     names = train.class_names
@@ -150,11 +153,11 @@ def _is_text(y: NDArray[Any]) -> bool:
     return y.dtype.kind not in "iu"
 
 
-def _split(whole: Raw) -> dict[str, Raw]:
+def _split(whole: Raw) -> tuple[dict[str, Raw], NDArray[np.int64]]:
     _, codes = np.unique(whole.y, return_inverse=True)
     test = proportional(codes, round(len(codes) * _TEST_SHARE), _TEST_SEED)
     rest = np.setdiff1d(np.arange(len(codes)), test)
-    return {"train": whole.take(rest), "test": whole.take(test)}
+    return {"train": whole.take(rest), "test": whole.take(test)}, rest
 
 
 def _shape(images: NDArray[np.uint8]) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from typing import Any
 from ..config.hints import fits, signature, spoken
 from ..errors import ConfigError, FedkdError
 from ..exits import is_interrupt
-from .loading import by_value, load_object
+from .loading import by_value, is_code, load_object
 
 __all__ = [
     "REQUIRED",
@@ -74,7 +74,7 @@ def resolve(
         If there is no such class, or it is no subclass of `base` and cannot be adapted to one.
     """
     spec = str(spec)
-    if ":" not in spec and not spec.endswith(".py"):
+    if not is_code(spec):
         cls = _class_of(room, spec, base) if _is_short(spec) else None
         if cls is None:
             kind = key.rpartition(".")[-1]

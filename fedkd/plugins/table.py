@@ -7,7 +7,7 @@ rooms above this one, so they are named here and imported when they are asked fo
 from collections.abc import Iterable
 
 from ..errors import ConfigError
-from .loading import load_object
+from .loading import is_code, load_object
 from .seam import Seam
 
 
@@ -153,7 +153,7 @@ def seams_of(target: str) -> list[Seam]:
     >>> [seam.name for seam in seams_of("none")], [seam.name for seam in seams_of("knfu")]
     (['attacks', 'codecs', 'privacy'], ['strategies'])
     """
-    if ":" in target or target.endswith(".py"):
+    if is_code(target):
         return [_seam_of(target)]
     found = [seam for seam in SEAMS.values() if target in seam.shipped()]
     if not found:

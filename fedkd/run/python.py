@@ -6,7 +6,7 @@ from typing import Any
 
 from ..callbacks import Callback
 from ..config import RunConfig
-from ..data import is_data
+from ..data import HELD, is_data
 from ..errors import ConfigError
 from ..models import model_name
 from ..rounds.protocol import Strategy
@@ -41,7 +41,8 @@ def simulate(
         Observers, such as `fedkd.callbacks.progress.Progress`.
     **settings
         Everything else of the configuration: ``clients=20``, ``engine="inline"``,
-        ``fit={"lr": 0.1}``, ``**{"data.alpha": 1.0}``. Without ``run_dir`` the run directory is a
+        ``fit={"lr": 0.1}``, ``**{"data.alpha": 1.0}``. ``data.split`` and ``transfer.split`` take
+        arrays too, and ``data.partitioner`` an object. Without ``run_dir`` the run directory is a
         temporary one that lives as long as the result.
 
     Returns
@@ -65,8 +66,8 @@ def simulate(
     """
     from ..config.overrides import merge
 
-    settings = {"strategy": strategy, "data": data, "model": model} | settings
-    given: dict[str, Any] = {}
+    held, settings = _held({"strategy": strategy, "data": data, "model": model} | settings)
+    given: dict[str, Any] = {"held": held}
     if isinstance(strategy, Strategy):
         given["strategy"], settings["strategy"] = strategy, type(strategy).__name__
     elif not isinstance(strategy, str | Mapping | None):
@@ -104,8 +105,9 @@ def resume(
         Whether to execute code outside fedkd that only somebody else's directory names; your own
         runs are known without.
     **settings
-        What shall differ: a larger ``rounds``, another ``engine``. Anything else needs
-        ``force=True``.
+        What shall differ: a larger ``rounds``, another ``engine``; and again the arrays or the
+        object that ``data.split``, ``transfer.split`` or ``data.partitioner`` was. Anything else
+        needs ``force=True``.
 
     Raises
     ------
@@ -115,5 +117,23 @@ def resume(
     """
     from ..config.overrides import compose
 
+    held, settings = _held(settings)
     config = compose([f"resume={run_dir}"], trust=trust, **settings)
-    return run(config, callbacks, Objects(strategy, data, model))
+    return run(config, callbacks, Objects(strategy, data, model, held))
+
+
+def _held(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the objects that say who holds what, and the settings with their types instead."""
+    held: dict[str, Any] = {}
+    for key in HELD:
+        group, name = key.split(".")
+        node = settings.get(group)
+        inside = isinstance(node, Mapping) and not is_data(node) and name in node
+        value = node[name] if node is not None and inside else settings.get(key)
+        is_node = name == "partitioner" and isinstance(value, Mapping)
+        if value is None or isinstance(value, str | Path) or is_node:
+            continue
+        held[key], shown = value, type(value).__name__
+        more = {group: {**node, name: shown}} if node is not None and inside else {key: shown}
+        settings = settings | more
+    return held, settings
