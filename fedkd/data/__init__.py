@@ -18,7 +18,6 @@ _EXPORTS = {
     "CATALOGUE": "sources",
     "Corpus": "corpus",
     "Federation": "federation",
-    "SHORT_NAMES": "partitioners",
     "build_federation": "split",
     "cache_root": "cache",
     "calibration_error": "evaluation",
@@ -35,7 +34,6 @@ _EXPORTS = {
 __all__ = [
     "CATALOGUE",
     "HELD",
-    "SHORT_NAMES",
     "Corpus",
     "Federation",
     "build_federation",

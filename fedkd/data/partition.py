@@ -17,7 +17,7 @@ from ..errors import ConfigError
 from ..rng import SERVER, scoped, stream
 from .enough import check_sizes
 from .flower import partitioner as flower
-from .partitioners import KEY, checked, choose, keywords, parameters
+from .partitioners import KEY, at_fault, checked, choose, keywords, parameters
 
 _FAILURES = (ValueError, TypeError, KeyError, IndexError, AttributeError)
 
@@ -141,7 +141,8 @@ def _refusal(config: RunConfig, name: str, kind: Any, size: int, error: Exceptio
         problem = "so skewed that a client's classes ran out of samples; raise it"
         return ConfigError("data.alpha", config.data.alpha, problem)
     reason = " ".join(str(error).split())
-    return ConfigError(KEY, name, f"cannot deal {size} samples to {config.population}: {reason}")
+    problem = f"cannot deal {size} samples to {config.population}: {reason}"
+    return ConfigError(*at_fault(config.data.partitioner, name, error), problem)
 
 
 @contextmanager

@@ -5,20 +5,26 @@ import pkgutil
 from typing import Any
 
 from ..config import RunConfig
-from ..errors import ConfigError
+from ..config.hints import signature
+from ..errors import PROBLEM, ConfigError, one_line
+from ..plugins.finding import checked_value
 from ..plugins.loading import is_code, load_object
 from ..rng import SERVER, stream
 from .flower import partitioner as flower
 
 KEY = "data.partitioner"
 
-SHORT_NAMES: dict[str, type[flower.Partitioner] | None] = {
-    "auto": None,
+Partitioner = flower.Partitioner
+
+SHIPPED: dict[str, type[flower.Partitioner]] = {
     "iid": flower.IidPartitioner,
     "dirichlet": flower.DirichletPartitioner,
     "pathological": flower.PathologicalPartitioner,
     "shard": flower.ShardPartitioner,
 }
+"""Those that have a short name."""
+
+SHORT_NAMES = ("auto", *SHIPPED)
 """Names that ``data.partitioner`` knows; ``auto`` chooses by alpha and samples_per_client."""
 
 _TWO_CLASSES = {
@@ -50,9 +56,7 @@ def choose(
             node.pop("alpha", None)
         elif each is not None:
             return name, flower.InnerDirichletPartitioner, node
-    kind = SHORT_NAMES[name]
-    assert kind is not None  # only auto's is
-    return name, kind, node
+    return name, SHIPPED[name], node
 
 
 def checked(own: Any) -> flower.Partitioner:
@@ -85,7 +89,30 @@ def _subclass(found: Any, key: str, name: str) -> type[flower.Partitioner]:
 
 def parameters(kind: type) -> dict[str, inspect.Parameter]:
     """Return what the constructor of `kind` takes."""
-    return dict(inspect.signature(kind).parameters)
+    return signature(kind)
+
+
+def made_of(config: RunConfig, each: int | None) -> flower.Partitioner:
+    """Return the partitioner that ``data.partitioner`` means, which has dealt nothing yet.
+
+    Raises
+    ------
+    ConfigError
+        If it, or a parameter, cannot be used.
+    """
+    name, kind, given = choose(config, each)
+    try:
+        return kind(**keywords(config, name, kind, given, each))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(*at_fault(given, name, error), one_line(str(error), PROBLEM)) from error
+
+
+def at_fault(given: dict[str, Any], name: str, error: Exception) -> tuple[str, Any]:
+    """Return the key and the value that a partitioner complains of: itself, or a parameter."""
+    told = str(error).lower()
+    own = [key for key in given if key not in ("name", "_target_")]
+    about = next((key for key in own if key in told), None)
+    return (KEY, name) if about is None else (f"{KEY}.{about}", given[about])
 
 
 def keywords(
@@ -98,6 +125,7 @@ def keywords(
             raise ConfigError(
                 f"{KEY}.{key}", value, "unknown key", [f"{KEY}.{one}" for one in accepted]
             )
+        checked_value(f"{KEY}.{key}", value, accepted[key])
     known: dict[str, Any] = {
         "num_partitions": config.population,
         "partition_by": "label",

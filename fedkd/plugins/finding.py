@@ -23,6 +23,7 @@ __all__ = [
     "REQUIRED",
     "available",
     "by_value",
+    "checked_value",
     "create",
     "describe",
     "load_object",
@@ -145,7 +146,7 @@ def create(
             allowed = [f"{key}.{other}" for other in accepted]
             problem = f"unknown key, {node['name']} has no such parameter"
             raise ConfigError(f"{key}.{name}", value, problem, allowed)
-        given[name] = _checked(f"{key}.{name}", value, accepted[name])
+        given[name] = checked_value(f"{key}.{name}", value, accepted[name])
     for name, parameter in accepted.items():
         if parameter.default is REQUIRED and name not in given:
             raise ConfigError(f"{key}.{name}", None, f"{node['name']} needs this parameter")
@@ -195,7 +196,7 @@ def _class_of(room: str, name: str, base: type) -> type | None:
     return classes.get(name.replace("_", ""))
 
 
-def _checked(key: str, value: Any, parameter: inspect.Parameter) -> Any:
+def checked_value(key: str, value: Any, parameter: inspect.Parameter) -> Any:
     """Return `value` in the parameter's type; a ConfigError says what it must be."""
     hint, default = parameter.annotation, parameter.default
     if isinstance(value, float) and math.isnan(value):

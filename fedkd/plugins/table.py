@@ -129,6 +129,17 @@ SEAMS = {
             check="oracles",
             part="oracle",
         ),
+        Seam(
+            name="partitioners",
+            title="how samples are dealt to clients; CamelCase: flwr_datasets.partitioner:NAME",
+            key="data.partitioner",
+            room="data",
+            base="fedkd.data.partitioners:Partitioner",
+            own=_key("data.partitioner"),
+            check="partitioners",
+            shipped_as="fedkd.data.partitioners:SHIPPED",
+            filled=("num_partitions", "partition_by", "seed"),
+        ),
     )
 }
 """Every kind of plug-in, by name."""
