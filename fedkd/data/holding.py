@@ -49,7 +49,7 @@ class Holding:
         """
         wanted, count = config.population, len(self.rows)
         if wanted > count:
-            problem = f"{self.key} has {count}; give at most as many, or leave it out for all"
+            problem = f"{self.key} has {count}; give at most as many, or auto for all"
             raise ConfigError("clients", wanted, problem)
         if wanted == count:
             return self

@@ -189,6 +189,8 @@ def test_local_accuracy_is_measured_on_them(tmp_path):
         right = (result.model(client)(x).argmax(dim=1) == y).double().mean().item()
         assert rows[client, "global"] == right
     first, last = result.rounds.to_pylist()
+    plain = fedkd.simulate("fedmd", data=hospitals(), **TINY | {"data.client": "site"})
+    assert plain.summary["digest"] == result.summary["digest"]  # they learn from the same
     assert first["alma_local_se"] is None  # all of a client's own are tested, also in round 1
     assert first["alma_global_se"] > 0
     assert (first["evaluated"], last["evaluated"]) == (40, 60)
@@ -358,6 +360,7 @@ IMPOSSIBLE = {
     "there is no row 9999999999999999999": [[9999999999999999999]],
     "has no clients": [],
     "must be a list of rows for each client": 7,
+    "client 0: must be a list of row numbers, not int64": np.arange(9),
     "not object": [[None]],
 }
 
