@@ -69,7 +69,7 @@ def shares(given: Any, corpus: Corpus) -> tuple[list[str], list[Rows], int]:
     found = _read(given, key) if isinstance(given, str) else given
     if isinstance(found, Mapping):
         names, each = [str(name) for name in found], list(found.values())
-    elif isinstance(found, list | tuple) or getattr(found, "ndim", 0):
+    elif isinstance(found, list | tuple) or (isinstance(found, np.ndarray) and found.ndim):
         names, each = [], list(found)
     else:
         raise ConfigError(key, about, "must be a list of rows for each client, or {name: rows}")
