@@ -1,6 +1,7 @@
 """One message being answered: who asks whom for what, with which model and which data."""
 
 import copy
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -116,13 +117,21 @@ class Phase:
         x, y = self.bench.test(int(self.options["evaluate"]) or None)
         logits = self.bench.once((self.broadcast, len(y)), lambda: self.measured(x))
         result = self.bench.accuracy(self.index, logits, y)
-        held_x, held_y = self.bench.federation.validation(self.index)
-        if len(held_y):
-            guess = self.measured(held_x).argmax(dim=1)
-            result["validation"] = (guess == held_y).double().mean().item()
+        if (own := self.bench.federation.own_test(self.index)) is not None:
+            result.pop("local_se", None)  # all of them are tested
+            result["local"] = self._right(*own)
+        held = self.bench.federation.validation(self.index)
+        if len(held[1]):
+            result["validation"] = self._right(*held)
         if not logits.isfinite().all():
             result[DIVERGED] = 1.0
         return result | {"seconds_evaluate": seconds() - started}
+
+    def _right(self, x: Tensor, y: Tensor) -> float:
+        """Return the client's accuracy on samples; nan if there are none."""
+        if not len(y):
+            return math.nan
+        return (self.measured(x).argmax(dim=1) == y).double().mean().item()
 
     def measured(self, x: Tensor) -> Tensor:
         """Return logits that nobody but the simulation will see."""

@@ -55,7 +55,7 @@ def test_the_table_is_whole():
 
     from fedkd.clients import Parts
 
-    assert len(SEAMS) == 11
+    assert len(SEAMS) == 12
     assert {seam.part for seam in PARTS} < {item.name for item in fields(Parts)}
     for seam in SEAMS.values():
         assert seam.shipped(), seam.name
@@ -73,6 +73,7 @@ from fedkd.clients.standard import Standard
 from fedkd.codecs.float16 import Float16
 from fedkd.codecs.none import NONE
 from fedkd.distillation import Objective
+from flwr_datasets.partitioner import Partitioner
 from fedkd.distillation.kl import KL
 from fedkd.leakage import Finding, PrivacyAttack
 from fedkd.models.mlp import MLP
@@ -202,6 +203,25 @@ class Nothing(PrivacyAttack):
     def run(self, subject): return Finding()
 
 
+class Greedy(Partitioner):
+    def __init__(self, num_partitions: int = 5) -> None:
+        super().__init__()
+        self.count = num_partitions
+
+    @property
+    def num_partitions(self):
+        return self.count
+
+    def load_partition(self, partition_id):
+        return self.dataset.select(range(partition_id, partition_id + 30))
+
+class Moody(Greedy):
+    seen = 0
+
+    def load_partition(self, partition_id):
+        Moody.seen += 1
+        return self.dataset.shard(self.count, partition_id).select(range(Moody.seen))
+
 class Nameless:
     pass
 """
@@ -240,6 +260,8 @@ def broken(tmp_path_factory):
         ("Unused", "models", "learns", "spare has no gradient: no layer uses it"),
         ("Crowd", "models", "apart", "logits depend on the others, by "),
         ("Dice", "privacy_attacks", "finds", "finds something else the second time"),
+        ("Greedy", "partitioners", "deals", "samples go to more than one client"),
+        ("Moody", "partitioners", "repeated", "the same seed deals in two ways"),
         ("Nothing", "privacy_attacks", "finds", "finds nothing: results is empty"),
     ],
 )

@@ -15,7 +15,7 @@ EXAMPLES = Path(__file__).parents[1] / "experiments" / "plugins"
 SMALL = ["clients=5", "rounds=2", "engine=inline"]
 CONTRACT = [
     *("schema", "strategy", "data", "clients", "rounds", "seed", "engine"),
-    *("alma_local", "alma_global", "evaluated", "worst_decile", "ece", "privacy"),
+    *("alma_local", "alma_global", "tested", "evaluated", "worst_decile", "ece", "privacy"),
     *("rejected", "diverged", "restarts", "bytes_up", "bytes_down"),
     *("seconds", "digest", "versions"),
 ]
@@ -78,9 +78,9 @@ BAD = {
     "model=lenet": "did you mean 'lenet5'?",
     "objective=kll": "did you mean 'kl'?",
     "engine=rai": "did you mean 'ray'?",
-    "clients=many": "clients=many: must be an integer",
+    "clients=many": "clients=many: must be auto or at least 1",
     "fit.lr=fast": "fit.lr=fast: must be a number",
-    "clients=0": "clients=0: must be at least 1",
+    "clients=0": "clients=0: must be auto or at least 1",
     "rounds=0": "rounds=0: must be at least 1",
     "clients=100000": "clients=100000:",
     "data.alpha=0": "data.alpha=0",

@@ -187,9 +187,9 @@ def test_the_summary_has_exactly_the_contracts_fields(knfu: RunResult) -> None:
     summary = json.loads((knfu.run_dir / "summary.json").read_text())
     assert summary == knfu.summary
     fields = """
-        schema strategy data clients rounds seed engine alma_local alma_global evaluated
-        worst_decile ece privacy rejected diverged restarts bytes_up bytes_down seconds digest
-        versions
+        schema strategy data clients rounds seed engine alma_local alma_global tested
+        evaluated worst_decile ece privacy rejected diverged restarts bytes_up bytes_down seconds
+        digest versions
     """
     assert list(summary) == fields.split()
     accuracy = {"last", "best", "std"}

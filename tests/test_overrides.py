@@ -96,7 +96,7 @@ def test_later_overrides_win_and_parameters_can_be_removed():
         ("engine.state_memory=1e9", "must be an integer or text or null"),
         ("secure.threshold=nan", "secure.threshold=nan: must be in (0.5, 1] and finite"),
         ("fit=3", "group of settings"),
-        ("clients=0", "clients=0: must be at least 1"),
+        ("clients=0", "clients=0: must be auto or at least 1"),
         ("rounds=0", "must be at least 1"),
         ("data.alpha=-1", "must be greater than 0"),
         ("data.alpha=nan", "must be greater than 0"),

@@ -13,8 +13,7 @@ from support import LIMIT
 from fedkd.config import RunConfig
 from fedkd.config.hints import fits, spoken
 from fedkd.config.overrides import merge
-from fedkd.data import SHORT_NAMES
-from fedkd.data.partitioners import keywords
+from fedkd.data.partitioners import SHIPPED, keywords
 from fedkd.errors import ConfigError
 from fedkd.plugins import REQUIRED, available, create, describe, load_object, parameters, resolve
 from fedkd.rounds.protocol import Strategy
@@ -261,7 +260,7 @@ def test_what_the_run_fills_in_is_no_key(node, room, base):
 def test_an_unknown_parameter_of_a_partitioner_lists_its_keys():
     config = merge(RunConfig(), **{"data.partitioner": {"name": "shard", "qwertz": 1}})
     with pytest.raises(ConfigError) as caught:
-        keywords(config, "shard", SHORT_NAMES["shard"], {"qwertz": 1}, None)
+        keywords(config, "shard", SHIPPED["shard"], {"qwertz": 1}, None)
     assert all(key.startswith("data.partitioner.") for key in caught.value.allowed)
 
 

@@ -60,7 +60,7 @@ def test_choices_are_told():
 
 def test_keys_that_choose_plug_ins_are_those_of_the_table():
     chosen = {seam.key for seam in SEAMS.values() if seam.name not in ("exchanges", "models")}
-    assert chosen | {"data.partitioner"} == set(FREE)
+    assert chosen == set(FREE)
 
 
 def test_actors_do_not_pay_for_pydantic():

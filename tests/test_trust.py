@@ -234,6 +234,7 @@ def test_the_key_is_for_its_user_alone(monkeypatch, tmp_path):
         (
             "load_object",
             {
+                "data/partitioners",
                 "models/__init__",
                 "plugins/__init__",
                 "plugins/finding",
@@ -263,6 +264,7 @@ def test_there_are_no_other_doors(name, doors):
 
 def test_every_name_that_a_run_imports_is_known(monkeypatch, tmp_path):
     """All that a run with a plug-in in every place has imported is found in its directory."""
+    from fedkd.data import partitioners
     from fedkd.plugins import finding as plugins
     from fedkd.plugins import loading
 
@@ -273,6 +275,7 @@ def test_every_name_that_a_run_imports_is_known(monkeypatch, tmp_path):
         return loading.load_object(spec, key)
 
     monkeypatch.setattr(plugins, "load_object", load)
+    monkeypatch.setattr(partitioners, "load_object", load)
     result = fedkd.simulate(
         "fedkd.strategies.knfu:KnFu",
         model="fedkd.models.mlp:MLP",
@@ -283,9 +286,11 @@ def test_every_name_that_a_run_imports_is_known(monkeypatch, tmp_path):
         client="fedkd.clients.standard:Standard",
         attack="fedkd.clients.attacks.none:NONE",
         privacy={"name": ["fedkd.clients.privacy.label_only:LabelOnly"]},
+        **{"data.partitioner": "flwr_datasets.partitioner:IidPartitioner"},
     )
     config = yaml.safe_load((result.run_dir / "config.yaml").read_text())
-    hidden = json.dumps(config).replace("fedkd.", "elsewhere.")
+    ours = re.compile(r"(fedkd|flwr_datasets)\.")
+    hidden = ours.sub("elsewhere.", json.dumps(config))
     known = {what for _, what in outside(json.loads(hidden))}
-    assert asked
-    assert {spec.replace("fedkd.", "elsewhere.") for spec in asked} <= known
+    assert any("IidPartitioner" in spec for spec in asked)
+    assert {ours.sub("elsewhere.", spec) for spec in asked} <= known

@@ -93,7 +93,7 @@ def participants(config: RunConfig, strategy: Strategy) -> list[list[int]]:
     """Return who trains in each round of a run: drawn, and not lost to a fault before that."""
     faults, schedule = Faults(config.faults, config.seed), []
     for number in range(1, config.rounds + 1):
-        cohort = strategy.cohort(number, drawn_cohort(config, number), config.clients)
+        cohort = strategy.cohort(number, drawn_cohort(config, number), config.population)
         struck = faults.of_round(cohort, number)
         schedule.append([k for k in cohort if not (k in struck and struck[k].idle)])
     return schedule

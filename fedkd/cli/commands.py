@@ -82,7 +82,7 @@ def print_summary(result: RunResult, console: Console) -> None:
     facts: dict[str, object] = {
         "run": f"{summary['strategy']} on {summary['data']}: {summary['clients']} clients, "
         f"{summary['rounds']} rounds, engine {summary['engine']}",
-        "ALMA local": _alma(summary["alma_local"], best_on(summary, "local")),
+        "ALMA local": _alma(summary["alma_local"], best_on(summary, "local")) + _whose(summary),
         "ALMA global": _alma(summary["alma_global"], best_on(summary, "global")),
         "worst tenth": _worst(summary["worst_decile"], summary["ece"]),
         **_diverged(summary),
@@ -133,6 +133,11 @@ def _alma(values: dict[str, float | None], tested: int | None) -> str:
     return f"{last:.1f} % ± {std:.1f} over clients (best round {best:.1f} %{on})"
 
 
+def _whose(summary: dict[str, Any]) -> str:
+    """Return that clients were tested on their own samples, where they were."""
+    return ", each on its own test samples" if summary["tested"] == "local" else ""
+
+
 def _worst(values: dict[str, float | None], ece: float | None) -> str:
     """Return the accuracy of the clients that fare worst, and how well all know what they know."""
     if None in (*values.values(), ece):
@@ -153,7 +158,8 @@ def show_data(overrides: list[str], out: Path, console: Console) -> None:
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
             names, counts = federation.class_names, federation.histograms
-            partition_figure(counts, names, width=8).savefig(out, dpi=150)
+            called = federation.client_names
+            partition_figure(counts, names, width=8, client_names=called).savefig(out, dpi=150)
         except (OSError, ValueError) as error:
             raise ConfigError("--out", out, str(error).splitlines()[0]) from error
     print_facts({"picture": out}, console)
@@ -175,6 +181,8 @@ def _print_partition(federation: "Federation", console: Console) -> None:
         "transfer samples": federation.transfer_size,
         "test samples": len(federation.corpus.y_test),
     }
+    if federation.tests is not None:
+        facts["own test samples"] = spread(federation.tests)
     print_facts(facts | _columns(federation), console)
     console.print(_class_table(federation, counts))
     if federation.clients > SHOWN_CLIENTS:
@@ -192,11 +200,13 @@ def _class_table(federation: "Federation", counts: np.ndarray) -> Table:
     table = Table(box=None, pad_edge=False)
     many = federation.classes > SHOWN_CLASSES
     names = ["main class", "share"] if many else federation.class_names
-    for title in ["client", "samples", "classes", *names]:
+    rows = partition_table(federation)[:SHOWN_CLIENTS]
+    about = [key for key in ("client", "name", "samples", "tested", "classes") if key in rows[0]]
+    for title in [*about, *names]:
         table.add_column(escape(title), justify="right", overflow="ellipsis")
-    for row in partition_table(federation)[:SHOWN_CLIENTS]:
+    for row in rows:
         main = [row["main_class"], f"{row['main_share']:.0%}"]
         each = [f"{count:.0f}" if count else "." for count in counts[row["client"]]]
-        cells = [row["client"], row["samples"], row["classes"], *(main if many else each)]
+        cells = [*(row[key] for key in about), *(main if many else each)]
         table.add_row(*(escape(str(cell)) for cell in cells))
     return table

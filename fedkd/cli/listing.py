@@ -172,17 +172,16 @@ def _engines() -> Iterator[Item]:
 
 
 def _partitioners() -> Iterator[Item]:
-    from ..data import SHORT_NAMES
     from ..data.flower import partitioner as flower
 
-    known = ("num_partitions", "partition_by", "seed")  # the run fills these in
+    seam = SEAMS["partitioners"]
     automatic = "iid if data.alpha is null, else dirichlet (of equal sizes where they are given)"
-    for name, cls in SHORT_NAMES.items():
-        yield _item(name, cls, known) if cls else Item(name, automatic)
+    yield Item("auto", automatic)
+    yield from _plugged(seam.name)
     for name in sorted(flower.__all__):
         cls = getattr(flower, name)
-        if cls not in SHORT_NAMES.values() and not inspect.isabstract(cls):
-            yield _item(name, cls, known)
+        if cls not in seam.shipped().values() and not inspect.isabstract(cls):
+            yield _item(name, cls, seam.from_run)
 
 
 def _experiments() -> Iterator[Item]:
@@ -223,6 +222,7 @@ class List:
 LISTS = {name: List(seam.title, partial(_plugged, name), seam.own) for name, seam in SEAMS.items()}
 """What can be listed."""
 LISTS["privacy"] = replace(LISTS["privacy"], items=_privacy)
+LISTS["partitioners"] = replace(LISTS["partitioners"], items=_partitioners)
 LISTS |= {
     "data": List(
         "data sets",
@@ -230,11 +230,6 @@ LISTS |= {
         "data=FILE (.parquet, .csv, .tsv, .csv.gz) or FOLDER of such, or of pictures by class",
     ),
     "engines": List("what executes the clients", _engines),
-    "partitioners": List(
-        "how samples are dealt to clients; CamelCase: ._target_=flwr_datasets.partitioner.NAME",
-        _partitioners,
-        "data.partitioner._target_=package.module.Class",
-    ),
     "experiments": List("presets, for experiment=NAME", _experiments),
     "keys": List("every key of a run, and of a sweep", _keys),
 }

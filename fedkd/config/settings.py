@@ -25,6 +25,9 @@ POINTS = 10
 SUBSET = 2_000
 """Test samples that ``evaluate.samples=auto`` takes."""
 
+CLIENTS = 100
+"""Clients that ``clients=auto`` means where the data do not say."""
+
 
 @dataclass
 class DataConfig(Checked):
@@ -39,13 +42,35 @@ class DataConfig(Checked):
     alpha: Annotated[float | None, Gt(0)] = 0.1
     """concentration of the Dirichlet label skew (small = very skewed); null = IID"""
     partitioner: dict[str, Any] = field(default_factory=lambda: {"name": "auto"})
-    """auto, iid, dirichlet, pathological, shard, or _target_: any flwr_datasets partitioner"""
+    """auto, iid, dirichlet, pathological, shard, FILE:Class, module:Class, or _target_"""
+    client: str | None = None
+    """the column that says whose a sample is: each of its values is a client, in sorted order"""
+    split: str | None = None
+    """a file of row numbers for each client: .npz, or JSON lists; in Python, lists of arrays"""
     samples_per_client: Annotated[int | None, Ge(1)] = None
     """equal partition size; null = the data set's default, or all samples"""
     min_partition_size: Annotated[int, Ge(1)] = 1
     """smallest partition that the class-wise Dirichlet split may produce"""
     validation: Annotated[float, Interval(ge=0, lt=1)] = 0.0
     """fraction of each client's samples held out of training"""
+    test: Annotated[str, OneOf(("official", "local"))] = "official"
+    """local accuracy: official test split under the client's labels, or local = its own samples"""
+    test_share: Annotated[float | None, Interval(gt=0, lt=1)] = None
+    """share of each client's samples to test on; null = its own test split's, else a fifth"""
+
+    @property
+    def held(self) -> str | None:
+        """The key that says who holds what, if one does."""
+        return next((f"data.{key}" for key in ("client", "split") if getattr(self, key)), None)
+
+    def check(self) -> None:
+        """Raise `ConfigError` for what is said twice, or for nothing."""
+        if self.client is not None and self.split is not None:
+            problem = "says who holds what, and so does data.client; leave one of them out"
+            raise ConfigError("data.split", self.split, problem)
+        if self.test_share is not None and self.test != "local":
+            problem = "is for data.test=local, which tests clients on samples of their own"
+            raise ConfigError("data.test_share", self.test_share, problem)
 
 
 @dataclass
@@ -56,6 +81,8 @@ class TransferConfig(Checked):
     """number of transfer samples; null = the data set's default"""
     data: str | None = None
     """another data set, labelled or not; null = training samples that no client holds"""
+    split: str | None = None
+    """a file of their row numbers: .npz, .npy or a JSON list; in Python, an array; null = drawn"""
     per_round: Annotated[int | None, Ge(1)] = None
     """samples drawn afresh for each round; null = all of them"""
     labelled: bool = False
@@ -263,8 +290,8 @@ class RunConfig(Checked):
     system: SystemConfig = field(default_factory=SystemConfig)
     record: RecordConfig = field(default_factory=RecordConfig)
     secure: SecureConfig = field(default_factory=SecureConfig)
-    clients: Annotated[int, Ge(1)] = 100
-    """number of clients"""
+    clients: Annotated[int, Ge(1)] | Auto = "auto"
+    """number of clients; auto = as many as come with the data, else 100"""
     rounds: Annotated[int, Ge(1)] = 10
     """number of federated rounds"""
     fraction: Annotated[float, Interval(gt=0, le=1)] = 1.0
@@ -285,9 +312,14 @@ class RunConfig(Checked):
     """resume although somebody else's directory names code that is then executed"""
 
     @property
+    def population(self) -> int:
+        """All clients; before the data are opened, those that there are by default."""
+        return CLIENTS if isinstance(self.clients, str) else self.clients
+
+    @property
     def cohort(self) -> int:
         """Clients in a round."""
-        return max(1, round(self.fraction * self.clients))
+        return max(1, round(self.fraction * self.population))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON-ready nested dicts."""
@@ -304,8 +336,11 @@ class RunConfig(Checked):
         fedkd.errors.ConfigError: rounds=0: must be at least 1
         """
         refuse(self)
+        self.data.check()
         self.engine.check()
         self.system.check(self.faults.straggler)
+        if self.clients == "auto":
+            return  # how many are in a round is known once the data are open
         if self.min_clients > self.cohort:
             problem = f"every round would be skipped: it has only {self.cohort} clients (fraction)"
             raise ConfigError("min_clients", self.min_clients, problem)

@@ -12,10 +12,12 @@ from ..environment import set_defaults
 set_defaults()  # flwr_datasets reads the environment when it is imported
 
 _EXPORTS = {
+    "numbered": "holders",
+    "located": "rownumbers",
+    "HELD": "rownumbers",
     "CATALOGUE": "sources",
     "Corpus": "corpus",
     "Federation": "federation",
-    "SHORT_NAMES": "partitioners",
     "build_federation": "split",
     "cache_root": "cache",
     "calibration_error": "evaluation",
@@ -32,7 +34,7 @@ _EXPORTS = {
 
 __all__ = [
     "CATALOGUE",
-    "SHORT_NAMES",
+    "HELD",
     "Corpus",
     "Federation",
     "build_federation",
@@ -43,6 +45,8 @@ __all__ = [
     "is_data",
     "is_per_client",
     "local_accuracy",
+    "located",
+    "numbered",
     "partition_table",
     "prepare",
     "recall",

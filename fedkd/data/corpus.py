@@ -1,6 +1,7 @@
 """A decoded data set: memory-mapped arrays on disk that every worker process opens at no cost."""
 
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import ArrayLike, NDArray
+
+PLACES = "places.parquet"
+"""The file that says which rows are in the training split, where the test split was drawn."""
 
 
 class Corpus:
@@ -110,6 +114,12 @@ class Corpus:
             mean, std = torch.tensor(self.mean), torch.tensor(self.std)
             out.div_(255).sub_(mean.view(channel)).div_(std.view(channel))
         return out, torch.empty_like(y).copy_(y)
+
+    @cached_property
+    def places(self) -> NDArray[np.int64] | None:
+        """Which of the rows as given the training split has; None = it was given as such."""
+        file = self.path / PLACES
+        return pq.read_table(file).column("row").to_numpy() if file.is_file() else None
 
     def columns(self, split: str) -> pa.Table:
         """Return the other scalar columns as given, one row a sample, for natural partitions."""

@@ -5,6 +5,7 @@ import json
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -13,11 +14,23 @@ from numpy.typing import NDArray
 
 from ..atomic import replacing
 from ..config import RunConfig
+from ..plugins.loading import is_code
+from .corpus import Corpus
 
 Parts = list[NDArray[np.int64]]
 
 
-def dealt(config: RunConfig, pool: pa.Table, each: int | None, folder: Path) -> Parts:
+def dealable(corpus: Corpus, rows: NDArray[np.int64]) -> pa.Table:
+    """Return what partitioners see of training samples: ``index``, ``label``, other columns."""
+    table = corpus.columns("train")
+    columns = {name: table.column(name).take(rows) for name in table.column_names}
+    columns |= {"index": pa.array(rows), "label": pa.array(corpus.y_train[rows])}
+    return pa.table(columns)
+
+
+def dealt(
+    config: RunConfig, pool: pa.Table, each: int | None, folder: Path, own: Any = None
+) -> Parts:
     """Return what `fedkd.data.partition.partition` deals, from disk if it was dealt before.
 
     Parameters
@@ -27,6 +40,8 @@ def dealt(config: RunConfig, pool: pa.Table, each: int | None, folder: Path) -> 
     folder : Path
         Where deals are kept, a file for each; it may be deleted at any time. Partitioners that are
         not flwr-datasets' own are asked every time.
+    own : Partitioner, optional
+        See there.
 
     Raises
     ------
@@ -42,9 +57,10 @@ def dealt(config: RunConfig, pool: pa.Table, each: int | None, folder: Path) -> 
     >>> [np.array_equal(*pair) for pair in zip(first, again)]
     [True, True]
     """
-    target = str(config.data.partitioner.get("_target_", "flwr_datasets"))
-    if not target.startswith("flwr_datasets"):
-        return _partition(config, pool, each)
+    node = config.data.partitioner
+    target = str(node.get("_target_", "flwr_datasets"))
+    if own or is_code(node.get("name", "")) or not target.startswith("flwr_datasets"):
+        return _partition(config, pool, each, own)
     file = folder / f"{_key(config, pool, each)}.npz"
     parts = _read(file)
     if parts is None:
@@ -53,15 +69,15 @@ def dealt(config: RunConfig, pool: pa.Table, each: int | None, folder: Path) -> 
     return parts
 
 
-def _partition(config: RunConfig, pool: pa.Table, each: int | None) -> Parts:
+def _partition(config: RunConfig, pool: pa.Table, each: int | None, own: Any = None) -> Parts:
     from .partition import partition  # imports flwr-datasets, which takes seconds
 
-    return partition(config, pool, each)
+    return partition(config, pool, each, own)
 
 
 def _key(config: RunConfig, pool: pa.Table, each: int | None) -> str:
     packages = [version(name) for name in ("flwr-datasets", "datasets", "numpy")]
-    about = [config.to_dict()["data"], config.clients, config.seed, each, packages]
+    about = [config.to_dict()["data"], config.population, config.seed, each, packages]
     digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, pool.schema) as stream:

@@ -9,13 +9,13 @@ from .corpus import Corpus
 
 def check_sizes(config: RunConfig, size: int, each: int | None) -> None:
     """Refuse to deal `size` samples, `each` to a client if that is given, if they are too few."""
-    if config.clients > size:
+    if config.population > size:
         problem = f"more clients than training samples ({size} after the transfer set)"
-        raise ConfigError("clients", config.clients, problem)
-    if each is not None and each * config.clients > size:
+        raise ConfigError("clients", config.population, problem)
+    if each is not None and each * config.population > size:
         problem = (
-            f"{config.clients} clients would need {each * config.clients} samples and there are "
-            f"{size}; at most {size // config.clients} each"
+            f"{config.population} clients would need {each * config.population} samples and there "
+            f"are {size}; at most {size // config.population} each"
         )
         raise ConfigError("data.samples_per_client", each, problem)
 

@@ -92,10 +92,18 @@ class Federation:
         if self.transfer_corpus is not self.corpus:
             both.append(("transfer.data", self.transfer_corpus))
         notes = [f"{key} {one.name}: {one.note}" for key, one in both if one.note]
+        notes += self._split.get("notes", np.array([], str)).tolist()
         notes += [f"data {self.corpus.name}: {problem}" for problem in self._untested()]
         return notes
 
     def _untested(self) -> Iterator[str]:
+        if self.tests is not None:
+            whose = "of the test split" if self._split["test_split"] == "test" else "held out"
+            few, many = self.tests.min(), self.tests.max()
+            yield f"local accuracy is on each client's own samples, {few} to {many} ({whose})"
+            if none := int((self.tests == 0).sum()):
+                yield f"clients without samples to test on, so no local accuracy: {none}"
+            return
         held = self.histograms > 0
         untested = held & (self.test_counts() == 0)
         absent = np.flatnonzero(untested.any(axis=0))
@@ -105,6 +113,23 @@ class Federation:
             yield f"its test split lacks classes of clients ({names}): not in local accuracy"
         if alone := int((untested == held).all(axis=1).sum()):
             yield f"clients with none of its test split's classes, so no local accuracy: {alone}"
+
+    @property
+    def client_names(self) -> list[str] | None:
+        """What the clients are called, if they come with names."""
+        names = self._split.get("client_names")
+        return None if names is None else names.tolist()
+
+    @property
+    def dealt(self) -> bool:
+        """Whether samples were dealt: no client came with the data."""
+        return "held" not in self._split
+
+    @property
+    def tests(self) -> NDArray[np.int64] | None:
+        """Samples of its own that each client is tested on, shape [N]; None: on nobody's own."""
+        ends = self._split.get("test_offsets")
+        return None if ends is None else np.diff(ends)
 
     @property
     def samples_per_client(self) -> int | None:
@@ -118,7 +143,7 @@ class Federation:
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Samples of each client's partition, training and validation together, shape [N]."""
+        """Samples that each client learns from, training and validation together, shape [N]."""
         return np.diff(self._split["train_offsets"]) + np.diff(self._split["validation_offsets"])
 
     def indices(self, client: int) -> NDArray[np.int64]:
@@ -133,8 +158,17 @@ class Federation:
         """Return the client's held-out data, possibly none: x float32 [n, *shape], y int64 [n]."""
         return self.corpus.tensor("train", self._rows("validation", client))
 
+    def own_test(self, client: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Return what the client is tested on, possibly nothing: x [n, *shape], y int64 [n].
+
+        None unless clients are tested on samples of their own (``data.test=local``).
+        """
+        if self.tests is None:
+            return None
+        return self.corpus.tensor(str(self._split["test_split"]), self._rows("test", client))
+
     def histogram(self, client: int) -> NDArray[np.float64]:
-        """Return the client's class counts over its whole partition, shape [classes]."""
+        """Return the client's class counts, training and validation together, shape [classes]."""
         return self._split["histogram"][client].astype(np.float64)
 
     @property
@@ -184,8 +218,9 @@ def partition_table(federation: Federation) -> list[dict[str, Any]]:
     """Return a row per client: ``client, samples, validation, classes, main_class, main_share``.
 
     ``classes`` counts those the client has; ``main_share`` in (0, 1] is that of its commonest one.
+    ``name`` is there too where clients have names, and ``tested`` where each has tests of its own.
     """
-    rows = []
+    rows, names, tests = [], federation.client_names, federation.tests
     for client, counts in enumerate(federation.histograms):
         main = int(counts.argmax())
         samples = int(counts.sum())
@@ -197,6 +232,8 @@ def partition_table(federation: Federation) -> list[dict[str, Any]]:
                 "classes": int((counts > 0).sum()),
                 "main_class": federation.class_names[main],
                 "main_share": float(counts[main] / samples),
+                **({} if names is None else {"name": names[client]}),
+                **({} if tests is None else {"tested": int(tests[client])}),
             }
         )
     return rows

@@ -1,8 +1,9 @@
 """Deal samples with flwr-datasets' partitioners, over an index: no image is ever decoded."""
 
+import copy
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
@@ -16,13 +17,16 @@ from ..errors import ConfigError
 from ..rng import SERVER, scoped, stream
 from .enough import check_sizes
 from .flower import partitioner as flower
-from .partitioners import KEY, choose, keywords, parameters
+from .partitioners import KEY, at_fault, checked, choose, keywords, parameters
 
 _FAILURES = (ValueError, TypeError, KeyError, IndexError, AttributeError)
 
 
 def partition(
-    config: RunConfig, pool: pa.Table, samples_per_client: int | None
+    config: RunConfig,
+    pool: pa.Table,
+    samples_per_client: int | None,
+    own: flower.Partitioner | None = None,
 ) -> list[NDArray[np.int64]]:
     """Deal the samples of `pool` to the clients.
 
@@ -35,6 +39,8 @@ def partition(
         partitioner may use.
     samples_per_client : int or None
         Equal size of the partitions (``auto``, ``iid``), or their mean size (other short names).
+    own : Partitioner, optional
+        An object in place of ``data.partitioner``; it is not changed.
 
     Returns
     -------
@@ -53,17 +59,18 @@ def partition(
     [9, 9, 9, 9]
     """
     check_sizes(config, len(pool), samples_per_client)
-    name, kind, given = choose(config, samples_per_client)
+    name, kind, given = choose(config, samples_per_client, own)
     # The pool arrives in file order; not every partitioner shuffles (IID and size ones do not).
     order = np.random.default_rng(stream(config.seed, SERVER, 0, "pool")).permutation(len(pool))
     if samples_per_client is not None and "partition_sizes" not in parameters(kind):
-        order = order[: samples_per_client * config.clients]
+        order = order[: samples_per_client * config.population]
     rows = pool.take(order)
     # Some partitioners count on labels 0..C-1 with every class present.
     dense = np.unique(rows.column("label").to_numpy(), return_inverse=True)[1]
     rows = rows.set_column(rows.column_names.index("label"), "label", pa.array(dense))
-    arguments = keywords(config, name, kind, given, samples_per_client)
-    parts = _deal(config, name, kind, arguments, Dataset(rows))
+    made = (lambda: copy.deepcopy(own)) if own else kind
+    arguments = {} if own else keywords(config, name, kind, given, samples_per_client)
+    parts = _deal(config, name, made, arguments, Dataset(rows))
     for client, part in enumerate(parts):
         if not len(part):
             problem = (
@@ -74,8 +81,31 @@ def partition(
     return parts
 
 
+def count(own: flower.Partitioner, table: pa.Table) -> int:
+    """Return how many clients a user's partitioner makes of a table with a ``label``.
+
+    Raises
+    ------
+    ConfigError
+        If it gives up.
+    """
+    name = type(own).__name__
+    try:
+        with _undisturbed(0):
+            made = copy.deepcopy(checked(own))
+            made.dataset = Dataset(table)
+            return int(made.num_partitions)
+    except _FAILURES as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(KEY, name, f"cannot say how many clients it makes: {reason}") from error
+
+
 def _deal(
-    config: RunConfig, name: str, kind: type, arguments: dict[str, Any], rows: Dataset
+    config: RunConfig,
+    name: str,
+    kind: Callable[..., flower.Partitioner],
+    arguments: dict[str, Any],
+    rows: Dataset,
 ) -> list[NDArray[np.int64]]:
     by = arguments.get("partition_by")
     if isinstance(by, str) and by not in rows.column_names:
@@ -86,11 +116,12 @@ def _deal(
             made = kind(**arguments)
             made.dataset = rows
             count = made.num_partitions
-            if count == config.clients:
+            if count == config.population:
                 return [_indices(made.load_partition(k)) for k in range(count)]
     except _FAILURES as error:
         raise _refusal(config, name, kind, len(rows), error) from error
-    raise ConfigError("clients", config.clients, f"{name} makes {count} partitions: set it to that")
+    problem = f"{name} makes {count} partitions: set it to that"
+    raise ConfigError("clients", config.population, problem)
 
 
 def _indices(part: Dataset) -> NDArray[np.int64]:
@@ -98,19 +129,20 @@ def _indices(part: Dataset) -> NDArray[np.int64]:
     return np.sort(np.asarray(part.with_format("numpy")["index"][:], dtype=np.int64))
 
 
-def _refusal(config: RunConfig, name: str, kind: type, size: int, error: Exception) -> ConfigError:
+def _refusal(config: RunConfig, name: str, kind: Any, size: int, error: Exception) -> ConfigError:
     """Say which key to change when a partitioner gave up."""
     if kind is flower.DirichletPartitioner and "max number of attempts" in str(error):
         problem = (
-            f"no split of {size} samples over {config.clients} clients gave everyone that many in "
-            "10 draws; raise data.alpha, lower clients, or set data.samples_per_client"
+            f"no split of {size} samples over {config.population} clients gave everyone that many "
+            "in 10 draws; raise data.alpha, lower clients, or set data.samples_per_client"
         )
         return ConfigError("data.min_partition_size", config.data.min_partition_size, problem)
     if kind is flower.InnerDirichletPartitioner and "NaN" in str(error):
         problem = "so skewed that a client's classes ran out of samples; raise it"
         return ConfigError("data.alpha", config.data.alpha, problem)
     reason = " ".join(str(error).split())
-    return ConfigError(KEY, name, f"cannot deal {size} samples to {config.clients}: {reason}")
+    problem = f"cannot deal {size} samples to {config.population}: {reason}"
+    return ConfigError(*at_fault(config.data.partitioner, name, error), problem)
 
 
 @contextmanager

@@ -5,19 +5,26 @@ import pkgutil
 from typing import Any
 
 from ..config import RunConfig
-from ..errors import ConfigError
+from ..config.hints import signature
+from ..errors import PROBLEM, ConfigError, one_line
+from ..plugins.finding import checked_value
+from ..plugins.loading import is_code, load_object
 from ..rng import SERVER, stream
 from .flower import partitioner as flower
 
 KEY = "data.partitioner"
 
-SHORT_NAMES: dict[str, type[flower.Partitioner] | None] = {
-    "auto": None,
+Partitioner = flower.Partitioner
+
+SHIPPED: dict[str, type[flower.Partitioner]] = {
     "iid": flower.IidPartitioner,
     "dirichlet": flower.DirichletPartitioner,
     "pathological": flower.PathologicalPartitioner,
     "shard": flower.ShardPartitioner,
 }
+"""Those that have a short name."""
+
+SHORT_NAMES = ("auto", *SHIPPED)
 """Names that ``data.partitioner`` knows; ``auto`` chooses by alpha and samples_per_client."""
 
 _TWO_CLASSES = {
@@ -27,16 +34,20 @@ _TWO_CLASSES = {
 
 
 def choose(
-    config: RunConfig, each: int | None
+    config: RunConfig, each: int | None, own: flower.Partitioner | None = None
 ) -> tuple[str, type[flower.Partitioner], dict[str, Any]]:
     """Return name, class and the user's parameters of the partitioner in ``data.partitioner``."""
     node = dict(config.data.partitioner)
     name = str(node.pop("name", "auto"))
+    if own is not None:
+        return type(own).__name__, type(checked(own)), {}
     if "_target_" in node:
         target = str(node.pop("_target_"))
         return target, _locate(target), node
+    if is_code(name):
+        return name, _subclass(load_object(name, KEY), KEY, name), node
     if name not in SHORT_NAMES:
-        problem = "no such partitioner (any other one: data.partitioner._target_=module.Class)"
+        problem = "no such partitioner (any other one: data.partitioner=module:Class)"
         raise ConfigError(KEY, name, problem, SHORT_NAMES)
     if name == "auto":
         alpha = node.get("alpha", config.data.alpha)
@@ -45,9 +56,19 @@ def choose(
             node.pop("alpha", None)
         elif each is not None:
             return name, flower.InnerDirichletPartitioner, node
-    kind = SHORT_NAMES[name]
-    assert kind is not None  # only auto's is
-    return name, kind, node
+    return name, SHIPPED[name], node
+
+
+def checked(own: Any) -> flower.Partitioner:
+    """Return an object that is to deal samples; refuse one that does not."""
+    if isinstance(own, flower.Partitioner):
+        if own.is_dataset_assigned():
+            problem = "has a data set of its own; give one that has dealt nothing yet"
+            raise ConfigError(KEY, type(own).__name__, problem)
+        return own
+    shown = own.__name__ if inspect.isclass(own) else own
+    problem = "must be a name, or an object such as IidPartitioner(num_partitions=5)"
+    raise ConfigError(KEY, shown, problem)
 
 
 def _locate(target: str) -> type[flower.Partitioner]:
@@ -56,15 +77,42 @@ def _locate(target: str) -> type[flower.Partitioner]:
         found = pkgutil.resolve_name(target)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"{KEY}._target_", target, f"not found ({error})", allowed) from error
+    return _subclass(found, f"{KEY}._target_", target)
+
+
+def _subclass(found: Any, key: str, name: str) -> type[flower.Partitioner]:
     if not (inspect.isclass(found) and issubclass(found, flower.Partitioner)):
         problem = "must be a class that subclasses flwr_datasets.partitioner.Partitioner"
-        raise ConfigError(f"{KEY}._target_", target, problem)
+        raise ConfigError(key, name, problem)
     return found
 
 
 def parameters(kind: type) -> dict[str, inspect.Parameter]:
     """Return what the constructor of `kind` takes."""
-    return dict(inspect.signature(kind).parameters)
+    return signature(kind)
+
+
+def made_of(config: RunConfig, each: int | None) -> flower.Partitioner:
+    """Return the partitioner that ``data.partitioner`` means, which has dealt nothing yet.
+
+    Raises
+    ------
+    ConfigError
+        If it, or a parameter, cannot be used.
+    """
+    name, kind, given = choose(config, each)
+    try:
+        return kind(**keywords(config, name, kind, given, each))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(*at_fault(given, name, error), one_line(str(error), PROBLEM)) from error
+
+
+def at_fault(given: dict[str, Any], name: str, error: Exception) -> tuple[str, Any]:
+    """Return the key and the value that a partitioner complains of: itself, or a parameter."""
+    told = str(error).lower()
+    own = [key for key in given if key not in ("name", "_target_")]
+    about = next((key for key in own if key in told), None)
+    return (KEY, name) if about is None else (f"{KEY}.{about}", given[about])
 
 
 def keywords(
@@ -77,13 +125,14 @@ def keywords(
             raise ConfigError(
                 f"{KEY}.{key}", value, "unknown key", [f"{KEY}.{one}" for one in accepted]
             )
+        checked_value(f"{KEY}.{key}", value, accepted[key])
     known: dict[str, Any] = {
-        "num_partitions": config.clients,
+        "num_partitions": config.population,
         "partition_by": "label",
         "seed": stream(config.seed, SERVER, 0, "partition") % 2**32,
         "min_partition_size": config.data.min_partition_size,
         "alpha": config.data.alpha,
-        "partition_sizes": None if each is None else [each] * config.clients,
+        "partition_sizes": None if each is None else [each] * config.population,
     }
     if "shard_size" not in given:
         known |= _TWO_CLASSES.get(name, {})

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -12,7 +13,7 @@ from ..config import RunConfig
 from ..errors import ConfigError
 from .cache import cache_root, intact, publish, scratch_folder, seal
 from .columns import Choice, target_told
-from .corpus import Corpus
+from .corpus import PLACES, Corpus
 from .decode import Raw, Source
 from .encoding import encode
 from .fingerprint import of_json
@@ -55,9 +56,12 @@ def corpora(
         problem = f"data is a list of {own}, one per client; leave it out, or give that"
         raise ConfigError("clients", config.clients, problem)
     by, named = config.data.partitioner.get("partition_by"), config.data.features
-    apart = tuple(by) if isinstance(by, list) else () if by is None else (str(by),)
-    features = None if named is None else tuple(named)
-    choice = Choice(config.data.label, features, apart=tuple(map(str, apart)))
+    apart = [*(by if isinstance(by, list) else [by]), config.data.client]
+    choice = Choice(
+        config.data.label,
+        None if named is None else tuple(named),
+        apart=tuple(str(name) for name in apart if name is not None),
+    )
     corpus = prepare(config.data.name if data is None else data, choice=choice)
     given = config.transfer.data if transfer is None else transfer
     if given is None or (isinstance(given, str) and not given):
@@ -130,7 +134,8 @@ def _write(
     choice: Choice,
 ) -> None:
     if "test" not in splits:
-        splits = _split(splits["train"], source.client)
+        splits, rest = _split(splits["train"], source.client)
+        pq.write_table(pa.table({"row": rest}), path / PLACES)
     train, test = splits["train"], splits["test"]
     encoding = encode(splits, choice, key, shown)
     _check_alike(train, test, str(shown), key)
@@ -180,16 +185,20 @@ def _is_text(y: NDArray[Any]) -> bool:
     return y.dtype.kind not in "iu"
 
 
-def _split(whole: Raw, client: str | None) -> dict[str, Raw]:
-    """Draw a test split: of each class, and of each client where they are known, its share."""
+def _split(whole: Raw, client: str | None) -> tuple[dict[str, Raw], NDArray[np.int64]]:
+    """Draw a test split: of each class, and of each client where they are known, its share.
+
+    Return the splits, and the rows that the training split has of the whole.
+    """
     if not whole.labelled:  # nothing could be measured on it
-        return {"train": whole, "test": whole.take(np.arange(0))}
+        every = np.arange(len(whole))
+        return {"train": whole, "test": whole.take(every[:0])}, every
     known, codes = np.unique(whole.y, return_inverse=True)
     if client is not None:
         codes = codes + len(known) * whole.table.column(client).to_numpy()
     test = proportional(codes, round(len(codes) * _TEST_SHARE), _TEST_SEED)
     rest = np.setdiff1d(np.arange(len(codes)), test)
-    return {"train": whole.take(rest), "test": whole.take(test)}
+    return {"train": whole.take(rest), "test": whole.take(test)}, rest
 
 
 def _shape(images: NDArray[np.uint8]) -> tuple[int, ...]:

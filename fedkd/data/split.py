@@ -1,25 +1,32 @@
 """Decide who holds which samples in a run, and write it down for every worker process."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..atomic import replacing
 from ..config import RunConfig
 from ..errors import ConfigError
-from ..rng import SERVER, stream
+from ..rng import stream
 from .corpus import Corpus
-from .dealing import dealt
+from .dealing import dealable, dealt
 from .enough import check_sizes, check_tested
 from .federation import Federation
-from .sampling import proportional
+from .holders import find_holding, numbered
+from .holding import Holding
+from .testing import own_tests, packed
+from .transfer import transfer_rows
 
 
 def build_federation(
-    config: RunConfig, corpus: Corpus, transfer_corpus: Corpus | None, out: Path | str
+    config: RunConfig,
+    corpus: Corpus,
+    transfer_corpus: Corpus | None,
+    out: Path | str,
+    given: Mapping[str, Any] | None = None,
 ) -> Federation:
     """Draw the transfer set, deal the other training samples to the clients and write both down.
 
@@ -32,6 +39,9 @@ def build_federation(
         Where transfer samples come from; None = training samples of `corpus` that no client gets.
     out : path
         Directory that receives ``split.npz``.
+    given : mapping, optional
+        Python objects in place of values, by their keys: ``data.split``, ``data.partitioner``,
+        ``transfer.split``.
 
     Raises
     ------
@@ -47,18 +57,24 @@ def build_federation(
     ...     federation.transfer_size, set(federation.sizes.tolist())
     (200, {12})
     """
-    check_samples(config, corpus, transfer_corpus)
-    source = _source(corpus, transfer_corpus)
-    own = source is corpus
-    transfer = _draw_transfer(config, source)
-    labels = np.asarray(corpus.y_train)
-    pool = np.setdiff1d(np.arange(len(labels)), transfer if own else [])
-    each = _samples_per_client(config, corpus, len(pool))
+    given = given or {}
+    config, source, holding, transfer, notes = _settled(config, corpus, transfer_corpus, given)
+    taken = transfer if source is corpus else np.zeros(0, np.int64)
+    pool = np.setdiff1d(np.arange(len(corpus.y_train)), taken)
+    each = None if holding else _samples_per_client(config, corpus, len(pool))
     held: dict[str, Any] = {"transfer": transfer, "samples_per_client": np.int64(each or 0)}
-    parts = [_hold_out(config, k, p) for k, p in enumerate(_partition(config, corpus, pool, each))]
+    if holding is not None:
+        drawn = given.get("transfer.split", config.transfer.split) is None
+        shares = holding.without(taken, "transfer.size" if drawn else "transfer.split")
+        held |= {"held": np.array(holding.key)}
+        held |= {"client_names": np.array(holding.names)} if holding.names else {}
+    else:
+        shares = _partition(config, corpus, pool, each, given.get("data.partitioner"))
+    shares, tests = own_tests(config, corpus, holding, shares, taken)
+    parts = [_hold_out(config, client, share) for client, share in enumerate(shares)]
     for name, chunks in zip(("train", "validation"), zip(*parts, strict=True), strict=True):
-        held[name] = np.concatenate(chunks)
-        held[f"{name}_offsets"] = np.cumsum([0, *map(len, chunks)])
+        held |= packed(name, chunks)
+    held |= tests | ({"notes": np.array(notes)} if notes else {})
     held["histogram"] = np.stack([_counts(corpus, np.concatenate(pair)) for pair in parts])
     held["class_names"] = np.array(corpus.class_names)
     held["content"] = np.array([corpus.content, source.content])  # a resume compares it
@@ -69,7 +85,12 @@ def build_federation(
     return Federation(corpus, source, path)
 
 
-def check_samples(config: RunConfig, corpus: Corpus, transfer_corpus: Corpus | None) -> None:
+def check_samples(
+    config: RunConfig,
+    corpus: Corpus,
+    transfer_corpus: Corpus | None,
+    given: Mapping[str, Any] | None = None,
+) -> None:
     """Refuse what `build_federation` would refuse, as far as it can be told without dealing.
 
     Raises
@@ -77,12 +98,37 @@ def check_samples(config: RunConfig, corpus: Corpus, transfer_corpus: Corpus | N
     ConfigError
         If the transfer set does not fit the clients' data, or there are too few samples.
     """
-    source = _source(corpus, transfer_corpus)
+    _settled(config, corpus, transfer_corpus, given or {})
+
+
+def _settled(
+    config: RunConfig, corpus: Corpus, transfer_corpus: Corpus | None, given: Mapping[str, Any]
+) -> tuple[RunConfig, Corpus, Holding | None, NDArray[np.int64], list[str]]:
+    """Return what is known before samples are dealt.
+
+    That is the configuration with the number of clients, where transfer samples come from, the
+    clients that come with the data, the transfer samples, and what is worth saying.
+    """
+    config, source = numbered(config, corpus, given), _source(corpus, transfer_corpus)
+    holding, notes = find_holding(config, corpus, given), list[str]()
+    if holding is not None:
+        holding = holding.of(config)
+        notes += holding.notes
     _check_transfer(config, corpus, source)
-    taken = _transfer_size(config, source) if source is corpus else 0
-    left = len(corpus.y_train) - taken
-    check_sizes(config, left, _samples_per_client(config, corpus, left))
+    about = holding if source is corpus else None
+    transfer, told = transfer_rows(config, source, about, given)
+    size, left = len(transfer), len(corpus.y_train)
+    if holding is None:
+        left -= size if source is corpus else 0
+        if not left:
+            problem = f"the training split of {source.name} has {size} samples"
+            raise ConfigError("transfer.size", size, f"{problem} and the clients need some")
+        check_sizes(config, left, _samples_per_client(config, corpus, left))
+    if (config.transfer.per_round or 0) > size:
+        problem = f"more than the transfer set holds ({size})"
+        raise ConfigError("transfer.per_round", config.transfer.per_round, problem)
     check_tested(config, corpus)
+    return config, source, holding, transfer, [*notes, *told]
 
 
 def _source(corpus: Corpus, transfer_corpus: Corpus | None) -> Corpus:
@@ -112,26 +158,6 @@ def _check_transfer(config: RunConfig, corpus: Corpus, source: Corpus) -> None:
     if transfer.labelled and source.class_names != corpus.class_names:
         problem = f"the classes of {source.name} are not those of {corpus.name}"
         raise ConfigError("transfer.labelled", True, problem)
-    size, available = _transfer_size(config, source), len(source.y_train)
-    if size > available or (source is corpus and size == available):
-        problem = f"the training split of {source.name} has {available} samples"
-        if source is corpus:
-            problem += " and the clients need some"
-        raise ConfigError("transfer.size", size, problem)
-    if transfer.per_round is not None and transfer.per_round > size:
-        problem = f"more than the transfer set holds ({size})"
-        raise ConfigError("transfer.per_round", transfer.per_round, problem)
-
-
-def _transfer_size(config: RunConfig, source: Corpus) -> int:
-    size: int = config.transfer.size or source.defaults["transfer_size"]
-    return size
-
-
-def _draw_transfer(config: RunConfig, source: Corpus) -> NDArray[np.int64]:
-    size = _transfer_size(config, source)
-    seed = stream(config.seed, SERVER, 0, "transfer")
-    return proportional(np.asarray(source.y_train), size, seed)
 
 
 def _samples_per_client(config: RunConfig, corpus: Corpus, pool: int) -> int | None:
@@ -142,16 +168,13 @@ def _samples_per_client(config: RunConfig, corpus: Corpus, pool: int) -> int | N
     node = config.data.partitioner
     if default is None or "_target_" in node or node.get("name", "auto") not in ("auto", "iid"):
         return None
-    return min(default, max(1, pool // config.clients))
+    return min(default, max(1, pool // config.population))
 
 
 def _partition(
-    config: RunConfig, corpus: Corpus, pool: NDArray[np.int64], each: int | None
+    config: RunConfig, corpus: Corpus, pool: NDArray[np.int64], each: int | None, own: Any
 ) -> list[NDArray[np.int64]]:
-    table = corpus.columns("train")
-    columns = {name: table.column(name).take(pool) for name in table.column_names}
-    columns |= {"index": pa.array(pool), "label": pa.array(corpus.y_train[pool])}
-    return dealt(config, pa.table(columns), each, corpus.path.parent / "deals")
+    return dealt(config, dealable(corpus, pool), each, corpus.path.parent / "deals", own)
 
 
 def _hold_out(

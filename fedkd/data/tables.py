@@ -82,10 +82,16 @@ def _scalar(dataset: Any, name: str) -> bool:
 
 
 def scalars(dataset: Any, names: list[str]) -> pa.Table:
-    """Return some of a data set's columns."""
+    """Return some of a data set's columns; those of classes know the names of their values."""
     if not names:
         return pa.table({})
-    return dataset.select_columns(names).with_format("arrow")[:].replace_schema_metadata()
+    table = dataset.select_columns(names).with_format("arrow")[:].replace_schema_metadata()
+    for place, field in enumerate(table.schema):
+        called = getattr(dataset.features[field.name], "names", None)
+        if called:
+            told = field.with_metadata({"names": "\0".join(called)})
+            table = table.set_column(place, told, table.column(place))
+    return table
 
 
 def _block(features: dict[str, Any], numbers: bool) -> str | None:

@@ -9,7 +9,7 @@ from ..config.hints import Entry, choices, default_text, signature, type_text
 from .finding import REQUIRED
 
 _SECTION = re.compile(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-{3,}\s*$|\Z)", re.M | re.S)
-_ITEM = re.compile(r"^(\S[^\n:]*?)(?:[ ]:[ ][^\n]*)?\n((?:[ ]+[^\n]*\n|\n)+)", re.M)
+_ITEM = re.compile(r"^(\S[^\n:]*?)(?:[ ]?:[ ][^\n]*)?\n((?:[ ]+[^\n]*\n|\n)+)", re.M)
 
 
 def entries(cls: Any, hidden: tuple[str, ...] = ()) -> Iterator[Entry]:

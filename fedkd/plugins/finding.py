@@ -17,12 +17,13 @@ from typing import Any
 from ..config.hints import fits, signature, spoken
 from ..errors import ConfigError, FedkdError
 from ..exits import is_interrupt
-from .loading import by_value, load_object
+from .loading import by_value, is_code, load_object
 
 __all__ = [
     "REQUIRED",
     "available",
     "by_value",
+    "checked_value",
     "create",
     "describe",
     "load_object",
@@ -74,7 +75,7 @@ def resolve(
         If there is no such class, or it is no subclass of `base` and cannot be adapted to one.
     """
     spec = str(spec)
-    if ":" not in spec and not spec.endswith(".py"):
+    if not is_code(spec):
         cls = _class_of(room, spec, base) if _is_short(spec) else None
         if cls is None:
             kind = key.rpartition(".")[-1]
@@ -145,7 +146,7 @@ def create(
             allowed = [f"{key}.{other}" for other in accepted]
             problem = f"unknown key, {node['name']} has no such parameter"
             raise ConfigError(f"{key}.{name}", value, problem, allowed)
-        given[name] = _checked(f"{key}.{name}", value, accepted[name])
+        given[name] = checked_value(f"{key}.{name}", value, accepted[name])
     for name, parameter in accepted.items():
         if parameter.default is REQUIRED and name not in given:
             raise ConfigError(f"{key}.{name}", None, f"{node['name']} needs this parameter")
@@ -195,7 +196,7 @@ def _class_of(room: str, name: str, base: type) -> type | None:
     return classes.get(name.replace("_", ""))
 
 
-def _checked(key: str, value: Any, parameter: inspect.Parameter) -> Any:
+def checked_value(key: str, value: Any, parameter: inspect.Parameter) -> Any:
     """Return `value` in the parameter's type; a ConfigError says what it must be."""
     hint, default = parameter.annotation, parameter.default
     if isinstance(value, float) and math.isnan(value):

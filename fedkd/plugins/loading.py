@@ -17,6 +17,11 @@ from ..exits import is_interrupt
 _DIGEST = "__fedkd_source_digest__"
 
 
+def is_code(spec: object) -> bool:
+    """Say whether `spec` is ``FILE.py:Name`` or ``package.module:Name``, and no short name."""
+    return ":" in str(spec) or str(spec).endswith(".py")
+
+
 def load_object(spec: str, key: str = "strategy") -> Any:
     """Import what `spec` names.
 

@@ -7,7 +7,7 @@ rooms above this one, so they are named here and imported when they are asked fo
 from collections.abc import Iterable
 
 from ..errors import ConfigError
-from .loading import load_object
+from .loading import is_code, load_object
 from .seam import Seam
 
 
@@ -129,6 +129,17 @@ SEAMS = {
             check="oracles",
             part="oracle",
         ),
+        Seam(
+            name="partitioners",
+            title="how samples are dealt to clients; CamelCase: flwr_datasets.partitioner:NAME",
+            key="data.partitioner",
+            room="data",
+            base="fedkd.data.partitioners:Partitioner",
+            own=_key("data.partitioner"),
+            check="partitioners",
+            shipped_as="fedkd.data.partitioners:SHIPPED",
+            filled=("num_partitions", "partition_by", "seed"),
+        ),
     )
 }
 """Every kind of plug-in, by name."""
@@ -153,7 +164,7 @@ def seams_of(target: str) -> list[Seam]:
     >>> [seam.name for seam in seams_of("none")], [seam.name for seam in seams_of("knfu")]
     (['attacks', 'codecs', 'privacy'], ['strategies'])
     """
-    if ":" in target or target.endswith(".py"):
+    if is_code(target):
         return [_seam_of(target)]
     found = [seam for seam in SEAMS.values() if target in seam.shipped()]
     if not found:

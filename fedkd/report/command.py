@@ -25,7 +25,7 @@ def overrides(config: dict[str, Any]) -> list[str]:
 
     Examples
     --------
-    >>> overrides({"strategy": {"name": "knfu", "beta": 5.0}, "clients": 100, "rounds": 3})
+    >>> overrides({"strategy": {"name": "knfu", "beta": 5.0}, "fraction": 1.0, "rounds": 3})
     ['strategy=knfu', 'strategy.beta=5.0', 'rounds=3']
     """
     defaults = flatten(RunConfig().to_dict())

@@ -13,10 +13,16 @@ from ..errors import ConfigError
 from .reader import Run
 from .style import CLASSES, INK, WIDTH, canvas, legend_below, styled
 
+NAMED = 40
+"""Clients whose names a picture has room for."""
+
 
 @styled
 def partition_figure(
-    histogram: np.ndarray, class_names: Sequence[str] | None = None, width: float = WIDTH
+    histogram: np.ndarray,
+    class_names: Sequence[str] | None = None,
+    width: float = WIDTH,
+    client_names: Sequence[str] | None = None,
 ) -> Figure:
     """Draw how many samples of each class every client holds.
 
@@ -28,6 +34,8 @@ def partition_figure(
         For the legend; numbers by default.
     width : float
         Inches.
+    client_names : sequence of str, optional
+        Written below the bars, where there is room; numbers by default.
     """
     counts = np.asarray(histogram, np.float64)
     clients, classes = counts.shape
@@ -48,6 +56,9 @@ def partition_figure(
         floor = top
     axes.set(xlabel="client", ylabel="samples", xlim=(-0.5, clients - 0.5), ylim=(0, None))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if client_names is not None and clients <= NAMED:
+        short = [name if len(name) <= 20 else f"{name[:19]}…" for name in client_names]
+        axes.set_xticks(range(clients), short, rotation=90)
     axes.grid(visible=False)
     if classes <= 20:
         legend_below(figure, axes)

@@ -30,7 +30,7 @@ from .reader import Run, load_runs
 from .statistics import Group, group_runs
 from .style import to_svg
 from .summary import configuration, costs, headline, subtitle, title
-from .table import ALMA, columns, meaning, rows, setting_keys, subsets, warnings
+from .table import ALMA, columns, local_is, meaning, rows, setting_keys, subsets, warnings
 from .tradeoff import MEANING, differ_in_privacy, table, tradeoff_figure
 
 MOST_MAPS = 6
@@ -138,11 +138,11 @@ def _picture(figure: Figure, caption: str) -> Picture:
 def _curves(runs: list[Run], groups: list[Group]) -> list[Picture]:
     band = "over seeds" if any(len(group.runs) > 1 for group in groups) else "over clients"
     texts = {
-        "local": "Under each client's own label distribution.",
+        "local": f"{(where := local_is(runs))[0].upper()}{where[1:]}.",
         "global": "On the whole official test split.",
     }
     subset = " Hollow: estimated on fewer test samples; bar: ± at most one standard error."
-    hollow = any(np.isfinite(group.sampling_error("alma_local")).any() for group in groups)
+    hollow = any(np.isfinite(group.sampling_error("alma_global")).any() for group in groups)
     more = subset * hollow
     pictures = [
         _picture(figures.learning_curves(runs, [metric]), f"{text} Band: ± one std {band}.{more}")
@@ -193,7 +193,8 @@ def _partition(runs: list[Run]) -> list[Picture]:
     if run is None or run.histogram is None:
         return []
     which = f" ({run.path.name})" if len(runs) > 1 else ""
-    figure = figures.partition_figure(run.histogram, run.class_names)
+    about = run.histogram, run.class_names
+    figure = figures.partition_figure(*about, client_names=run.client_names)
     return [_picture(figure, f"Samples of each class{which}.")]
 
 

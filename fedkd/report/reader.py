@@ -93,6 +93,12 @@ class Run:
         names = self._array("split.npz", "class_names")
         return None if names is None else names.tolist()
 
+    @cached_property
+    def client_names(self) -> list[str] | None:
+        """What the clients are called, or None."""
+        names = self._array("split.npz", "client_names")
+        return None if names is None else names.tolist()
+
     def weights(self, round: int | None = None) -> tuple[np.ndarray, np.ndarray] | None:
         """Return ``(clients [n], weights [n, n])`` of a round, None if they were not kept.
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .labels import differences, label_area, last_imbalance, shown, uses_labels
+from .reader import Run
 from .statistics import Group
 
 AREA = "area %"
@@ -120,7 +121,8 @@ def meaning(groups: Sequence[Group], wide: bool = False) -> list[str]:
     }[tuple(sorted(counts))]
     return [
         "ALMA: mean accuracy of the clients' own models on the official test split after the last "
-        "round; local = under each client's own label distribution, global = on the whole split.",
+        f"round; local = {local_is([run for group in groups for run in group.runs])}, global = on "
+        "the whole split.",
         f"± {over}. Dimmed: best round, for comparison only. Bold: highest. "
         "Up and down: payload of the whole run" + (", mean over seeds." if True in counts else "."),
         *subsets(groups),
@@ -130,13 +132,29 @@ def meaning(groups: Sequence[Group], wide: bool = False) -> list[str]:
     ]
 
 
+LOCAL = {
+    "official": "under each client's own label distribution",
+    "local": "on each client's own test samples",
+}
+"""What local accuracy is, by the summary's ``tested``."""
+
+
+def local_is(runs: Sequence[Run]) -> str:
+    """Return what local accuracy is in these runs."""
+    return " or ".join(text for kind, text in LOCAL.items() if kind in {*map(_tested, runs)})
+
+
+def _tested(run: Run) -> str:
+    return str(run.summary["tested"])
+
+
 def subsets(groups: Sequence[Group]) -> list[str]:
     """Return on how many samples rounds before the last were measured, where not on all."""
     sizes = {
         int(size)
         for group in groups
         for run in group.runs
-        for size, error in zip(run.column("evaluated"), run.column("alma_local_se"), strict=True)
+        for size, error in zip(run.column("evaluated"), run.column("alma_global_se"), strict=True)
         if math.isfinite(error)
     }
     if not sizes:

@@ -25,5 +25,5 @@ def draw(total: int, some: int, seed: int) -> Tensor:
 def drawn_cohort(config: RunConfig, number: int) -> list[int]:
     """Return the clients that are drawn for a round, ascending."""
     seed = stream(config.seed, SERVER, number, "cohort")
-    clients: list[int] = draw(config.clients, config.cohort, seed).tolist()
+    clients: list[int] = draw(config.population, config.cohort, seed).tolist()
     return clients

@@ -82,14 +82,14 @@ class Loop:
         available = [device.availability for device in clock.devices] if clock else []
         self.faults = Faults(config.faults, config.seed, available)
         self.number = 0  # the round under way
-        self.measured = Measurements(config.clients, len(server.federation.corpus.y_test))
+        self.measured = Measurements(config.population, len(server.federation.corpus.y_test))
         # What it held after the round, and the round's row, as both are where more rounds follow.
         self.kept: tuple[dict[str, Any], Row | None] = {}, None
         self.started: float | None = None
 
     def run(self, grid: Grid, blocks: BlockPool) -> None:
         """Run all rounds and collect the final models."""
-        fleet = Fleet(grid, self.config.clients, self._progress, self.compression, self.clock)
+        fleet = Fleet(grid, self.config.population, self._progress, self.compression, self.clock)
         fleet.hello()
         done = self._begin(fleet)
         self.started = time.perf_counter()
@@ -164,7 +164,7 @@ class Loop:
         if self.ledger is None:
             return {}
         self.ledger.charge(sorted(outcome.changed & set(plan.cohort)))
-        for client in range(self.config.clients):
+        for client in range(self.config.population):
             numbers = outcome.metrics.setdefault(client, {})
             numbers["epsilon"] = self.ledger.guarantee(client)[0]
         epsilon, delta = self.ledger.worst()
@@ -190,7 +190,7 @@ class Loop:
         labels = federation.transfer_labels()[ids] if config.transfer.labelled else None
         return RoundPlan(
             number=number,
-            cohort=self.strategy.cohort(number, drawn_cohort(config, number), config.clients),
+            cohort=self.strategy.cohort(number, drawn_cohort(config, number), config.population),
             fleet=fleet,
             blocks=blocks,
             classes=federation.classes,

@@ -68,7 +68,7 @@ class Plan:
         table = Table.grid(padding=(0, 2))
         up, down = self.cohort * self.bytes_up, self.cohort * self.bytes_down
         both = self.participations * (self.bytes_up + self.bytes_down)
-        table.add_row("clients", f"{self.cohort} of {config.clients} a round")
+        table.add_row("clients", f"{self.cohort} of {config.population} a round")
         table.add_row("samples", f"{min(sizes)} to {max(sizes)} a client, {self.transfer} transfer")
         if (first := self.trained[0]) < sum(sizes):
             table.add_row("trained on", f"{first:,} of them at first, {self.trained[1]:,} at last")
@@ -109,7 +109,7 @@ def plan(config: RunConfig) -> Plan:
 
 def _estimate(ready: Prepared) -> Plan:
     config, federation, strategy = ready.config, ready.federation, ready.strategy
-    specs = deal(config.model, config.clients)
+    specs = deal(config.model, config.population)
     names = [model_name(spec) for spec in specs]
     kinds = dict(zip(names, specs, strict=True))
     about = federation.shape, federation.classes, config.fit.batch_size
@@ -117,7 +117,7 @@ def _estimate(ready: Prepared) -> Plan:
     transfer = config.transfer.per_round or federation.transfer_size
     up, down, plain = _payload(ready, transfer)
     numbers, drawn = range(1, config.rounds + 1), list(range(config.cohort))
-    cohorts = [len(strategy.cohort(number, drawn, config.clients)) for number in numbers]
+    cohorts = [len(strategy.cohort(number, drawn, config.population)) for number in numbers]
     loads = [strategy.workloads(number, ready.sizes) for number in numbers]
     workers = 1 if config.engine.name == "inline" else config.engine.actors or cores()
     each = [costs[name] for name in names]
@@ -158,7 +158,7 @@ def _payload(ready: Prepared, transfer: int) -> tuple[int, int, int]:
     if ready.strategy.exchange is None:
         return 0, 0, 0
     ids, kind = torch.arange(transfer), ready.parts.exchange.kind
-    ups = [ready.expect(client, 1, ids).shape for client in range(ready.config.clients)]
+    ups = [ready.expect(client, 1, ids).shape for client in range(ready.config.population)]
     sent, downs = ready.strategy.lesson_kind or kind, ups
     if sent != kind:  # the server's model, see `Strategy.lesson_kind`
         downs = [(size(model),) for model in ready.server.instances]
@@ -202,7 +202,9 @@ def _seconds(
 
     `steps` are those of a training step of each model that is trained beside a client's.
     """
-    config, tested = ready.config, _tested(ready.config, len(ready.federation.corpus.y_test))
+    config, tests = ready.config, ready.federation.tests
+    own = 0.0 if tests is None else float(tests.mean())
+    tested = _tested(config, len(ready.federation.corpus.y_test), own)
     exchanges = ready.strategy.exchange is not None
     labelled = transfer if exchanges and kind_named(ready.parts.exchange.kind).on_samples else 0
     return mean(
@@ -211,10 +213,13 @@ def _seconds(
     )
 
 
-def _tested(config: RunConfig, test: int) -> float:
-    """Return the test samples of one client's round, mean over rounds; the last takes all."""
+def _tested(config: RunConfig, test: int, own: float) -> float:
+    """Return the test samples of one client's round, mean over rounds; the last takes all.
+
+    Those of its own are taken each time.
+    """
     due = sum(config.evaluate.due(number) for number in range(1, config.rounds))
-    return (due * (config.evaluate.subset(test) or test) + test) / config.rounds
+    return (due * (config.evaluate.subset(test) or test) + test + (due + 1) * own) / config.rounds
 
 
 def _work(config: RunConfig, cost: Cost, load: Workload, transfer: int, beside: float) -> float:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ..clients.exchange import Exchange
 from ..clients.privacy.planning import Guard, guarded
 from ..clients.privacy.protection import budget
 from ..config import EngineConfig, RunConfig
-from ..data import build_federation, check_samples, corpora
+from ..data import Corpus, build_federation, check_samples, corpora, located, numbered
 from ..data.federation import Federation
 from ..engine.system import VirtualClock
 from ..errors import ConfigError
@@ -51,6 +52,8 @@ class Objects:
     data: Any = None
     model: Any = None
     transfer: Any = None
+    held: Mapping[str, Any] = field(default_factory=dict)
+    """who holds what, by the keys of `fedkd.data.HELD`"""
 
 
 @dataclass(frozen=True)
@@ -123,16 +126,19 @@ def prepare_run(
     if strategy.needs_labels and not config.transfer.labelled:
         problem = f"{config.strategy['name']} needs the transfer set's labels; set it to true"
         raise ConfigError("transfer.labelled", False, problem)
-    given, config = config, resolved(config, strategy)
+    opened = cache(lambda: corpora(config, objects.data, objects.transfer))
+    given = counted(config, objects, opened)
+    given.check()
+    config = resolved(given, strategy)
     parts = _parts(config, strategy, objects.model)
     check_kinds(config, strategy, parts)
     check_parameters(config, strategy, parts)
     check_attack(config, parts, strategy)
     check_codec(config, parts, strategy)
-    sources = corpora(given, objects.data, objects.transfer)
-    check_samples(given, *sources)
+    sources = opened()
+    check_samples(given, *sources, objects.held)
     ahead(config.engine)
-    federation: Federation = build_federation(given, *sources, run_dir)
+    federation: Federation = build_federation(given, *sources, run_dir, objects.held)
     config, resumes = sized(config, federation), given.resume is not None
     parts.exchange.input_shape = tuple(federation.shape)
     instances = _instances(parts, federation)
@@ -183,6 +189,21 @@ def prepare_run(
     )
 
 
+def counted(
+    config: RunConfig, objects: Objects, opened: Callable[[], tuple[Corpus, Corpus | None]]
+) -> RunConfig:
+    """Return the configuration with a number of clients, and files found from anywhere.
+
+    The data are opened only where they may bring clients along.
+    """
+    config = located(config, objects.held)
+    if config.clients != "auto":
+        return config
+    if config.data.held is None and objects.data is None and not objects.held:
+        return replace(config, clients=config.population)
+    return numbered(config, opened()[0], objects.held)
+
+
 def _parts(config: RunConfig, strategy: Strategy, models: Any) -> Parts:
     """Make the clients' parts."""
     with _speaking_of_the_strategy(config):
@@ -219,7 +240,7 @@ def _guard(
     resumed: Checkpoint | None,
 ) -> Guard:
     """Settle the noise, and the rounds that the budget allows."""
-    sizes = [len(federation.indices(client)) for client in range(config.clients)]
+    sizes = [len(federation.indices(client)) for client in range(config.population)]
     return guarded(config, parts.privacy, strategy, sizes, resumed)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..callbacks import Callback
 from ..config import RunConfig
-from ..data import is_data, is_per_client
+from ..data import HELD, is_data, is_per_client
 from ..errors import ConfigError
 from ..models import model_name
 from ..rounds.protocol import Strategy
@@ -44,8 +44,9 @@ def simulate(
     **settings
         Everything else of the configuration: ``clients=20``, ``engine="inline"``,
         ``fit={"lr": 0.1}``, ``**{"data.alpha": 1.0}``. ``transfer={"data": ...}`` takes what
-        `data` does but lists, and x alone: it needs no labels. Without ``run_dir`` the run
-        directory is a temporary one that lives as long as the result.
+        `data` does but lists, and x alone: it needs no labels. ``data.split`` and
+        ``transfer.split`` take arrays too, and ``data.partitioner`` an object. Without ``run_dir``
+        the run directory is a temporary one that lives as long as the result.
 
     Returns
     -------
@@ -68,8 +69,8 @@ def simulate(
     """
     from ..config.overrides import merge
 
-    settings = {"strategy": strategy, "data": data, "model": model} | settings
-    given: dict[str, Any] = {}
+    held, settings = _held({"strategy": strategy, "data": data, "model": model} | settings)
+    given: dict[str, Any] = {"held": held}
     if isinstance(strategy, Strategy):
         given["strategy"], settings["strategy"] = strategy, type(strategy).__name__
     elif not isinstance(strategy, str | Mapping | None):
@@ -124,8 +125,9 @@ def resume(
         Whether to execute code outside fedkd that only somebody else's directory names; your own
         runs are known without.
     **settings
-        What shall differ: a larger ``rounds``, another ``engine``. Anything else needs
-        ``force=True``.
+        What shall differ: a larger ``rounds``, another ``engine``; and again the arrays or the
+        object that ``data.split``, ``transfer.split`` or ``data.partitioner`` was. Anything else
+        needs ``force=True``.
 
     Raises
     ------
@@ -136,5 +138,23 @@ def resume(
     from ..config.overrides import compose
 
     settings, transfer = _transfer(settings)
+    held, settings = _held(settings)
     config = compose([f"resume={run_dir}"], trust=trust, **settings)
-    return run(config, callbacks, Objects(strategy, data, model, transfer))
+    return run(config, callbacks, Objects(strategy, data, model, transfer, held))
+
+
+def _held(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the objects that say who holds what, and the settings with their types instead."""
+    held: dict[str, Any] = {}
+    for key in HELD:
+        group, name = key.split(".")
+        node = settings.get(group)
+        inside = isinstance(node, Mapping) and not is_data(node) and name in node
+        value = node[name] if node is not None and inside else settings.get(key)
+        is_node = name == "partitioner" and isinstance(value, Mapping)
+        if value is None or isinstance(value, str | Path) or is_node:
+            continue
+        held[key], shown = value, type(value).__name__
+        more = {group: {**node, name: shown}} if node is not None and inside else {key: shown}
+        settings = settings | more
+    return held, settings

@@ -60,7 +60,11 @@ def sized(config: RunConfig, federation: Federation) -> RunConfig:
     """Return the configuration with the numbers of samples that have been dealt."""
     return replace(
         config,
-        data=replace(config.data, samples_per_client=federation.samples_per_client),
+        data=replace(
+            config.data,
+            samples_per_client=federation.samples_per_client,
+            alpha=config.data.alpha if federation.dealt else None,
+        ),
         transfer=replace(config.transfer, size=federation.transfer_size),
     )
 

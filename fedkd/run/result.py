@@ -61,7 +61,9 @@ class RunResult:
         """Draw each client's class histogram."""
         from ..report import figures
 
-        return figures.partition_figure(self._run().histogram, self._run().class_names)
+        run = self._run()
+        about = run.histogram, run.class_names
+        return figures.partition_figure(*about, client_names=run.client_names)
 
     def _run(self) -> Any:
         from ..report.reader import Run

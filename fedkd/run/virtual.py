@@ -39,7 +39,7 @@ def virtual_clock(
     ConfigError
         If its devices cannot be read.
     """
-    found = devices(config.system, config.clients, config.seed)
+    found = devices(config.system, config.population, config.seed)
     work = Work(config, strategy, server, kind, sizes, _operations)
     return VirtualClock(found, work, config.system.deadline) if found else None
 

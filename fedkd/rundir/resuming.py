@@ -27,7 +27,7 @@ def find_checkpoint(config: RunConfig) -> Checkpoint | None:
     if not config.force:
         _check_same(config, saved)
     run = None if config.force else identity(saved, run_dir / "split.npz")
-    checkpoint = newest(run_dir, run, config.clients)
+    checkpoint = newest(run_dir, run, None if config.clients == "auto" else config.population)
     if checkpoint is not None and checkpoint.round > config.rounds:
         problem = f"the run has already done {checkpoint.round}; give at least as many"
         raise ConfigError("rounds", config.rounds, problem)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 PHASES = ("fit", "fuse", "distil", "evaluate")
-ADDED = ("evaluated", "worst_decile", "ece", "privacy", "diverged")
+ADDED = ("tested", "evaluated", "worst_decile", "ece", "privacy", "diverged")
 """Keys that summaries of earlier versions lack."""
 
 PACKAGES = ("fedkd", "flwr", "ray", "torch", "numpy")
@@ -47,8 +47,12 @@ def derive(config: dict[str, Any], rounds: pa.Table, restarts: int = 0) -> dict[
         std = float(columns.get(f"{name}_std", values * np.nan)[kept[-1]])
         return {"last": float(values[kept[-1]]), "best": float(values[kept].max()), "std": std}
 
+    own = config["data"].get("test", "official")
+
     def tested(name: str) -> int | None:
-        """Return on how many samples the best round was measured."""
+        """Return on how many samples the best round was measured; None = all of a client's own."""
+        if (name, own) == ("alma_local", "local"):
+            return None
         values, samples = columns.get(name, np.zeros(0)), columns.get("evaluated", np.zeros(0))
         known = samples.size and np.isfinite(values).any()
         count = samples[np.nanargmax(values)] if known else np.nan
@@ -67,6 +71,7 @@ def derive(config: dict[str, Any], rounds: pa.Table, restarts: int = 0) -> dict[
         **{key: config[key] for key in ("clients", "rounds", "seed")},
         "engine": config["engine"]["name"],
         **{key: alma(key) for key in ("alma_local", "alma_global")},
+        "tested": own,
         "evaluated": {
             "last": None if (count := last("evaluated")) is None else int(count),
             "best_local": tested("alma_local"),

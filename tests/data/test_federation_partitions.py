@@ -239,7 +239,7 @@ def test_classes_missing_from_the_pool_do_no_harm():
         ),
         (
             {"partitioner": {"name": "pathological", "num_classes_per_partition": 11}},
-            "data.partitioner",
+            "data.partitioner.num_classes_per_partition",
             "greater than the number",
         ),
         ({"transfer": 1438}, "transfer.size", "has 1438 samples"),
@@ -255,6 +255,12 @@ def test_impossible_requests_name_the_key(tmp_path, changes, key, message):
 class Lazy(Every):
     def load_partition(self, partition_id):
         return self.dataset.select(range(0 if partition_id == 2 else 5))
+
+
+def test_no_parameter_may_be_nan(tmp_path):
+    node = {"name": "dirichlet", "alpha": float("nan")}
+    with pytest.raises(ConfigError, match=r"^data\.partitioner\.alpha=nan: must be a number"):
+        build(configure(4, partitioner=node), tmp_path)
 
 
 def test_empty_client_is_refused(tmp_path, monkeypatch):

@@ -248,11 +248,8 @@ def test_numbers_of_several_types_are_one_column():
 
 
 @pytest.mark.parametrize("kind", ["arrays", "frames"])
-def test_clients_can_be_dealt_what_is_theirs(kind, tmp_path):
-    natural = "flwr_datasets.partitioner.NaturalIdPartitioner"
-    node = {"_target_": natural, "partition_by": CLIENT}
-    words = {"data.partitioner": node, "data.alpha": None, "transfer.size": 3}
-    config = merge(RunConfig(), clients=3, **words)
+def test_clients_are_dealt_what_is_theirs(kind, tmp_path):
+    config = merge(RunConfig(), clients=3, **{"transfer.size": 3})
     corpus, _ = corpora(config, KINDS[kind])
     federation = build_federation(config, corpus, None, tmp_path)
     owner = corpus.columns("train").column(CLIENT).to_numpy()
