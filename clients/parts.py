@@ -10,6 +10,8 @@ from ..config import SecureConfig
 from ..distillation.base import Objective
 from ..models import deal, factory
 from ..plugins.table import PARTS
+from ..tasks import Task
+from ..tasks.classification import Classification
 from .attacks import Attack
 from .attacks.none import NONE
 from .base import ClientLoop
@@ -19,6 +21,9 @@ from .privacy import Protection
 from .samplers.base import Sampler
 from .samplers.ksas import KSAS
 from .secure import Masking
+
+AUTO = {"name": "auto"}
+"""The node of a task that follows from the data; in the spec of a run it is settled."""
 
 
 @dataclass
@@ -46,6 +51,8 @@ class Parts:
         What protects private data; nothing does by default.
     sampler, oracle : Sampler, Oracle
         Which samples to label, and who labels them, in active learning.
+    task : Task
+        What samples mean.
     secure : SecureConfig
         How what is uploaded is hidden, where the run has secure aggregation.
     seed : int
@@ -61,6 +68,7 @@ class Parts:
     privacy: Protection = field(default_factory=Protection)
     sampler: Sampler = field(default_factory=KSAS)
     oracle: Oracle = field(default_factory=Oracle)
+    task: Task = field(default_factory=Classification)
     secure: SecureConfig = field(default_factory=SecureConfig)
     seed: int = 0
 
@@ -79,7 +87,11 @@ class Parts:
             For an unknown name or parameter.
         """
         privacy = Protection.from_node(spec["privacy"], spec["seed"])
-        made = {seam.part: seam.create(spec[seam.key], spec) for seam in PARTS if not seam.several}
+        made = {
+            seam.part: seam.create(spec[seam.key], spec)
+            for seam in PARTS
+            if not seam.several and spec.get(seam.key, AUTO) != AUTO
+        }
         return cls(
             **made | {"loop": privacy.loop(made["loop"]), "privacy": privacy},
             models=[factory(one) for one in deal(models or spec["model"], spec["clients"])],

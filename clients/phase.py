@@ -68,6 +68,7 @@ class Phase:
             self.index, self.round, self.name, self.memory.model, self.options
         )
         client.tensors = self.memory.tensors
+        client.loss = self.tools.parts.task.loss
         self.tools.parts.privacy.select(client)
         if self.options.get("flip-labels"):  # a hostile client's: see attacks/label_flip.py
             client.y = self.classes - 1 - client.y
@@ -109,17 +110,19 @@ class Phase:
         return self.bench.transfer[ids], ids
 
     def evaluate(self) -> dict[str, float]:
-        """Return accuracies if the message asks for them (``evaluate`` = test samples, 0 = all)."""
+        """Return the task's metrics if the message asks: on ``evaluate`` samples, 0 = all."""
         if "evaluate" not in self.options:
             return {}
         started = seconds()
-        x, y = self.bench.test(int(self.options["evaluate"]) or None)
+        task, samples = self.tools.parts.task, int(self.options["evaluate"]) or None
+        x, y = self.bench.test(samples)
         logits = self.bench.once((self.broadcast, len(y)), lambda: self.measured(x))
-        result = self.bench.accuracy(self.index, logits, y)
+        result = self.bench.scores(task, self.index, logits, samples)
         held_x, held_y = self.bench.federation.validation(self.index)
         if len(held_y):
-            guess = self.measured(held_x).argmax(dim=1)
-            result["validation"] = (guess == held_y).double().mean().item()
+            held = self.measured(held_x), held_y, torch.ones(len(held_y), dtype=torch.float64)
+            numbers = task.metrics(*held, self.bench.federation.targets)
+            result["validation"] = numbers[task.score.metric]
         if not logits.isfinite().all():
             result[DIVERGED] = 1.0
         return result | {"seconds_evaluate": seconds() - started}

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -28,20 +28,23 @@ class Choice:
 
     Attributes
     ----------
-    label : str or None
-        The column that the user calls the label.
+    label : str, tuple of str or None
+        The column that the user calls the label, or several.
     features : tuple of str or None
         The feature columns, in order, as another split or data set has them; None = look.
     apart : tuple of str
         Columns by which samples are dealt to clients: they are no features.
     strict : bool
         Whether a `label` that is not there is an error.
+    targets : {"classes", "numbers"} or None
+        What labels are to be; None = as they are.
     """
 
-    label: str | None = None
+    label: str | tuple[str, ...] | None = None
     features: tuple[str, ...] | None = None
     apart: tuple[str, ...] = ()
     strict: bool = True
+    targets: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,21 @@ class Columns:
         """Whether nothing needs to be said: pictures with a label, and nothing left out."""
         usual = self.label is None or self.label in LABEL_NAMES
         return self.kind == "pictures" and usual and not self.left and not self.seen
+
+
+def find_labels(dataset: Any, choice: Choice, key: str, shown: object) -> tuple[str, ...]:
+    """Return the label's columns: those of the user, or the one of `find_label`.
+
+    Raises
+    ------
+    ConfigError
+        As `find_label`.
+    """
+    if not isinstance(choice.label, tuple):
+        return (find_label(dataset, choice, key, shown),)
+    for name in choice.label:
+        find_label(dataset, replace(choice, label=name), key, shown)
+    return choice.label
 
 
 def find_label(dataset: Any, choice: Choice, key: str, shown: object) -> str:

@@ -11,10 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
-from .columns import Choice, Columns, find_label
+from .columns import Choice, Columns, find_labels
 from .given import as_array, samples
-from .labels import check_range, classes, from_column
+from .labels import check_range, classes, from_column, hold_numbers, numbers_of
 from .tables import samples_of, scalars
+from .targets import are_numbers, numbers
 
 TEST_SPLITS = ("test", "validation", "valid")
 """Names that the test split may have; the first that is there is it."""
@@ -28,6 +29,9 @@ class Raw:
     y : labels as given, ``[n]``; `class_names` is set when they already are 0..C-1.
     table : the other scalar columns, for partitioners.
     columns : which column became what; None for arrays.
+    labels : the columns that `y` was, where it was columns.
+
+    Labels that are numbers are float32 ``[n]`` or ``[n, targets]``.
     """
 
     x: NDArray[Any]
@@ -35,11 +39,17 @@ class Raw:
     table: pa.Table
     class_names: list[str] | None = None
     columns: Columns | None = None
+    labels: tuple[str, ...] = ()
 
     def take(self, indices: NDArray[np.int64]) -> "Raw":
         """Return the rows at `indices`."""
         rows = self.x[indices], self.y[indices], self.table.take(indices)
-        return Raw(*rows, self.class_names, self.columns)
+        return Raw(*rows, self.class_names, self.columns, self.labels)
+
+    @property
+    def numeric(self) -> bool:
+        """Whether labels are numbers, no classes."""
+        return bool(self.y.dtype == np.float32)
 
 
 @dataclass(frozen=True)
@@ -85,11 +95,15 @@ def arrays(x: Any, y: Any, key: str = "data", choice: Choice | None = None) -> R
     labels, names = as_array(y, key, "y", mixed=True), None
     if not labels.ndim or not len(labels):
         raise ConfigError(key, f"y {list(labels.shape)}", "must be [samples], and not empty")
-    labels, names = classes(labels, key, "y")
+    choice = choice or Choice()
+    if choice.targets == "numbers" or (choice.targets is None and are_numbers(labels)):
+        labels = numbers(labels, key, "y")
+    else:
+        labels, names = classes(labels, key, "y")
     table, columns = pa.table({}), None
     if hasattr(x, "columns") and hasattr(x, "to_numpy"):
         frame = _from_frame(x, key)
-        found, table, columns = samples_of(frame, None, key, "x", choice or Choice())
+        found, table, columns = samples_of(frame, None, key, "x", choice)
         index = [str(name) for name in x.index.names if name is not None]
         left = columns.left | dict.fromkeys(index, "the frame's index")
         columns = replace(columns, left=left)
@@ -123,16 +137,22 @@ def decode(dataset: Any, key: str, shown: object, choice: Choice, *, outside: bo
 
     if not len(dataset):
         raise ConfigError(key, shown, "has a split without rows")
-    label = find_label(dataset, choice, key, shown)
+    labels = find_labels(dataset, choice, key, shown)
+    label, names = labels[0], None
     kind, about = dataset.features[label], (key, f"{shown}, column {label!r}")
-    if label == choice.label and choice.strict:
-        about = "data.label", label
-    y, names = classes(from_column(scalars(dataset, [label]).column(label), *about), *about)
-    if isinstance(kind, datasets.ClassLabel) and kind.names:
+    if choice.label in (label, labels) and choice.strict:
+        about = "data.label", label if len(labels) == 1 else list(labels)
+    given = scalars(dataset, list(labels))
+    if numeric := hold_numbers(given, choice.targets):
+        y = numbers_of(given, *about)
+    else:
+        y, names = classes(from_column(given.column(label), *about), *about)
+    if isinstance(kind, datasets.ClassLabel) and kind.names and not numeric:
         names = list(kind.names)
         check_range(y, names, *about)
-    x, table, columns = samples_of(dataset, label, key, shown, choice, outside)
-    return Raw(x, y, table, names, columns)
+    rest = dataset.remove_columns(list(labels[1:])) if labels[1:] else dataset
+    x, table, columns = samples_of(rest, label, key, shown, choice, outside)
+    return Raw(x, y, table, names, replace(columns, label=", ".join(labels)), labels)
 
 
 def decoded(
@@ -145,10 +165,13 @@ def decoded(
             return {"train": train}
         test, shown, columns = splits["test"], f"{shown}, test split", train.columns
         assert columns is not None  # only arrays have none
-        if columns.label not in test.features:
-            raise ConfigError(key, shown, f"lacks the label column {columns.label!r} of the other")
+        lost = [name for name in train.labels if name not in test.features]
+        if lost:
+            raise ConfigError(key, shown, f"lacks the label column {lost[0]!r} of the other")
         features = columns.features if columns.kind == "features" else None
-        choice = replace(choice, label=columns.label, features=features, strict=False)
+        label = train.labels if len(train.labels) > 1 else train.labels[0]
+        targets = "numbers" if train.numeric else "classes"
+        choice = replace(choice, label=label, features=features, strict=False, targets=targets)
         return {"train": train, "test": decode(test, key, shown, choice, outside=outside)}
 
 

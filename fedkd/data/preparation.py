@@ -17,12 +17,15 @@ from .decode import Raw, Source
 from .fingerprint import of_json
 from .sampling import proportional
 from .sources import find
+from .targets import bin_names, binned, described, told
 
 _LAYOUT = 2  # raise when the files below change
 _TEST_SHARE, _TEST_SEED = 0.2, 0  # of a data set without a test split
 
 
-def corpora(config: RunConfig, data: Any = None) -> tuple[Corpus, Corpus | None]:
+def corpora(
+    config: RunConfig, data: Any = None, targets: str | None = None
+) -> tuple[Corpus, Corpus | None]:
     """Open the clients' data set and the transfer set's, whose columns are found by name.
 
     Parameters
@@ -31,6 +34,8 @@ def corpora(config: RunConfig, data: Any = None) -> tuple[Corpus, Corpus | None]
         `data` and `transfer` are read.
     data : optional
         A Python object in place of ``data.name``.
+    targets : {"classes", "numbers"}, optional
+        What the task takes labels for; None = it follows from them.
 
     Returns
     -------
@@ -45,7 +50,13 @@ def corpora(config: RunConfig, data: Any = None) -> tuple[Corpus, Corpus | None]
     """
     by = config.data.partitioner.get("partition_by")
     apart = tuple(by) if isinstance(by, list) else () if by is None else (str(by),)
-    choice = Choice(config.data.label, apart=tuple(map(str, apart)))
+    _check_label(config)
+    label = config.data.label
+    choice = Choice(
+        tuple(label) if isinstance(label, list) else label,
+        apart=tuple(map(str, apart)),
+        targets=targets,
+    )
     corpus = prepare(config.data.name if data is None else data, choice=choice)
     if not config.transfer.data:
         return corpus, None
@@ -55,6 +66,15 @@ def corpora(config: RunConfig, data: Any = None) -> tuple[Corpus, Corpus | None]
         choice = replace(choice, features=tuple(corpus.features))
         other = prepare(config.transfer.data, key="transfer.data", choice=choice)
     return corpus, other
+
+
+def _check_label(config: RunConfig) -> None:
+    """Refuse a label that is neither a column nor a list of different ones."""
+    label = config.data.label
+    names = label if isinstance(label, list) else [label or ""]
+    text = all(isinstance(name, str) for name in names)
+    if not text or len(set(names)) < len(names) or (isinstance(label, list) and len(label) < 2):
+        raise ConfigError("data.label", label, "must name a column, or several different ones")
 
 
 def prepare(
@@ -92,7 +112,9 @@ def prepare(
         problem = f"{source.name} has no columns; leave it out"
         raise ConfigError("data.label", choice.label, problem)
     root = cache_root(cache)
-    about = [source.fingerprint, vars(choice)] if source.named else [source.fingerprint]
+    known = {k: v for k, v in vars(choice).items() if k != "targets"}
+    about = [source.fingerprint, known] if source.named else [source.fingerprint]
+    about += ["numbers"] if choice.targets == "numbers" else []
     target = root / f"{source.name}-{of_json(about)[:16]}-{_LAYOUT}"
     if not intact(target):
         with scratch_folder(root) as scratch:
@@ -100,7 +122,11 @@ def prepare(
             staged.mkdir()
             _write(staged, source, source.load(scratch), key)
             publish(staged, target)
-    return Corpus.open(target)
+    corpus = Corpus.open(target)
+    if choice.targets == "classes" and corpus.targets.numeric:
+        problem = "labels are real numbers, no classes; use task=regression, or whole numbers"
+        raise ConfigError(key, source.name, problem)
+    return corpus
 
 
 def _write(path: Path, source: Source, splits: dict[str, Raw], key: str) -> None:
@@ -108,14 +134,18 @@ def _write(path: Path, source: Source, splits: dict[str, Raw], key: str) -> None
         splits = _split(splits["train"])
     train, test = splits["train"], splits["test"]
     _check_alike(train, test, source.name, key)
-    names = train.class_names
-    if names is None:
+    names, targets = train.class_names, None
+    if train.numeric:
+        columns = train.labels or [f"target {place}" for place in range(train.y[0].size)]
+        targets = described(train.y, columns if train.y[0].size > 1 or train.labels else ["target"])
+        names = bin_names(targets["edges"])
+    elif names is None:
         known = np.unique(np.concatenate([train.y, test.y]))
         names = [str(value) for value in known]
         train.y, test.y = np.searchsorted(known, train.y), np.searchsorted(known, test.y)
     for split, raw in splits.items():
         np.save(path / f"x_{split}.npy", np.ascontiguousarray(raw.x))
-        np.save(path / f"y_{split}.npy", raw.y.astype(np.int64))
+        np.save(path / f"y_{split}.npy", raw.y if raw.numeric else raw.y.astype(np.int64))
         pq.write_table(raw.table, path / f"columns_{split}.parquet")
     images = train.x.dtype == np.uint8
     mean, std = _moments(train.x) if images else (None, None)
@@ -128,10 +158,13 @@ def _write(path: Path, source: Source, splits: dict[str, Raw], key: str) -> None
         "std": std,
         "features": None,
         "note": None,
+        "targets": targets,
     }
     if train.columns is not None:
         meta["features"] = train.columns.features if train.columns.kind == "features" else None
         meta["note"] = None if train.columns.plain else train.columns.told()
+    if targets is not None:
+        meta["note"] = "; ".join(filter(None, [meta["note"], told(targets)]))
     seal(path, meta)
 
 
@@ -142,16 +175,22 @@ def _check_alike(train: Raw, test: Raw, name: str, key: str) -> None:
         raise ConfigError(key, name, problem)
     if train.class_names != test.class_names:
         raise ConfigError(key, name, "the train and test splits differ in their class names")
+    if train.y.shape[1:] != test.y.shape[1:]:
+        seen = [f"{list(raw.y.shape[1:]) or 1}" for raw in (train, test)]
+        raise ConfigError(key, name, f"train has {seen[0]} and test {seen[1]} targets a sample")
     if _is_text(train.y) != _is_text(test.y):
         raise ConfigError(key, name, "labels are numbers in one split and text in the other")
 
 
 def _is_text(y: NDArray[Any]) -> bool:
-    return y.dtype.kind not in "iu"
+    return y.dtype.kind not in "iuf"
 
 
 def _split(whole: Raw) -> dict[str, Raw]:
-    _, codes = np.unique(whole.y, return_inverse=True)
+    if whole.numeric:
+        codes = binned(whole.y, described(whole.y, [])["edges"])
+    else:
+        _, codes = np.unique(whole.y, return_inverse=True)
     test = proportional(codes, round(len(codes) * _TEST_SHARE), _TEST_SEED)
     rest = np.setdiff1d(np.arange(len(codes)), test)
     return {"train": whole.take(rest), "test": whole.take(test)}

@@ -92,7 +92,7 @@ def _source(corpus: Corpus, transfer_corpus: Corpus | None) -> Corpus:
 
 
 def _counts(corpus: Corpus, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.bincount(corpus.y_train[rows], minlength=corpus.classes)
+    return np.bincount(corpus.groups_train[rows], minlength=corpus.classes)
 
 
 def _check_transfer(config: RunConfig, corpus: Corpus, source: Corpus) -> None:
@@ -106,8 +106,13 @@ def _check_transfer(config: RunConfig, corpus: Corpus, source: Corpus) -> None:
             "told; give both or neither"
         )
         raise ConfigError("transfer.data", transfer.data or source.name, problem)
-    if transfer.labelled and source.class_names != corpus.class_names:
-        problem = f"the classes of {source.name} are not those of {corpus.name}"
+    if transfer.labelled and source.targets.numeric != corpus.targets.numeric:
+        problem = f"of {source.name} and {corpus.name} one has classes and one has numbers"
+        raise ConfigError("transfer.labelled", True, problem)
+    names = [one.targets.names for one in (source, corpus)]
+    if transfer.labelled and names[0] != names[1]:
+        what = "targets" if corpus.targets.numeric else "classes"
+        problem = f"the {what} of {source.name} are not those of {corpus.name}"
         raise ConfigError("transfer.labelled", True, problem)
     size, available = _transfer_size(config, source), len(source.y_train)
     if size > available or (source is corpus and size == available):
@@ -128,7 +133,7 @@ def _transfer_size(config: RunConfig, source: Corpus) -> int:
 def _draw_transfer(config: RunConfig, source: Corpus) -> NDArray[np.int64]:
     size = _transfer_size(config, source)
     seed = stream(config.seed, SERVER, 0, "transfer")
-    return proportional(np.asarray(source.y_train), size, seed)
+    return proportional(np.asarray(source.groups_train), size, seed)
 
 
 def _samples_per_client(config: RunConfig, corpus: Corpus, pool: int) -> int | None:
@@ -147,7 +152,10 @@ def _partition(
 ) -> list[NDArray[np.int64]]:
     table = corpus.columns("train")
     columns = {name: table.column(name).take(pool) for name in table.column_names}
-    columns |= {"index": pa.array(pool), "label": pa.array(corpus.y_train[pool])}
+    columns |= {"index": pa.array(pool), "label": pa.array(corpus.groups_train[pool])}
+    if corpus.targets.numeric and corpus.targets.names[0] not in columns:
+        first = corpus.y_train.reshape(len(corpus.y_train), -1)[pool, 0]
+        columns[corpus.targets.names[0]] = pa.array(first)
     return dealt(config, pa.table(columns), each, corpus.path.parent / "deals")
 
 

@@ -36,9 +36,10 @@ from .refusals import (
     check_models,
     check_parameters,
     check_privacy,
+    suited,
     without_replay,
 )
-from .resolving import resolved, sized, spec_of
+from .resolving import resolved, sized, spec_of, wanted, with_task
 from .securing import check_secure
 from .virtual import keep_devices, uncounted, virtual_clock
 
@@ -78,11 +79,16 @@ class Prepared:
     notes: Sequence[str] = ()
     """what the user should know before it starts"""
 
+    @property
+    def outputs(self) -> int:
+        """Numbers that a model returns for a sample."""
+        return self.parts.task.outputs(self.federation.targets)[-1]
+
     def expect(self, client: int, round_: int, ids: Tensor) -> Expected:
         """Return what to accept from a client, as the exchange says."""
         model = self.server.instances[client]
-        exchange, classes = self.parts.exchange, self.federation.classes
-        expected = exchange.expected(client, round_, ids, classes, model)
+        exchange = self.parts.exchange
+        expected = exchange.expected(client, round_, ids, self.outputs, model)
         return replace(expected, samples=len(self.federation.indices(client)))
 
     def bytes_of(self, client: int) -> int:
@@ -122,13 +128,15 @@ def prepare_run(
     if strategy.needs_labels and not config.transfer.labelled:
         problem = f"{config.strategy['name']} needs the transfer set's labels; set it to true"
         raise ConfigError("transfer.labelled", False, problem)
-    given, config = config, resolved(config, strategy)
+    sources = corpora(config, objects.data, wanted(config))
+    given, config = config, with_task(config, sources[0])
+    strategy = suited(config, strategy, SEAMS["tasks"].create(config.task))
+    config = resolved(config, strategy)
     parts = _parts(config, strategy, objects.model)
     check_kinds(config, strategy, parts)
     check_parameters(config, strategy, parts)
     check_attack(config, parts, strategy)
     check_codec(config, parts, strategy)
-    sources = corpora(given, objects.data)
     check_samples(given, *sources)
     ahead(config.engine)
     federation: Federation = build_federation(given, *sources, run_dir)
@@ -145,12 +153,13 @@ def prepare_run(
     guard = _guard(config, parts, strategy, federation, resumed)
     config = guard.config
     parts.privacy.calibrate(config.privacy.get("noise_multiplier"))
-    server = Server(federation, parts.models, instances, config.seed)
+    outputs = parts.task.outputs(federation.targets)
+    server = Server(federation, parts.models, instances, config.seed, outputs[-1])
     if (reason := strategy.refusal(server)) is not None:
         raise ConfigError("strategy", config.strategy["name"], reason)
     strategy = _private_strategy(config, strategy, parts)
     if config.secure.aggregation:
-        check_secure(config, strategy, parts, instances, federation.classes)
+        check_secure(config, strategy, parts, instances, outputs[-1])
     sizes = [parts.privacy.kept(size) for size in server.sizes]
     clock = virtual_clock(config, strategy, server, parts.exchange.kind, sizes)
     keep_devices(clock, run_dir, resumes and not given.force)
@@ -161,8 +170,9 @@ def prepare_run(
     }
     about = parts.exchange.kind, config.distil.temperature
     softness = {"uploads": strategy.softness(*about), "teachers": strategy.teacher_softness(*about)}
-    spec = spec_of(config, strategy) | {"data": federation.locator, "softness": softness}
-    text = json.dumps(spec)
+    made = {"data": federation.locator, "softness": softness}
+    made |= {"outputs": list(outputs), "score": parts.task.score.about()}
+    text = json.dumps(spec_of(config, strategy) | made)
     write_text(run_dir / "spec.json", text)
     write_text(run_dir / "config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
     return Prepared(
@@ -237,8 +247,8 @@ def _private_strategy(config: RunConfig, strategy: Strategy, parts: Parts) -> St
 
 def _instances(parts: Parts, federation: Federation) -> list[nn.Module]:
     """Try every architecture on a dummy batch; return each client's, shared where it is one."""
-    shape, classes = federation.shape, federation.classes
+    shape, outputs = federation.shape, parts.task.outputs(federation.targets)[-1]
     kinds = {id(model): model for model in parts.models}
-    built = {key: check_model(model, shape, classes) for key, model in kinds.items()}
+    built = {key: check_model(model, shape, outputs) for key, model in kinds.items()}
     refuse_shared([(model_name(kinds[key]), model) for key, model in built.items()])
     return [built[id(model)] for model in parts.models]

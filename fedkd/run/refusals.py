@@ -14,6 +14,7 @@ from ..models.flat import layout
 from ..plugins import parameters
 from ..plugins.table import SEAMS
 from ..rounds.protocol import Strategy
+from ..tasks import Task
 
 
 def check_kinds(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
@@ -31,8 +32,27 @@ def check_kinds(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
         raise ConfigError("objective", config.objective["name"], problem, able)
 
 
+def suited(config: RunConfig, strategy: Strategy, task: Task) -> Strategy:
+    """Return the strategy as it is for the task; refuse one that makes no sense for it."""
+    try:
+        found = strategy.suited(task)
+    except ConfigError as error:
+        if error.key != "strategy":
+            raise
+        raise ConfigError(
+            "strategy", config.strategy["name"], error.problem, error.allowed
+        ) from error
+    if found is not strategy and config.strategy.get("exchange") is not None:
+        problem = f"{config.task['name']} has {found.exchange}; leave it out"
+        raise ConfigError("strategy.exchange", config.strategy["exchange"], problem)
+    return found
+
+
 def check_attack(config: RunConfig, parts: Parts, strategy: Strategy) -> None:
     """Refuse an attack that cannot poison what the strategy exchanges (nothing is fine)."""
+    if parts.attack.needs_classes and not parts.task.needs_classes:
+        problem = f"needs classes, and the task is {config.task['name']}"
+        raise ConfigError("attack", config.attack["name"], problem)
     kinds, exchanged = parts.attack.kinds, parts.exchange.kind
     if kinds is not None and strategy.exchange is not None and exchanged not in kinds:
         problem = f"poisons {' or '.join(kinds)}, and {config.strategy['name']} has {exchanged}"
