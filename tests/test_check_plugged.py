@@ -55,7 +55,7 @@ def test_the_table_is_whole():
 
     from fedkd.clients import Parts
 
-    assert len(SEAMS) == 11
+    assert len(SEAMS) == 12
     assert {seam.part for seam in PARTS} < {item.name for item in fields(Parts)}
     for seam in SEAMS.values():
         assert seam.shipped(), seam.name
@@ -278,7 +278,7 @@ def test_parameters_can_be_given():
 def test_what_is_no_plug_in_is_refused_in_one_line(broken):
     code, output = fedkd(f"{broken}:Nameless")
     assert code == 2
-    assert "Nameless subclasses none of Strategy, Exchange, Objective" in output
+    assert "Nameless subclasses none of Strategy, Task, Exchange, Objective" in output
     assert len(output.strip().splitlines()) == 1
 
 

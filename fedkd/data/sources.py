@@ -67,7 +67,7 @@ def _find_named(name: str, key: str, choice: Choice) -> Source:
         raise ConfigError(key, name, _ANY_NAME, CATALOGUE)
     if name == "digits":
         defaults = {"samples_per_client": 12, "transfer_size": 200}
-        return Source("digits", "sklearn", _load_digits, defaults, named=False)
+        return Source("digits", "sklearn", lambda _: _load_digits(choice), defaults, named=False)
     local = local_folder(name)
     if local.is_dir() and (name in HUB or not Path(name).expanduser().is_dir()):
         return from_folder(local, key, choice)
@@ -78,8 +78,8 @@ def _find_named(name: str, key: str, choice: Choice) -> Source:
     raise ConfigError(key, name, _ANY_NAME, CATALOGUE)
 
 
-def _load_digits(scratch: Path) -> dict[str, Raw]:
+def _load_digits(choice: Choice) -> dict[str, Raw]:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    return {"train": arrays(digits.images.astype(np.uint8), digits.target)}
+    return {"train": arrays(digits.images.astype(np.uint8), digits.target, choice=choice)}
