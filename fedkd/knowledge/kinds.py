@@ -45,6 +45,9 @@ class Kind(str):
         Whether each client may have a teacher of its own.
     simplex : bool
         Whether rows are probability distributions; such have a softmax temperature.
+    plain : bool
+        Whether a mean over clients is that of their numbers, and the numbers of a row are of one
+        sort: else sums of them say too little, and they cannot share a scale.
 
     Examples
     --------
@@ -58,6 +61,7 @@ class Kind(str):
     rowwise: ClassVar[bool] = True
     personal: ClassVar[bool] = True
     simplex: ClassVar[bool] = False
+    plain: ClassVar[bool] = True
 
     def check(self, values: Tensor) -> str | None:
         """Say what is wrong with values, finite and at least one; None if nothing is."""

@@ -88,6 +88,8 @@ class Predictions(Kind):
 class GaussianPredictions(Predictions):
     """Means, then variances ``[samples, 2 * targets]``, in units of the training targets' own."""
 
+    plain = False
+
     def check(self, values: Tensor) -> str | None:
         """Say if a variance is none that a model could have."""
         mean, variance = values.chunk(2, dim=-1)

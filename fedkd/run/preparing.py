@@ -125,12 +125,12 @@ def prepare_run(
     """
     config.check()
     strategy = objects.strategy or SEAMS["strategies"].create(config.strategy)
-    if strategy.needs_labels and not config.transfer.labelled:
-        problem = f"{config.strategy['name']} needs the transfer set's labels; set it to true"
-        raise ConfigError("transfer.labelled", False, problem)
     sources = corpora(config, objects.data, wanted(config))
     given, config = config, with_task(config, sources[0])
     strategy = suited(config, strategy, SEAMS["tasks"].create(config.task))
+    if strategy.needs_labels and not config.transfer.labelled:
+        problem = f"{config.strategy['name']} needs the transfer set's labels; set it to true"
+        raise ConfigError("transfer.labelled", False, problem)
     config = resolved(config, strategy)
     parts = _parts(config, strategy, objects.model)
     check_kinds(config, strategy, parts)

@@ -65,6 +65,11 @@ def check_codec(config: RunConfig, parts: Parts, strategy: Strategy) -> None:
     if kinds is not None and strategy.exchange is not None and exchanged not in kinds:
         problem = f"is for {' or '.join(kinds)}, and {config.strategy['name']} has {exchanged}"
         raise ConfigError("compress", config.compress["name"], problem)
+    if parts.codec.by_row and not kind_named(exchanged).plain and strategy.exchange is not None:
+        problem = (
+            f"has one scale for a row, and {exchanged} are means beside variances; use float16"
+        )
+        raise ConfigError("compress", config.compress["name"], problem)
 
 
 def check_parameters(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
