@@ -73,8 +73,14 @@ class ClientLoop(ABC):
         The run's ``fit.*`` and ``distil.*`` settings.
     device : str
         ``"cpu"`` or ``"cuda"``.
+
+    Attributes
+    ----------
+    needs_classes : bool
+        Whether it works on labels that are classes only.
     """
 
+    needs_classes: ClassVar[bool] = False
     from_run: ClassVar[tuple[str, ...]] = ("fit", "distil", "device")
     """parameters that are the run's, and no keys of ``client``"""
 

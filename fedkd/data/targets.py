@@ -97,7 +97,7 @@ def described(y: NDArray[np.float32], names: Sequence[str]) -> dict[str, Any]:
     Bins are of the first column: quantiles of the training split, fewer where values are few.
     """
     columns = y.reshape(len(y), -1).astype(np.float64)
-    inner = np.quantile(columns[:, 0], np.arange(1, BINS) / BINS)
+    inner = np.quantile(columns[:, 0], np.arange(1, BINS) / BINS, method="higher")
     edges = np.unique(inner[inner > columns[:, 0].min()])
     return {
         "names": list(names),

@@ -30,11 +30,8 @@ from ..rounds.protocol import Strategy
 from ..rounds.server import Server
 from ..rundir.checkpoint import Checkpoint
 from .refusals import (
-    check_attack,
-    check_codec,
-    check_kinds,
     check_models,
-    check_parameters,
+    check_parts,
     check_privacy,
     suited,
     without_replay,
@@ -133,10 +130,7 @@ def prepare_run(
         raise ConfigError("transfer.labelled", False, problem)
     config = resolved(config, strategy)
     parts = _parts(config, strategy, objects.model)
-    check_kinds(config, strategy, parts)
-    check_parameters(config, strategy, parts)
-    check_attack(config, parts, strategy)
-    check_codec(config, parts, strategy)
+    check_parts(config, strategy, parts)
     check_samples(given, *sources)
     ahead(config.engine)
     federation: Federation = build_federation(given, *sources, run_dir)

@@ -17,6 +17,15 @@ from ..rounds.protocol import Strategy
 from ..tasks import Task
 
 
+def check_parts(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
+    """Refuse parts that do not go together, whatever the data are."""
+    check_kinds(config, strategy, parts)
+    check_parameters(config, strategy, parts)
+    check_classes(config, parts)
+    check_attack(config, parts, strategy)
+    check_codec(config, parts, strategy)
+
+
 def check_kinds(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     """Refuse knowledge of a kind that nobody knows, or that the objective cannot learn from."""
     name, exchanged = config.strategy["name"], parts.exchange.kind
@@ -48,11 +57,18 @@ def suited(config: RunConfig, strategy: Strategy, task: Task) -> Strategy:
     return found
 
 
+def check_classes(config: RunConfig, parts: Parts) -> None:
+    """Refuse what works on labels that are classes, where the task has none."""
+    if parts.task.needs_classes:
+        return
+    for key, part in (("attack", parts.attack), ("client", parts.loop)):
+        if part.needs_classes:
+            problem = f"needs classes, and the task is {config.task['name']}"
+            raise ConfigError(key, getattr(config, key)["name"], problem)
+
+
 def check_attack(config: RunConfig, parts: Parts, strategy: Strategy) -> None:
     """Refuse an attack that cannot poison what the strategy exchanges (nothing is fine)."""
-    if parts.attack.needs_classes and not parts.task.needs_classes:
-        problem = f"needs classes, and the task is {config.task['name']}"
-        raise ConfigError("attack", config.attack["name"], problem)
     kinds, exchanged = parts.attack.kinds, parts.exchange.kind
     if kinds is not None and strategy.exchange is not None and exchanged not in kinds:
         problem = f"poisons {' or '.join(kinds)}, and {config.strategy['name']} has {exchanged}"
