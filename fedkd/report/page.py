@@ -100,6 +100,7 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         "columns": columns(groups, wide=True),
         "left": 1 + len(setting_keys(groups)),
         "alma": list(headings(groups).values()),
+        "score": groups[0].score,
         "rows": rows(groups, wide=True),
         "notes": _notes(groups, single),
         "curves": _curves(runs, groups) + _labels(runs),

@@ -178,7 +178,7 @@ def settings(config: dict[str, Any]) -> dict[str, Any]:
     A key that is newer than the run was at its default.
     """
     flat = flatten(config)
-    for key, default in (flatten(RunConfig().to_dict()) | BEFORE).items():
+    for key, default in (flatten(RunConfig().to_dict()) | flatten(BEFORE)).items():
         if isinstance(config.get(key.partition(".")[0], {}), dict):  # and not a list of parts
             flat.setdefault(key, default)
     return {key: value for key, value in flat.items() if key not in NOT_SETTINGS}
