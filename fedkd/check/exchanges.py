@@ -49,7 +49,7 @@ def user_of(target: str, cls: type[Exchange]) -> Callable[[], Strategy]:
         if node is not None and node["name"] == target:
             return found
     base = BASES.get(cls.kind, FusionStrategy)
-    mean = {} if base is ParameterFusion else {"fuse": _mean}
+    mean: dict[str, Any] = {} if base is ParameterFusion else {"fuse": _mean}
     if cls.kind in NUMBERS:
         mean |= {"kinds": NUMBERS, "objective": Regression.objectives[cls.kind]}
     return type("Mean", (base,), {"exchange": target, "sums_only": True, **mean})

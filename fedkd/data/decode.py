@@ -139,7 +139,8 @@ def decode(dataset: Any, key: str, shown: object, choice: Choice, *, outside: bo
         raise ConfigError(key, shown, "has a split without rows")
     labels = find_labels(dataset, choice, key, shown)
     label, names = labels[0], None
-    kind, about = dataset.features[label], (key, f"{shown}, column {label!r}")
+    kind = dataset.features[label]
+    about: tuple[str, object] = key, f"{shown}, column {label!r}"
     if choice.label in (label, labels) and choice.strict:
         about = "data.label", label if len(labels) == 1 else list(labels)
     given = scalars(dataset, list(labels))

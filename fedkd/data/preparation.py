@@ -149,7 +149,7 @@ def _write(path: Path, source: Source, splits: dict[str, Raw], key: str) -> None
         pq.write_table(raw.table, path / f"columns_{split}.parquet")
     images = train.x.dtype == np.uint8
     mean, std = _moments(train.x) if images else (None, None)
-    meta = {
+    meta: dict[str, Any] = {
         "name": source.name,
         "class_names": names,
         "shape": _shape(train.x) if images else train.x.shape[1:],

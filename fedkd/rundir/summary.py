@@ -54,7 +54,7 @@ def derive(
         if not kept.size:
             return {"last": None, "best": None, "std": None}
         std = float(columns.get(f"{name}_std", values * np.nan)[kept[-1]])
-        best = float(score.best(values[kept]))
+        best = float(score.best(values[kept].tolist()))
         return {"last": float(values[kept[-1]]), "best": best, "std": std}
 
     def tested(name: str) -> int | None:
