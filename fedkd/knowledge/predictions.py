@@ -77,7 +77,7 @@ class Predictions(Kind):
             ``[n, targets * bins]``, rows sum to 1.
         """
         shares = []
-        for column in values.unbind(dim=-1):
+        for column in values.movedim(-1, 0).contiguous():
             edges = _edges(column)
             place = torch.bucketize(column, edges, right=True)
             counts = torch.nn.functional.one_hot(place, BINS).sum(dim=1).float() + 1
