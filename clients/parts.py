@@ -22,9 +22,6 @@ from .samplers.base import Sampler
 from .samplers.ksas import KSAS
 from .secure import Masking
 
-AUTO = {"name": "auto"}
-"""The node of a task that follows from the data; in the spec of a run it is settled."""
-
 
 @dataclass
 class Parts:
@@ -78,8 +75,10 @@ class Parts:
         return Masking(self.secure, self.seed, self.exchange)
 
     @classmethod
-    def from_spec(cls, spec: dict[str, Any], models: Any = None) -> "Parts":
-        """Make the parts that a spec names; `models` may bring Python callables instead.
+    def from_spec(
+        cls, spec: dict[str, Any], models: Any = None, task: Task | None = None
+    ) -> "Parts":
+        """Make the parts that a spec names; `models` may bring Python callables, `task` a task.
 
         Raises
         ------
@@ -90,8 +89,9 @@ class Parts:
         made = {
             seam.part: seam.create(spec[seam.key], spec)
             for seam in PARTS
-            if not seam.several and spec.get(seam.key, AUTO) != AUTO
+            if not seam.several and (seam.part != "task" or (task is None and "task" in spec))
         }
+        made |= {} if task is None else {"task": task}
         return cls(
             **made | {"loop": privacy.loop(made["loop"]), "privacy": privacy},
             models=[factory(one) for one in deal(models or spec["model"], spec["clients"])],

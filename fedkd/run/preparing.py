@@ -29,6 +29,7 @@ from ..privacy.ledger import Ledger
 from ..rounds.protocol import Strategy
 from ..rounds.server import Server
 from ..rundir.checkpoint import Checkpoint
+from ..tasks import Task
 from .refusals import (
     check_models,
     check_parts,
@@ -124,12 +125,13 @@ def prepare_run(
     strategy = objects.strategy or SEAMS["strategies"].create(config.strategy)
     sources = corpora(config, objects.data, wanted(config))
     given, config = config, with_task(config, sources[0])
-    strategy = suited(config, strategy, SEAMS["tasks"].create(config.task))
+    task: Task = SEAMS["tasks"].create(config.task)
+    strategy = suited(config, strategy, task)
     if strategy.needs_labels and not config.transfer.labelled:
         problem = f"{config.strategy['name']} needs the transfer set's labels; set it to true"
         raise ConfigError("transfer.labelled", False, problem)
     config = resolved(config, strategy)
-    parts = _parts(config, strategy, objects.model)
+    parts = _parts(config, strategy, objects.model, task)
     check_parts(config, strategy, parts)
     check_samples(given, *sources)
     ahead(config.engine)
@@ -186,10 +188,10 @@ def prepare_run(
     )
 
 
-def _parts(config: RunConfig, strategy: Strategy, models: Any) -> Parts:
+def _parts(config: RunConfig, strategy: Strategy, models: Any, task: Task) -> Parts:
     """Make the clients' parts."""
     with _speaking_of_the_strategy(config):
-        return Parts.from_spec(spec_of(config, strategy), models)
+        return Parts.from_spec(spec_of(config, strategy), models, task)
 
 
 def _settled(config: RunConfig, strategy: Strategy, exchange: Exchange) -> Exchange:

@@ -16,6 +16,7 @@ class Classification(Task):
 
     Examples
     --------
+    >>> import torch
     >>> about = Targets(["cat", "dog"], [], [])
     >>> Classification().outputs(about)
     (2,)
