@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..tasks.score import ALMA, Score
+from ..score import ALMA, Score
 
 if TYPE_CHECKING:
     from ..config import RunConfig

@@ -13,7 +13,7 @@ from rich.table import Column
 from rich.text import Text
 
 from ..diverging import spoken
-from ..tasks.score import ALMA, Score
+from ..score import ALMA, Score
 from .base import Callback, RoundRecord, RunInfo
 
 WIDE = 105

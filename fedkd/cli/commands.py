@@ -22,7 +22,7 @@ from ..errors import ConfigError
 from ..run.result import RunResult
 from ..run.runner import run
 from ..rundir.summary import best_on
-from ..tasks.score import Score
+from ..score import Score
 
 if TYPE_CHECKING:
     from ..data import Federation

@@ -18,7 +18,7 @@ from ..run.parallel import parallel
 from ..run.runner import run
 from ..run.worker import Outcome
 from ..rundir.locking import locked
-from ..tasks.score import saved_score
+from ..score import saved_score
 from .commands import print_facts
 from .dealing import Sweep, read
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..errors import ConfigError
-from ..tasks.score import Score
+from ..score import Score
 from .costs import time_figure, traffic_figure
 from .maps import partition_figure, weights_figure
 from .statistics import Group, Runs, as_groups

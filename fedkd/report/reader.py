@@ -17,7 +17,7 @@ import yaml
 from ..config.saved import readable
 from ..errors import ConfigError
 from ..rundir.summary import ADDED, derive, floats, upgraded
-from ..tasks.score import ALMA, Score, saved_score
+from ..score import ALMA, Score, saved_score
 
 REQUIRED = ("config.yaml", "rounds.parquet")
 

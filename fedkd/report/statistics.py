@@ -11,7 +11,7 @@ from ..config import RunConfig
 from ..errors import ConfigError
 from ..rundir.identity import BEFORE
 from ..rundir.summary import best_on
-from ..tasks.score import Score
+from ..score import Score
 from .reader import Run
 
 Runs = Run | Sequence[Run]

@@ -8,7 +8,7 @@ import pyarrow as pa
 from torch import nn
 
 from ..rundir.digest import load_model
-from ..tasks.score import Score, saved_score
+from ..score import Score, saved_score
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..tasks.score import ALMA, Score
+from ..score import ALMA, Score
 
 PHASES = ("fit", "fuse", "distil", "evaluate")
 ADDED = ("evaluated", "worst_decile", "ece", "privacy", "diverged", "task", "metric")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..data.targets import Targets
-from .score import Score
+from ..score import Score
 
 Scores = Callable[[Tensor], dict[str, float]]
 """A client's histogram ``[groups]`` -> its numbers."""

@@ -7,8 +7,8 @@ from torch.nn import functional as F
 
 from ..data.evaluation import calibration_error, local_accuracy, recall, sampling_error
 from ..data.targets import Targets
+from ..score import ALMA, Score
 from .base import Scores, Task, Tested
-from .score import ALMA, Score
 
 
 class Classification(Task):

@@ -31,8 +31,8 @@ from torch.nn import functional as F
 
 from ..data.targets import Targets
 from ..knowledge.predictions import HALF_WIDTH, LARGEST_OUTPUT, moments
+from ..score import Score
 from .base import Task
-from .score import Score
 
 _LOG_2_PI = math.log(2 * math.pi)
 
