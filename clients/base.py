@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from ..distillation.base import Objective, Target
 
@@ -22,7 +23,8 @@ class Client:
     model : nn.Module
         Its model; changed in place by `ClientLoop.fit` and `ClientLoop.distil`.
     x, y : Tensor
-        Its private samples ``[n, *shape]`` float32 and labels ``[n]`` int64.
+        Its private samples ``[n, *shape]`` float32 and labels ``[n]`` int64, or as its task has
+        them.
     generator : torch.Generator
         The stream of this (client, round, phase).
     tensors : dict
@@ -37,6 +39,8 @@ class Client:
         Where the optimiser's state comes from and goes to in a fit; None = a fresh optimiser.
     schedule : callable, optional
         Epoch of the fit -> factor of the learning rate; None = 1.
+    loss : callable
+        ``(outputs, labels) -> loss``, the task's on a private batch: a mean over samples.
     exact : bool
         Whether predictions must be the same to the last bit, as what is uploaded is; False while
         they are only measured. A loop may then predict as is quickest.
@@ -53,6 +57,7 @@ class Client:
     log_prior: Tensor | None = None
     carried: dict[str, Tensor] | None = None
     schedule: Callable[[int], float] | None = None
+    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy
     exact: bool = True
 
 
@@ -68,8 +73,14 @@ class ClientLoop(ABC):
         The run's ``fit.*`` and ``distil.*`` settings.
     device : str
         ``"cpu"`` or ``"cuda"``.
+
+    Attributes
+    ----------
+    needs_classes : bool
+        Whether it works on labels that are classes only.
     """
 
+    needs_classes: ClassVar[bool] = False
     from_run: ClassVar[tuple[str, ...]] = ("fit", "distil", "device")
     """parameters that are the run's, and no keys of ``client``"""
 

@@ -10,6 +10,8 @@ from ..config import SecureConfig
 from ..distillation.base import Objective
 from ..models import deal, factory
 from ..plugins.table import PARTS
+from ..tasks import Task
+from ..tasks.classification import Classification
 from .attacks import Attack
 from .attacks.none import NONE
 from .base import ClientLoop
@@ -46,6 +48,8 @@ class Parts:
         What protects private data; nothing does by default.
     sampler, oracle : Sampler, Oracle
         Which samples to label, and who labels them, in active learning.
+    task : Task
+        What samples mean.
     secure : SecureConfig
         How what is uploaded is hidden, where the run has secure aggregation.
     seed : int
@@ -61,6 +65,7 @@ class Parts:
     privacy: Protection = field(default_factory=Protection)
     sampler: Sampler = field(default_factory=KSAS)
     oracle: Oracle = field(default_factory=Oracle)
+    task: Task = field(default_factory=Classification)
     secure: SecureConfig = field(default_factory=SecureConfig)
     seed: int = 0
 
@@ -70,8 +75,10 @@ class Parts:
         return Masking(self.secure, self.seed, self.exchange)
 
     @classmethod
-    def from_spec(cls, spec: dict[str, Any], models: Any = None) -> "Parts":
-        """Make the parts that a spec names; `models` may bring Python callables instead.
+    def from_spec(
+        cls, spec: dict[str, Any], models: Any = None, task: Task | None = None
+    ) -> "Parts":
+        """Make the parts that a spec names; `models` may bring Python callables, `task` a task.
 
         Raises
         ------
@@ -79,7 +86,12 @@ class Parts:
             For an unknown name or parameter.
         """
         privacy = Protection.from_node(spec["privacy"], spec["seed"])
-        made = {seam.part: seam.create(spec[seam.key], spec) for seam in PARTS if not seam.several}
+        made = {
+            seam.part: seam.create(spec[seam.key], spec)
+            for seam in PARTS
+            if not seam.several and (seam.part != "task" or (task is None and "task" in spec))
+        }
+        made |= {} if task is None else {"task": task}
         return cls(
             **made | {"loop": privacy.loop(made["loop"]), "privacy": privacy},
             models=[factory(one) for one in deal(models or spec["model"], spec["clients"])],

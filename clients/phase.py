@@ -69,6 +69,7 @@ class Phase:
             self.index, self.round, self.name, self.memory.model, self.options
         )
         client.tensors = self.memory.tensors
+        client.loss = self.tools.parts.task.loss
         self.tools.parts.privacy.select(client)
         if self.options.get("flip-labels"):  # a hostile client's: see attacks/label_flip.py
             client.y = self.classes - 1 - client.y
@@ -110,28 +111,36 @@ class Phase:
         return self.bench.transfer[ids], ids
 
     def evaluate(self) -> dict[str, float]:
-        """Return accuracies if the message asks for them (``evaluate`` = test samples, 0 = all)."""
+        """Return the task's metrics if the message asks: on ``evaluate`` samples, 0 = all."""
         if "evaluate" not in self.options:
             return {}
         started = seconds()
-        x, y = self.bench.test(int(self.options["evaluate"]) or None)
+        task, samples = self.tools.parts.task, int(self.options["evaluate"]) or None
+        x, y = self.bench.test(samples)
         logits = self.bench.once((self.broadcast, len(y)), lambda: self.measured(x))
-        result = self.bench.accuracy(self.index, logits, y)
+        result = self.bench.scores(task, self.index, logits, samples)
         if (own := self.bench.federation.own_test(self.index)) is not None:
             result.pop("local_se", None)  # all of them are tested
-            result["local"] = self._right(*own)
+            result |= self._scored("local", *own)
         held = self.bench.federation.validation(self.index)
         if len(held[1]):
-            result["validation"] = self._right(*held)
+            result["validation"] = self._scored("validation", *held)["validation"]
         if not logits.isfinite().all():
             result[DIVERGED] = 1.0
         return result | {"seconds_evaluate": seconds() - started}
 
-    def _right(self, x: Tensor, y: Tensor) -> float:
-        """Return the client's accuracy on samples; nan if there are none."""
+    def _scored(self, where: str, x: Tensor, y: Tensor) -> dict[str, float]:
+        """Return the task's metrics on the client's own samples; nan where there are none."""
+        task = self.tools.parts.task
         if not len(y):
-            return math.nan
-        return (self.measured(x).argmax(dim=1) == y).double().mean().item()
+            others = [name for name in task.measures if name.endswith(f"_{where}")]
+            return dict.fromkeys([where, *others], math.nan)
+        weights = torch.ones(len(y), dtype=torch.float64)
+        numbers = task.metrics(self.measured(x), y, weights, self.bench.federation.targets)
+        return {
+            where if name == task.score.metric else f"{name}_{where}": value
+            for name, value in numbers.items()
+        }
 
     def measured(self, x: Tensor) -> Tensor:
         """Return logits that nobody but the simulation will see."""

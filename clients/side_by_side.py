@@ -87,11 +87,16 @@ class StackLoop(ClientLoop):
         training = Training(client.model, x, y, client.generator, prior, mu)
         own = client.extra_loss, client.carried, client.schedule
         plain = all(one is None for one in own) and not self.fit_config.get("augment")
+
+        def loss(outputs: Tensor, labels: Tensor, x: Tensor, rows: Tensor) -> Tensor:
+            del x, rows
+            return client.loss(outputs, labels)
+
         return self._training(
             "fit",
             training,
             self.fit_config,
-            _cross_entropy,
+            loss,
             per_sample=True,
             about=(prior is None, bool(mu)) if plain else None,
             alone=lambda: self.loop.fit([client])[0],
@@ -172,11 +177,6 @@ class StackLoop(ClientLoop):
             except Exception:  # when it is alone, the client says so
                 self._habits[kind] = None
         return self._habits[kind]
-
-
-def _cross_entropy(logits: Tensor, labels: Tensor, x: Tensor, rows: Tensor) -> Tensor:
-    del x, rows
-    return nn.functional.cross_entropy(logits, labels)
 
 
 def _alike(objective: Objective) -> Hashable | None:

@@ -15,7 +15,7 @@ from .resident import Resident
 
 
 class Standard(ClientLoop):
-    """Cross-entropy on private data, the objective on the teacher; a fresh optimiser each phase.
+    """The task's loss on private data, the objective on the teacher; a fresh optimiser each phase.
 
     A method may have the optimiser's state carried from fit to fit (`Client.carried`).
     """
@@ -25,7 +25,7 @@ class Standard(ClientLoop):
         self.resident, self.passes = Resident(device), Passes()
 
     def fit(self, clients: Sequence[Client]) -> list[dict[str, float]]:
-        """Train on private data with cross-entropy, plus what the method adds to it."""
+        """Train on private data with the task's loss, plus what the method adds to it."""
         return [{"loss_fit": self._fit(client)} for client in clients]
 
     def _fit(self, client: Client) -> float:
@@ -48,9 +48,8 @@ class Standard(ClientLoop):
         return self._train(client, len(x), self.fit_config, loss, fitting=True)
 
     def private_loss(self, client: Client, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss on a private batch: logits ``[batch, classes]``, labels ``[batch]``."""
-        del client
-        return nn.functional.cross_entropy(logits, labels)
+        """Return the loss on a private batch: outputs ``[batch, ...]``, labels ``[batch, ...]``."""
+        return client.loss(logits, labels)
 
     def distil(
         self,

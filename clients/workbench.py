@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..data import Federation, calibration_error, local_accuracy, recall, sampling_error
+from ..data import Federation
 from ..models import build
 from ..rng import scoped, stream, torch_generator
+from ..tasks.base import Scores, Task, Tested
 from .base import Client
 
 KEPT_BYTES = 2**29
@@ -34,7 +35,13 @@ class Workbench:
         self._kept = 0  # bytes of them
         self._tests: dict[int | None, tuple[Tensor, Tensor]] = {}
         self._shared: tuple[tuple[str | None, int], Tensor] | None = None
-        self._scored: tuple[Tensor, Tensor, dict[str, float]] | None = None
+        self._tested: dict[int | None, Tested] = {}
+        self._scored: tuple[Tensor, Scores] | None = None
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that a model returns for a sample."""
+        return int(self.spec.get("outputs", [self.federation.classes])[-1])  # older specs have none
 
     @cached_property
     def transfer(self) -> Tensor:
@@ -67,7 +74,7 @@ class Workbench:
         costs a millisecond and keeps one path.
         """
         with scoped(self.seed_of(client, 0, name)):
-            model = build(factory, self.federation.shape, self.federation.classes)
+            model = build(factory, self.federation.shape, self.outputs)
         return model.to(self.spec["device"])
 
     def client(
@@ -86,40 +93,34 @@ class Workbench:
             self._shared = key, compute()
         return self._shared[1]
 
-    def accuracy(self, client: int, logits: Tensor, labels: Tensor) -> dict[str, float]:
-        """Return a client's local and global accuracy, and ECE, from its test logits ([0, 1]).
+    def scores(
+        self, task: Task, client: int, outputs: Tensor, samples: int | None
+    ) -> dict[str, float]:
+        """Return a client's numbers, local and global, from its outputs on the test split.
 
-        Those on a subset are estimates of what the whole test split would give: each class counts
-        as it does there. ``local_se`` and ``global_se`` are their standard errors.
+        Parameters
+        ----------
+        task : Task
+            The run's.
+        client : int
+            Whose distribution is the local one.
+        outputs : Tensor
+            ``[n, ...]``; the same object is looked at only once, see `once`.
+        samples : int or None
+            As for `test`.
         """
-        if self._scored is None or self._scored[0] is not logits:  # see `once`
-            right = recall(logits, labels, self.federation.classes)
-            self._scored = logits, right, self._common(logits, labels, right)
-        _, right, common = self._scored
-        counts = torch.as_tensor(self.federation.histogram(client))
-        numbers = {"local": local_accuracy(right, counts), **common}
-        if "global_se" in common:
-            tested, whole = torch.bincount(labels, minlength=len(right)), self._whole
-            numbers["local_se"] = sampling_error(right, tested, whole, counts)
-        return numbers
+        if self._scored is None or self._scored[0] is not outputs:
+            found = task.examined(outputs, self.tested(samples), self.federation.targets)
+            self._scored = outputs, found
+        return self._scored[1](torch.as_tensor(self.federation.histogram(client)))
 
-    @cached_property
-    def _whole(self) -> Tensor:
-        """Samples of each class in the whole test split."""
-        return torch.as_tensor(self.federation.test_counts())
-
-    def _common(self, logits: Tensor, labels: Tensor, right: Tensor) -> dict[str, float]:
-        """Return what does not depend on the client's own labels."""
-        if len(labels) == self._whole.sum():
-            overall = (logits.argmax(dim=1) == labels).double().mean().item()
-            return {"global": overall, "ece": calibration_error(logits, labels)}
-        tested = torch.bincount(labels, minlength=len(right))
-        stands_for = (self._whole / tested)[labels]
-        return {
-            "global": local_accuracy(right, self._whole),
-            "global_se": sampling_error(right, tested, self._whole, self._whole),
-            "ece": calibration_error(logits, labels, weights=stands_for),
-        }
+    def tested(self, samples: int | None) -> Tested:
+        """Return what models are measured on, without the samples themselves."""
+        if samples not in self._tested:
+            groups = torch.as_tensor(self.federation.test_groups(samples))
+            whole = torch.as_tensor(self.federation.test_counts())
+            self._tested[samples] = Tested(self.test(samples)[1], groups, whole)
+        return self._tested[samples]
 
 
 @lru_cache(maxsize=1)

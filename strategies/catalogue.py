@@ -12,7 +12,7 @@ from pathlib import Path
 from ..clients.exchange import Exchange
 from ..knowledge import kind_named
 from ..plugins.table import SEAMS
-from ..rounds.protocol import Strategy
+from ..rounds.protocol import Strategy, able_kinds
 
 PAGE = Path(__file__).with_name("README.md")
 
@@ -22,6 +22,7 @@ COLUMNS = (
     "personalised",
     "mixed models",
     "transfer set",
+    "tasks",
     "sums suffice",
     "state",
     "confidence",
@@ -38,6 +39,8 @@ formula and says where it deviates. Made by `make docs` from the classes: do not
 - **personalised**: clients may learn from different teachers.
 - **mixed models**: clients may have different architectures in one run.
 - **transfer set**: the method needs transfer samples, or their labels too.
+- **tasks**: what it makes sense for, as each class declares (`kinds`); for any other task it is
+  refused by name.
 - **sums suffice**: the server needs only sums over clients of what each can compute by itself, so
   that secure aggregation (`secure.aggregation=true`), which reveals nothing else, carries the
   method; all others refuse it. A dash: nothing is exchanged.
@@ -82,11 +85,24 @@ def row(name: str, cls: type[Strategy]) -> tuple[str, ...]:
         _yes(cls.personalised),
         _yes(not cls.homogeneous),
         "labelled" if cls.needs_labels else _yes(transfer),
+        ", ".join(tasks_of(cls)),
         "-" if kind is None else _yes(cls.sums_only),
         ", ".join(f"`{key}`" for key in documented_state(cls)) or "-",
         confidence,
         paper,
     )
+
+
+def tasks_of(cls: type[Strategy]) -> list[str]:
+    """Return the tasks that a method makes sense for.
+
+    Examples
+    --------
+    >>> tasks_of(SEAMS["strategies"].resolve("local"))
+    ['classification', 'regression']
+    """
+    known = SEAMS["tasks"].shipped()
+    return [name for name, task in known.items() if able_kinds(cls, task())]
 
 
 def exchange_of(strategy: Strategy) -> tuple[str | None, str]:

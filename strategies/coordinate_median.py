@@ -15,12 +15,11 @@ the plain mean.
 
 from torch import Tensor
 
-from ..knowledge import KnowledgeStack
-from ..maths.robust import on_simplex, trimmed
-from .base import FusionStrategy
+from ..maths.robust import trimmed
+from .middles import MiddleFusion
 
 
-class CoordinateMedian(FusionStrategy):
+class CoordinateMedian(MiddleFusion):
     """Median of each class's probability, renormalised.
 
     With hostile clients in the minority, each median lies between two honest values.
@@ -28,14 +27,12 @@ class CoordinateMedian(FusionStrategy):
     Examples
     --------
     >>> import torch
+    >>> from fedkd.knowledge import KnowledgeStack
     >>> labels = torch.tensor([[[0.8, 0.2]], [[0.6, 0.4]], [[0.0, 1.0]]])
     >>> CoordinateMedian().fuse(KnowledgeStack("soft_labels", labels, [0, 1, 2], torch.arange(1)))
     tensor([[0.6000, 0.4000]])
     """
 
-    per_sample = True
-
-    def fuse(self, knowledge: KnowledgeStack) -> Tensor:
-        """Return the renormalised median ``[samples, classes]``."""
-        values = knowledge.soft_labels
-        return on_simplex(trimmed(values, (len(values) - 1) // 2), values.mean(dim=0))
+    def middle(self, values: Tensor) -> Tensor:
+        """Return the median of each entry."""
+        return trimmed(values, (len(values) - 1) // 2)

@@ -8,15 +8,19 @@ certain (two public implementations agree)::
     sa    teacher(x) = mean_n p_n(x)
 
 The softmax is of the mean *probabilities* over T, not of logits: at T = 1 it flattens. The paper's
-server distils a model of its own too; here the clients' models are what counts.
+server distils a model of its own too; here the clients' models are what counts. A regression has no
+probabilities to sharpen: ``sa`` is the mean of the predictions then.
 """
 
 from typing import Literal
 
 from torch import Tensor
 
-from ..knowledge import KnowledgeStack
+from ..errors import ConfigError
+from ..knowledge import CLASS_SCORES, NUMBERS, KnowledgeStack
 from ..maths.mixing import sharpen_era
+from ..rounds.protocol import Strategy
+from ..tasks import Task
 from .base import FusionStrategy
 
 
@@ -42,6 +46,7 @@ class DSFL(FusionStrategy):
 
     per_sample = True
     sums_only = True
+    kinds = (*CLASS_SCORES, *NUMBERS)
 
     def __init__(
         self,
@@ -54,6 +59,14 @@ class DSFL(FusionStrategy):
             raise ValueError(f"era_temperature={era_temperature} must be greater than 0")
         self.aggregation, self.era_temperature = aggregation, era_temperature
 
+    def suited(self, task: Task) -> "Strategy":
+        """Refuse to sharpen what is no distribution over classes."""
+        suited = super().suited(task)
+        if not task.needs_classes and self.aggregation == "era":
+            problem = "sharpens class probabilities, and the task has none; use sa"
+            raise ConfigError("strategy.aggregation", "era", problem)
+        return suited
+
     def unused(self, kind: str) -> dict[str, str]:
         """Say so of T, where nothing is sharpened."""
         found = super().unused(kind)
@@ -63,5 +76,5 @@ class DSFL(FusionStrategy):
 
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the teacher ``[samples, classes]``."""
-        mean = knowledge.soft_labels.mean(dim=0)
+        mean = knowledge.mean()
         return mean if self.aggregation == "sa" else sharpen_era(mean, self.era_temperature)

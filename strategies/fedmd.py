@@ -6,6 +6,9 @@ Confidence: certain (official code). With ``f_n(x)`` the logits of client n on t
 the consensus is ``Z(x) = (1/N) sum_n f_n(x)``, and each client minimises the mean absolute error
 ``|f_n(x) - Z(x)|`` (the *digest*), then trains on its private data (the *revisit*).
 
+For a regression it is the mean of the clients' predictions; with variances, the mean and variance
+of the mixture of their Gaussians (ours).
+
 Two differences from the paper, which are the same for every method here: a round starts with the
 private training and ends with the digest, and there is no training on labelled public data
 beforehand.
@@ -15,7 +18,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..knowledge import KnowledgeStack
+from ..knowledge import CLASS_SCORES, NUMBERS, KnowledgeStack
 from .mixtures import Mixed, MixingFusion
 
 
@@ -40,10 +43,11 @@ class FedMD(MixingFusion):
 
     per_sample = True
     sums_only = True
+    kinds = (*CLASS_SCORES, *NUMBERS)
 
     def __init__(self, exchange: Mixed = "logits", **base: Any) -> None:
         super().__init__(exchange=exchange, **base)
 
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the mean ``[samples, classes]`` over clients."""
-        return knowledge.values.mean(dim=0)
+        return knowledge.mean()

@@ -43,6 +43,7 @@ class FlowerStrategy(Strategy):
 
     exchange = "parameters"
     homogeneous: ClassVar[bool] = True
+    kinds = None
 
     def __init__(self, inner: FlowerBase) -> None:
         super().__init__()

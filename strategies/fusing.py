@@ -58,8 +58,9 @@ def fuse_in_blocks(
     try:
         if mixes:
             weights = _checked_weights(strategy, knowledge)
-            numbers = LazySequence(views, lambda view: view.values.contiguous())
-            fused = blocks.map(partial(mixing.mix, weights), numbers, light=True)
+            numbers = LazySequence(views, lambda view: kind.linear(view.values).contiguous())
+            mixed = blocks.map(partial(mixing.mix, weights), numbers, light=True)
+            fused = map(kind.mixed, mixed)
         elif sharded:
             parts = LazySequence(views, KnowledgeStack.compact)
             fused = blocks.map(strategy.fuse, parts, light=True)

@@ -12,12 +12,11 @@ Confidence: certain (100 iterations in the latter's code). Per sample::
 
 from torch import Tensor
 
-from ..knowledge import KnowledgeStack
-from ..maths.robust import on_simplex, weiszfeld
-from .base import FusionStrategy
+from ..maths.robust import weiszfeld
+from .middles import MiddleFusion
 
 
-class GeometricMedian(FusionStrategy):
+class GeometricMedian(MiddleFusion):
     """Geometric median of the soft labels; on the simplex by itself.
 
     Parameters
@@ -32,13 +31,12 @@ class GeometricMedian(FusionStrategy):
     Examples
     --------
     >>> import torch
+    >>> from fedkd.knowledge import KnowledgeStack
     >>> labels = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 1.0]]])
     >>> stack = KnowledgeStack("soft_labels", labels, [0, 1, 2], torch.arange(1))
     >>> GeometricMedian().fuse(stack).round(decimals=4)
     tensor([[1., 0.]])
     """
-
-    per_sample = True
 
     def __init__(
         self, iterations: int = 100, smoothing: float = 1e-6, **base: float | None
@@ -50,8 +48,6 @@ class GeometricMedian(FusionStrategy):
             raise ValueError(f"smoothing={smoothing} must be greater than 0")
         self.iterations, self.smoothing = iterations, smoothing
 
-    def fuse(self, knowledge: KnowledgeStack) -> Tensor:
-        """Return the geometric median ``[samples, classes]``."""
-        values = knowledge.soft_labels
-        middle = weiszfeld(values, self.iterations, self.smoothing)
-        return on_simplex(middle, values.mean(dim=0))
+    def middle(self, values: Tensor) -> Tensor:
+        """Return the geometric median of each row."""
+        return weiszfeld(values, self.iterations, self.smoothing)

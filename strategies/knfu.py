@@ -15,6 +15,10 @@ counts itself among its neighbours::
     w_nm   = softmax over m of (-beta * d_nm)
     teacher_n = sum over m of w_nm * F_m
 
+Of a regression, where F_n are predicted numbers, the EPD is how a client's predictions are spread
+over bins between the quantiles of all clients' (ours: `fedkd.knowledge.predictions`); predictions
+are mixed by the same weights, with variances to the moments of the mixture.
+
 F_n may be logits instead (``strategy.exchange=logits``; ours): the EPD is then that of their
 softmax. beta = 0 is the uniform mean; beta -> infinity leaves each client its own knowledge, as
 long as no other client has the same EPD.
@@ -26,7 +30,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..knowledge import KnowledgeStack
+from ..knowledge import CLASS_SCORES, NUMBERS, KnowledgeStack
 from ..maths.divergences import divergence
 from ..maths.mixing import ROWS, epd, top_k
 from .mixtures import MixingFusion
@@ -60,6 +64,7 @@ class KnFu(MixingFusion):
     """
 
     personalised = True
+    kinds = (*CLASS_SCORES, *NUMBERS)
 
     def __init__(
         self,
@@ -78,8 +83,17 @@ class KnFu(MixingFusion):
         self.beta, self.distance, self.epd_estimator = beta, distance, epd_estimator
         self.include_self, self.top_k = include_self, top_k
 
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of the estimator, where there are no classes."""
+        found = super().unused(kind)
+        if kind in NUMBERS:
+            found["epd_estimator"] = "has no effect: it is for class scores; leave it out"
+        return found
+
     def epd(self, knowledge: KnowledgeStack) -> Tensor:
-        """Return the EPDs ``[clients, classes]``."""
+        """Return the EPDs ``[clients, classes]``; of numbers ``[clients, bins]``."""
+        if knowledge.kind in NUMBERS:
+            return knowledge.distribution()
         return epd(knowledge.soft_labels, self.epd_estimator)
 
     def weights(self, knowledge: KnowledgeStack) -> Tensor:

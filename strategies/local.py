@@ -10,6 +10,8 @@ from ..rounds.protocol import Outcome, RoundPlan, Strategy
 class Local(Strategy):
     """Clients train on their own data and exchange nothing."""
 
+    kinds = None
+
     def round(self, plan: RoundPlan) -> Outcome:
         """Fit, and nothing else."""
         started, outcome = time.perf_counter(), Outcome()

@@ -13,12 +13,11 @@ A sample where nothing but zeros is left, as when no two clients agree, gets the
 
 from torch import Tensor
 
-from ..knowledge import KnowledgeStack
-from ..maths.robust import on_simplex, trimmed
-from .base import FusionStrategy
+from ..maths.robust import trimmed
+from .middles import MiddleFusion
 
 
-class TrimmedMean(FusionStrategy):
+class TrimmedMean(MiddleFusion):
     """Mean of each class's probability without its extremes, renormalised.
 
     Parameters
@@ -32,13 +31,12 @@ class TrimmedMean(FusionStrategy):
     Examples
     --------
     >>> import torch
+    >>> from fedkd.knowledge import KnowledgeStack
     >>> labels = torch.tensor([[[0.8, 0.2]], [[0.6, 0.4]], [[0.0, 1.0]]])
     >>> stack = KnowledgeStack("soft_labels", labels, [0, 1, 2], torch.arange(1))
     >>> TrimmedMean(trim=0.4).fuse(stack)
     tensor([[0.6000, 0.4000]])
     """
-
-    per_sample = True
 
     def __init__(self, trim: float = 0.2, **base: float | None) -> None:
         super().__init__(**base)
@@ -46,9 +44,8 @@ class TrimmedMean(FusionStrategy):
             raise ValueError(f"trim={trim} must be at least 0 and below 0.5")
         self.trim = trim
 
-    def fuse(self, knowledge: KnowledgeStack) -> Tensor:
-        """Return the renormalised trimmed mean ``[samples, classes]``."""
-        values = knowledge.soft_labels
+    def middle(self, values: Tensor) -> Tensor:
+        """Return the trimmed mean of each entry."""
         # 0.3 * 10 is just below 3 for a computer.
         drop = int(self.trim * len(values) + 1e-9)
-        return on_simplex(trimmed(values, min(drop, (len(values) - 1) // 2)), values.mean(dim=0))
+        return trimmed(values, min(drop, (len(values) - 1) // 2))

@@ -300,7 +300,7 @@ def test_parameters_can_be_given():
 def test_what_is_no_plug_in_is_refused_in_one_line(broken):
     code, output = fedkd(f"{broken}:Nameless")
     assert code == 2
-    assert "Nameless subclasses none of Strategy, Exchange, Objective" in output
+    assert "Nameless subclasses none of Strategy, Task, Exchange, Objective" in output
     assert len(output.strip().splitlines()) == 1
 
 

@@ -15,6 +15,7 @@ EXAMPLES = Path(__file__).parents[1] / "experiments" / "plugins"
 SMALL = ["clients=5", "rounds=2", "engine=inline"]
 CONTRACT = [
     *("schema", "strategy", "data", "clients", "rounds", "seed", "engine"),
+    *("task", "metric", "more_is_better", "score_local", "score_global"),
     *("alma_local", "alma_global", "tested", "evaluated", "worst_decile", "ece", "privacy"),
     *("rejected", "diverged", "restarts", "bytes_up", "bytes_down"),
     *("seconds", "digest", "versions"),

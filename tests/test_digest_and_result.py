@@ -15,6 +15,7 @@ import fedkd
 from fedkd.data import Federation
 from fedkd.run.result import RunResult
 from fedkd.rundir.digest import Models, digest, digest_of, load_model
+from fedkd.tasks.classification import Classification
 
 
 def run(strategy: Any = "knfu", **settings: Any) -> RunResult:
@@ -187,15 +188,23 @@ def test_the_summary_has_exactly_the_contracts_fields(knfu: RunResult) -> None:
     summary = json.loads((knfu.run_dir / "summary.json").read_text())
     assert summary == knfu.summary
     fields = """
-        schema strategy data clients rounds seed engine alma_local alma_global tested
-        evaluated worst_decile ece privacy rejected diverged restarts bytes_up bytes_down seconds
-        digest versions
+        schema strategy data clients rounds seed engine task metric more_is_better score_local
+        score_global alma_local alma_global tested evaluated
+        worst_decile ece privacy rejected diverged restarts bytes_up bytes_down seconds digest
+        versions
     """
     assert list(summary) == fields.split()
     accuracy = {"last", "best", "std"}
     assert set(summary["alma_local"]) == set(summary["alma_global"]) == accuracy
     assert set(summary["seconds"]) == {"total", "fit", "fuse", "distil", "evaluate", "startup"}
-    assert summary["schema"] == 1
+    assert summary["schema"] == 2
+    assert [summary[f"score_{name}"] for name in ("local", "global")] == [
+        summary[f"alma_{name}"] for name in ("local", "global")
+    ]
+    assert (summary["task"], summary["metric"], summary["more_is_better"]) == (
+        *("classification", "accuracy"),
+        True,
+    )
     told = [summary[name] for name in ("strategy", "data", "clients", "rounds", "seed", "engine")]
     assert told == ["knfu", "digits", 5, 2, 0, "inline"]
     assert summary["rejected"] == summary["restarts"] == 0
@@ -236,9 +245,9 @@ def test_knowledge_bytes_are_the_soft_labels(knfu: RunResult) -> None:
 
 def test_the_workbench_measures_like_design_section_1(knfu: RunResult) -> None:
     bench = Workbench((knfu.run_dir / "spec.json").read_text())
-    x, y = bench.test(None)
+    x, _ = bench.test(None)
     with torch.no_grad():
-        numbers = bench.accuracy(2, knfu.model(2)(x), y)
+        numbers = bench.scores(Classification(), 2, knfu.model(2)(x), None)
     expected = accuracies(knfu, 2)
     assert (numbers["local"], numbers["global"]) == pytest.approx(expected, abs=1e-12)
 

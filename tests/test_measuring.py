@@ -17,11 +17,12 @@ import fedkd
 from fedkd import simulate
 from fedkd.config import RunConfig
 from fedkd.config.settings import EvaluateConfig
-from fedkd.data import calibration_error, local_accuracy, recall, sampling_error
 from fedkd.errors import ConfigError
 from fedkd.report import Run
 from fedkd.rounds.measuring import Measurements, worst
 from fedkd.rundir.summary import derive
+from fedkd.tasks.classification import Classification
+from fedkd.tasks.evaluation import calibration_error, local_accuracy, recall, sampling_error
 
 SHORT = TINY | {"clients": 12, "rounds": 3, "evaluate.every": 2}
 
@@ -109,15 +110,15 @@ def test_a_model_that_all_clients_share_is_scored_once(result, monkeypatch):
         calls.append(1)
         return calibration_error(*given)
 
-    monkeypatch.setattr("fedkd.clients.workbench.calibration_error", counted)
+    monkeypatch.setattr("fedkd.tasks.classification.calibration_error", counted)
     bench = Workbench((result.run_dir / "spec.json").read_text())
     _, y = bench.test(None)
     logits = torch.randn(len(y), 10)
-    numbers = [bench.accuracy(client, logits, y) for client in range(12)]
+    numbers = [bench.scores(Classification(), client, logits, None) for client in range(12)]
     assert len(calls) == 1
     assert len({one["ece"] for one in numbers}) == len({one["global"] for one in numbers}) == 1
     assert len({one["local"] for one in numbers}) > 1
-    assert bench.accuracy(0, logits.clone(), y) == numbers[0]
+    assert bench.scores(Classification(), 0, logits.clone(), None) == numbers[0]
     assert len(calls) == 2
 
 

@@ -29,7 +29,7 @@ def test_it_runs_end_to_end_and_is_recorded_by_name(tmp_path: Path) -> None:
     result = made("Mean", "record.knowledge=true", f"run_dir={tmp_path / 'run'}")
     assert result.summary["rejected"] == 0
     last = Recordings(tmp_path / "run").last
-    assert (last.kind, tuple(last.values.shape)) == ("predictions", (3, 300))
+    assert (last.kind, tuple(last.values.shape)) == ("expectations", (3, 300))
     clients = result.clients.to_pylist()
     assert {row["client"] for row in clients if row["metric"] == "loss_distil"} == {0, 1, 2}
     files = [tmp_path / "run" / name for name in ("spec.json", "config.yaml")]
@@ -65,10 +65,14 @@ def test_behind_masks_the_sum_is_the_same() -> None:
     ("name", "more", "problem"),
     [
         ("Mean", ["objective=kl"], r"^objective=kl: learns from soft_labels or logits, .*mse"),
-        ("Mean", ["compress=topk"], r"^compress=topk: is for soft_labels or logits, .*predictions"),
-        ("Mean", ["attack=lma"], r"^attack=lma: poisons soft_labels or logits, .*predictions"),
+        (
+            "Mean",
+            ["compress=topk"],
+            r"^compress=topk: is for soft_labels or logits, .*expectations",
+        ),
+        ("Mean", ["attack=lma"], r"^attack=lma: poisons soft_labels or logits, .*expectations"),
         ("Mean", ["privacy=gaussian", "privacy.epsilon=1"], "is for soft_labels or logits"),
-        ("Mean", ["strategy.temperature=2"], "clients exchange predictions"),
+        ("Mean", ["strategy.temperature=2"], "clients exchange expectations"),
         ("Unknown", [], "no kind: kind=predictionz must be soft_labels, logits, class_knowledge"),
     ],
 )

@@ -37,7 +37,17 @@ def test_plug_ins_are_made_once(
 
     monkeypatch.setattr(finding, "create", counting)
     simulate(strategy, **TINY, **more)
-    once = ("strategy", "client", "objective", "attack", "sampler", "oracle", "compress", "privacy")
+    once = (
+        "strategy",
+        "task",
+        "client",
+        "objective",
+        "attack",
+        "sampler",
+        "oracle",
+        "compress",
+        "privacy",
+    )
     assert made == {**dict.fromkeys(once, 1), "exchange": exchanges}
 
 

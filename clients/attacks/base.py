@@ -73,11 +73,14 @@ class Attack:
     ----------
     kinds : tuple of str or None
         The kinds of knowledge that it can poison; None if it does not depend on what is exchanged.
+    needs_classes : bool
+        Whether it works on labels that are classes.
     """
 
     from_run: ClassVar[tuple[str, ...]] = ("seed", "clients")
     """parameters that are the run's, and no keys of ``attack``"""
     kinds: ClassVar[tuple[str, ...] | None] = CLASS_SCORES
+    needs_classes: ClassVar[bool] = False
 
     def __init__(self, *, fraction: float = 0.2, seed: int = 0, clients: int = 1) -> None:
         if not 0 <= fraction <= 1:

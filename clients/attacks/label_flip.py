@@ -17,6 +17,7 @@ class LabelFlip(Attack):
     """Trains on flipped labels; works whatever is exchanged."""
 
     kinds = None
+    needs_classes = True
 
     def options(self) -> dict[str, Any]:
         """Ask for flipped private labels."""

@@ -6,6 +6,8 @@ rows F of C classes, c the clip, z the noise multiplier (`fedkd.privacy.mechanis
     soft labels   P( F + N(0, (z s)^2) ),    s = sqrt(2 U), or 2 c sqrt(U) where that is less
     logits        F' + N(0, (z s)^2),        s = 2 c sqrt(U), F' = F with rows scaled to norm <= c
 
+    predictions   as logits: U rows of T numbers, in standard deviations of the training targets
+
 P projects onto the simplex. Each release is (epsilon, delta) private for **any change of all that
 a client holds**. That is much to ask: at epsilon 8 over ten rounds and U = 200 the noise has a
 standard deviation of 40 on each probability. Few samples a round have less each:
@@ -17,7 +19,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from ...knowledge import kind_named
+from ...knowledge import CLASS_SCORES, kind_named
 from ...privacy.accounting import History, Release
 from ...privacy.mechanisms import Norm, noisy
 from ...privacy.noise import Source
@@ -31,7 +33,9 @@ class Gaussian(Noisy):
     Parameters
     ----------
     clip : float or None
-        Bound on each row's norm, > 0; needed for logits. Soft labels are bounded by themselves:
+        Bound on each row's norm, > 0; needed for logits and for predictions of a regression, where
+        it is in standard deviations of the targets (that, and their mean, count as public). Soft
+        labels are bounded by themselves:
         there it bounds the difference from the uniform row, and may be left out.
     repair : {"project", "renormalise"}
         How noisy soft labels return to the simplex.
@@ -47,6 +51,7 @@ class Gaussian(Noisy):
     tensor([[0.7279, 0.2721]])
     """
 
+    kinds = (*CLASS_SCORES, "predictions")
     protects = CLIENT
     norm: Norm = 2
 
@@ -66,7 +71,7 @@ class Gaussian(Noisy):
         if problem := super().refusal(exchange, models):
             return problem
         if self.clip is None and not kind_named(exchange.kind).simplex:
-            return "has no bound on logits; give privacy.clip"
+            return f"has no bound on {exchange.kind}; give privacy.clip"
         return only_values(exchange)
 
     def release(self, values: Tensor, kind: str, source: Source) -> Tensor:

@@ -23,6 +23,7 @@ ROOMS = {
     "maths": "Tensor functions that several methods share.",
     "privacy": "Mechanisms, accountants, scores and bounds: maths only.",
     "rounds": "The loop; what a strategy is to it.",
+    "tasks": "What samples mean: loss, predictions, metrics.",
     "data": "Data sets, partitions, the transfer set.",
     "callbacks": "Observers of a run.",
     "report": "Reading, comparing and drawing run directories.",

@@ -21,6 +21,8 @@ class Smoothed(Standard):
         What every loop gets.
     """
 
+    needs_classes = True
+
     def __init__(self, smoothing: float = 0.1, **settings: Any) -> None:
         super().__init__(**settings)
         self.smoothing = smoothing

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..score import ALMA, Score
+
 if TYPE_CHECKING:
     from ..config import RunConfig
     from ..knowledge import Exchanged, KnowledgeStack
@@ -26,6 +28,8 @@ class RunInfo:
     """trainable parameters of each architecture in use"""
     notes: Sequence[str] = ()
     """what the user should know before the first round, a line each"""
+    score: Score = ALMA
+    """what the task is measured by"""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from rich.table import Column
 from rich.text import Text
 
 from ..diverging import spoken
+from ..score import ALMA, Score
 from .base import Callback, RoundRecord, RunInfo
 
 WIDE = 105
@@ -44,13 +45,14 @@ class Progress(Callback):
         self._total: int | None = None
         self._started = time.monotonic()
         self._seen = 0  # rounds since then
-        self._alma = ""
+        self._headline, self._score = "", ALMA
         self._diverged: set[int] = set()  # as of the last round
 
     def on_run_start(self, run: RunInfo) -> None:
         """Say what is to be known, and start the display."""
         self._started, self._seen = time.monotonic(), 0
         self._total, self._diverged = run.config.rounds, set()
+        self._score = run.score
         for note in run.notes:
             self._print(f"note: {note}")
         if self.live:
@@ -72,16 +74,16 @@ class Progress(Callback):
     def on_round(self, record: RoundRecord) -> None:
         """Show the round's results and the time left."""
         self._total = record.rounds
-        self._alma = _alma(record.scalars) or self._alma
+        self._headline = headline(record.scalars, self._score) or self._headline
         self._seen += 1  # a resumed run does not begin with round 1
         each = (time.monotonic() - self._started) / self._seen
         left = each * (record.rounds - record.round)
         with self._shown():
             if self._display is None:
-                self._print(_line(record, left))
+                self._print(_line(record, left, self._score))
             else:
                 ends = time.monotonic() + left
-                self._display.update(self._task, alma=self._alma, ends=ends)
+                self._display.update(self._task, headline=self._headline, ends=ends)
             for line in rejections(record.rejected):
                 self._print(f"  {line}")
             if new := set(record.diverged) - self._diverged:
@@ -114,12 +116,12 @@ class Progress(Callback):
             rp.TextColumn("{task.description}", markup=False),
             rp.BarColumn(bar_width=20 if wide else 6),
             rp.MofNCompleteColumn(),
-            rp.TextColumn("{task.fields[alma]}", markup=False),
+            rp.TextColumn("{task.fields[headline]}", markup=False),
             *([rp.TimeElapsedColumn(Column(no_wrap=True))] if wide else []),
             _Left(Column(no_wrap=True)),
         )
         self._display = rp.Progress(*columns, console=self.console)
-        self._task = self._display.add_task("starting", total=None, alma="", ends=None)
+        self._task = self._display.add_task("starting", total=None, headline="", ends=None)
         # The last resort if the run dies without on_run_end: a hidden cursor would stay hidden.
         atexit.register(self.close)
         self._display.start()
@@ -177,16 +179,23 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _alma(scalars: dict[str, Any]) -> str:
-    local, overall = scalars.get("alma_local"), scalars.get("alma_global")
+def headline(scalars: dict[str, Any], score: Score) -> str:
+    """Return a round's score, local and global; empty if there is none.
+
+    Examples
+    --------
+    >>> headline({"alma_local": 0.5, "alma_global": 0.25}, ALMA)
+    'ALMA local 0.500  global 0.250'
+    """
+    local, overall = (scalars.get(score.column(name)) for name in ("local", "global"))
     if local is None or overall is None:
         return ""
-    return f"ALMA local {local:.3f}  global {overall:.3f}"
+    return f"{score.title('local')} {score.plain(local)}  global {score.plain(overall)}"
 
 
-def _line(record: RoundRecord, left: float) -> str:
+def _line(record: RoundRecord, left: float, score: Score) -> str:
     scalars = record.scalars
-    parts = [f"round {record.round}/{record.rounds}", _alma(scalars)]
+    parts = [f"round {record.round}/{record.rounds}", headline(scalars, score)]
     for key in ("up", "down"):
         size = scalars.get(f"bytes_{key}")
         parts.append("" if size is None else f"{key} {decimal(int(size))}")

@@ -8,15 +8,16 @@ from torch import Tensor
 
 from ..clients.exchange import Exchange
 from ..config.overrides import compose, merge
-from ..knowledge import CLASS_SCORES, KnowledgeStack
+from ..knowledge import CLASS_SCORES, NUMBERS, KnowledgeStack
 from ..models import check_model
 from ..plugins.table import SEAMS, Seam
 from ..rounds.protocol import Strategy
 from ..strategies.base import FusionStrategy
 from ..strategies.classwise import ClassFusion
 from ..strategies.parametric import ParameterFusion
+from ..tasks.regression import Regression
 from .common import IN_RUNS, MADE
-from .plugged import ACTIVE, CLASSES, TINY, Plugged
+from .plugged import ACTIVE, CLASSES, TASKS, TINY, Plugged
 from .promises import Broken, Promise, expect
 
 __all__ = ["SUITE", "subject"]
@@ -34,7 +35,7 @@ def subject(seam: Seam, target: str, overrides: Sequence[str] = (), **options: A
     config = compose(overrides)
     if "strategy" not in "".join(overrides) and target.startswith("kcfu"):
         config = merge(config, **ACTIVE)
-    settings = dict(TINY)
+    settings = dict(TINY) | TASKS.get(seam.resolve(target).kind, {})
     if strategy().needs_labels:
         settings["transfer.labelled"] = True
     node = {"name": target}
@@ -48,12 +49,14 @@ def user_of(target: str, cls: type[Exchange]) -> Callable[[], Strategy]:
         if node is not None and node["name"] == target:
             return found
     base = BASES.get(cls.kind, FusionStrategy)
-    mean = {} if base is ParameterFusion else {"fuse": _mean}
+    mean: dict[str, Any] = {} if base is ParameterFusion else {"fuse": _mean}
+    if cls.kind in NUMBERS:
+        mean |= {"kinds": NUMBERS, "objective": Regression.objectives[cls.kind]}
     return type("Mean", (base,), {"exchange": target, "sums_only": True, **mean})
 
 
 def _mean(self: FusionStrategy, knowledge: KnowledgeStack) -> Tensor:
-    return knowledge.values.mean(dim=0)
+    return knowledge.mean()
 
 
 def declares(subject: Plugged) -> str:

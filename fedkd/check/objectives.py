@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..distillation import Batch, Objective, Target
+from ..knowledge import CLASS_SCORES, kind_named
 from ..rng import torch_generator
 from .common import IN_RUNS, MADE
 from .plugged import CLASSES, Plugged
@@ -19,9 +20,15 @@ ROWS = 12
 TEMPERATURES = (0.5, 1.0, 4.0)
 
 
-def teachers() -> Iterator[tuple[str, Target]]:
-    """Yield teachers as they come, and the extremes."""
+def teachers(subject: Plugged) -> Iterator[tuple[str, Target]]:
+    """Yield teachers as they come, and the extremes, of kinds that it learns from."""
     noise = torch.randn(ROWS, CLASSES, generator=torch_generator(1))
+    kinds = subject.make().kinds
+    if kinds is not None and not set(kinds) & set(CLASS_SCORES):
+        for kind in kinds:
+            for size in (1.0, 0.1, 5.0):
+                yield f"{kind} {size:g}", Target(kind_named(kind).drawn(size * noise), kind)
+        return
     sure = nn.functional.one_hot(torch.arange(ROWS) % CLASSES, CLASSES).float()
     yield "logits", Target(2 * noise, "logits")
     yield "large logits", Target(50 * noise, "logits")
@@ -33,6 +40,19 @@ def teachers() -> Iterator[tuple[str, Target]]:
             f"soft labels of temperature {temperature:g}",
             Target(soft, "soft_labels", temperature),
         )
+
+
+def main(subject: Plugged) -> Target:
+    """Return the first of them."""
+    return next(teacher for _, teacher in teachers(subject))
+
+
+def gap(logits: Tensor, teacher: Target) -> float:
+    """Return how far a student is from a teacher."""
+    if teacher.kind in CLASS_SCORES:
+        return (logits.softmax(dim=-1) - teacher.values).abs().sum().item()
+    student, wanted = teacher.paired(logits, 1.0)
+    return (student - wanted).abs().sum().item()
 
 
 def begun(objective: Objective) -> Objective:
@@ -56,7 +76,7 @@ def student(seed: int = 0) -> Tensor:
 def finite(subject: Plugged) -> str:
     """Compare a student with every teacher, at every temperature."""
     for temperature in TEMPERATURES:
-        for name, teacher in teachers():
+        for name, teacher in teachers(subject):
             logits = student()
             loss = loss_of(begun(subject.make(temperature=temperature)), logits, teacher)
             where = f"with {name} and temperature={temperature:g}"
@@ -64,21 +84,22 @@ def finite(subject: Plugged) -> str:
             (gradient,) = torch.autograd.grad(loss, logits)
             expect(loss.isfinite(), f"the loss is {loss.item()} {where}")
             expect(gradient.isfinite().all(), f"the gradient is not finite {where}")
-    return f"{len(list(teachers()))} teachers, temperatures 0.5 to 4"
+    return f"{len(list(teachers(subject)))} teachers, temperatures 0.5 to 4"
 
 
 def teaches(subject: Plugged) -> str:
     """Follow the gradient from a student that knows nothing."""
-    teacher = dict(teachers())["soft labels of temperature 1"]
+    known = dict(teachers(subject))
+    teacher = known.get("soft labels of temperature 1", main(subject))
     logits, objective = torch.zeros(ROWS, CLASSES, requires_grad=True), begun(subject.make())
     objective.progress(1.0)
     optimizer = torch.optim.Adam([logits], lr=0.05)
-    before = (logits.softmax(dim=-1) - teacher.values).abs().sum().item()
+    before = gap(logits, teacher)
     for _ in range(60):
         optimizer.zero_grad()
         loss_of(objective, logits, teacher).backward()
         optimizer.step()
-    after = (logits.softmax(dim=-1) - teacher.values).abs().sum().item()
+    after = gap(logits, teacher)
     told = f"from {before / ROWS:.2g} to {after / ROWS:.2g} a sample (L1)"
     expect(after < before, f"60 steps lead away from the teacher: {told}")
     return told
@@ -88,7 +109,7 @@ def pure(subject: Plugged) -> str:
     """Ask twice, and look at student and teacher afterwards."""
     losses = []
     for seed in (1, 2):
-        logits, teacher = student(), dict(teachers())["logits"]
+        logits, teacher = student(), main(subject)
         objective = begun(subject.make())
         with aside("a loss", seed), untouched("a loss", student=logits, teacher=teacher.values):
             losses.append(loss_of(objective, logits, teacher).detach())
@@ -98,7 +119,7 @@ def pure(subject: Plugged) -> str:
 
 def forgets(subject: Plugged) -> str:
     """Let one object serve a client, and then another."""
-    teacher, objective = dict(teachers())["logits"], begun(subject.make())
+    teacher, objective = main(subject), begun(subject.make())
     fresh = [loss_of(objective, student(k), teacher).item() for k in range(3)]
     objective.progress(0.7)
     loss_of(objective, student(9), teacher)
@@ -112,10 +133,10 @@ def per_sample(subject: Plugged) -> str:
     """Compare the loss of a batch with those of its samples."""
     if not type(subject.make()).per_sample:
         raise Skipped("not claimed")
-    teacher, logits, objective = dict(teachers())["logits"], student(), begun(subject.make())
+    teacher, logits, objective = main(subject), student(), begun(subject.make())
     whole = loss_of(objective, logits, teacher)
     each = [
-        loss_of(objective, logits[i : i + 1], Target(teacher.values[i : i + 1], "logits"))
+        loss_of(objective, logits[i : i + 1], teacher.part(teacher.values[i : i + 1]))
         for i in range(ROWS)
     ]
     off = (torch.stack(each).mean() - whole).abs().item()

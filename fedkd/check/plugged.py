@@ -39,8 +39,16 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "logits": {"name": "fedmd", "exchange": "logits"},
     "class_knowledge": {"name": "fd"},
     "parameters": {"name": "feddf"},
+    "predictions": {"name": "fedmd"},
+    "gaussian_predictions": {"name": "fedmd"},
 }
 """A strategy that exchanges this kind of knowledge, for what is made for it."""
+
+TASKS: dict[str, dict[str, Any]] = {
+    "predictions": {"task": {"name": "regression"}},
+    "gaussian_predictions": {"task": {"name": "regression", "variance": True}},
+}
+"""The task of runs in which there is this kind, where it is not classification."""
 
 
 @dataclass
@@ -114,7 +122,8 @@ def plugged(
     given = dict(getattr(config, seam.key))
     own: dict[str, Any] = {seam.key: brief(cls) | given}
     if not (settings or any(text.startswith("strategy") for text in overrides)):
-        own["strategy"] = STRATEGIES[(getattr(cls, "kinds", None) or ["soft_labels"])[0]]
+        kind = (getattr(cls, "kinds", None) or ["soft_labels"])[0]
+        own |= {"strategy": STRATEGIES[kind]} | TASKS.get(kind, {})
     whole = merge(config, **TINY | own | (settings or {}))
     return Plugged(seam, target, own[seam.key], whole, **options)
 

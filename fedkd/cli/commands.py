@@ -22,6 +22,7 @@ from ..errors import ConfigError
 from ..run.result import RunResult
 from ..run.runner import run
 from ..rundir.summary import best_on
+from ..score import Score
 
 if TYPE_CHECKING:
     from ..data import Federation
@@ -78,13 +79,17 @@ def default_run_dir(config: RunConfig) -> Path:
 
 def print_summary(result: RunResult, console: Console) -> None:
     """Print the headline of a finished run."""
-    summary = result.summary
+    summary, score = result.summary, result.score
     facts: dict[str, object] = {
         "run": f"{summary['strategy']} on {summary['data']}: {summary['clients']} clients, "
         f"{summary['rounds']} rounds, engine {summary['engine']}",
-        "ALMA local": _alma(summary["alma_local"], best_on(summary, "local")) + _whose(summary),
-        "ALMA global": _alma(summary["alma_global"], best_on(summary, "global")),
-        "worst tenth": _worst(summary["worst_decile"], summary["ece"]),
+        **{
+            score.title(name): _scored(score, summary[f"score_{name}"], best_on(summary, name))
+            + _whose(summary, name)
+            for name in ("local", "global")
+        },
+        **_metrics(summary),
+        "worst tenth": _worst(score, summary["worst_decile"], summary["ece"]),
         **_diverged(summary),
         **_spent(summary["privacy"]),
         "exchanged": f"{decimal(summary['bytes_up'])} up, {decimal(summary['bytes_down'])} down, "
@@ -101,7 +106,7 @@ def _diverged(summary: dict[str, Any]) -> dict[str, object]:
     """Return how many clients have diverged, if any has."""
     if not summary["diverged"]:
         return {}
-    problem = "models or predictions are not finite, accuracies are what is left of them"
+    problem = "models or predictions are not finite, metrics are what is left of them"
     return {"diverged": f"{summary['diverged']} of {summary['clients']} clients: {problem}"}
 
 
@@ -124,36 +129,51 @@ def print_facts(facts: dict[str, object], console: Console) -> None:
         console.print(f"[bold]{name:<{width}}[/]  {escape(str(value))}", soft_wrap=True)
 
 
-def _alma(values: dict[str, float | None], tested: int | None) -> str:
-    """Return last and spread, with the best round beside them, in percent."""
+def _scored(score: Score, values: dict[str, float | None], tested: int | None) -> str:
+    """Return last and spread, with the best round beside them."""
     if values["last"] is None:
         return "not evaluated"
-    last, std, best = (100 * (values[name] or 0.0) for name in ("last", "std", "best"))
-    on = f" on {tested:,} samples" if tested else ""
-    return f"{last:.1f} % ± {std:.1f} over clients (best round {best:.1f} %{on})"
+    last, std, best = (score.text(values[name] or 0.0) for name in ("last", "std", "best"))
+    on, unit = f" on {tested:,} samples" if tested else "", score.unit
+    return f"{last}{unit} ± {std} over clients (best round {best}{unit}{on})"
 
 
-def _whose(summary: dict[str, Any]) -> str:
+def _whose(summary: dict[str, Any], name: str) -> str:
     """Return that clients were tested on their own samples, where they were."""
-    return ", each on its own test samples" if summary["tested"] == "local" else ""
+    own = (name, summary["tested"]) == ("local", "local")
+    return ", each on its own test samples" if own else ""
 
 
-def _worst(values: dict[str, float | None], ece: float | None) -> str:
-    """Return the accuracy of the clients that fare worst, and how well all know what they know."""
-    if None in (*values.values(), ece):
+def _metrics(summary: dict[str, Any]) -> dict[str, object]:
+    """Return what else the task is measured by."""
+    found = summary.get("metrics", {})
+    shown = [
+        f"{name.replace('_', ' ')} {value:.4g}"
+        for name, value in found.items()
+        if value is not None
+    ]
+    return {"also": ", ".join(shown)} if shown else {}
+
+
+def _worst(score: Score, values: dict[str, float | None], ece: float | None) -> str:
+    """Return the score of the clients that fare worst, and how well all know what they know."""
+    if None in values.values():
         return "not evaluated"
-    local, overall = (100 * (values[name] or 0.0) for name in ("local", "global"))
-    return f"{local:.1f} % local, {overall:.1f} % global; calibration error {ece:.3f}"
+    local, overall = (score.text(values[name] or 0.0) + score.unit for name in ("local", "global"))
+    error = f"; calibration error {ece:.3f}" if ece is not None else ""
+    return f"{local} local, {overall} global{error}"
 
 
 def show_data(overrides: list[str], out: Path, console: Console) -> None:
     """Print who holds which samples, and draw it to `out`."""
     from ..data import build_federation, corpora
     from ..report.figures import partition_figure
+    from ..run.resolving import wanted
 
     config = compose(overrides)
     with TemporaryDirectory() as scratch:
-        federation = build_federation(config, *corpora(config), Path(scratch))
+        sources = corpora(config, targets=wanted(config))
+        federation = build_federation(config, *sources, Path(scratch))
         _print_partition(federation, console)
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -174,10 +194,10 @@ def _print_partition(federation: "Federation", console: Console) -> None:
         return f"{values.min():.0f} / {np.median(values):g} / {values.max():.0f}"
 
     facts: dict[str, object] = {
-        "data": f"{federation.corpus.name}, {federation.classes} classes, shape {federation.shape}",
+        "data": f"{federation.corpus.name}, {_labels(federation)}, shape {federation.shape}",
         "clients": federation.clients,
         "samples per client": f"{spread(sizes)} (min / median / max)",
-        "classes per client": spread(held),
+        f"{_groups(federation)} per client": spread(held),
         "transfer samples": federation.transfer_size,
         "test samples": len(federation.corpus.y_test),
     }
@@ -187,6 +207,16 @@ def _print_partition(federation: "Federation", console: Console) -> None:
     console.print(_class_table(federation, counts))
     if federation.clients > SHOWN_CLIENTS:
         console.print(f"... and {federation.clients - SHOWN_CLIENTS} more clients", style="dim")
+
+
+def _labels(federation: "Federation") -> str:
+    """Return how many classes there are, or which targets."""
+    targets = federation.targets
+    return f"target {', '.join(targets.names)}" if targets.numeric else f"{targets.size} classes"
+
+
+def _groups(federation: "Federation") -> str:
+    return "bins" if federation.targets.numeric else "classes"
 
 
 def _columns(federation: "Federation") -> dict[str, object]:
@@ -199,10 +229,12 @@ def _class_table(federation: "Federation", counts: np.ndarray) -> Table:
 
     table = Table(box=None, pad_edge=False)
     many = federation.classes > SHOWN_CLASSES
-    names = ["main class", "share"] if many else federation.class_names
+    main_title = "main bin" if federation.targets.numeric else "main class"
+    names = [main_title, "share"] if many else federation.class_names
     rows = partition_table(federation)[:SHOWN_CLIENTS]
     about = [key for key in ("client", "name", "samples", "tested", "classes") if key in rows[0]]
-    for title in [*about, *names]:
+    titles = [_groups(federation) if key == "classes" else key for key in about]
+    for title in [*titles, *names]:
         table.add_column(escape(title), justify="right", overflow="ellipsis")
     for row in rows:
         main = [row["main_class"], f"{row['main_share']:.0%}"]

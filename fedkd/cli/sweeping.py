@@ -18,6 +18,7 @@ from ..run.parallel import parallel
 from ..run.runner import run
 from ..run.worker import Outcome
 from ..rundir.locking import locked
+from ..score import saved_score
 from .commands import print_facts
 from .dealing import Sweep, read
 
@@ -127,9 +128,9 @@ def _told(name: str, outcome: Outcome, console: Console) -> Iterator[str]:
     """Yield what to say of a finished run: its results, in a line of a terminal, then its notes."""
     summary = outcome.summary or {}
     shown = one_line(name, max(20, console.width - RESULT)) if console.is_terminal else name
-    almas = [summary[f"alma_{which}"]["last"] for which in ("local", "global")]
-    local, overall = ("-" if value is None else f"{value:.3f}" for value in almas)
+    score = saved_score(Path(outcome.run_dir or "."))
+    local, overall = (score.plain(summary[f"score_{n}"]["last"]) for n in ("local", "global"))
     counts = [f"{summary[key]} {key}" for key in ("rejected", "diverged") if summary[key]]
     seconds = duration(summary["seconds"]["total"])
-    yield "  ".join([shown, f"ALMA local {local}  global {overall}", seconds, *counts])
+    yield "  ".join([shown, f"{score.title('local')} {local}  global {overall}", seconds, *counts])
     yield from (f"  note: {note}" for note in outcome.notes)

@@ -34,9 +34,12 @@ class Codec(ABC):
     ----------
     kinds : tuple of str or None
         The kinds of knowledge that it makes sense for; None = all.
+    by_row : bool
+        Whether the numbers of a row share a scale.
     """
 
     kinds: tuple[str, ...] | None = None
+    by_row: bool = False
 
     def __init__(self, *, up: bool = True, down: bool = True) -> None:
         self.up, self.down = up, down

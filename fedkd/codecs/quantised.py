@@ -62,6 +62,7 @@ class Quantised(Codec):
         for name, value in {"bits": bits, "bits_down": self.bits_down}.items():
             if not 1 <= value <= 16:
                 raise ValueError(f"{name}={value} must be 1 to 16")
+        self.by_row = scale == "row"
         self.kinds = None if scale == "row" else ("soft_labels",)
 
     def downward(self) -> Codec:

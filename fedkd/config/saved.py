@@ -47,4 +47,5 @@ def saved_config(run_dir: str | Path) -> dict[str, Any]:
         json.dumps(config, default=str)  # an alias may lead back into itself
     if not isinstance(config, dict):
         raise ConfigError("resume", run_dir, f"is no run directory: {path.name} is no mapping")
+    config.setdefault("task", {"name": "classification"})  # of a version that had no other
     return config

@@ -1,9 +1,9 @@
 """The configuration of a run: typed, with defaults that work, and checked before anything starts.
 
-Nodes that choose a thing by name and pass it parameters (``strategy``, ``objective``, ``client``,
-``attack``, ``compress``, ``privacy``, ``sampler``, ``oracle``, ``data.partitioner``) are plain
-dicts ``{"name": ..., parameter: value, ...}``; the allowed parameters are those of the chosen
-class's signature.
+Nodes that choose a thing by name and pass it parameters (``strategy``, ``task``, ``objective``,
+``client``, ``attack``, ``compress``, ``privacy``, ``sampler``, ``oracle``, ``data.partitioner``)
+are plain dicts ``{"name": ..., parameter: value, ...}``; the allowed parameters are those of the
+chosen class's signature.
 """
 
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -35,8 +35,8 @@ class DataConfig(Checked):
 
     name: str = "digits"
     """a name (fedkd list data), a Parquet or CSV file, a folder of them or of pictures by class"""
-    label: str | None = None
-    """the column that is the label; null = the one called label, or the only column of classes"""
+    label: Any = None
+    """the label's column, or a list of columns of numbers; null = label, or the only classes"""
     features: Annotated[list[str] | None, MinLen(1)] = None
     """the columns that are the features, in this order; null = all that can be used"""
     alpha: Annotated[float | None, Gt(0)] = 0.1
@@ -263,6 +263,8 @@ class RunConfig(Checked):
 
     strategy: dict[str, Any] = field(default_factory=lambda: {"name": "knfu"})
     """how knowledge is fused: a name, FILE:Class or module:Class, and its parameters"""
+    task: dict[str, Any] = field(default_factory=lambda: {"name": "auto"})
+    """what samples mean: auto, classification, regression, or FILE:Class; auto = as labels are"""
     objective: dict[str, Any] = field(default_factory=lambda: {"name": "auto"})
     """distillation loss; auto = the strategy's own"""
     client: dict[str, Any] = field(default_factory=lambda: {"name": "standard"})

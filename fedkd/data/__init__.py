@@ -20,16 +20,12 @@ _EXPORTS = {
     "Federation": "federation",
     "build_federation": "split",
     "cache_root": "cache",
-    "calibration_error": "evaluation",
     "check_samples": "split",
     "corpora": "preparation",
     "is_data": "objects",
     "is_per_client": "objects",
-    "local_accuracy": "evaluation",
     "partition_table": "federation",
     "prepare": "preparation",
-    "recall": "evaluation",
-    "sampling_error": "evaluation",
 }
 
 __all__ = [
@@ -39,18 +35,14 @@ __all__ = [
     "Federation",
     "build_federation",
     "cache_root",
-    "calibration_error",
     "check_samples",
     "corpora",
     "is_data",
     "is_per_client",
-    "local_accuracy",
     "located",
     "numbered",
     "partition_table",
     "prepare",
-    "recall",
-    "sampling_error",
 ]
 
 

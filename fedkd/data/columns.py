@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -30,8 +30,8 @@ class Choice:
 
     Attributes
     ----------
-    label : str or None
-        The column that the user calls the label.
+    label : str, tuple of str or None
+        The column that the user calls the label, or several.
     features : tuple of str or None
         The feature columns, in order, as the user names them, or another split or data set has
         them; None = look.
@@ -43,14 +43,17 @@ class Choice:
         Whether rows without a label will do, or with several columns that could be it.
     encoding : dict or None
         What another data set's columns become (`Corpus.encoding`); None = fit it.
+    targets : {"classes", "numbers"} or None
+        What labels are to be; None = as they are.
     """
 
-    label: str | None = None
+    label: str | tuple[str, ...] | None = None
     features: tuple[str, ...] | None = None
     apart: tuple[str, ...] = ()
     strict: bool = True
     optional: bool = False
     encoding: dict[str, Any] | None = None
+    targets: str | None = None
 
     @property
     def named(self) -> tuple[str, ...] | None:
@@ -59,8 +62,10 @@ class Choice:
 
     @property
     def decisive(self) -> dict[str, Any]:
-        """What decides how rows are read, where they are not refused."""
-        return {k: v for k, v in vars(self).items() if k not in ("strict", "optional")}
+        """What decides how rows are read, where they are not refused; targets if numbers."""
+        apart = ("strict", "optional", "targets")
+        known = {k: v for k, v in vars(self).items() if k not in apart}
+        return known | ({"targets": self.targets} if self.targets == "numbers" else {})
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,22 @@ def target_told(y: NDArray[Any], names: list[str]) -> str:
         return f"regression, {y.min():g} to {y.max():g}"
     shown = ", ".join(names[:5]) + ", ..." * (len(names) > 5)
     return f"classification, {len(names)} classes ({shown})"
+
+
+def find_labels(dataset: Any, choice: Choice, key: str, shown: object) -> tuple[str, ...]:
+    """Return the label's columns: those of the user, or the one of `find_label`.
+
+    Raises
+    ------
+    ConfigError
+        As `find_label`.
+    """
+    if isinstance(choice.label, tuple):
+        names = [replace(choice, label=name) for name in choice.label]
+    else:
+        names = [choice]
+    found = [find_label(dataset, one, key, shown) for one in names]
+    return () if None in found else tuple(filter(None, found))
 
 
 def find_label(dataset: Any, choice: Choice, key: str, shown: object) -> str | None:

@@ -11,6 +11,9 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from ..tasks.targets import Targets
+from .targets import binned
+
 PLACES = "places.parquet"
 """The file that says which rows are in the training split, where the test split was drawn."""
 
@@ -26,9 +29,15 @@ class Corpus:
     x_train, x_test : ndarray, memory-mapped
         uint8 images ``[n, h, w]`` or ``[n, h, w, c]``, or float32 features as given ``[n, ...]``.
     y_train, y_test : ndarray of int64, memory-mapped
-        Classes 0..C-1, ``[n]``.
+        Classes 0..C-1, ``[n]``; of numbers float32 ``[n]`` or ``[n, targets]``, as given.
+    targets : Targets
+        What they are.
+    edges : list of float
+        What parts the bins of numbers, by the first column; empty for classes.
     classes : int
+        Groups of samples that clients may hold more or less of: classes, or bins of numbers.
     class_names : list of str
+        Theirs.
     shape : tuple of int
         What a model receives, channels first: ``(1, 28, 28)``, ``(3, 32, 32)``, ``(features,)``.
     defaults : dict
@@ -56,6 +65,14 @@ class Corpus:
         self.path = path
         self.name: str = meta["name"]
         self.class_names: list[str] = meta["class_names"]
+        numeric = meta.get("targets")  # older ones have none
+        about = ("names", "mean", "std")
+        self.targets = (
+            Targets(**{name: numeric[name] for name in about})
+            if numeric
+            else Targets(self.class_names, [], [])
+        )
+        self.edges: list[float] = numeric["edges"] if numeric else []
         self.shape: tuple[int, ...] = tuple(meta["shape"])
         self.defaults: dict[str, int] = meta["defaults"]
         self.features: list[str] | None = meta["features"]
@@ -76,11 +93,24 @@ class Corpus:
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
+        """Number of classes, or of bins."""
         return len(self.class_names)
 
-    def labels(self, split: str) -> NDArray[np.int64]:
-        """Return the labels of ``"train"`` or ``"test"``, shape [n], memory-mapped."""
+    @cached_property
+    def groups_train(self) -> NDArray[np.int64]:
+        """The class of each training sample, or the bin of its target, ``[n]``."""
+        return self._groups(self.y_train)
+
+    @cached_property
+    def groups_test(self) -> NDArray[np.int64]:
+        """Those of test samples."""
+        return self._groups(self.y_test)
+
+    def _groups(self, y: NDArray[Any]) -> NDArray[np.int64]:
+        return binned(y, self.edges) if self.targets.numeric else np.asarray(y)
+
+    def labels(self, split: str) -> NDArray[Any]:
+        """Return the labels of ``"train"`` or ``"test"``, ``[n, ...]``, memory-mapped."""
         return {"train": self.y_train, "test": self.y_test}[split]
 
     def tensor(
@@ -99,6 +129,7 @@ class Corpus:
         x : float32 tensor, shape [n, *shape]
             Images are scaled to [0, 1] and standardised per channel with `mean` and `std`.
         y : int64 tensor, shape [n]
+            Numbers are float32 ``[n]`` or ``[n, targets]``, standardised.
         """
         stored = {"train": self.x_train, "test": self.x_test}[split]
         rows = slice(None) if indices is None else np.asarray(indices, dtype=np.int64)
@@ -113,7 +144,14 @@ class Corpus:
             channel = (1, -1, 1, 1)
             mean, std = torch.tensor(self.mean), torch.tensor(self.std)
             out.div_(255).sub_(mean.view(channel)).div_(std.view(channel))
-        return out, torch.empty_like(y).copy_(y)
+        return out, self.standardised(torch.empty_like(y).copy_(y))
+
+    def standardised(self, y: torch.Tensor) -> torch.Tensor:
+        """Return labels as models learn them: classes as they are, numbers standardised."""
+        if not self.targets.numeric:
+            return y
+        mean, std = (torch.tensor(one) for one in (self.targets.mean, self.targets.std))
+        return ((y.reshape(-1, len(mean)) - mean) / std).reshape(y.shape)
 
     @cached_property
     def places(self) -> NDArray[np.int64] | None:

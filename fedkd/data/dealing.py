@@ -21,10 +21,16 @@ Parts = list[NDArray[np.int64]]
 
 
 def dealable(corpus: Corpus, rows: NDArray[np.int64]) -> pa.Table:
-    """Return what partitioners see of training samples: ``index``, ``label``, other columns."""
+    """Return what partitioners see of training samples: ``index``, ``label``, other columns.
+
+    The label is the class, or the bin of the target, which is a column of its own then.
+    """
     table = corpus.columns("train")
     columns = {name: table.column(name).take(rows) for name in table.column_names}
-    columns |= {"index": pa.array(rows), "label": pa.array(corpus.y_train[rows])}
+    columns |= {"index": pa.array(rows), "label": pa.array(corpus.groups_train[rows])}
+    if corpus.targets.numeric and corpus.targets.names[0] not in columns:
+        first = corpus.y_train.reshape(len(corpus.y_train), -1)[rows, 0]
+        columns[corpus.targets.names[0]] = pa.array(first)
     return pa.table(columns)
 
 

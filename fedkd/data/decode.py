@@ -11,11 +11,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
-from .columns import Choice, Columns, find_label
+from .columns import Choice, Columns, find_labels
 from .frames import dataset_of, index_of, is_frame, refuse_table
 from .given import as_array, samples
-from .labels import check_range, classes, from_column
+from .labels import check_range, classes, from_column, hold_numbers, numbers_of
 from .tables import samples_of, scalars
+from .targets import are_numbers, numbers
 
 TEST_SPLITS = ("test", "validation", "valid")
 """Names that the test split may have; the first that is there is it."""
@@ -31,6 +32,9 @@ class Raw:
     table : the other scalar columns, for partitioners.
     columns : which column became what; None for arrays.
     labelled : whether there are labels; else `y` is -1 and `class_names` empty.
+    labels : the columns that `y` was, where it was columns.
+
+    Labels that are numbers are float32 ``[n]`` or ``[n, targets]``.
     """
 
     x: NDArray[Any]
@@ -39,6 +43,7 @@ class Raw:
     class_names: list[str] | None = None
     columns: Columns | None = None
     labelled: bool = True
+    labels: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -48,6 +53,11 @@ class Raw:
         """Return the rows at `indices`."""
         x, y, table = self.x[indices], self.y[indices], self.table.take(indices)
         return replace(self, x=x, y=y, table=table)
+
+    @property
+    def numeric(self) -> bool:
+        """Whether labels are numbers, no classes."""
+        return bool(self.y.dtype == np.float32)
 
 
 @dataclass(frozen=True)
@@ -118,11 +128,12 @@ def arrays(x: Any, y: Any, key: str = "data", choice: Choice | None = None) -> R
     are samples without labels.
     """
     refuse_table(x, key, f"x of type {type(x).__name__}")
-    labels, names = (None, []) if y is None else _labels(y, key)
+    choice = choice or Choice()
+    labels, names = (None, []) if y is None else _labels(y, key, choice.targets)
     table, columns = pa.table({}), None
     if is_frame(x):
         frame = dataset_of(x, key, f"x {list(x.shape)}")
-        found, table, columns = samples_of(frame, None, key, "x", choice or Choice())
+        found, table, columns = samples_of(frame, None, key, "x", choice)
         columns = replace(columns, left=columns.left | index_of(x))
     else:
         found = samples(as_array(x, key, "x"), key)
@@ -135,10 +146,12 @@ def arrays(x: Any, y: Any, key: str = "data", choice: Choice | None = None) -> R
     return Raw(found, labels, table, names, columns)
 
 
-def _labels(y: Any, key: str) -> tuple[NDArray[Any], list[str] | None]:
+def _labels(y: Any, key: str, targets: str | None) -> tuple[NDArray[Any], list[str] | None]:
     found = as_array(y, key, "y", mixed=True)
     if not found.ndim or not len(found):
         raise ConfigError(key, f"y {list(found.shape)}", "must be [samples], and not empty")
+    if targets == "numbers" or (targets is None and are_numbers(found)):
+        return numbers(found, key, "y"), None
     return classes(found, key, "y")
 
 
@@ -168,18 +181,25 @@ def decode(dataset: Any, key: str, shown: object, choice: Choice, *, outside: bo
 
     if not len(dataset):
         raise ConfigError(key, shown, "has a split without rows")
-    label = find_label(dataset, choice, key, shown)
-    if label is None:
+    labels = find_labels(dataset, choice, key, shown)
+    if not labels:
         return _unlabelled(*samples_of(dataset, None, key, shown, choice, outside))
-    kind, about = dataset.features[label], (key, f"{shown}, column {label!r}")
-    if label == choice.label and choice.strict:
-        about = "data.label", label
-    y, names = classes(from_column(scalars(dataset, [label]).column(label), *about), *about)
-    if isinstance(kind, datasets.ClassLabel) and kind.names:
+    label, names = labels[0], None
+    kind = dataset.features[label]
+    about: tuple[str, object] = key, f"{shown}, column {label!r}"
+    if choice.label in (label, labels) and choice.strict:
+        about = "data.label", label if len(labels) == 1 else list(labels)
+    given = scalars(dataset, list(labels))
+    if numeric := hold_numbers(given, choice.targets):
+        y = numbers_of(given, *about)
+    else:
+        y, names = classes(from_column(given.column(label), *about), *about)
+    if isinstance(kind, datasets.ClassLabel) and kind.names and not numeric:
         names = list(kind.names)
         check_range(y, names, *about)
-    x, table, columns = samples_of(dataset, label, key, shown, choice, outside)
-    return Raw(x, y, table, names, columns)
+    rest = dataset.remove_columns(list(labels[1:])) if labels[1:] else dataset
+    x, table, columns = samples_of(rest, label, key, shown, choice, outside)
+    return Raw(x, y, table, names, replace(columns, label=", ".join(labels)), labels=labels)
 
 
 def decoded(
@@ -192,8 +212,11 @@ def decoded(
             return {"train": train}
         test, shown, columns = splits["test"], f"{shown}, test split", train.columns
         assert columns is not None  # only arrays have none
-        if columns.label not in test.features:
-            raise ConfigError(key, shown, f"lacks the label column {columns.label!r} of the other")
+        lost = [name for name in train.labels if name not in test.features]
+        if lost:
+            raise ConfigError(key, shown, f"lacks the label column {lost[0]!r} of the other")
         features = columns.features if columns.kind == "features" else choice.features
-        choice = replace(choice, label=columns.label, features=features, strict=False)
+        label = train.labels if len(train.labels) > 1 else train.labels[0]
+        targets = "numbers" if train.numeric else "classes"
+        choice = replace(choice, label=label, features=features, strict=False, targets=targets)
         return {"train": train, "test": decode(test, key, shown, choice, outside=outside)}

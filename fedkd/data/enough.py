@@ -22,7 +22,8 @@ def check_sizes(config: RunConfig, size: int, each: int | None) -> None:
 
 def check_tested(config: RunConfig, corpus: Corpus) -> None:
     """Refuse to measure on so few samples that some classes have none."""
-    classes = len(np.unique(corpus.y_test))
+    classes = len(np.unique(corpus.groups_test))
     if 0 < config.evaluate.subset(len(corpus.y_test)) < classes:
-        problem = f"must be at least {classes}, one of each class in the test split; null = all"
+        what = "bin of targets" if corpus.targets.numeric else "class"
+        problem = f"must be at least {classes}, one of each {what} in the test split; null = all"
         raise ConfigError("evaluate.samples", config.evaluate.samples, problem)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
+from ..tasks.targets import Targets
 from .corpus import Corpus
 from .sampling import balanced
 
@@ -72,12 +73,17 @@ class Federation:
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
+        """Number of classes, or of bins that numbers are sorted into."""
         return self.corpus.classes
 
     @property
+    def targets(self) -> Targets:
+        """What the labels are."""
+        return self.corpus.targets
+
+    @property
     def class_names(self) -> list[str]:
-        """Names of the classes."""
+        """Names of the classes, or of the bins of numbers."""
         return self.corpus.class_names
 
     @property
@@ -107,12 +113,13 @@ class Federation:
         held = self.histograms > 0
         untested = held & (self.test_counts() == 0)
         absent = np.flatnonzero(untested.any(axis=0))
+        what, measure = ("values", "metrics") if self.targets.numeric else ("classes", "accuracy")
         if len(absent):
             names = ", ".join(self.class_names[label] for label in absent[:5])
             names += ", ..." if len(absent) > 5 else ""
-            yield f"its test split lacks classes of clients ({names}): not in local accuracy"
+            yield f"its test split lacks {what} of clients ({names}): not in local {measure}"
         if alone := int((untested == held).all(axis=1).sum()):
-            yield f"clients with none of its test split's classes, so no local accuracy: {alone}"
+            yield f"clients with none of its test split's {what}, so no local {measure}: {alone}"
 
     @property
     def client_names(self) -> list[str] | None:
@@ -184,6 +191,8 @@ class Federation:
     def transfer_labels(self) -> torch.Tensor:
         """Return their labels, int64 [U]; only methods with ``transfer.labelled`` may look.
 
+        Numbers are standardised as those of the clients are.
+
         Raises
         ------
         ConfigError
@@ -191,7 +200,8 @@ class Federation:
         """
         if not self.transfer_corpus.labelled:
             raise ConfigError("transfer.data", self.transfer_corpus.name, "has no labels")
-        return torch.tensor(self.transfer_corpus.y_train[self._split["transfer"]])
+        labels = torch.tensor(self.transfer_corpus.y_train[self._split["transfer"]])
+        return self.corpus.standardised(labels)
 
     def test(self, samples: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the official test split, or a class-balanced subset that is always the same.
@@ -206,12 +216,19 @@ class Federation:
         x : float32 tensor, shape [n, *shape]
         y : int64 tensor, shape [n]
         """
-        rows = None if samples is None else balanced(self.corpus.y_test, samples, _TEST_SEED)
-        return self.corpus.tensor("test", rows)
+        return self.corpus.tensor("test", self._tested(samples))
+
+    def test_groups(self, samples: int | None = None) -> NDArray[np.int64]:
+        """Return the classes of what `test` returns, or the bins of their targets, shape [n]."""
+        rows, groups = self._tested(samples), self.corpus.groups_test
+        return np.array(groups if rows is None else groups[rows])
+
+    def _tested(self, samples: int | None) -> NDArray[np.int64] | None:
+        return None if samples is None else balanced(self.corpus.groups_test, samples, _TEST_SEED)
 
     def test_counts(self) -> NDArray[np.float64]:
-        """Return the class counts of the whole test split, shape [classes]."""
-        return np.bincount(self.corpus.y_test, minlength=self.classes).astype(np.float64)
+        """Return the class (or bin) counts of the whole test split, shape [classes]."""
+        return np.bincount(self.corpus.groups_test, minlength=self.classes).astype(np.float64)
 
 
 def partition_table(federation: Federation) -> list[dict[str, Any]]:

@@ -106,14 +106,24 @@ def _one(raws: list[Raw], key: str) -> Raw:
             problem = f"its samples are {seen[0]} and those of client 0 {seen[1]}"
         elif (raw.class_names is None) != (raws[0].class_names is None):
             problem = "of it and client 0 one has one-hot labels; give one kind"
-        elif (raw.y.dtype.kind in "iu") != (raws[0].y.dtype.kind in "iu"):
-            problem = "labels are numbers in it or in client 0, and text in the other"
+        elif (_labels(raw), raw.y.shape[1:]) != (_labels(raws[0]), raws[0].y.shape[1:]):
+            seen = [
+                f"{_labels(one)} {list(one.y.shape[1:]) or ''}".strip() for one in (raw, raws[0])
+            ]
+            problem = f"labels are {seen[0]} in it and {seen[1]} in client 0"
         if problem:
             raise ConfigError(key, f"client {client}", problem)
     x, y = (np.concatenate([getattr(raw, name) for raw in raws]) for name in "xy")
     table = pa.table({CLIENT: _owners([len(raw.y) for raw in raws])})
     names = [raw.class_names for raw in raws if raw.class_names is not None]
     return Raw(x, y, table, max(names, key=len, default=None))
+
+
+def _labels(raw: Raw) -> str:
+    """Return what decoded labels are."""
+    if raw.numeric:
+        return "real numbers"
+    return "numbers" if raw.y.dtype.kind in "iu" else "text"
 
 
 def _tables(given: Tables, key: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Labels of any kind, as classes."""
+"""Labels of any kind, as classes or as numbers."""
 
 from numbers import Real
 from typing import Any
@@ -8,6 +8,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
+from .columns import numeric
+from .targets import are_numbers, numbers
 
 _EXACT = 2**53
 """Largest integer up to which a real number stands for one and no other."""
@@ -55,7 +57,7 @@ def classes(y: NDArray[Any], key: str, shown: object) -> tuple[NDArray[Any], lis
         if missing := int(np.isnan(y).sum()):
             raise refused(f"are missing (nan) in {missing} of {len(y)} rows; {_MISSING}")
         if not (np.abs(y) < _EXACT).all() or (y != np.floor(y)).any():
-            raise refused("are real numbers, no classes")
+            raise refused("are real numbers, no classes; use task=regression, or whole numbers")
         y = y.astype(np.int64)
     if y.dtype.kind not in "biuUO":
         raise refused(f"of type {y.dtype} are no classes; use integers or text")
@@ -109,7 +111,8 @@ def from_column(column: pa.ChunkedArray, key: str, shown: object) -> NDArray[Any
     if pa.types.is_dictionary(kind):
         return from_column(column.cast(kind.value_type), key, shown)
     if pa.types.is_floating(kind):
-        raise ConfigError(key, shown, "holds real numbers, no classes; use integers or text")
+        problem = "holds real numbers, no classes; use integers or text, or task=regression"
+        raise ConfigError(key, shown, problem)
     lists = pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list
     if any(test(kind) for test in lists):
         rows = column.to_pylist()
@@ -121,6 +124,40 @@ def from_column(column: pa.ChunkedArray, key: str, shown: object) -> NDArray[Any
         raise ConfigError(key, shown, f"holds {kind}, no classes; use integers or text")
     values: NDArray[Any] = column.to_numpy()
     return values
+
+
+def hold_numbers(columns: pa.Table, targets: str | None) -> bool:
+    """Say whether label columns hold numbers, no classes: as told, or as they look.
+
+    Examples
+    --------
+    >>> table = pa.table({"a": [1, 2], "b": [0.5, 1.0]})
+    >>> [hold_numbers(table.select([name]), None) for name in "ab"], hold_numbers(table, None)
+    ([False, True], True)
+    """
+    if targets is not None or columns.num_columns > 1:
+        return targets != "classes"
+    only = columns.column(0)
+    real = pa.types.is_floating(only.type) or pa.types.is_decimal(only.type)
+    return real and are_numbers(only.cast(pa.float64()).to_numpy())
+
+
+def numbers_of(columns: pa.Table, key: str, shown: object) -> NDArray[np.float32]:
+    """Return label columns of numbers, ``[n]`` or ``[n, targets]``.
+
+    Raises
+    ------
+    ConfigError
+        If one holds no numbers, or some are missing.
+    """
+    for name in columns.column_names:
+        if not numeric(columns.schema.field(name).type):
+            problem = f"column {name!r} holds {columns.schema.field(name).type}, no numbers; use "
+            raise ConfigError(key, shown, f"{problem}numbers, or task=classification")
+        if columns.column(name).null_count:
+            raise ConfigError(key, shown, f"column {name!r} has missing labels")
+    found = [column.cast(pa.float64(), safe=False).to_numpy() for column in columns.columns]
+    return numbers(np.stack(found, axis=1), key, shown)
 
 
 def check_range(y: NDArray[Any], names: list[str], key: str, shown: object) -> None:

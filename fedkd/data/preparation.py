@@ -20,13 +20,14 @@ from .fingerprint import of_json
 from .objects import is_per_client
 from .sampling import proportional
 from .sources import find
+from .targets import bin_names, binned, described, told
 
 _LAYOUT = 3  # raise when the files below change
 _TEST_SHARE, _TEST_SEED = 0.2, 0  # of a data set without a test split
 
 
 def corpora(
-    config: RunConfig, data: Any = None, transfer: Any = None
+    config: RunConfig, data: Any = None, transfer: Any = None, targets: str | None = None
 ) -> tuple[Corpus, Corpus | None]:
     """Open the clients' data set and the transfer set's, whose columns are found by name.
 
@@ -38,6 +39,8 @@ def corpora(
         A Python object in place of ``data.name``.
     transfer : optional
         A Python object in place of ``transfer.data``.
+    targets : {"classes", "numbers"}, optional
+        What the task takes labels for; None = it follows from them.
 
     Returns
     -------
@@ -57,10 +60,13 @@ def corpora(
         raise ConfigError("clients", config.clients, problem)
     by, named = config.data.partitioner.get("partition_by"), config.data.features
     apart = [*(by if isinstance(by, list) else [by]), config.data.client]
+    _check_label(config)
+    label = config.data.label
     choice = Choice(
-        config.data.label,
+        tuple(label) if isinstance(label, list) else label,
         None if named is None else tuple(named),
         apart=tuple(str(name) for name in apart if name is not None),
+        targets=targets,
     )
     corpus = prepare(config.data.name if data is None else data, choice=choice)
     given = config.transfer.data if transfer is None else transfer
@@ -69,6 +75,15 @@ def corpora(
     features, encoding = tuple(corpus.features or ()) or None, corpus.encoding
     choice = replace(choice, strict=False, optional=True, features=features, encoding=encoding)
     return corpus, prepare(given, key="transfer.data", choice=choice)
+
+
+def _check_label(config: RunConfig) -> None:
+    """Refuse a label that is neither a column nor a list of different ones."""
+    label = config.data.label
+    names = label if isinstance(label, list) else [label or ""]
+    text = all(isinstance(name, str) for name in names)
+    if not text or len(set(names)) < len(names) or (isinstance(label, list) and len(label) < 2):
+        raise ConfigError("data.label", label, "must name a column, or several different ones")
 
 
 def prepare(
@@ -107,6 +122,7 @@ def prepare(
         raise ConfigError("data.label", choice.label, problem)
     root = cache_root(cache)
     about = [source.fingerprint, choice.decisive if source.named else choice.encoding]
+    about += ["numbers"] if choice.targets == "numbers" and not source.named else []
     target = root / f"{source.name}-{of_json(about)[:16]}-{_LAYOUT}"
     if not intact(target):
         with scratch_folder(root) as scratch:
@@ -122,6 +138,9 @@ def prepare(
     if choice.named and not source.named and corpus.features is None:
         problem = f"{source.name} has no columns; leave it out"
         raise ConfigError("data.features", list(choice.named), problem)
+    if choice.targets == "classes" and corpus.targets.numeric:
+        problem = "labels are real numbers, no classes; use task=regression, or whole numbers"
+        raise ConfigError(key, source.name, problem)
     return corpus
 
 
@@ -139,18 +158,22 @@ def _write(
     train, test = splits["train"], splits["test"]
     encoding = encode(splits, choice, key, shown)
     _check_alike(train, test, str(shown), key)
-    names = train.class_names
-    if names is None:
+    names, targets = train.class_names, None
+    if train.numeric:
+        columns = train.labels or [f"target {place}" for place in range(train.y[0].size)]
+        targets = described(train.y, columns if train.y[0].size > 1 or train.labels else ["target"])
+        names = bin_names(targets["edges"])
+    elif names is None:
         known = np.unique(np.concatenate([train.y, test.y]))
         names = [str(value) for value in known]
         train.y, test.y = np.searchsorted(known, train.y), np.searchsorted(known, test.y)
     for split, raw in splits.items():
         np.save(path / f"x_{split}.npy", np.ascontiguousarray(raw.x))
-        np.save(path / f"y_{split}.npy", raw.y.astype(np.int64))
+        np.save(path / f"y_{split}.npy", raw.y if raw.numeric else raw.y.astype(np.int64))
         pq.write_table(raw.table, path / f"columns_{split}.parquet")
     images = train.x.dtype == np.uint8
     mean, std = _moments(train.x) if images else (None, None)
-    meta = {
+    meta: dict[str, Any] = {
         "name": source.name,
         "class_names": names,
         "shape": _shape(train.x) if images else train.x.shape[1:],
@@ -162,11 +185,14 @@ def _write(
         "note": None,
         "labelled": train.labelled,
         "client": source.client,
+        "targets": targets,
     }
+    notes = [None if targets is None else told(targets)]
     if train.columns is not None and not train.columns.plain:
         rows = f"{len(train.y)} training and {len(test.y)} test rows"
-        about = target_told(train.y, names) if train.labelled else "no labels"
-        meta["note"] = f"{about}, {rows}; {train.columns.told()}"
+        what = target_told(train.y, [] if targets else names) if train.labelled else "no labels"
+        notes = [f"{what}, {rows}", train.columns.told(), *notes]
+    meta["note"] = "; ".join(filter(None, notes)) or None
     seal(path, meta)
 
 
@@ -177,12 +203,15 @@ def _check_alike(train: Raw, test: Raw, name: str, key: str) -> None:
         raise ConfigError(key, name, problem)
     if train.class_names != test.class_names:
         raise ConfigError(key, name, "the train and test splits differ in their class names")
+    if train.y.shape[1:] != test.y.shape[1:]:
+        seen = [f"{list(raw.y.shape[1:]) or 1}" for raw in (train, test)]
+        raise ConfigError(key, name, f"train has {seen[0]} and test {seen[1]} targets a sample")
     if _is_text(train.y) != _is_text(test.y):
         raise ConfigError(key, name, "labels are numbers in one split and text in the other")
 
 
 def _is_text(y: NDArray[Any]) -> bool:
-    return y.dtype.kind not in "iu"
+    return y.dtype.kind not in "iuf"
 
 
 def _split(whole: Raw, client: str | None) -> tuple[dict[str, Raw], NDArray[np.int64]]:
@@ -193,9 +222,12 @@ def _split(whole: Raw, client: str | None) -> tuple[dict[str, Raw], NDArray[np.i
     if not whole.labelled:  # nothing could be measured on it
         every = np.arange(len(whole))
         return {"train": whole, "test": whole.take(every[:0])}, every
-    known, codes = np.unique(whole.y, return_inverse=True)
+    if whole.numeric:
+        codes = binned(whole.y, described(whole.y, [])["edges"])
+    else:
+        _, codes = np.unique(whole.y, return_inverse=True)
     if client is not None:
-        codes = codes + len(known) * whole.table.column(client).to_numpy()
+        codes = codes + (codes.max() + 1) * whole.table.column(client).to_numpy()
     test = proportional(codes, round(len(codes) * _TEST_SHARE), _TEST_SEED)
     rest = np.setdiff1d(np.arange(len(codes)), test)
     return {"train": whole.take(rest), "test": whole.take(test)}, rest

@@ -113,7 +113,7 @@ def _path(name: str) -> Path | None:
 def _find_named(name: str, key: str, choice: Choice) -> Source:
     if name == "digits":
         defaults = {"samples_per_client": 12, "transfer_size": 200}
-        return Source("digits", "sklearn", _load_digits, defaults, named=False)
+        return Source("digits", "sklearn", lambda _: _load_digits(choice), defaults, named=False)
     own = place_of(name)
     if own is not None:
         return from_folder(own, key, choice) if own.is_dir() else from_file(own, key, choice)
@@ -124,8 +124,8 @@ def _find_named(name: str, key: str, choice: Choice) -> Source:
     raise ConfigError(key, name, _ANY_NAME, CATALOGUE)
 
 
-def _load_digits(scratch: Path) -> dict[str, Raw]:
+def _load_digits(choice: Choice) -> dict[str, Raw]:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    return {"train": arrays(digits.images.astype(np.uint8), digits.target)}
+    return {"train": arrays(digits.images.astype(np.uint8), digits.target, choice=choice)}

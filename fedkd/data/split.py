@@ -138,7 +138,7 @@ def _source(corpus: Corpus, transfer_corpus: Corpus | None) -> Corpus:
 
 
 def _counts(corpus: Corpus, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.bincount(corpus.y_train[rows], minlength=corpus.classes)
+    return np.bincount(corpus.groups_train[rows], minlength=corpus.classes)
 
 
 def _check_transfer(config: RunConfig, corpus: Corpus, source: Corpus) -> None:
@@ -155,8 +155,13 @@ def _check_transfer(config: RunConfig, corpus: Corpus, source: Corpus) -> None:
     if transfer.labelled and not source.labelled:
         problem = f"{source.name} has no labels, or several columns could be them; set it to false"
         raise ConfigError("transfer.labelled", True, problem)
-    if transfer.labelled and source.class_names != corpus.class_names:
-        problem = f"the classes of {source.name} are not those of {corpus.name}"
+    if transfer.labelled and source.targets.numeric != corpus.targets.numeric:
+        problem = f"of {source.name} and {corpus.name} one has classes and one has numbers"
+        raise ConfigError("transfer.labelled", True, problem)
+    names = [one.targets.names for one in (source, corpus)]
+    if transfer.labelled and names[0] != names[1]:
+        what = "targets" if corpus.targets.numeric else "classes"
+        problem = f"the {what} of {source.name} are not those of {corpus.name}"
         raise ConfigError("transfer.labelled", True, problem)
 
 

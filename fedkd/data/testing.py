@@ -77,4 +77,4 @@ def _drawn(
     share, own = config.data.test_share or SHARE, rows[alone]
     count = min(max(1, round(share * len(rows))), len(rows) - 1, len(own))
     seed = stream(config.seed, client, 0, "test")
-    return own[proportional(np.asarray(corpus.y_train)[own], count, seed)]
+    return own[proportional(corpus.groups_train[own], count, seed)]

@@ -52,7 +52,7 @@ def transfer_rows(
         )
     if size > available or not size:
         raise ConfigError("transfer.size", config.transfer.size or size, problem)
-    labels = np.asarray(source.y_train)
+    labels = np.asarray(source.groups_train)
     if holding is not None and free is None:
         labels = _by_owner(labels, holding)
     seed = stream(config.seed, SERVER, 0, "transfer")

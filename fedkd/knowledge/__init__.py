@@ -1,16 +1,19 @@
 """What travels between clients and server: its kinds, how it is stacked, admitted and packed."""
 
 from .arrays import to_arrays, to_tensor
-from .kinds import CLASS_SCORES, Kind, kind_named
+from .kinds import CLASS_SCORES, NUMBERS, Kind, kind_named
+from .predictions import Predictions
 from .stacks import Knowledge, KnowledgeStack, scattered, stack, to_record
 from .teachers import Exchanged, Target, Teacher
 
 __all__ = [
     "CLASS_SCORES",
+    "NUMBERS",
     "Exchanged",
     "Kind",
     "Knowledge",
     "KnowledgeStack",
+    "Predictions",
     "Target",
     "Teacher",
     "kind_named",

@@ -3,11 +3,11 @@
 A `Kind` is its own name, a string, and that is what is written down: in messages, ``spec.json``,
 recordings and checkpoints. A plug-in brings one of its own with its exchange::
 
-    class Predictions(Kind):
+    class Ranks(Kind):
         on_samples = True
 
-    class Means(Exchange):
-        kind = Predictions("predictions")
+    class Ranking(Exchange):
+        kind = Ranks("ranks")
 """
 
 import math
@@ -45,6 +45,9 @@ class Kind(str):
         Whether each client may have a teacher of its own.
     simplex : bool
         Whether rows are probability distributions; such have a softmax temperature.
+    plain : bool
+        Whether a mean over clients is that of their numbers, and the numbers of a row are of one
+        sort: else sums of them say too little, and they cannot share a scale.
 
     Examples
     --------
@@ -58,6 +61,7 @@ class Kind(str):
     rowwise: ClassVar[bool] = True
     personal: ClassVar[bool] = True
     simplex: ClassVar[bool] = False
+    plain: ClassVar[bool] = True
 
     def check(self, values: Tensor) -> str | None:
         """Say what is wrong with values, finite and at least one; None if nothing is."""
@@ -79,6 +83,19 @@ class Kind(str):
     def repaired(self, values: Tensor) -> Tensor:
         """Return values of this kind where fusion, or a codec, left them a little off."""
         return values
+
+    def linear(self, values: Tensor) -> Tensor:
+        """Return values in a form in which a mixture is a weighted sum; `mixed` leads back."""
+        return values
+
+    def mixed(self, values: Tensor) -> Tensor:
+        """Return values of what `linear` returned, mixed."""
+        return values
+
+    def distribution(self, values: Tensor) -> Tensor:
+        """Return how each client's predictions are spread, ``[n, bins]``, rows sum to 1."""
+        del values
+        raise AttributeError(f"{self} are no predictions of numbers")
 
     def probabilities(self, values: Tensor, own: float = 1.0, temperature: float = 1.0) -> Tensor:
         """Return class probabilities at a temperature; `own` is the temperature of the values."""
@@ -185,6 +202,9 @@ KINDS: dict[str, Kind] = {
 CLASS_SCORES = ("soft_labels", "logits")
 """Those that say of each transfer sample which class it may be."""
 
+NUMBERS = ("predictions", "gaussian_predictions")
+"""Those that say which number it may have (`fedkd.knowledge.predictions`)."""
+
 
 def kind_named(name: str, brought: str = "") -> Kind:
     """Return the kind of this name; `brought` is a plug-in's own, which its name may stand for.
@@ -196,12 +216,12 @@ def kind_named(name: str, brought: str = "") -> Kind:
 
     Examples
     --------
-    >>> kind_named("predictions", Kind("predictions"))
-    'predictions'
-    >>> kind_named("predictions")
+    >>> kind_named("ranks", Kind("ranks"))
+    'ranks'
+    >>> kind_named("ranks")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    ValueError: kind=predictions must be soft_labels, logits, class_knowledge, parameters or a Kind
+    ValueError: kind=ranks must be soft_labels, logits, class_knowledge, parameters, ... or a Kind
     """
     if isinstance(name, Kind):
         return name

@@ -110,6 +110,15 @@ class KnowledgeStack:
         """Class probabilities ``[n, samples, classes]``, in [0, 1]."""
         return kind_named(self.kind).probabilities(self.values)
 
+    def mean(self) -> Tensor:
+        """Return the plain mean over clients ``[samples, ...]``; of Gaussians, their mixture's."""
+        kind = kind_named(self.kind)
+        return kind.mixed(kind.linear(self.values).mean(dim=0))
+
+    def distribution(self) -> Tensor:
+        """Return how each client's predictions of numbers are spread, ``[n, bins]``."""
+        return kind_named(self.kind).distribution(self.values)
+
     @property
     def logits(self) -> Tensor:
         """Logits ``[n, samples, classes]``; soft labels do not determine them."""

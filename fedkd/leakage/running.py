@@ -75,6 +75,9 @@ def _attacked(
     subject: Subject, made: PrivacyAttack, name: str, parameters: dict[str, Any]
 ) -> Finding:
     """Attack, and write down what was found."""
+    task = subject.run.config.get("task", {"name": "classification"})["name"]
+    if not subject.parts.task.needs_classes:
+        raise subject.refuse(name, f"its task is {task}, and the attack needs classes")
     kind = subject.recordings.kind
     if made.kinds is not None and kind not in made.kinds:
         problem = f"its clients share {kind}, and the attack needs {' or '.join(made.kinds)}"

@@ -127,7 +127,8 @@ class Subject:
     def fresh(self, client: int, name: str) -> nn.Module:
         """Return an untrained model of a client's architecture."""
         with scoped(self.seed(f"model.{name}", client)):
-            return build(self.parts.models[client], self.federation.shape, self.federation.classes)
+            outputs = self.spec.get("outputs", [self.federation.classes])[-1]
+            return build(self.parts.models[client], self.federation.shape, outputs)
 
     def model(self, client: int) -> nn.Module:
         """Return a client's final model."""

@@ -29,6 +29,16 @@ SEAMS = {
             adapt="fedkd.strategies.flower_adapter:adapt",
         ),
         Seam(
+            name="tasks",
+            title="what samples mean: loss, predictions, metrics",
+            key="task",
+            room="tasks",
+            base="fedkd.tasks.base:Task",
+            own=_key("task"),
+            check="tasks",
+            part="task",
+        ),
+        Seam(
             name="exchanges",
             title="what clients upload for a strategy, and do with a teacher",
             key="exchange",

@@ -7,6 +7,9 @@ norms (L1 in brackets) the sensitivity of a release is::
     soft labels             sqrt(2 U)     (2 U)        two rows of the simplex differ by sqrt(2) (2)
     clipped to c            2 c sqrt(U)   (2 c U)      where that is less; logits are always clipped
 
+Predictions of a regression are clipped as logits are, around the mean of the training targets and
+in units of their standard deviation; those two numbers count as public.
+
 Noise has the standard deviation (scale) ``noise_multiplier * sensitivity``. So a release costs the
 same whatever U is, and fewer rows have less noise each: to ask for a subset of the transfer set
 only makes U smaller. It is no amplification by sampling, as no private record is sampled.
@@ -47,7 +50,7 @@ def sensitivity(kind: str, rows: int, clip: float | None, norm: Norm = 2) -> flo
 
     Parameters
     ----------
-    kind : {"soft_labels", "logits"}
+    kind : {"soft_labels", "logits", "predictions"}
         What is released.
     rows : int
         Samples that it is about.

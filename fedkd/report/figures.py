@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..errors import ConfigError
+from ..score import Score
 from .costs import time_figure, traffic_figure
 from .maps import partition_figure, weights_figure
 from .statistics import Group, Runs, as_groups
@@ -33,7 +34,7 @@ METRICS = ("local", "global")
 
 @styled
 def learning_curves(runs: Runs, metrics: Sequence[str] = METRICS) -> Figure:
-    """Draw ALMA against the round, an axes for each of `metrics` (``local``, ``global``).
+    """Draw the headline against the round, an axes for each of `metrics` (``local``, ``global``).
 
     The band is one standard deviation over seeds, or over clients where there is one seed. Points
     measured on a subset of the test split are hollow, with a bar of one standard error.
@@ -42,10 +43,8 @@ def learning_curves(runs: Runs, metrics: Sequence[str] = METRICS) -> Figure:
     figure, axes = canvas(WIDTH * len(metrics), 3.4, columns=len(metrics))
     for panel, metric in zip(axes, metrics, strict=True):
         for index, group in enumerate(groups):
-            _curve(panel, group, f"alma_{metric}", index, scale=100)
-        panel.set_ylabel(f"ALMA {metric} (%)")
-        low, high = panel.get_ylim()
-        panel.set_ylim(max(low, 0), min(high, 101))
+            _curve(panel, group, group.score.column(metric), index, scale=group.score.scale)
+        _scored_axis(panel, groups[0].score, metric)
     if len(groups) > 1:
         legend_below(figure, axes[0])
     return figure
@@ -53,14 +52,14 @@ def learning_curves(runs: Runs, metrics: Sequence[str] = METRICS) -> Figure:
 
 @styled
 def virtual_figure(runs: Runs) -> Figure:
-    """Draw ALMA global against virtual time, of the runs that have a virtual clock."""
+    """Draw the headline (global) against virtual time, of the runs that have a virtual clock."""
     groups = as_groups(runs)
     figure, (axes,) = canvas(WIDTH, 3.4)
     for index, group in enumerate(groups):
-        _curve(axes, group, "alma_global", index, scale=100, clock="virtual_time")
-    axes.set(xlabel="virtual seconds", ylabel="ALMA global (%)", xlim=(0, None))
-    low, high = axes.get_ylim()
-    axes.set_ylim(max(low, 0), min(high, 101))
+        column, scale = group.score.column("global"), group.score.scale
+        _curve(axes, group, column, index, scale=scale, clock="virtual_time")
+    axes.set(xlabel="virtual seconds", xlim=(0, None))
+    _scored_axis(axes, groups[0].score, "global")
     if len(groups) > 1:
         legend_below(figure, axes)
     return figure
@@ -89,20 +88,31 @@ def neighbours_figure(runs: Runs) -> Figure:
 
 @styled
 def client_distribution(runs: Runs, metrics: Sequence[str] = METRICS) -> Figure:
-    """Draw each client's last accuracy as a dot, and the quartiles as a box, all seeds together."""
+    """Draw each client's last score as a dot, and the quartiles as a box, all seeds together."""
     groups = as_groups(runs)
+    score = groups[0].score
     figure, axes = canvas(WIDTH, len(metrics) * (1.0 + 0.45 * len(groups)), rows=len(metrics))
     for panel, metric in zip(axes, metrics, strict=True):
         for index, group in enumerate(groups):
             values = np.concatenate([run.values(metric)[1] for run in group.runs])
-            _box(panel, 100 * values[np.isfinite(values)], index)
+            _box(panel, score.scale * values[np.isfinite(values)], index)
         labels = [short(group.label) for group in groups]
         panel.set_yticks(range(len(groups)), labels)
         panel.yaxis.set_visible(len(groups) > 1)
-        panel.set(ylim=(len(groups) - 0.4, -0.6), xlim=(-2, 102))
-        panel.set_xlabel(f"{metric} accuracy of a client's model (%)")
+        panel.set(ylim=(len(groups) - 0.4, -0.6))
+        if score.percent:
+            panel.set_xlim(-2, 102)
+        name = score.metric if score.label else score.metric.upper()
+        panel.set_xlabel(f"{metric} {name} of a client's model{score.axis}")
         panel.grid(visible=False, axis="y")
     return figure
+
+
+def _scored_axis(axes: Axes, score: Score, name: str) -> None:
+    """Label an axis of the headline, and keep percents within what they can be."""
+    axes.set_ylabel(score.title(name) + score.axis)
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, 0), min(high, 101) if score.percent else high)
 
 
 def _curve(

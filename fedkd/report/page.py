@@ -30,7 +30,7 @@ from .reader import Run, load_runs
 from .statistics import Group, group_runs
 from .style import to_svg
 from .summary import configuration, costs, headline, subtitle, title
-from .table import ALMA, columns, local_is, meaning, rows, setting_keys, subsets, warnings
+from .table import columns, headings, local_is, meaning, rows, setting_keys, subsets, warnings
 from .tradeoff import MEANING, differ_in_privacy, table, tradeoff_figure
 
 MOST_MAPS = 6
@@ -99,7 +99,8 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         "headline": headline(groups),
         "columns": columns(groups, wide=True),
         "left": 1 + len(setting_keys(groups)),
-        "alma": list(ALMA.values()),
+        "alma": list(headings(groups).values()),
+        "score": groups[0].score,
         "rows": rows(groups, wide=True),
         "notes": _notes(groups, single),
         "curves": _curves(runs, groups) + _labels(runs),
@@ -142,7 +143,8 @@ def _curves(runs: list[Run], groups: list[Group]) -> list[Picture]:
         "global": "On the whole official test split.",
     }
     subset = " Hollow: estimated on fewer test samples; bar: ± at most one standard error."
-    hollow = any(np.isfinite(group.sampling_error("alma_global")).any() for group in groups)
+    column = groups[0].score.column("global")
+    hollow = any(np.isfinite(group.sampling_error(column)).any() for group in groups)
     more = subset * hollow
     pictures = [
         _picture(figures.learning_curves(runs, [metric]), f"{text} Band: ± one std {band}.{more}")
@@ -195,7 +197,8 @@ def _partition(runs: list[Run]) -> list[Picture]:
     which = f" ({run.path.name})" if len(runs) > 1 else ""
     about = run.histogram, run.class_names
     figure = figures.partition_figure(*about, client_names=run.client_names)
-    return [_picture(figure, f"Samples of each class{which}.")]
+    what = "class" if run.summary["task"] == "classification" else "class, or bin of the target"
+    return [_picture(figure, f"Samples of each {what}{which}.")]
 
 
 def _attacks(groups: list[Group], single: Run | None) -> list[tuple[Section, list[Picture]]]:

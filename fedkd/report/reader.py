@@ -16,7 +16,8 @@ import yaml
 
 from ..config.saved import readable
 from ..errors import ConfigError
-from ..rundir.summary import ADDED, derive, floats
+from ..rundir.summary import ADDED, derive, floats, upgraded
+from ..score import ALMA, Score, saved_score
 
 REQUIRED = ("config.yaml", "rounds.parquet")
 
@@ -37,6 +38,8 @@ class Run:
         One row a round; one row a (round, client, metric).
     finished : bool
         Whether the run wrote its summary.
+    score : Score
+        What its task is measured by.
     """
 
     path: Path
@@ -45,6 +48,7 @@ class Run:
     rounds: pa.Table
     clients: pa.Table
     finished: bool
+    score: Score = ALMA
 
     @classmethod
     def load(cls, run_dir: str | Path) -> "Run":
@@ -66,8 +70,9 @@ class Run:
             clients = _clients(path / "clients.parquet")
             file = path / "summary.json"
             finished = file.is_file()
-            derived = derive(config, rounds)
-            summary = json.loads(file.read_text()) if finished else derived
+            score = saved_score(path)
+            derived = derive(config, rounds, score=score)
+            summary = upgraded(json.loads(file.read_text())) if finished else derived
             summary = {key: derived[key] for key in ADDED} | summary
             lacking = sorted(derived.keys() - summary.keys())
             odd = sorted(key for key in derived if not _alike(derived[key], summary.get(key)))
@@ -75,7 +80,7 @@ class Run:
             raise ConfigError("run", path, f"summary.json has another kind of {', '.join(odd)}")
         if lacking:
             raise ConfigError("run", path, f"summary.json lacks {', '.join(lacking)}")
-        return cls(path, summary, config, rounds, clients, finished)
+        return cls(path, summary, config, rounds, clients, finished, score)
 
     @property
     def strategy(self) -> str:

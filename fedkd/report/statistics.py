@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..config import RunConfig
+from ..errors import ConfigError
 from ..rundir.identity import BEFORE
 from ..rundir.summary import best_on
+from ..score import Score
 from .reader import Run
 
 Runs = Run | Sequence[Run]
@@ -66,6 +68,11 @@ class Group:
         return self.runs[0].strategy
 
     @property
+    def score(self) -> Score:
+        """What the task is measured by."""
+        return self.runs[0].score
+
+    @property
     def label(self) -> str:
         """The strategy and what sets this group apart.
 
@@ -83,15 +90,15 @@ class Group:
         """Return the estimate of ``value(run)`` over the runs."""
         return estimate(value(run) for run in self.runs)
 
-    def alma(self, name: str, which: str = "last") -> Estimate:
-        """Return ``alma_local`` or ``alma_global`` (0..1) over seeds; `which`: last or best."""
-        return self.over_seeds(lambda run: run.summary[name][which])
+    def scored(self, name: str, which: str = "last") -> Estimate:
+        """Return ``local`` or ``global`` of the headline over seeds; `which`: last or best."""
+        return self.over_seeds(lambda run: run.summary[f"score_{name}"][which])
 
     def spread(self, name: str) -> float:
         """Return the std over seeds, or over the clients where there is one seed."""
         if len(self.runs) > 1:
-            return self.alma(name).std
-        std = self.runs[0].summary[name]["std"]
+            return self.scored(name).std
+        std = self.runs[0].summary[f"score_{name}"]["std"]
         return math.nan if std is None else float(std)
 
     def curve(self, column: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -130,8 +137,8 @@ class Group:
         return np.array([estimate(values[number]).mean for number in self.curve(column)[0]])
 
     def tested(self, name: str) -> int | None:
-        """Return on how many samples an `alma`'s best round was measured, where not on all."""
-        found = [best_on(run.summary, name.removeprefix("alma_")) for run in self.runs]
+        """Return on how many samples a headline's best round was measured, where not on all."""
+        found = [best_on(run.summary, name) for run in self.runs]
         return min((samples for samples in found if samples), default=None)
 
 
@@ -142,6 +149,11 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     """
     groups: dict[str, dict[int, Run]] = {}
     for run in runs:
+        if run.score != runs[0].score:
+            problem = f"is measured by {run.score.metric}, and {runs[0].path} by "
+            raise ConfigError(
+                "run", run.path, f"{problem}{runs[0].score.metric}: not to be compared"
+            )
         key = repr(sorted(settings(run.config).items()))
         seeds, seed = groups.setdefault(key, {}), int(run.config["seed"])
         if seed not in seeds or run.finished or not seeds[seed].finished:
@@ -166,7 +178,7 @@ def settings(config: dict[str, Any]) -> dict[str, Any]:
     A key that is newer than the run was at its default.
     """
     flat = flatten(config)
-    for key, default in (flatten(RunConfig().to_dict()) | BEFORE).items():
+    for key, default in (flatten(RunConfig().to_dict()) | flatten(BEFORE)).items():
         if isinstance(config.get(key.partition(".")[0], {}), dict):  # and not a list of parts
             flat.setdefault(key, default)
     return {key: value for key, value in flat.items() if key not in NOT_SETTINGS}

@@ -9,7 +9,6 @@ from rich.filesize import decimal
 
 from .reader import Run
 from .statistics import Group, settings, text
-from .table import percent
 
 Fact = tuple[str, str, str]
 """A name, a value, and a remark."""
@@ -59,7 +58,7 @@ def skew(config: dict[str, Any]) -> str:
 
 def headline(groups: Sequence[Group]) -> list[Fact]:
     """Return the numbers to read first."""
-    facts = [_alma(groups, name) for name in ("local", "global")]
+    facts = [_scored(groups, name) for name in ("local", "global")]
     if len(groups) == 1 and (worst := _worst(groups[0])) is not None:
         facts.append(worst)
     runs = [run for group in groups for run in group.runs]
@@ -108,20 +107,22 @@ def configuration(groups: Sequence[Group]) -> list[tuple[str, str]]:
     return [(key, text(flat[0][key])) for key in shared]
 
 
-def _alma(groups: Sequence[Group], name: str) -> Fact:
-    key = f"alma_{name}"
-    known = [group for group in groups if math.isfinite(group.alma(key).mean)]
-    title = f"ALMA {name}"
+def _scored(groups: Sequence[Group], name: str) -> Fact:
+    score = groups[0].score
+    known = [group for group in groups if math.isfinite(group.scored(name).mean)]
+    title = score.title(name)
     if not known:
         return title, "-", "not evaluated"
-    top = max(known, key=lambda group: group.alma(key).mean)
-    value = f"{percent(top.alma(key).mean)} %"
-    spread = f"± {percent(top.spread(key))} over {'seeds' if len(top.runs) > 1 else 'clients'}"
+    best = score.best([group.scored(name).mean for group in known])
+    top = next(group for group in known if group.scored(name).mean == best)
+    value = f"{score.text(best)}{score.unit}"
+    spread = f"± {score.text(top.spread(name))} over {'seeds' if len(top.runs) > 1 else 'clients'}"
     if len(groups) > 1:
-        return f"Highest {title}", value, f"{top.label}, {spread}"
-    tested = top.tested(key)
+        which = "Highest" if score.more else "Lowest"
+        return f"{which} {title}", value, f"{top.label}, {spread}"
+    tested = top.tested(name)
     on = f" on {tested:,} samples" if tested else ""
-    return title, value, f"{spread}; best round {percent(top.alma(key, 'best').mean)}{on}"
+    return title, value, f"{spread}; best round {score.text(top.scored(name, 'best').mean)}{on}"
 
 
 def _worst(group: Group) -> Fact | None:
@@ -132,9 +133,11 @@ def _worst(group: Group) -> Fact | None:
     )
     if not math.isfinite(local):
         return None
+    score = group.score
     error = group.over_seeds(lambda run: run.summary["ece"]).mean
     more = f"; calibration error {error:.3f}" if math.isfinite(error) else ""
-    return "Worst tenth", f"{percent(local)} %", f"local; {percent(overall)} global{more}"
+    shown = f"{score.text(local)}{score.unit}"
+    return "Worst tenth", shown, f"local; {score.text(overall)} global{more}"
 
 
 def _privacy(runs: Sequence[Run]) -> list[Fact]:

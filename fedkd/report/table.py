@@ -18,13 +18,13 @@ from .statistics import Group
 AREA = "area %"
 """Area under the curve of ALMA global against labels, over the labels it spans."""
 
-WIDE = ("worst %", "ECE")
+WORST, ECE = "worst", "ECE"
 """Columns for where there is room: a terminal of eighty characters has none."""
 
 ROOM = 110
 """Characters of a console from which there is."""
 
-ALMA = {"alma_local": "ALMA local %", "alma_global": "ALMA global %"}
+BOTH = ("local", "global")
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,31 @@ class Cell:
     best: bool = False
 
 
+def headings(groups: Sequence[Group]) -> dict[str, str]:
+    """Return the titles of the headline's columns, ``local`` and ``global``."""
+    score = groups[0].score
+    return {name: score.title(name) + score.unit for name in BOTH}
+
+
 def columns(groups: Sequence[Group], wide: bool = False) -> list[str]:
     """Return the column titles; one seed everywhere is not worth a column."""
     seeds = ["seeds"] if any(len(group.runs) > 1 for group in groups) else []
     active = ["labels", AREA, *(["imbalance"] * wide)] if _active(groups) else []
-    more = WIDE if wide and _measured(groups) else ()
-    titles = [*seeds, *ALMA.values(), *more, *active, "up", "down", "seconds"]
+    more = _wide(groups) if wide else []
+    titles = [*seeds, *headings(groups).values(), *more, *active, "up", "down", "seconds"]
     titles += ["virtual s"] if _timed(groups) else []
     settings = [key.removeprefix("strategy.") for key in setting_keys(groups)]
     return ["strategy", *settings, *titles]
+
+
+def _wide(groups: Sequence[Group]) -> list[str]:
+    """Return the columns for where there is room."""
+    worst = any(run.summary["worst_decile"]["local"] is not None for run in _runs(groups))
+    return [WORST + groups[0].score.unit] * worst + [ECE] * _measured(groups)
+
+
+def _runs(groups: Sequence[Group]) -> list[Run]:
+    return [run for group in groups for run in group.runs]
 
 
 def setting_keys(groups: Sequence[Group]) -> list[str]:
@@ -55,7 +71,7 @@ def setting_keys(groups: Sequence[Group]) -> list[str]:
 def rows(groups: Sequence[Group], wide: bool = False) -> list[list[Cell]]:
     """Return a row a group, in the order given, with the cells of `columns`."""
     keys, seeds = setting_keys(groups), "seeds" in columns(groups)
-    top = {name: max((_shown(group, name) for group in groups), default=0.0) for name in ALMA}
+    top = {name: _top(groups, name) for name in BOTH}
     result = []
     for group in groups:
         unfinished = any(not run.finished for run in group.runs)
@@ -63,8 +79,8 @@ def rows(groups: Sequence[Group], wide: bool = False) -> list[list[Cell]]:
         row = [Cell(group.strategy + "*" * unfinished + "!" * diverged)]
         row += [Cell(group.settings.get(key, "")) for key in keys]
         row += [Cell(str(len(group.runs)))] if seeds else []
-        row += [_alma(group, name, top[name]) for name in ALMA]
-        row += _details(group) if wide and _measured(groups) else []
+        row += [_scored(group, name, top[name]) for name in BOTH]
+        row += _details(group, _wide(groups)) if wide else []
         row += _labelled(group, wide) if _active(groups) else []
         for name in ("bytes_up", "bytes_down"):
             mean = group.over_seeds(lambda run, name=name: run.summary[name]).mean  # type: ignore[misc]
@@ -88,14 +104,15 @@ def _measured(groups: Sequence[Group]) -> bool:
     return any(run.summary["ece"] is not None for group in groups for run in group.runs)
 
 
-def _details(group: Group) -> list[Cell]:
-    """Return the accuracy of the clients that fare worst, and the calibration error."""
+def _details(group: Group, wanted: Sequence[str]) -> list[Cell]:
+    """Return the score of the clients that fare worst, and the calibration error."""
     worst = [
-        percent(group.over_seeds(lambda run, n=name: run.summary["worst_decile"][n]).mean)  # type: ignore[misc]
+        group.score.text(group.over_seeds(lambda run, n=name: run.summary["worst_decile"][n]).mean)  # type: ignore[misc]
         for name in ("local", "global")
     ]
     error = group.over_seeds(lambda run: run.summary["ece"]).mean
-    return [Cell(" / ".join(worst)), Cell(f"{error:.3f}" if math.isfinite(error) else "-")]
+    cells = {ECE: Cell(f"{error:.3f}" if math.isfinite(error) else "-")}
+    return [cells.get(name, Cell(" / ".join(worst))) for name in wanted]
 
 
 def _active(groups: Sequence[Group]) -> bool:
@@ -119,14 +136,17 @@ def meaning(groups: Sequence[Group], wide: bool = False) -> list[str]:
         (False,): "std over clients",
         (False, True): "std over seeds where there are several, else over clients",
     }[tuple(sorted(counts))]
+    score, wides = groups[0].score, _wide(groups) if wide else []
+    label = score.label or score.metric.upper()
     return [
-        "ALMA: mean accuracy of the clients' own models on the official test split after the last "
-        f"round; local = {local_is([run for group in groups for run in group.runs])}, global = on "
-        "the whole split.",
-        f"± {over}. Dimmed: best round, for comparison only. Bold: highest. "
+        f"{label}: mean {score.metric} of the clients' own models on the official test split after "
+        f"the last round; local = {local_is([run for group in groups for run in group.runs])}, "
+        "global = on the whole split.",
+        f"± {over}. Dimmed: best round, for comparison only. Bold: {_BEST[score.more]}. "
         "Up and down: payload of the whole run" + (", mean over seeds." if True in counts else "."),
         *subsets(groups),
-        *([_WIDE] * (wide and _measured(groups))),
+        *([_WORST.format(score.metric)] * any(name.startswith(WORST) for name in wides)),
+        *([_ECE] * (ECE in wides)),
         *(["Area: mean height of the curve of ALMA global against labels."] * _active(groups)),
         *([_IMBALANCE] * (wide and _active(groups))),
     ]
@@ -155,7 +175,7 @@ def subsets(groups: Sequence[Group]) -> list[str]:
         for group in groups
         for run in group.runs
         for size, error in zip(run.column("evaluated"), run.column("alma_global_se"), strict=True)
-        if math.isfinite(error)
+        if math.isfinite(error) or size < (run.summary["evaluated"]["last"] or 0)
     }
     if not sizes:
         return []
@@ -170,10 +190,9 @@ _IMBALANCE = (
     "Imbalance: labels of the most frequent class to those of the rarest, all clients together, "
     "after the last query; ∞ where a class has none."
 )
-_WIDE = (
-    "Worst: mean accuracy of the worst tenth of the clients, local / global. ECE: how far the "
-    "models' confidence is from their accuracy, mean over clients, 0 is best."
-)
+_WORST = "Worst: mean {} of the worst tenth of the clients, local / global."
+_ECE = "ECE: how far the models' confidence is from their accuracy, mean over clients, 0 is best."
+_BEST = {True: "highest", False: "lowest, which is best"}
 
 
 def warnings(groups: Sequence[Group]) -> list[str]:
@@ -200,7 +219,7 @@ def print_table(groups: Sequence[Group], console: Console) -> None:
     for index, title in enumerate(columns(groups, wide)):
         right = index >= left
         heading = Text(title)
-        if title in ALMA.values():
+        if title in headings(groups).values():
             heading.append(" best", style="dim")
         table.add_column(heading, justify="right" if right else "left", no_wrap=right, min_width=8)
     for row in rows(groups, wide):
@@ -228,20 +247,21 @@ def percent(value: float | None, digits: int = 1) -> str:
     return f"{100 * value:.{digits}f}"
 
 
-def _shown(group: Group, name: str) -> float:
-    """Return the mean at the precision of the table: what looks equal ties."""
-    mean = group.alma(name).mean
-    return round(100 * mean, 1) if math.isfinite(mean) else -1.0
+def _top(groups: Sequence[Group], name: str) -> str:
+    """Return the best mean as the table shows it: what looks equal ties."""
+    score = groups[0].score
+    means = [group.scored(name).mean for group in groups]
+    known = [mean for mean in means if math.isfinite(mean)]
+    return score.text(score.best(known)) if known else ""
 
 
-def _alma(group: Group, name: str, top: float) -> Cell:
-    mean = group.alma(name).mean
+def _scored(group: Group, name: str, top: str) -> Cell:
+    mean, text = group.scored(name).mean, group.score.text
     if not math.isfinite(mean):
         return Cell("-")
     spread = group.spread(name)
-    plus_minus = f" ± {percent(spread)}" if math.isfinite(spread) else ""
-    best = percent(group.alma(name, "best").mean)
-    return Cell(percent(mean) + plus_minus, best, _shown(group, name) == top)
+    plus_minus = f" ± {text(spread)}" if math.isfinite(spread) else ""
+    return Cell(text(mean) + plus_minus, text(group.scored(name, "best").mean), text(mean) == top)
 
 
 def _styled(cell: Cell) -> Text:

@@ -53,17 +53,15 @@ def _kl(variant: str) -> Callable[[Run], float | None]:
     return lambda run: _found(run, "label_distribution", variant, "kl")
 
 
-def _percent(key: str) -> Callable[[Run], float | None]:
+def _last(name: str) -> Callable[[Run], float | None]:
     def value(run: Run) -> float | None:
-        last = run.summary[key]["last"]
-        return None if last is None else 100 * last
+        last = run.summary[f"score_{name}"]["last"]
+        return None if last is None else run.score.scale * last
 
     return value
 
 
 MEASURES = (
-    Measure("ALMA local (%)", _percent("alma_local")),
-    Measure("ALMA global (%)", _percent("alma_global")),
     Measure("membership AUC", _membership, lambda run: 0.5),
     Measure("KL to label shares", _kl("mean soft label"), _kl("prior: population")),
 )
@@ -96,7 +94,9 @@ def epsilon(group: Group) -> float | None:
 def measures(groups: Sequence[Group]) -> list[Measure]:
     """Return the measures that some run has."""
     runs = [run for group in groups for run in group.runs]
-    return [m for m in MEASURES if any(m.value(run) is not None for run in runs)]
+    score = groups[0].score
+    scores = [Measure(score.title(name) + score.axis, _last(name)) for name in ("local", "global")]
+    return [m for m in (*scores, *MEASURES) if any(m.value(run) is not None for run in runs)]
 
 
 def table(groups: Sequence[Group]) -> list[list[str]]:

@@ -22,6 +22,7 @@ from ..privacy.ledger import Ledger
 from ..rng import SERVER, stream
 from ..rundir.checkpoint import Checkpoint, Keeper
 from ..rundir.digest import Models
+from ..tasks import Task
 from .drawing import draw, drawn_cohort
 from .keeping import Batches, final, restore, snapshots
 from .measuring import ERRORS, Measurements, phase_seconds
@@ -58,6 +59,8 @@ class Loop:
         What clients spend, where a mechanism has a formal guarantee.
     clock : VirtualClock or None
         What rounds take on the clients' devices.
+    task : Task or None
+        What samples mean; default classification.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Loop:
         compression: Compression | None = None,
         ledger: Ledger | None = None,
         clock: VirtualClock | None = None,
+        task: Task | None = None,
     ) -> None:
         self.config, self.strategy, self.server = config, strategy, server
         self.expect, self.callbacks = expect, callbacks
@@ -82,7 +86,7 @@ class Loop:
         available = [device.availability for device in clock.devices] if clock else []
         self.faults = Faults(config.faults, config.seed, available)
         self.number = 0  # the round under way
-        self.measured = Measurements(config.population, len(server.federation.corpus.y_test))
+        self.measured = Measurements(config.population, len(server.federation.corpus.y_test), task)
         # What it held after the round, and the round's row, as both are where more rounds follow.
         self.kept: tuple[dict[str, Any], Row | None] = {}, None
         self.started: float | None = None

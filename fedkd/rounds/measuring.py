@@ -1,4 +1,4 @@
-"""Accuracies, calibration and seconds of a round."""
+"""What a task measures of the clients' models, round by round; and a round's seconds."""
 
 import copy
 import math
@@ -12,13 +12,13 @@ from flwr.app import ArrayRecord, RecordDict
 
 from ..engine import Reply
 from ..errors import RunError
+from ..tasks import Task
+from ..tasks.classification import Classification
 from .protocol import Outcome, RoundPlan
 
-ACCURACIES = ("local", "global", "validation", "ece")
-"""Numbers per client; each has its mean and standard deviation over clients in the tables."""
-
 WORST = ("local", "global")
-"""Those that also have the mean of the clients that fare worst: a tenth, at least one."""
+"""The numbers per client that a task always has, and that also have the mean of the clients that
+fare worst: a tenth, at least one."""
 
 ERRORS = {name: f"{name}_se" for name in WORST}
 """Standard errors, where a subset of the test split stands for all. Clients are measured on the
@@ -26,7 +26,7 @@ same samples, so those of means are at most the mean of the clients'."""
 
 
 class Measurements:
-    """Every client's last measured accuracies; only models that changed are measured again.
+    """Every client's last measured numbers; only models that changed are measured again.
 
     Parameters
     ----------
@@ -34,6 +34,8 @@ class Measurements:
         Number of clients.
     whole : int
         Samples of the test split.
+    task : Task, optional
+        Says what is measured; default classification.
 
     Attributes
     ----------
@@ -45,8 +47,9 @@ class Measurements:
         Clients whose model was not finite when it was last seen.
     """
 
-    def __init__(self, clients: int, whole: int) -> None:
-        self.clients, self.whole = clients, whole
+    def __init__(self, clients: int, whole: int, task: Task | None = None) -> None:
+        self.clients, self.whole, self.task = clients, whole, task or Classification()
+        self.names = (*WORST, "validation", *self.task.measures)
         self.samples: int | None = None
         self.current: dict[int, dict[str, float]] = {}
         self.stale = set(range(clients))
@@ -88,7 +91,8 @@ class Measurements:
         RunError
             If nobody can be measured.
         """
-        fresh = {k: numbers for k, numbers in outcome.metrics.items() if _problem(numbers) is None}
+        found = outcome.metrics.items()
+        fresh = {k: numbers for k, numbers in found if self._problem(numbers) is None}
         self.current |= fresh
         everybody = model is not None or self.samples != plan.evaluate
         due = set(range(self.clients)) if everybody else self.stale
@@ -122,9 +126,9 @@ class Measurements:
     def _take(self, reply: Reply, outcome: Outcome) -> str | None:
         """Put a client's new accuracies in the place of the old; say why there are none."""
         found = {} if reply.content is None else outcome.numbers(reply)
-        problem = (reply.error or "no reply") if reply.content is None else _problem(found)
+        problem = (reply.error or "no reply") if reply.content is None else self._problem(found)
         numbers = outcome.metrics.setdefault(reply.client, {})
-        for name in ACCURACIES:
+        for name in self.names:
             numbers.pop(name, None)
         self.current.pop(reply.client, None)
         if problem is None:
@@ -136,39 +140,42 @@ class Measurements:
         """Return on how many samples they are, and of each mean, deviation and worst."""
         tested = (self.samples or self.whole) if evaluated and self.current else None
         columns: dict[str, float | None] = {"evaluated": tested}
-        for name in ACCURACIES:
+        for name in self.names:
             every = [self.current[k].get(name, math.nan) for k in sorted(self.current)]
             values = [value for value in every if not math.isnan(value)]  # nan: nothing to test
             if name not in WORST and not values:
                 continue
-            known = evaluated and bool(values)
-            columns[f"alma_{name}"] = float(np.mean(values)) if known else None
-            columns[f"alma_{name}_std"] = float(np.std(values)) if known else None
+            known, column = evaluated and bool(values), self.task.column(name)
+            columns[column] = float(np.mean(values)) if known else None
+            columns[f"{column}_std"] = float(np.std(values)) if known else None
             if name in WORST:
-                columns[f"alma_{name}_worst"] = worst(values) if known else None
+                tenth = worst(values, self.task.score.more) if known else None
+                columns[f"{column}_worst"] = tenth
                 errors = [one[ERRORS[name]] for one in self.current.values() if ERRORS[name] in one]
-                columns[f"alma_{name}_se"] = float(np.nanmean(errors)) if known and errors else None
+                columns[f"{column}_se"] = float(np.nanmean(errors)) if known and errors else None
         return columns
 
+    def _problem(self, numbers: Mapping[str, float]) -> str | None:
+        """Say why numbers are not those of a measured client; None if they are."""
+        for name in (*WORST, *(set(self.names) & numbers.keys())):
+            value, (low, high) = numbers.get(name), self.task.span(name)
+            if value is None or not (low <= value <= high or math.isnan(value)):
+                return f"{name}: got {value}, expected a number from {low:g} to {high:g}"
+        return None
 
-def _problem(numbers: Mapping[str, float]) -> str | None:
-    """Say why numbers are not those of a measured client; None if they are."""
-    for name in (*WORST, *(set(ACCURACIES) & numbers.keys())):
-        value = numbers.get(name)
-        if value is None or not (0 <= value <= 1 or math.isnan(value)):
-            return f"{name}: got {value}, expected a number from 0 to 1"
-    return None
 
-
-def worst(values: Sequence[float]) -> float:
+def worst(values: Sequence[float], more: bool = True) -> float:
     """Return the mean of the worst tenth, at least one: what an average hides.
+
+    `more` says whether more is better.
 
     Examples
     --------
-    >>> worst([0.9] * 18 + [0.1, 0.3]), worst([0.5, 0.7])
-    (0.2, 0.5)
+    >>> worst([0.9] * 18 + [0.1, 0.3]), worst([0.5, 0.7]), worst([0.5, 0.7], more=False)
+    (0.2, 0.5, 0.7)
     """
-    return float(np.mean(sorted(values)[: max(1, len(values) // 10)]))
+    ordered = sorted(values, reverse=not more)
+    return float(np.mean(ordered[: max(1, len(values) // 10)]))
 
 
 def phase_seconds(outcome: Outcome) -> dict[str, float]:

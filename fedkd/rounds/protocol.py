@@ -1,5 +1,6 @@
 """What a strategy is to the rest of fedkd: it is given a round's plan and reports an outcome."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -9,12 +10,21 @@ from torch import Tensor, nn
 
 from ..config import RunConfig
 from ..engine import Fleet
-from ..knowledge import kind_named
+from ..errors import ConfigError
+from ..knowledge import CLASS_SCORES, kind_named
+from ..knowledge.kinds import KINDS
+from ..plugins.table import SEAMS
+from ..tasks import Task
 from .plan import Outcome, RoundPlan
 from .server import Server
 from .timing import Workload
 
 __all__ = ["Outcome", "RoundPlan", "Strategy"]
+
+
+def able_kinds(cls: "type[Strategy]", task: Task) -> list[str]:
+    """Return the kinds of a task's predictions that a method makes sense for."""
+    return [kind for kind in task.kinds if cls.kinds is None or kind in cls.kinds]
 
 
 class Strategy(ABC):
@@ -49,11 +59,35 @@ class Strategy(ABC):
     `fuse` makes of one row, the mean, what it makes of all rows"""
     brief: ClassVar[Mapping[str, Any]] = {}
     """Parameters with which a run of four rounds shows what each of the others does"""
+    kinds: ClassVar[tuple[str, ...] | None] = CLASS_SCORES
+    """Kinds of predictions that the method makes sense for; None = it looks at none of them, so any
+    task will do"""
     uses_transfer: ClassVar[bool] = False
     """True where the server itself works on transfer samples, whatever clients exchange"""
 
     def __init__(self) -> None:
         self.state: dict[str, Tensor] = {}
+
+    def suited(self, task: Task) -> "Strategy":
+        """Return the method as it is for a task: it exchanges what the task's models predict.
+
+        Raises
+        ------
+        ConfigError
+            If it makes no sense for the task, as it is.
+        """
+        able = able_kinds(type(self), task)
+        if not able:
+            problem = f"is for {' or '.join(self.kinds or ())}, and the task has {task.kinds[0]}"
+            known = SEAMS["strategies"].shipped().items()
+            others = [name for name, cls in known if able_kinds(cls, task)]
+            raise ConfigError("strategy", type(self).__name__, problem, others)
+        own = self.exchange
+        if own is None or own not in KINDS or not KINDS[own].on_samples or own in task.kinds:
+            return self
+        suited = copy.copy(self)
+        suited.exchange, suited.objective = able[0], task.objectives[able[0]]
+        return suited
 
     def exchange_node(self) -> dict[str, Any] | None:
         """Return the exchange and its parameters: ``{"name": ..., parameter: value}``."""

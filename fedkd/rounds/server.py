@@ -27,12 +27,15 @@ class Server:
         A model like each client's, to look at; clients of one architecture share one.
     seed : int
         The run's seed.
+    outputs : int or None
+        Numbers that a model returns for a sample; None = one a class.
     """
 
     federation: Federation
     models: Sequence[Any]
     instances: Sequence[nn.Module]
     seed: int
+    outputs: int | None = None
 
     @property
     def clients(self) -> int:
@@ -61,7 +64,7 @@ class Server:
         ConfigError
             As `fedkd.models.check_model`, or if it has weights in common with a client's.
         """
-        model = check_model(spec, self.federation.shape, self.classes, trains)
+        model = check_model(spec, self.federation.shape, self.outputs or self.classes, trains)
         pairs = zip(self.models, self.instances, strict=True)
         own = {id(instance): (model_name(kind), instance) for kind, instance in pairs}
         refuse_shared([*own.values(), (model_name(spec), model)])
@@ -77,7 +80,7 @@ class Server:
             Which of several fresh starts.
         """
         with scoped(stream(self.seed, SERVER, number, "model")):
-            return build(spec, self.federation.shape, self.federation.classes)
+            return build(spec, self.federation.shape, self.outputs or self.classes)
 
 
 Loss = Callable[[Tensor, dict[str, Tensor]], Tensor]

@@ -112,7 +112,7 @@ def _estimate(ready: Prepared) -> Plan:
     specs = deal(config.model, config.population)
     names = [model_name(spec) for spec in specs]
     kinds = dict(zip(names, specs, strict=True))
-    about = federation.shape, federation.classes, config.fit.batch_size
+    about = federation.shape, ready.outputs, config.fit.batch_size
     costs = {name: measure(spec, *about) for name, spec in kinds.items()}
     transfer = config.transfer.per_round or federation.transfer_size
     up, down, plain = _payload(ready, transfer)

@@ -79,6 +79,7 @@ def _execute(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
         transfer_size=federation.transfer_size,
         parameters=prepared.parameters,
         notes=prepared.notes,
+        score=prepared.parts.task.score,
     )
     for note in prepared.notes:
         log.info(note)
@@ -92,7 +93,8 @@ def _execute(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
     with spill_folder(prepared.run_dir):
         engine.run(loop.run)
     startup = (loop.started or began) - began
-    derived = derive(config.to_dict(), tables.rounds, engine.restarts)
+    score = prepared.parts.task.score
+    derived = derive(config.to_dict(), tables.rounds, engine.restarts, score)
     seconds = time.perf_counter() - began
     tables.check()
     hashed = loop.models.finish(prepared.strategy.arrays())

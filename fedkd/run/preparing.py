@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from ..clients.exchange import Exchange
 from ..clients.privacy.planning import Guard, guarded
 from ..clients.privacy.protection import budget
 from ..config import EngineConfig, RunConfig
-from ..data import Corpus, build_federation, check_samples, corpora, located, numbered
+from ..data import build_federation, check_samples, corpora, located, numbered
 from ..data.federation import Federation
 from ..engine.system import VirtualClock
 from ..errors import ConfigError
@@ -30,16 +29,15 @@ from ..privacy.ledger import Ledger
 from ..rounds.protocol import Strategy
 from ..rounds.server import Server
 from ..rundir.checkpoint import Checkpoint
+from ..tasks import Task
 from .refusals import (
-    check_attack,
-    check_codec,
-    check_kinds,
     check_models,
-    check_parameters,
+    check_parts,
     check_privacy,
+    suited,
     without_replay,
 )
-from .resolving import resolved, sized, spec_of
+from .resolving import resolved, sized, spec_of, wanted, with_task
 from .securing import check_secure
 from .virtual import keep_devices, uncounted, virtual_clock
 
@@ -82,11 +80,16 @@ class Prepared:
     notes: Sequence[str] = ()
     """what the user should know before it starts"""
 
+    @property
+    def outputs(self) -> int:
+        """Numbers that a model returns for a sample."""
+        return self.parts.task.outputs(self.federation.targets)[-1]
+
     def expect(self, client: int, round_: int, ids: Tensor) -> Expected:
         """Return what to accept from a client, as the exchange says."""
         model = self.server.instances[client]
-        exchange, classes = self.parts.exchange, self.federation.classes
-        expected = exchange.expected(client, round_, ids, classes, model)
+        exchange = self.parts.exchange
+        expected = exchange.expected(client, round_, ids, self.outputs, model)
         return replace(expected, samples=len(self.federation.indices(client)))
 
     def bytes_of(self, client: int) -> int:
@@ -123,19 +126,18 @@ def prepare_run(
     """
     config.check()
     strategy = objects.strategy or SEAMS["strategies"].create(config.strategy)
+    sources = corpora(config, objects.data, objects.transfer, wanted(config))
+    given = numbered(located(config, objects.held), sources[0], objects.held)
+    given.check()
+    config = with_task(given, sources[0])
+    task: Task = SEAMS["tasks"].create(config.task)
+    strategy = suited(config, strategy, task)
     if strategy.needs_labels and not config.transfer.labelled:
         problem = f"{config.strategy['name']} needs the transfer set's labels; set it to true"
         raise ConfigError("transfer.labelled", False, problem)
-    opened = cache(lambda: corpora(config, objects.data, objects.transfer))
-    given = counted(config, objects, opened)
-    given.check()
-    config = resolved(given, strategy)
-    parts = _parts(config, strategy, objects.model)
-    check_kinds(config, strategy, parts)
-    check_parameters(config, strategy, parts)
-    check_attack(config, parts, strategy)
-    check_codec(config, parts, strategy)
-    sources = opened()
+    config = resolved(config, strategy)
+    parts = _parts(config, strategy, objects.model, task)
+    check_parts(config, strategy, parts)
     check_samples(given, *sources, objects.held)
     ahead(config.engine)
     federation: Federation = build_federation(given, *sources, run_dir, objects.held)
@@ -152,12 +154,13 @@ def prepare_run(
     guard = _guard(config, parts, strategy, federation, resumed)
     config = guard.config
     parts.privacy.calibrate(config.privacy.get("noise_multiplier"))
-    server = Server(federation, parts.models, instances, config.seed)
+    outputs = parts.task.outputs(federation.targets)
+    server = Server(federation, parts.models, instances, config.seed, outputs[-1])
     if (reason := strategy.refusal(server)) is not None:
         raise ConfigError("strategy", config.strategy["name"], reason)
     strategy = _private_strategy(config, strategy, parts)
     if config.secure.aggregation:
-        check_secure(config, strategy, parts, instances, federation.classes)
+        check_secure(config, strategy, parts, instances, outputs[-1])
     sizes = [parts.privacy.kept(size) for size in server.sizes]
     clock = virtual_clock(config, strategy, server, parts.exchange.kind, sizes)
     keep_devices(clock, run_dir, resumes and not given.force)
@@ -168,8 +171,9 @@ def prepare_run(
     }
     about = parts.exchange.kind, config.distil.temperature
     softness = {"uploads": strategy.softness(*about), "teachers": strategy.teacher_softness(*about)}
-    spec = spec_of(config, strategy) | {"data": federation.locator, "softness": softness}
-    text = json.dumps(spec)
+    made = {"data": federation.locator, "softness": softness}
+    made |= {"outputs": list(outputs), "score": parts.task.score.about()}
+    text = json.dumps(spec_of(config, strategy) | made)
     write_text(run_dir / "spec.json", text)
     write_text(run_dir / "config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
     return Prepared(
@@ -189,25 +193,10 @@ def prepare_run(
     )
 
 
-def counted(
-    config: RunConfig, objects: Objects, opened: Callable[[], tuple[Corpus, Corpus | None]]
-) -> RunConfig:
-    """Return the configuration with a number of clients, and files found from anywhere.
-
-    The data are opened only where they may bring clients along.
-    """
-    config = located(config, objects.held)
-    if config.clients != "auto":
-        return config
-    if config.data.held is None and objects.data is None and not objects.held:
-        return replace(config, clients=config.population)
-    return numbered(config, opened()[0], objects.held)
-
-
-def _parts(config: RunConfig, strategy: Strategy, models: Any) -> Parts:
+def _parts(config: RunConfig, strategy: Strategy, models: Any, task: Task) -> Parts:
     """Make the clients' parts."""
     with _speaking_of_the_strategy(config):
-        return Parts.from_spec(spec_of(config, strategy), models)
+        return Parts.from_spec(spec_of(config, strategy), models, task)
 
 
 def _settled(config: RunConfig, strategy: Strategy, exchange: Exchange) -> Exchange:
@@ -259,8 +248,8 @@ def _private_strategy(config: RunConfig, strategy: Strategy, parts: Parts) -> St
 
 def _instances(parts: Parts, federation: Federation) -> list[nn.Module]:
     """Try every architecture on a dummy batch; return each client's, shared where it is one."""
-    shape, classes = federation.shape, federation.classes
+    shape, outputs = federation.shape, parts.task.outputs(federation.targets)[-1]
     kinds = {id(model): model for model in parts.models}
-    built = {key: check_model(model, shape, classes) for key, model in kinds.items()}
+    built = {key: check_model(model, shape, outputs) for key, model in kinds.items()}
     refuse_shared([(model_name(kinds[key]), model) for key, model in built.items()])
     return [built[id(model)] for model in parts.models]

@@ -14,6 +14,16 @@ from ..models.flat import layout
 from ..plugins import parameters
 from ..plugins.table import SEAMS
 from ..rounds.protocol import Strategy
+from ..tasks import Task
+
+
+def check_parts(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
+    """Refuse parts that do not go together, whatever the data are."""
+    check_kinds(config, strategy, parts)
+    check_parameters(config, strategy, parts)
+    check_classes(config, parts)
+    check_attack(config, parts, strategy)
+    check_codec(config, parts, strategy)
 
 
 def check_kinds(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
@@ -31,6 +41,32 @@ def check_kinds(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
         raise ConfigError("objective", config.objective["name"], problem, able)
 
 
+def suited(config: RunConfig, strategy: Strategy, task: Task) -> Strategy:
+    """Return the strategy as it is for the task; refuse one that makes no sense for it."""
+    try:
+        found = strategy.suited(task)
+    except ConfigError as error:
+        if error.key != "strategy":
+            raise
+        raise ConfigError(
+            "strategy", config.strategy["name"], error.problem, error.allowed
+        ) from error
+    if found is not strategy and config.strategy.get("exchange") is not None:
+        problem = f"{config.task['name']} has {found.exchange}; leave it out"
+        raise ConfigError("strategy.exchange", config.strategy["exchange"], problem)
+    return found
+
+
+def check_classes(config: RunConfig, parts: Parts) -> None:
+    """Refuse what works on labels that are classes, where the task has none."""
+    if parts.task.needs_classes:
+        return
+    for key, part in (("attack", parts.attack), ("client", parts.loop)):
+        if part.needs_classes:
+            problem = f"needs classes, and the task is {config.task['name']}"
+            raise ConfigError(key, getattr(config, key)["name"], problem)
+
+
 def check_attack(config: RunConfig, parts: Parts, strategy: Strategy) -> None:
     """Refuse an attack that cannot poison what the strategy exchanges (nothing is fine)."""
     kinds, exchanged = parts.attack.kinds, parts.exchange.kind
@@ -44,6 +80,11 @@ def check_codec(config: RunConfig, parts: Parts, strategy: Strategy) -> None:
     kinds, exchanged = parts.codec.kinds, parts.exchange.kind
     if kinds is not None and strategy.exchange is not None and exchanged not in kinds:
         problem = f"is for {' or '.join(kinds)}, and {config.strategy['name']} has {exchanged}"
+        raise ConfigError("compress", config.compress["name"], problem)
+    if parts.codec.by_row and not kind_named(exchanged).plain and strategy.exchange is not None:
+        problem = (
+            f"has one scale for a row, and {exchanged} are means beside variances; use float16"
+        )
         raise ConfigError("compress", config.compress["name"], problem)
 
 

@@ -6,12 +6,13 @@ from typing import Any
 import torch
 
 from ..config import RunConfig
+from ..data.corpus import Corpus
 from ..data.federation import Federation
 from ..data.sources import place_of
 from ..engine.cluster import cores
 from ..engine.placement import actors_by_default, gpu_share
 from ..errors import ConfigError
-from ..plugins.table import PARTS
+from ..plugins.table import PARTS, SEAMS
 from ..rounds.protocol import Strategy
 
 
@@ -54,6 +55,32 @@ def _anywhere(name: Any) -> Any:
     """Return a file or folder so that a resume finds it from any other; names stay."""
     path = place_of(name) if isinstance(name, str) else None
     return name if path is None else str(path.resolve())
+
+
+def wanted(config: RunConfig) -> str | None:
+    """Return what labels are to be for the task: classes, numbers, or None, as they are.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such task.
+    """
+    name = config.task.get("name")
+    if name == "auto":
+        return None
+    seam = SEAMS["tasks"]
+    if name not in seam.shipped() and ":" not in str(name):
+        raise ConfigError("task", name, "no such task", ["auto", *seam.shipped()])
+    found: str = seam.resolve(str(name)).targets
+    return found
+
+
+def with_task(config: RunConfig, corpus: Corpus) -> RunConfig:
+    """Return the configuration with the task that ``auto`` stands for, as labels are."""
+    if config.task["name"] != "auto":
+        return config
+    name = "regression" if corpus.targets.numeric else "classification"
+    return replace(config, task=config.task | {"name": name})
 
 
 def sized(config: RunConfig, federation: Federation) -> RunConfig:

@@ -8,6 +8,7 @@ import pyarrow as pa
 from torch import nn
 
 from ..rundir.digest import load_model
+from ..score import Score, saved_score
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,11 @@ class RunResult:
     keep: Any = field(default=None, repr=False)
     """keeps a temporary run directory alive as long as the result"""
 
+    @property
+    def score(self) -> Score:
+        """What the run's task is measured by."""
+        return saved_score(self.run_dir)
+
     def model(self, client: int) -> nn.Module:
         """Return a client's final model, in evaluation mode."""
         model = self.build(client)
@@ -46,7 +52,7 @@ class RunResult:
         return model.eval()
 
     def plot_curves(self) -> "Figure":
-        """Draw ALMA local and global against the round."""
+        """Draw the task's score, local and global, against the round."""
         from ..report import figures
 
         return figures.learning_curves([self._run()])
@@ -58,7 +64,7 @@ class RunResult:
         return figures.weights_figure(self._run())
 
     def plot_partition(self) -> "Figure":
-        """Draw each client's class histogram."""
+        """Draw each client's histogram of classes, or of bins of its targets."""
         from ..report import figures
 
         run = self._run()

@@ -107,6 +107,7 @@ def run(
             compression=Compression(parts.codec, prepared.bytes_of, parts.exchange.kind),
             ledger=prepared.ledger,
             clock=prepared.clock,
+            task=parts.task,
         )
         summary = execute(prepared, loop, tables, began)
         if report:
@@ -121,7 +122,7 @@ def _builder(prepared: Prepared) -> Callable[[int], nn.Module]:
 
     def make(client: int) -> nn.Module:
         with scoped(0):
-            return build(models[client], federation.shape, federation.classes)
+            return build(models[client], federation.shape, prepared.outputs)
 
     return make
 

@@ -8,6 +8,7 @@ from torch import nn
 from ..clients import Parts
 from ..config import RunConfig
 from ..errors import ConfigError
+from ..knowledge import kind_named
 from ..knowledge.admission import Expected
 from ..plugins.table import SEAMS
 from ..rounds.protocol import Strategy
@@ -43,6 +44,9 @@ def check_secure(
         able = [name for name, cls in SEAMS["strategies"].shipped().items() if cls.sums_only]
         problem = f"{config.strategy['name']} {reason}; it works with {', '.join(able)}"
         raise ConfigError("secure.aggregation", True, problem)
+    if not kind_named(parts.exchange.kind).plain:
+        problem = f"the sum of {parts.exchange.kind} lacks how their means are spread"
+        raise ConfigError("secure.aggregation", True, f"{problem}; use task.variance=false")
     if parts.codec.up:
         problem = "masked integers cannot be compressed: leave compress=none, or secure.aggregation"
         raise ConfigError("compress", config.compress["name"], problem)

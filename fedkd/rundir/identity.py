@@ -12,8 +12,13 @@ FREE = ("rounds", "run_dir", "resume", "force", "trust", "engine", "checkpoint")
 """Keys that may differ from the run's without `force`: they do not change what comes out."""
 
 
-BEFORE: dict[str, Any] = {"evaluate.samples": None, "clients": 100}
-"""Defaults that have changed, as they were: what was at its default then is so still."""
+BEFORE: dict[str, Any] = {
+    "evaluate.samples": None,
+    "clients": 100,
+    "task": {"name": "classification"},
+}
+"""Defaults that have changed, as they were: what was at its default then is so still. There was one
+task before there were several."""
 
 
 def identity(config: Mapping[str, Any], split: Path | None = None) -> str:

@@ -7,9 +7,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ..score import ALMA, Score
+
 PHASES = ("fit", "fuse", "distil", "evaluate")
-ADDED = ("tested", "evaluated", "worst_decile", "ece", "privacy", "diverged")
-"""Keys that summaries of earlier versions lack."""
+ADDED = ("tested", "evaluated", "worst_decile", "ece", "privacy", "diverged", "task", "metric")
+"""Keys that summaries of earlier versions lack, beside those of `upgraded`."""
+
+SCHEMA = 2
+"""Of ``summary.json``; 1 had no tasks: it is read as that of a classification."""
 
 PACKAGES = ("fedkd", "flwr", "ray", "torch", "numpy")
 
@@ -19,7 +24,9 @@ def floats(column: pa.ChunkedArray) -> np.ndarray:
     return np.asarray(column.cast(pa.float64()).to_numpy(), np.float64)
 
 
-def derive(config: dict[str, Any], rounds: pa.Table, restarts: int = 0) -> dict[str, Any]:
+def derive(
+    config: dict[str, Any], rounds: pa.Table, restarts: int = 0, score: Score = ALMA
+) -> dict[str, Any]:
     """Return what a configuration and the rounds so far say (design: contracts).
 
     It is all of a summary that a run which was interrupted has; `complete` adds the rest.
@@ -32,6 +39,8 @@ def derive(config: dict[str, Any], rounds: pa.Table, restarts: int = 0) -> dict[
         A row a round.
     restarts : int
         Actors that were replaced.
+    score : Score
+        What the run's task is measured by.
     """
     numeric = [name for name in rounds.column_names if not pa.types.is_string(rounds[name].type)]
     columns = {name: floats(rounds[name]) for name in numeric}
@@ -39,23 +48,25 @@ def derive(config: dict[str, Any], rounds: pa.Table, restarts: int = 0) -> dict[
     def total(name: str) -> float:
         return float(np.nansum(columns.get(name, np.zeros(1))))
 
-    def alma(name: str) -> dict[str, float | None]:
+    def scored(name: str) -> dict[str, float | None]:
         values = columns.get(name, np.zeros(0))
         kept = np.flatnonzero(np.isfinite(values))
         if not kept.size:
             return {"last": None, "best": None, "std": None}
         std = float(columns.get(f"{name}_std", values * np.nan)[kept[-1]])
-        return {"last": float(values[kept[-1]]), "best": float(values[kept].max()), "std": std}
+        best = float(score.best(values[kept].tolist()))
+        return {"last": float(values[kept[-1]]), "best": best, "std": std}
 
     own = config["data"].get("test", "official")
 
     def tested(name: str) -> int | None:
         """Return on how many samples the best round was measured; None = all of a client's own."""
-        if (name, own) == ("alma_local", "local"):
+        if (name, own) == (score.column("local"), "local"):
             return None
         values, samples = columns.get(name, np.zeros(0)), columns.get("evaluated", np.zeros(0))
         known = samples.size and np.isfinite(values).any()
-        count = samples[np.nanargmax(values)] if known else np.nan
+        place = np.nanargmax if score.more else np.nanargmin
+        count = samples[place(values)] if known else np.nan
         return int(count) if np.isfinite(count) else None
 
     def last(name: str) -> float | None:
@@ -63,21 +74,28 @@ def derive(config: dict[str, Any], rounds: pa.Table, restarts: int = 0) -> dict[
         kept = values[np.isfinite(values)]
         return float(kept[-1]) if kept.size else None
 
-    diverged = last("diverged")
+    diverged, both = last("diverged"), ("local", "global")
+    headline = {name: scored(score.column(name)) for name in both}
+    also = [name for name in columns if name.endswith(("_local", "_global"))]
+    also = [name for name in also if name not in map(score.column, both)]
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "strategy": config["strategy"]["name"],
         "data": config["data"]["name"],
         **{key: config[key] for key in ("clients", "rounds", "seed")},
         "engine": config["engine"]["name"],
-        **{key: alma(key) for key in ("alma_local", "alma_global")},
+        "task": str((config.get("task") or {"name": "classification"})["name"]),
+        "metric": score.metric,
+        "more_is_better": score.more,
+        **{f"score_{name}": dict(values) for name, values in headline.items()},
+        **{score.column(name): values for name, values in headline.items()},
+        **({"metrics": {name: last(name) for name in also}} if also else {}),
         "tested": own,
         "evaluated": {
             "last": None if (count := last("evaluated")) is None else int(count),
-            "best_local": tested("alma_local"),
-            "best_global": tested("alma_global"),
+            **{f"best_{name}": tested(score.column(name)) for name in both},
         },
-        "worst_decile": {key: last(f"alma_{key}_worst") for key in ("local", "global")},
+        "worst_decile": {name: last(f"{score.column(name)}_worst") for name in both},
         "ece": last("alma_ece"),
         "privacy": _privacy(config, last("epsilon"), last("delta")),
         "rejected": int(total("rejected")),
@@ -87,6 +105,21 @@ def derive(config: dict[str, Any], rounds: pa.Table, restarts: int = 0) -> dict[
         **{key: total(key) for key in ("virtual_seconds",) if key in columns},
         "seconds": {"total": total("seconds")} | {key: total(f"seconds_{key}") for key in PHASES},
     }
+
+
+def upgraded(summary: dict[str, Any]) -> dict[str, Any]:
+    """Return a summary of any version with the keys of this one's headline.
+
+    Examples
+    --------
+    >>> old = {"schema": 1, "alma_local": {"last": 0.5}, "alma_global": {"last": 0.4}}
+    >>> upgraded(old)["score_local"], upgraded(old)["more_is_better"]
+    ({'last': 0.5}, True)
+    """
+    if summary.get("schema") != 1:
+        return summary
+    almas = {f"score_{name}": summary.get(f"alma_{name}") for name in ("local", "global")}
+    return {"more_is_better": True} | {k: v for k, v in almas.items() if v} | summary
 
 
 def best_on(summary: dict[str, Any], name: str) -> int | None:

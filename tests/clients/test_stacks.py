@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from fedkd.distillation.base import Batch, Objective, Target
 from fedkd.distillation.kl import KL
 from fedkd.engine.gathering import gathered
+from fedkd.knowledge import CLASS_SCORES, kind_named
 from fedkd.models import ZOO, build
 from fedkd.plugins import available
 from fedkd.rng import scoped
@@ -260,9 +261,9 @@ def test_distil_side_by_side_is_distil_one_by_one(objective: str, name: str) -> 
 def test_an_objective_that_may_be_padded_is_a_mean_over_samples(objective: str) -> None:
     loss = OBJECTIVES[objective](temperature=2.0)
     logits = torch.randn(6, 10, generator=seeded(1), dtype=torch.float64)
-    for kind in ("soft_labels", "logits"):
-        values = torch.randn(6, 10, generator=seeded(2), dtype=torch.float64)
-        values = values.softmax(dim=-1) if kind == "soft_labels" else values
+    for kind in loss.kinds or CLASS_SCORES:
+        noise = torch.randn(6, 10, generator=seeded(2), dtype=torch.float64)
+        values = kind_named(kind).drawn(noise)
         rows = zip(logits.split(1), values.split(1), strict=True)
         each = torch.stack([loss(z, Target(v, kind)) for z, v in rows])
         same = torch.allclose(loss(logits, Target(values, kind)), each.mean())

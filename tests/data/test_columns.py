@@ -224,7 +224,7 @@ def test_columns_that_are_no_label_are_refused(label, message):
     when = [datetime.datetime(2020, 1, 1)] * 40
     data = datasets.Dataset.from_dict(rows(price=np.linspace(1, 2, 40), when=when))
     with pytest.raises(ConfigError, match=message) as caught:
-        prepare(data, choice=Choice(label))
+        prepare(data, choice=Choice(label, targets="classes"))
     assert caught.value.key == "data.label"
 
 

@@ -11,6 +11,7 @@ import torch
 
 from fedkd.data import Corpus, prepare
 from fedkd.data import cache as cache_module
+from fedkd.data.columns import Choice
 from fedkd.errors import ConfigError
 
 
@@ -260,7 +261,7 @@ def parquet(folder: Path, rows: dict, name: str = "train.parquet") -> Path:
 )
 def test_unusable_columns_are_refused(tmp_path, rows, message):
     with pytest.raises(ConfigError, match=message) as caught:
-        prepare(parquet(tmp_path / "bad", rows))
+        prepare(parquet(tmp_path / "bad", rows), choice=Choice(targets="classes"))
     assert caught.value.key == "data"
 
 
@@ -326,7 +327,7 @@ def test_unreachable_hub_names_the_local_folder(tmp_path, monkeypatch):
 )
 def test_unusable_objects_are_refused(data):
     with pytest.raises(ConfigError):
-        prepare(data)
+        prepare(data, choice=Choice(targets="classes"))
 
 
 def test_unwritable_cache_is_named(tmp_path):

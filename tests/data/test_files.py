@@ -98,7 +98,6 @@ BAD = {
     "zeros": (HEAD + "1,2,x\n\0\0\0\n", "row 2|row 1|NUL"),
     "infinite": (HEAD + "inf,2,x\n" * 9, "not finite"),
     "no label": ("a,b\n1,2\n", "needs a label column"),
-    "real label": ("a,label\n1,0.5\n2,0.7\n", "real numbers"),
 }
 
 

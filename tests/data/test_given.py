@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from fedkd import ConfigError, simulate
 from fedkd.cli.app import app
 from fedkd.data import prepare
+from fedkd.data.columns import Choice
 
 X = np.random.default_rng(0).normal(size=(24, 3)).astype(np.float32)
 Y = np.arange(24) % 3
@@ -103,7 +104,7 @@ MIXED = [0, "a"] * 12
 )
 def test_what_is_no_label_is_refused(y, message):
     with pytest.raises(ConfigError, match=message) as caught:
-        prepare((X, y))
+        prepare((X, y), choice=Choice(targets="classes"))
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 300
 

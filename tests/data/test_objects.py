@@ -263,7 +263,7 @@ def test_clients_are_dealt_what_is_theirs(kind, tmp_path):
         ([(X, Y), (X[:, :2], Y)], r"client 1: its samples are float32 \(2,\)"),
         ([(X, Y), (X, Y, X, Y)], "client 1: has a test set, unlike client 0"),
         ([(X, Y, X, Y), (X, Y)], "client 1: has no test set"),
-        ([(X, Y), (X, [str(y) for y in Y])], "client 1: labels are numbers"),
+        ([(X, Y), (X, [str(y) for y in Y])], "client 1: labels are text in it and numbers"),
         ([(X, Y), (X, np.eye(3)[Y])], "client 1: of it and client 0 one has one-hot"),
         ([(X, Y), FRAME], "client 1: of it and client 0 one has columns"),
         ([(X, Y), "digits"], r"client 1: its samples are uint8 \(8, 8\)"),

@@ -35,7 +35,7 @@ class Predictions(Kind):
 class Expectations(Exchange):
     """Uploads the expected class number of each transfer sample."""
 
-    kind = Predictions("predictions")
+    kind = Predictions("expectations")
 
     def shape(self, model, samples, classes):
         """Return ``(samples,)``."""

@@ -10,7 +10,7 @@ from sklearn.metrics import recall_score
 from support import LIMIT
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from fedkd.data import calibration_error, local_accuracy, recall
+from fedkd.tasks.evaluation import calibration_error, local_accuracy, recall
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))

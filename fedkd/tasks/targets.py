@@ -1,0 +1,31 @@
+"""What a data set's labels are: classes, or numbers in units of their own."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a data set's labels are.
+
+    Attributes
+    ----------
+    names : list of str
+        The classes, or the columns of numbers.
+    mean, std : list of float
+        Of numbers, over the training split, a number a column: what models learn is
+        ``(y - mean) / std``. Empty for classes.
+    """
+
+    names: list[str]
+    mean: list[float]
+    std: list[float]
+
+    @property
+    def numeric(self) -> bool:
+        """Whether they are numbers."""
+        return bool(self.mean)
+
+    @property
+    def size(self) -> int:
+        """Number of classes, or of columns."""
+        return len(self.names)
