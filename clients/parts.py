@@ -8,7 +8,7 @@ from ..codecs import Codec
 from ..codecs.none import NONE as FLOAT32
 from ..config import SecureConfig
 from ..distillation.base import Objective
-from ..models import deal, factory
+from ..models import factories
 from ..plugins.table import PARTS
 from .attacks import Attack
 from .attacks.none import NONE
@@ -82,7 +82,7 @@ class Parts:
         made = {seam.part: seam.create(spec[seam.key], spec) for seam in PARTS if not seam.several}
         return cls(
             **made | {"loop": privacy.loop(made["loop"]), "privacy": privacy},
-            models=[factory(one) for one in deal(models or spec["model"], spec["clients"])],
+            models=factories(models or spec["model"], spec["clients"]),
             secure=SecureConfig(**spec["secure"]),
             seed=spec["seed"],
         )

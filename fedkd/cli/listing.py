@@ -91,7 +91,7 @@ def _show_named(name: str, console: Console) -> None:
     """Print what a plug-in, or anything else of that name, takes."""
     if ":" in name or name.endswith(".py"):
         seam = seams_of(name)[0]
-        _show_one(_item(name, _class_of(seam.resolve(name)), seam.from_run), seam.name, console)
+        _show_one(_item(name, seam.resolve(name), seam.from_run), seam.name, console)
         return
     named = [(one, item) for one in LISTS if one != "keys" for item in LISTS[one].items()]
     found = [(one, item) for one, item in named if item.name == name]
@@ -140,7 +140,8 @@ def _class_of(found: Any) -> type:
 
 
 def _item(name: str, cls: Any, hidden: tuple[str, ...] = ()) -> Item:
-    return Item(name, describe(cls)[0], tuple(entries(cls, hidden)))
+    spoken = _class_of(cls)
+    return Item(name, describe(spoken)[0], tuple(entries(spoken, hidden)))
 
 
 def _privacy() -> Iterator[Item]:

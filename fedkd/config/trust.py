@@ -25,7 +25,7 @@ from .keyfile import make_key, read_key
 FILE = ".seal"
 SEALED = ("config.yaml", "spec.json")
 _OURS = re.compile(r"(fedkd|flwr\.serverapp\.strategy|flwr_datasets\.partitioner)([.:]\w+)*")
-_NO_CODE = {"run_dir", "resume", "data.name", "transfer.data"}  # of a configuration
+_NO_CODE = {"run_dir", "resume", "data.name", "data.text", "transfer.data"}  # of a configuration
 _NO_CODE |= {"data.corpus", "data.transfer", "data.split"}  # of a client's spec
 
 Named = tuple[str, str]

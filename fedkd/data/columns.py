@@ -2,18 +2,19 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
 from ..errors import PROBLEM, ConfigError, one_line
+from .text import Text, is_text
 
 IMAGE_NAMES = ("image", "img")
 LABEL_NAMES = ("label", "fine_label", "labels", "target", "class")
 """Names that need no `data.label`; of several, ``label`` is the label."""
 
-_OTHER_LABELS = (*LABEL_NAMES, "coarse_label")
+OTHER_LABELS = (*LABEL_NAMES, "coarse_label")
 _INDEX = re.compile(
     r"__index_level_\d+__|(?i:unnamed: \d+|id|idx|index|row|rowid|uuid|.*_(id|idx|index|uuid))"
     r"|.*[a-z]I[dD]"
@@ -35,13 +36,20 @@ class Choice:
     apart : tuple of str
         Columns by which samples are dealt to clients: they are no features.
     strict : bool
-        Whether a `label` that is not there is an error.
+        Whether a `label` or a text that is not there is an error.
+    text : Text
+        Which column is the text, if the samples are texts, and how it becomes tokens.
     """
 
     label: str | None = None
     features: tuple[str, ...] | None = None
     apart: tuple[str, ...] = ()
     strict: bool = True
+    text: Text = field(default_factory=Text)
+
+    def known(self) -> list[Any]:
+        """Return what else than the samples decides about a decoded data set, but for texts."""
+        return [{name: value for name, value in vars(self).items() if name != "text"}]
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class Columns:
     left: dict[str, str]
     """columns that are not used, and why"""
     kind: str = "features"
-    """what the features are: features, pictures or an array"""
+    """what the features are: features, pictures, an array or texts"""
     seen: str = ""
     """what else is worth saying"""
 
@@ -69,6 +77,12 @@ class Columns:
         text = f"{label}{self.kind} {_listed(list(self.features)) or 'none'}{self.seen}"
         left = [f"{name} ({reason})" for name, reason in self.left.items()]
         return one_line(f"{text}; left out: {_listed(left)}" if left else text, PROBLEM)
+
+    def again(self, choice: Choice) -> Choice:
+        """Return what is known of a table's columns once another's are these."""
+        if self.kind == "texts":
+            return replace(choice, text=replace(choice.text, column=self.features[0]))
+        return replace(choice, features=self.features if self.kind == "features" else None)
 
     @property
     def plain(self) -> bool:
@@ -146,11 +160,10 @@ def reason(name: str, kind: pa.DataType | None, choice: Choice) -> str | None:
     if kind is None:
         return "no scalars"
     if not numeric(kind):
-        is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-        return "text" if is_text else str(kind)
+        return "text" if is_text(kind) else str(kind)
     if _INDEX.fullmatch(name):
         return "an index"
-    return "another label" if name in _OTHER_LABELS else None
+    return "another label" if name in OTHER_LABELS else None
 
 
 def numeric(kind: pa.DataType | None) -> bool:

@@ -24,7 +24,7 @@ TEST_SPLITS = ("test", "validation", "valid")
 class Raw:
     """One decoded split.
 
-    x : uint8 images ``[n, h, w]`` or ``[n, h, w, c]``, or float32 features as given.
+    x : uint8 images ``[n, h, w]`` or ``[n, h, w, c]``, float32 features as given, or texts ``[n]``.
     y : labels as given, ``[n]``; `class_names` is set when they already are 0..C-1.
     table : the other scalar columns, for partitioners.
     columns : which column became what; None for arrays.
@@ -94,7 +94,9 @@ def arrays(x: Any, y: Any, key: str = "data", choice: Choice | None = None) -> R
         left = columns.left | dict.fromkeys(index, "the frame's index")
         columns = replace(columns, left=left)
     else:
-        found = samples(as_array(x, key, "x"), key)
+        found = as_array(x, key, "x")
+        is_text = found.ndim == 1 and found.dtype.kind in "UT"
+        found = found.astype(object) if is_text else samples(found, key)
     if len(found) != len(labels):
         problem = "x must be [samples, ...] and y [samples], equally long"
         raise ConfigError(key, f"arrays {list(found.shape)} and {list(labels.shape)}", problem)
@@ -147,8 +149,9 @@ def decoded(
         assert columns is not None  # only arrays have none
         if columns.label not in test.features:
             raise ConfigError(key, shown, f"lacks the label column {columns.label!r} of the other")
-        features = columns.features if columns.kind == "features" else None
-        choice = replace(choice, label=columns.label, features=features, strict=False)
+        if columns.kind == "texts" and columns.features[0] not in test.features:
+            raise ConfigError(key, shown, f"lacks the text column {columns.features[0]!r}")
+        choice = replace(columns.again(choice), label=columns.label, strict=False)
         return {"train": train, "test": decode(test, key, shown, choice, outside=outside)}
 
 

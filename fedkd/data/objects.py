@@ -1,7 +1,6 @@
 """Data given as Python objects: arrays, tensors, data frames, `datasets`."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ def from_arrays(parts: tuple[Any, ...], key: str, choice: Choice) -> Source:
     raws = {"train": arrays(parts[0], parts[1], key, choice)}
     if len(parts) == 4:
         columns = raws["train"].columns
-        choice = replace(choice, features=columns.features) if columns else choice
+        choice = columns.again(choice) if columns else choice
         raws["test"] = arrays(parts[2], parts[3], key, choice)
         if (raws["test"].columns is None) != (columns is None):
             raise ConfigError(key, "arrays", "of train and test one has column names; give both")

@@ -17,6 +17,7 @@ from .decode import Raw, Source
 from .fingerprint import of_json
 from .sampling import proportional
 from .sources import find
+from .text import FILE, Text, encoded
 
 _LAYOUT = 2  # raise when the files below change
 _TEST_SHARE, _TEST_SEED = 0.2, 0  # of a data set without a test split
@@ -45,16 +46,32 @@ def corpora(config: RunConfig, data: Any = None) -> tuple[Corpus, Corpus | None]
     """
     by = config.data.partitioner.get("partition_by")
     apart = tuple(by) if isinstance(by, list) else () if by is None else (str(by),)
-    choice = Choice(config.data.label, apart=tuple(map(str, apart)))
-    corpus = prepare(config.data.name if data is None else data, choice=choice)
+    text = Text(config.data.text, config.data.vocabulary, config.data.length)
+    choice = Choice(config.data.label, apart=tuple(map(str, apart)), text=text)
+    data = config.data.name if data is None else data
+    corpus = prepare(data, choice=choice)
+    if corpus.vocabulary is None:
+        _refuse_unused(text, corpus.name)
     if not config.transfer.data:
         return corpus, None
+    whole = choice
     choice = replace(choice, strict=False)
     other = prepare(config.transfer.data, key="transfer.data", choice=choice)
     if corpus.features and other.features and other.features != corpus.features:
         choice = replace(choice, features=tuple(corpus.features))
         other = prepare(config.transfer.data, key="transfer.data", choice=choice)
+    if corpus.tokenizer and other.tokenizer and corpus.path != other.path:
+        text = replace(text, tokenizer=other.tokenizer)  # of public texts, and one for both
+        corpus = prepare(data, choice=replace(whole, text=text))
     return corpus, other
+
+
+def _refuse_unused(text: Text, name: str) -> None:
+    """Refuse settings of texts where the samples are none."""
+    for key in ("vocabulary", "length"):
+        value = getattr(text, key)
+        if value != getattr(Text(), key):
+            raise ConfigError(f"data.{key}", value, f"the samples of {name} are no texts")
 
 
 def prepare(
@@ -88,26 +105,29 @@ def prepare(
     """
     choice = choice or Choice()
     source = find(data, key, choice)
-    if choice.label is not None and choice.strict and not source.named:
-        problem = f"{source.name} has no columns; leave it out"
-        raise ConfigError("data.label", choice.label, problem)
+    for name, column in {"label": choice.label, "text": choice.text.column}.items():
+        if column is not None and choice.strict and not source.named:
+            problem = f"{source.name} has no columns; leave it out"
+            raise ConfigError(f"data.{name}", column, problem)
     root = cache_root(cache)
-    about = [source.fingerprint, vars(choice)] if source.named else [source.fingerprint]
+    about = [source.fingerprint, *(choice.known() if source.named else ())]
+    about += [vars(choice.text)] if choice.text != Text() else []
     target = root / f"{source.name}-{of_json(about)[:16]}-{_LAYOUT}"
     if not intact(target):
         with scratch_folder(root) as scratch:
             staged = scratch / "corpus"
             staged.mkdir()
-            _write(staged, source, source.load(scratch), key)
+            _write(staged, source, source.load(scratch), key, choice.text)
             publish(staged, target)
     return Corpus.open(target)
 
 
-def _write(path: Path, source: Source, splits: dict[str, Raw], key: str) -> None:
+def _write(path: Path, source: Source, splits: dict[str, Raw], key: str, text: Text) -> None:
     if "test" not in splits:
         splits = _split(splits["train"])
     train, test = splits["train"], splits["test"]
     _check_alike(train, test, source.name, key)
+    told, size = _tokenised(path, splits, text)
     names = train.class_names
     if names is None:
         known = np.unique(np.concatenate([train.y, test.y]))
@@ -127,12 +147,25 @@ def _write(path: Path, source: Source, splits: dict[str, Raw], key: str) -> None
         "mean": mean,
         "std": std,
         "features": None,
-        "note": None,
+        "note": told,
+        "vocabulary": size,
     }
     if train.columns is not None:
         meta["features"] = train.columns.features if train.columns.kind == "features" else None
-        meta["note"] = None if train.columns.plain else train.columns.told()
+        notes = [None if train.columns.plain else train.columns.told(), told]
+        meta["note"] = "; ".join(filter(None, notes)) or None
     seal(path, meta)
+
+
+def _tokenised(path: Path, splits: dict[str, Raw], text: Text) -> tuple[str | None, int | None]:
+    """Put token ids in the place of texts, and write the tokenizer; return note and vocabulary."""
+    if splits["train"].x.dtype != object:
+        return None, None
+    ids, tokenizer, told = encoded({name: raw.x for name, raw in splits.items()}, text)
+    for name, raw in splits.items():
+        raw.x = ids[name]
+    tokenizer.save(str(path / FILE))
+    return told, tokenizer.get_vocab_size()
 
 
 def _check_alike(train: Raw, test: Raw, name: str, key: str) -> None:

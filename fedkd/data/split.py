@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..atomic import replacing
+from ..atomic import replacing, write_text
 from ..config import RunConfig
 from ..errors import ConfigError
 from ..rng import SERVER, stream
@@ -16,6 +16,7 @@ from .dealing import dealt
 from .enough import check_sizes, check_tested
 from .federation import Federation
 from .sampling import proportional
+from .text import FILE as TOKENIZER
 
 
 def build_federation(
@@ -31,7 +32,7 @@ def build_federation(
     transfer_corpus : Corpus or None
         Where transfer samples come from; None = training samples of `corpus` that no client gets.
     out : path
-        Directory that receives ``split.npz``.
+        Directory that receives ``split.npz``, and ``tokenizer.json`` where samples are texts.
 
     Raises
     ------
@@ -66,6 +67,8 @@ def build_federation(
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as staged, staged.open("wb") as file:  # savez appends .npz to a path
         np.savez(file, **held)
+    if corpus.tokenizer:
+        write_text(path.with_name(TOKENIZER), corpus.tokenizer)
     return Federation(corpus, source, path)
 
 

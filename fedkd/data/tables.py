@@ -7,9 +7,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
-from .columns import Choice, Columns, find_images, numeric, reason
+from .columns import OTHER_LABELS, Choice, Columns, find_images, numeric, reason
 from .given import as_array, samples
 from .pictures import Pictures
+from .text import texts_of
+from .textual import find_text
 
 _BATCH = 1000
 
@@ -33,7 +35,7 @@ def samples_of(
 
     Returns
     -------
-    x : uint8 pictures ``[n, h, w(, c)]`` or float32 ``[n, ...]``
+    x : uint8 pictures ``[n, h, w(, c)]``, float32 ``[n, ...]`` or texts ``[n]``
     table : pyarrow.Table
     columns : Columns
 
@@ -47,6 +49,11 @@ def samples_of(
     types = {name: table.schema.field(name).type for name in table.column_names}
     why = {name: reason(name, types.get(name), choice) for name in features}
     image, block = find_images(features, key, shown), _block(features, why)
+    others = image is not None or block is not None or None in why.values()
+    kinds = {name: types.get(name) for name in features}
+    text = find_text(kinds, others, (*choice.apart, *OTHER_LABELS), choice, shown)
+    if text is not None:
+        return texts_of(table.column(text)), table, _one(label, text, why, "texts")
     if image is not None:
         x, seen = _pictures(dataset, image, key, shown, outside)
         return x, table, _one(label, image, why, "pictures", seen)

@@ -140,12 +140,7 @@ def create(
     given = {name: value for name, value in node.items() if name != "name"}
     filled = from_run(base)
     accepted = {name: kind for name, kind in signature(cls).items() if name not in filled}
-    for name, value in given.items():
-        if name not in accepted:
-            allowed = [f"{key}.{other}" for other in accepted]
-            problem = f"unknown key, {node['name']} has no such parameter"
-            raise ConfigError(f"{key}.{name}", value, problem, allowed)
-        given[name] = _checked(f"{key}.{name}", value, accepted[name])
+    given = checked(node["name"], given, accepted, key)
     for name, parameter in accepted.items():
         if parameter.default is REQUIRED and name not in given:
             raise ConfigError(f"{key}.{name}", None, f"{node['name']} needs this parameter")
@@ -164,6 +159,33 @@ def create(
             raise
         problem = " ".join(f"cannot be made: {type(error).__name__}: {error}".split())
         raise ConfigError(key, node["name"], problem) from error
+
+
+def checked(
+    owner: str, given: Mapping[str, Any], accepted: Mapping[str, inspect.Parameter], key: str
+) -> dict[str, Any]:
+    """Return parameters in the types that are asked for.
+
+    Parameters
+    ----------
+    owner : str
+        Whose they are, as the user named it.
+    given, accepted : mapping
+        Their values, and what there may be.
+    key : str
+        What errors name, with a dot and the parameter.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such parameter, or it is no such value.
+    """
+    for name, value in given.items():
+        if name not in accepted:
+            allowed = [f"{key}.{other}" for other in accepted]
+            problem = f"unknown key, {owner} has no such parameter"
+            raise ConfigError(f"{key}.{name}", value, problem, allowed)
+    return {name: _checked(f"{key}.{name}", given[name], accepted[name]) for name in given}
 
 
 def from_run(base: type) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.federation import Federation
-from ..models import build, check_model, model_name, refuse_shared
+from ..models import build, check_model, model_names, refuse_shared
 from ..models.flat import flatten
 from ..rng import SERVER, scoped, stream
 
@@ -62,9 +62,9 @@ class Server:
             As `fedkd.models.check_model`, or if it has weights in common with a client's.
         """
         model = check_model(spec, self.federation.shape, self.classes, trains)
-        pairs = zip(self.models, self.instances, strict=True)
-        own = {id(instance): (model_name(kind), instance) for kind, instance in pairs}
-        refuse_shared([*own.values(), (model_name(spec), model)])
+        names = model_names([*self.models, spec])
+        pairs = list(zip(names, [*self.instances, model], strict=True))
+        refuse_shared(list({id(instance): (name, instance) for name, instance in pairs}.values()))
 
     def model(self, spec: Any, number: int = 0) -> nn.Module:
         """Return a model with the weights that the server starts it from.

@@ -22,7 +22,7 @@ from ..data.federation import Federation
 from ..engine.system import VirtualClock
 from ..errors import ConfigError
 from ..knowledge.admission import Expected
-from ..models import check_model, model_name, refuse_shared
+from ..models import check_model, factories, model_names, refuse_shared, settled
 from ..plugins.loading import load_object
 from ..plugins.table import SEAMS
 from ..privacy.ledger import Ledger
@@ -32,6 +32,7 @@ from ..rundir.checkpoint import Checkpoint
 from .refusals import (
     check_attack,
     check_codec,
+    check_inputs,
     check_kinds,
     check_models,
     check_parameters,
@@ -133,8 +134,11 @@ def prepare_run(
     ahead(config.engine)
     federation: Federation = build_federation(given, *sources, run_dir)
     config, resumes = sized(config, federation), given.resume is not None
-    parts.exchange.input_shape = tuple(federation.shape)
+    parts.exchange.input_shape = federation.shape
+    models = settled(objects.model, federation.shape) or config.model
+    parts.models = factories(models, config.clients)
     instances = _instances(parts, federation)
+    check_inputs(config, parts, federation.shape)
     check_models(config, strategy, parts, instances)
     config = without_replay(config, parts, resumes)
     check_privacy(config, strategy, parts, instances)
@@ -156,8 +160,8 @@ def prepare_run(
     keep_devices(clock, run_dir, resumes and not given.force)
     notes += uncounted(clock, server)
     parameters = {
-        model_name(kind): sum(p.numel() for p in model.parameters())
-        for kind, model in zip(parts.models, instances, strict=True)
+        name: sum(p.numel() for p in model.parameters())
+        for name, model in zip(model_names(parts.models), instances, strict=True)
     }
     about = parts.exchange.kind, config.distil.temperature
     softness = {"uploads": strategy.softness(*about), "teachers": strategy.teacher_softness(*about)}
@@ -240,5 +244,5 @@ def _instances(parts: Parts, federation: Federation) -> list[nn.Module]:
     shape, classes = federation.shape, federation.classes
     kinds = {id(model): model for model in parts.models}
     built = {key: check_model(model, shape, classes) for key, model in kinds.items()}
-    refuse_shared([(model_name(kinds[key]), model) for key, model in built.items()])
+    refuse_shared(list(zip(model_names(list(kinds.values())), built.values(), strict=True)))
     return [built[id(model)] for model in parts.models]

@@ -20,7 +20,7 @@ __all__ = ["Objects", "resume", "simulate"]
 def simulate(
     strategy: Any = "knfu",
     data: Any = "digits",
-    model: Any = "mlp",
+    model: Any = "auto",
     *,
     callbacks: Sequence[Callback] = (),
     **settings: Any,
@@ -35,8 +35,9 @@ def simulate(
         A name or folder, ``{"name": ..., "alpha": ...}``, arrays ``(x, y)``,
         ``(x, y, x_test, y_test)`` or ``((x, y), (x_test, y_test))`` with x ``[n, ...]`` and y
         ``[n]`` or one-hot ``[n, classes]``, a `datasets.Dataset`, or splits of them by name.
-    model : str, callable, or list of them
-        A name, any ``() -> nn.Module``, or a list that is dealt to the clients in turn.
+    model : str, dict, callable, or list of them
+        A name, ``{"name": ..., parameter: value}``, any ``() -> nn.Module``, or a list that is
+        dealt to the clients in turn.
     callbacks : sequence of Callback
         Observers, such as `fedkd.callbacks.progress.Progress`.
     **settings
@@ -75,8 +76,11 @@ def simulate(
     if is_data(data):
         given["data"], settings["data"] = data, type(data).__name__
     models = model if isinstance(model, list | tuple) else [model]
-    if not all(isinstance(one, str) for one in models):
-        given["model"], settings["model"] = list(models), [model_name(one) for one in models]
+    if not all(isinstance(one, str | Mapping) for one in models):
+        given["model"] = list(models)
+        settings["model"] = [
+            one if isinstance(one, str | Mapping) else model_name(one) for one in models
+        ]
     return run(merge(RunConfig(), **settings), callbacks, Objects(**given))
 
 

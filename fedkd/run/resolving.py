@@ -10,6 +10,7 @@ from ..data.federation import Federation
 from ..engine.cluster import cores
 from ..engine.placement import actors_by_default, gpu_share
 from ..errors import ConfigError
+from ..models import settled
 from ..plugins.table import PARTS
 from ..rounds.protocol import Strategy
 
@@ -48,9 +49,10 @@ def resolved(config: RunConfig, strategy: Strategy) -> RunConfig:
 
 
 def sized(config: RunConfig, federation: Federation) -> RunConfig:
-    """Return the configuration with the numbers of samples that have been dealt."""
+    """Return the configuration with the numbers of samples that have been dealt, and the models."""
     return replace(
         config,
+        model=settled(config.model, federation.shape),
         data=replace(config.data, samples_per_client=federation.samples_per_client),
         transfer=replace(config.transfer, size=federation.transfer_size),
     )

@@ -12,7 +12,7 @@ FREE = ("rounds", "run_dir", "resume", "force", "trust", "engine", "checkpoint")
 """Keys that may differ from the run's without `force`: they do not change what comes out."""
 
 
-BEFORE: dict[str, Any] = {"evaluate.samples": None}
+BEFORE: dict[str, Any] = {"evaluate.samples": None, "model": "mlp"}
 """Defaults that have changed, as they were: what was at its default then is so still."""
 
 
