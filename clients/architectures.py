@@ -46,7 +46,10 @@ def _comparable(value: Any) -> Hashable:
     try:
         hash(value)
     except TypeError:
-        return pickle.dumps(value)
+        try:
+            return pickle.dumps(value)
+        except Exception:  # such as a recurrent layer's weak references: each raises its own
+            return id(value)
     return value
 
 

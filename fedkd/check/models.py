@@ -14,7 +14,7 @@ from ..config.overrides import compose, merge
 from ..data.samples import Shape, Tokens, made_up
 from ..engine.host import one_thread
 from ..errors import ConfigError
-from ..models import build, check_model, refuse_shared
+from ..models import build, check_model, factory, refuse_shared
 from ..models.features import head, tapped
 from ..plugins.table import Seam
 from ..rng import scoped, torch_generator
@@ -74,7 +74,7 @@ def subject(seam: Seam, target: str, overrides: Sequence[str] = (), **options: A
     if any(text.startswith("strategy") for text in overrides):
         settings = TINY
     config = merge(compose([f"model={target}", *overrides]), **settings)
-    seam.resolve(target)
+    factory(config.model)
     return ModelSubject(seam, target, {"name": target}, config, **options)
 
 

@@ -59,4 +59,9 @@ as in model=[{name: mlp, hidden: 64},lenet5]
 
 def _plain(node: Mapping[str, Any]) -> Any:
     """Return a model without parameters as its name."""
-    return node["name"] if list(node) == ["name"] else dict(node)
+    if list(node) == ["name"]:
+        return node["name"]
+    if not isinstance(node.get("name"), str):
+        problem = "must be a name or FILE.py:Class; of a Python class give functools.partial(...)"
+        raise ConfigError("model.name", node.get("name"), problem)
+    return dict(node)

@@ -95,12 +95,17 @@ def arrays(x: Any, y: Any, key: str = "data", choice: Choice | None = None) -> R
         columns = replace(columns, left=left)
     else:
         found = as_array(x, key, "x")
-        is_text = found.ndim == 1 and found.dtype.kind in "UT"
-        found = found.astype(object) if is_text else samples(found, key)
+        found = found.astype(object) if _are_texts(x, found) else samples(found, key)
     if len(found) != len(labels):
         problem = "x must be [samples, ...] and y [samples], equally long"
         raise ConfigError(key, f"arrays {list(found.shape)} and {list(labels.shape)}", problem)
     return Raw(found, labels, table, names, columns)
+
+
+def _are_texts(x: Any, found: NDArray[Any]) -> bool:
+    """Say whether all samples are texts; a number among them would have become one."""
+    whole = not isinstance(x, list | tuple) or all(isinstance(one, str) for one in x)
+    return found.ndim == 1 and found.dtype.kind in "UT" and whole
 
 
 def decode(dataset: Any, key: str, shown: object, choice: Choice, *, outside: bool = False) -> Raw:

@@ -5,16 +5,15 @@ from functools import partial
 
 import pytest
 import torch
+from support import PICTURES
 from torch import nn
 
 from fedkd.errors import ConfigError
 from fedkd.models import ZOO, build, check_model, deal, model_name
 from fedkd.models.fedmd import FedMD2, FedMD3
-from fedkd.models.shapes import FOR_TEXTS
 from fedkd.rng import scoped
 
 IMAGES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 17, 40)]
-PICTURES = sorted(set(ZOO) - set(FOR_TEXTS))
 CNNS = sorted(set(PICTURES) - {"mlp"})
 
 
