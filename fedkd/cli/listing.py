@@ -128,20 +128,8 @@ def _told(entry: Entry) -> str:
     return "\n".join(filter(None, [facts, entry.words]))
 
 
-def _class_of(found: Any) -> type:
-    """Return a class, or of a function that makes models one that speaks for it."""
-    if isinstance(found, type):
-        return found
-    try:
-        told = inspect.signature(found)
-    except ValueError:  # a built-in one
-        told = inspect.Signature()
-    return type("Function", (), {"__doc__": found.__doc__, "__signature__": told})
-
-
 def _item(name: str, cls: Any, hidden: tuple[str, ...] = ()) -> Item:
-    spoken = _class_of(cls)
-    return Item(name, describe(spoken)[0], tuple(entries(spoken, hidden)))
+    return Item(name, describe(cls)[0], tuple(entries(cls, hidden)))
 
 
 def _privacy() -> Iterator[Item]:

@@ -92,7 +92,7 @@ def resolve(
     return adapted
 
 
-def parameters(cls: type) -> dict[str, Any]:
+def parameters(cls: Any) -> dict[str, Any]:
     """Return the names and defaults of everything that ``cls(...)`` accepts by keyword.
 
     ``**kwargs`` in ``__init__`` is read as "and what the base class accepts".
@@ -193,9 +193,14 @@ def from_run(base: type) -> tuple[str, ...]:
     return getattr(base, "from_run", ())
 
 
-def describe(cls: type) -> tuple[str, list[tuple[str, Any]]]:
+def own_words(found: Any) -> str:
+    """Return the docstring of a class or function, and no base's."""
+    return (vars(found).get("__doc__") if isinstance(found, type) else found.__doc__) or ""
+
+
+def describe(cls: Any) -> tuple[str, list[tuple[str, Any]]]:
     """Return the first line of the class's docstring and its (parameter, default) pairs."""
-    lines = (vars(cls).get("__doc__") or "").strip().splitlines()
+    lines = own_words(cls).strip().splitlines()
     return (lines[0] if lines else ""), list(parameters(cls).items())
 
 
