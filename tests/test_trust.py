@@ -234,7 +234,7 @@ def test_the_key_is_for_its_user_alone(monkeypatch, tmp_path):
         (
             "load_object",
             {
-                "models/__init__",
+                "models/specs",
                 "plugins/__init__",
                 "plugins/finding",
                 "plugins/loading",

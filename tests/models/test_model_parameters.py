@@ -14,6 +14,7 @@ from torch import nn
 
 import fedkd
 from fedkd.config.overrides import compose, sweep, sweep_names
+from fedkd.config.trust import outside
 from fedkd.errors import ConfigError
 from fedkd.models import build, factories, model_name, model_names
 from fedkd.models.mlp import MLP
@@ -173,3 +174,9 @@ def test_check_takes_parameters(file: str) -> None:
     assert done.exit_code == 0, done.output
     assert "parameters: 235 for [64]" in done.output
     assert command("check", "mlp", "model.width=3").exit_code == 2
+
+
+def test_code_in_a_model_with_parameters_is_not_run_unasked() -> None:
+    models = [{"name": "./wide.py:Wide", "width": 2}, "mlp"]
+    assert list(outside({"model": models})) == [("model", "./wide.py:Wide")]
+    assert list(outside({"model": models[0]})) == [("model", "./wide.py:Wide")]
