@@ -78,6 +78,12 @@ class ActiveLearner:
         self.beta, self.absent = beta, absent
         self.persist, self.milestone = persist, milestone
 
+    def reckons(self) -> str | None:
+        """Say what the compensation does with samples."""
+        return (
+            "mixes unlabelled samples (not with strategy.kd_weight=0)" if self.kd_weight else None
+        )
+
     def pools(self, phase: Phase) -> Pools:
         """Return the client's pools, drawn on first use."""
         x, truth = phase.bench.private(phase.index)

@@ -46,7 +46,10 @@ def _comparable(value: Any) -> Hashable:
     try:
         hash(value)
     except TypeError:
-        return pickle.dumps(value)
+        try:
+            return pickle.dumps(value)
+        except Exception:  # such as a recurrent layer's weak references: each raises its own
+            return id(value)
     return value
 
 
@@ -76,6 +79,7 @@ def coupled(model: nn.Module, x: Tensor) -> bool | None:
     model, first = copy.deepcopy(model), x[:1]
     with scoped(0), torch.no_grad():
         before = Globals.now()
-        alike, mixed = (model(torch.cat([first, other]))[0] for other in (first, 2 * first + 1))
+        unlike = 2 * first + 1 if first.is_floating_point() else torch.ones_like(first)
+        alike, mixed = (model(torch.cat([first, other]))[0] for other in (first, unlike))
         drawn = not Globals.now().same(before)
     return None if drawn else not torch.allclose(alike, mixed, equal_nan=True)

@@ -8,7 +8,7 @@ from ..codecs import Codec
 from ..codecs.none import NONE as FLOAT32
 from ..config import SecureConfig
 from ..distillation.base import Objective
-from ..models import deal, factory
+from ..models import factories
 from ..plugins.table import PARTS
 from ..tasks import Task
 from ..tasks.classification import Classification
@@ -94,7 +94,7 @@ class Parts:
         made |= {} if task is None else {"task": task}
         return cls(
             **made | {"loop": privacy.loop(made["loop"]), "privacy": privacy},
-            models=[factory(one) for one in deal(models or spec["model"], spec["clients"])],
+            models=factories(models or spec["model"], spec["clients"]),
             secure=SecureConfig(**spec["secure"]),
             seed=spec["seed"],
         )

@@ -43,6 +43,11 @@ class Workbench:
         """Numbers that a model returns for a sample."""
         return int(self.spec.get("outputs", [self.federation.classes])[-1])  # older specs have none
 
+    @property
+    def task(self) -> str:
+        """What the run's samples mean."""
+        return str(self.spec.get("task", {"name": "classification"})["name"])
+
     @cached_property
     def transfer(self) -> Tensor:
         """The transfer set's samples ``[U, *shape]``."""
@@ -74,7 +79,7 @@ class Workbench:
         costs a millisecond and keeps one path.
         """
         with scoped(self.seed_of(client, 0, name)):
-            model = build(factory, self.federation.shape, self.outputs)
+            model = build(factory, self.federation.shape, self.outputs, self.task)
         return model.to(self.spec["device"])
 
     def client(

@@ -13,6 +13,9 @@ from typer.testing import CliRunner
 
 from fedkd.cli.app import app
 from fedkd.knowledge import KnowledgeStack
+from fedkd.models import ZOO
+from fedkd.models.shapes import FOR_TEXTS
+from fedkd.tasks.samples import Shape, Tokens
 
 TINY: dict[str, Any] = {
     "clients": 5,
@@ -23,11 +26,19 @@ TINY: dict[str, Any] = {
 }
 """Settings of a run that takes a tenth of a second."""
 
+PICTURES = sorted(set(ZOO) - set(FOR_TEXTS))
+"""Models of the zoo that take pictures."""
+
 MIXED = ["mlp", "lenet5"]
 """Two architectures, which clients get in turn."""
 
 LIMIT = 180
 """Seconds after which what a test waits for does not come any more, however busy the machine."""
+
+
+def shape_for(model: str) -> Shape:
+    """Return the shape of a small sample that a model of the zoo takes."""
+    return Tokens(8, 300) if model in FOR_TEXTS else (1, 8, 8)
 
 
 def stack_of(

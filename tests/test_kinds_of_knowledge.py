@@ -8,6 +8,7 @@ import torch
 from flwr.app import Array
 from hypothesis import given
 from hypothesis import strategies as st
+from support import shape_for
 from torch import Tensor, nn
 
 from fedkd.knowledge import Knowledge, Target, Teacher, stack, to_record
@@ -16,6 +17,7 @@ from fedkd.models import ZOO, build
 from fedkd.models.features import features_of, head, pooled, tapped
 from fedkd.models.flat import flatten, layout, unflatten
 from fedkd.rounds.server import Study, study
+from fedkd.tasks.samples import made_up
 
 NONE = torch.zeros(0, dtype=torch.int64)
 MASKED = Expected(1, 2, "soft_labels", torch.arange(4), (4, 3), masked=True)
@@ -135,17 +137,17 @@ def test_a_teacher_becomes_each_clients_lesson(shared: bool, masked: bool) -> No
 
 @pytest.mark.parametrize("name", ZOO)
 def test_any_model_of_the_zoo_becomes_a_vector_and_back(name: str) -> None:
-    one, two = (build(name, (1, 8, 8), 10) for _ in range(2))
+    one, two = (build(name, shape_for(name), 10) for _ in range(2))
     assert layout(one) == layout(two)
     unflatten(two, flatten(one))
     assert torch.equal(flatten(one), flatten(two))
-    x = torch.randn(3, 1, 8, 8)
+    x = made_up(shape_for(name), 3)
     assert torch.equal(one.eval()(x), two.eval()(x))
 
 
 @pytest.mark.parametrize("name", ZOO)
 def test_the_head_and_its_features(name: str) -> None:
-    model, x = build(name, (1, 8, 8), 10), torch.randn(5, 1, 8, 8)
+    model, x = build(name, shape_for(name), 10), made_up(shape_for(name), 5)
     features = features_of(model, x)
     assert torch.equal(head(model)(features), model.eval()(x))
     assert features_of(model, x, 16).shape == (5, 16)

@@ -79,7 +79,6 @@ def test_later_overrides_win_and_parameters_can_be_removed():
         ("fit.learning_rate=1", "unknown key; did you mean 'fit.lr'? (allowed: fit.augment, "),
         ("learning_rate=1", "did you mean 'fit.lr'? (allowed: distil.lr, fit.lr)"),
         ("fit.lr.decay=1", "unknown key (allowed: fit.lr)"),
-        ("model.hidden=64", "unknown key (allowed: model)"),
         ("secure.agg=true", "did you mean 'secure.aggregation'?"),
         ("fit={lrr:1}", "fit.lrr=1: unknown key"),
         ("hydra.job.name=x", "unknown key"),

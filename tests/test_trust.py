@@ -235,7 +235,7 @@ def test_the_key_is_for_its_user_alone(monkeypatch, tmp_path):
             "load_object",
             {
                 "data/partitioners",
-                "models/__init__",
+                "models/specs",
                 "plugins/__init__",
                 "plugins/finding",
                 "plugins/loading",

@@ -137,6 +137,13 @@ class Exchange:
         del models
         return None
 
+    def reckons(self) -> str | None:
+        """Say what this does with samples as numbers, beside giving them to models; None = nothing.
+
+        Token ids of texts are names and no numbers: a run on texts is then refused.
+        """
+        return None
+
     def fit(self, phase: Phase) -> dict[str, float]:
         """Train on private data; return numbers for the tables."""
         with self.fitting(phase):

@@ -34,6 +34,10 @@ class DiscriminatedLogits(Scored, Logits):
             raise ValueError(f"lr={lr} must be greater than 0")
         self.steps, self.lr = steps, lr
 
+    def reckons(self) -> str | None:
+        """Say what is done with samples beside giving them to models."""
+        return "tells private from public samples by a network on them"
+
     def scores(self, phase: Phase, x: Tensor) -> Tensor:
         """Return the discriminator's probability that samples are private, ``[samples]``."""
         client = phase.client

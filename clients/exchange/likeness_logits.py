@@ -44,6 +44,10 @@ class LikenessLogits(Scored, Logits):
             raise ValueError(f"delta={delta} must be in (0, 1)")
         self.regularisation, self.epsilon, self.delta = regularisation, epsilon, delta
 
+    def reckons(self) -> str | None:
+        """Say what is done with samples beside giving them to models."""
+        return "tells private from public samples by a regression on them"
+
     def scores(self, phase: Phase, x: Tensor) -> Tensor:
         """Return the estimated probability that samples are private, ``[samples]``."""
         client = phase.client

@@ -34,6 +34,10 @@ class SelectedLabels(SoftLabels):
             raise ValueError(f"width={width} must be greater than 0")
         self.quantile, self.width, self.exponent = quantile, width, exponent
 
+    def reckons(self) -> str | None:
+        """Say what is done with samples beside giving them to models."""
+        return "compares private and public samples by a kernel on them"
+
     def upload(self, phase: Phase) -> Knowledge:
         """Return soft labels of the samples that the client keeps."""
         client = phase.client

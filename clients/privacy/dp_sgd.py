@@ -23,7 +23,7 @@ from ..base import ClientLoop
 from ..exchange import Exchange
 from ..standard import Standard
 from .base import RECORD, Facts, Noisy, positive
-from .private_fit import PrivateFit, library, steps_of
+from .private_fit import PrivateFit, library, refusal_of, steps_of
 
 
 class DPSGD(Noisy):
@@ -57,6 +57,9 @@ class DPSGD(Noisy):
             errors = validator.validate(copy.deepcopy(model).train(), strict=False)
             if errors:
                 return f"cannot train {name}: {' '.join(str(errors[0]).split())}"
+            shape = exchange.input_shape
+            if shape and (reason := refusal_of(model, shape)) is not None:
+                return f"cannot train {name}: {reason}"
         return None
 
     def loop(self, loop: ClientLoop) -> ClientLoop:

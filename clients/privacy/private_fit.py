@@ -1,5 +1,6 @@
 """The fit of DP-SGD, around the default training loop."""
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,12 +12,18 @@ from torch import Tensor, nn
 
 from ...distillation.base import Objective, Target
 from ...errors import ConfigError
+from ...exits import contained
 from ...privacy.noise import Source, normal, uniform
+from ...rng import scoped
+from ...tasks.samples import Shape, made_up
 from ..augment import flip_crop
 from ..base import Client, ClientLoop
 from ..optimisers import carry, make_optimizer
 from ..standard import Standard
 from .base import Noisy
+
+TRIED = 3
+"""Samples that a model is tried out with."""
 
 
 class PrivateFit(ClientLoop):
@@ -124,6 +131,29 @@ def per_sample(model: nn.Module) -> Iterator[nn.Module]:
             yield module
         finally:
             module.to_standard_module()
+
+
+def refusal_of(model: nn.Module, shape: Shape) -> str | None:
+    """Say why a model has no gradients sample by sample; None if it has.
+
+    Parameters
+    ----------
+    model : nn.Module
+        One that Opacus' validator found nothing wrong with; it is left as it was.
+    shape : tuple of int
+        Shape of one sample.
+    """
+    made = copy.deepcopy(model).train()
+    try:
+        with contained(), scoped(0), per_sample(made) as module:
+            module(made_up(shape, TRIED)).sum().backward()
+            for name, parameter in made.named_parameters():
+                found = getattr(parameter, "grad_sample", None)
+                if parameter.requires_grad and (found is None or len(found) != TRIED):
+                    return f"Opacus has no gradient of {name} for each sample"
+    except Exception as error:  # whatever a layer raises that Opacus cannot handle
+        return " ".join(f"Opacus fails on it: {type(error).__name__}: {error}".split())[:200]
+    return None
 
 
 def _pull(model: nn.Module, mu: float) -> Callable[[], None]:

@@ -2,55 +2,70 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..config.overrides import compose, merge
 from ..engine.host import one_thread
 from ..errors import ConfigError
-from ..models import build, check_model, refuse_shared
+from ..models import build, check_model, factory, refuse_shared
 from ..models.features import head, tapped
 from ..plugins.table import Seam
 from ..rng import scoped, torch_generator
+from ..run.preparing import Objects
+from ..tasks.samples import Shape, Tokens, made_up
 from .common import IN_RUNS
 from .plugged import CLASSES, TINY, Plugged
 from .promises import Broken, Promise, Skipped, aside, expect
 
 __all__ = ["SUITE", "subject"]
 
-SHAPES = ((64,), (1, 8, 8), (1, 28, 28), (3, 32, 32))
-"""Samples of the data sets that fedkd knows."""
+SHAPES: tuple[Shape, ...] = ((64,), (1, 8, 8), (1, 28, 28), (3, 32, 32), Tokens(16, 300))
+"""Samples of the data sets that fedkd knows, and texts."""
 
 
 class ModelSubject(Plugged):
     """A model to check."""
 
+    @property
+    def spec(self) -> Any:
+        """The model, with the parameters that the user gave."""
+        return self.config.model
+
+    def objects(self) -> Objects:
+        """Return the data of runs where the model takes texts only."""
+        if isinstance(self.shapes[0], Tokens):
+            return replace(super().objects(), data=some_texts())
+        return super().objects()
+
     @cached_property
-    def shapes(self) -> list[tuple[int, ...]]:
+    def shapes(self) -> list[Shape]:
         """The shapes of samples that it takes."""
-        found: list[tuple[int, ...]] = []
+        found: list[Shape] = []
         reasons = []
         for shape in SHAPES:
             try:
-                check_model(self.name, shape, CLASSES)
+                check_model(self.spec, shape, CLASSES)
             except ConfigError as error:
                 reasons.append(error.problem)
             else:
                 found.append(shape)
         if not found:
-            raise Broken(f"takes no samples of {SHAPES}: {reasons[0]}")
+            raise Broken(f"takes no samples of {list(SHAPES)}: {reasons[0]}")
         return found
 
     def build(self) -> nn.Module:
         """Return a new one."""
-        return build(self.name, self.shapes[0], CLASSES)
+        return build(self.spec, self.shapes[0], CLASSES)
 
     def samples(self, count: int) -> Tensor:
         """Return some samples for it."""
-        return torch.randn(count, *self.shapes[0], generator=torch_generator(1))
+        return made_up(self.shapes[0], count, torch_generator(1))
 
 
 def subject(seam: Seam, target: str, overrides: Sequence[str] = (), **options: Any) -> ModelSubject:
@@ -59,8 +74,16 @@ def subject(seam: Seam, target: str, overrides: Sequence[str] = (), **options: A
     if any(text.startswith("strategy") for text in overrides):
         settings = TINY
     config = merge(compose([f"model={target}", *overrides]), **settings)
-    seam.resolve(target)
+    factory(config.model)
     return ModelSubject(seam, target, {"name": target}, config, **options)
+
+
+def some_texts() -> tuple[list[str], list[int]]:
+    """Return texts of words that tell their class more or less, and the classes."""
+    rng, labels = np.random.default_rng(1), [row % CLASSES for row in range(400)]
+    words = rng.integers(0, 3 * CLASSES, (len(labels), 6))
+    words[:, ::2] = np.array(labels)[:, None]
+    return [" ".join(f"word{word}" for word in row) for row in words], labels
 
 
 def builds(subject: ModelSubject) -> str:
@@ -68,8 +91,8 @@ def builds(subject: ModelSubject) -> str:
     refuse_shared([(subject.name, subject.build()) for _ in range(2)])
     told = []
     for shape in subject.shapes:
-        size = sum(p.numel() for p in build(subject.name, shape, CLASSES).parameters())
-        told.append(f"{size} for {list(shape)}")
+        size = sum(p.numel() for p in build(subject.spec, shape, CLASSES).parameters())
+        told.append(f"{size} for {shape if isinstance(shape, Tokens) else list(shape)}")
     return f"parameters: {', '.join(told)}"
 
 

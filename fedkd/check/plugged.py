@@ -82,16 +82,18 @@ class Plugged:
         """Return a new object, with more parameters than the user gave."""
         return self.seam.create(self.node | more, self.config.to_dict() | FILLED)
 
+    def objects(self) -> Objects:
+        """Return what runs have in place of names."""
+        return Objects(strategy=self.strategy() if self.strategy else None)
+
     def run(self, **settings: Any) -> RunResult:
         """Make a tiny run."""
-        own = Objects(strategy=self.strategy() if self.strategy else None)
-        return run(merge(self.config, **settings), objects=own, report=False)
+        return run(merge(self.config, **settings), objects=self.objects(), report=False)
 
     def resume(self, run_dir: Path, **settings: Any) -> RunResult:
         """Go on with one."""
-        own = Objects(strategy=self.strategy() if self.strategy else None)
         config = merge(compose([f"resume={run_dir}"]), **settings)
-        return run(config, objects=own, report=False)
+        return run(config, objects=self.objects(), report=False)
 
 
 def plugged(

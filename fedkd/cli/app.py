@@ -53,6 +53,7 @@ def _fedkd(
         "fedkd run strategy=knfu strategy.beta=5 data=mnist clients=100 data.alpha=0.1",
         "fedkd run strategy=./median.py:Median rounds=3 engine=inline",
         "fedkd run model=[mlp,lenet5] fit.lr=0.1 run_dir=runs/mixed",
+        "fedkd run model=mlp model.hidden=64 strategy=fedmd",
         "fedkd run -m strategy=local,knfu seed='range(0,3)' study.parallel=auto",
         "fedkd run experiment=demo --dry-run",
     )

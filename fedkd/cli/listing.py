@@ -91,7 +91,7 @@ def _show_named(name: str, console: Console) -> None:
     """Print what a plug-in, or anything else of that name, takes."""
     if ":" in name or name.endswith(".py"):
         seam = seams_of(name)[0]
-        _show_one(_item(name, _class_of(seam.resolve(name)), seam.from_run), seam.name, console)
+        _show_one(_item(name, seam.resolve(name), seam.from_run), seam.name, console)
         return
     named = [(one, item) for one in LISTS if one != "keys" for item in LISTS[one].items()]
     found = [(one, item) for one, item in named if item.name == name]
@@ -126,17 +126,6 @@ def _told(entry: Entry) -> str:
     allowed = f" ({entry.allowed})" if entry.allowed else ""
     facts = f"{entry.type}{allowed}" + (f" = {entry.default}" if entry.default else "")
     return "\n".join(filter(None, [facts, entry.words]))
-
-
-def _class_of(found: Any) -> type:
-    """Return a class, or of a function that makes models one that speaks for it."""
-    if isinstance(found, type):
-        return found
-    try:
-        told = inspect.signature(found)
-    except ValueError:  # a built-in one
-        told = inspect.Signature()
-    return type("Function", (), {"__doc__": found.__doc__, "__signature__": told})
 
 
 def _item(name: str, cls: Any, hidden: tuple[str, ...] = ()) -> Item:

@@ -151,12 +151,14 @@ def _readable(key: str, value: str) -> str:
         return _quoted(value)
     if _is_readable(value):
         return value
-    if value.startswith("[") and value.endswith("]"):
-        return "[" + ",".join(_readable("", item) for item in value[1:-1].split(",")) + "]"
+    parts = _parts(value)
+    if len(parts) > 1:
+        return ",".join(_readable(key, item) for item in parts)
+    if (value[:1], value[-1:]) in (("[", "]"), ("{", "}")):
+        inner = map(_readable_pair if value[0] == "{" else _readable_item, _parts(value[1:-1]))
+        return f"{value[0]}{','.join(inner)}{value[-1]}"
     if value.startswith(("[", "{", "'", '"')) or re.match(r"\w+\(", value):
         return value  # meant as Hydra's grammar: let it say what is wrong
-    if "," in value:
-        return ",".join(_readable(key, item) for item in value.split(","))
     return _quoted(value)
 
 
@@ -165,6 +167,37 @@ def _is_path(value: str) -> bool:
         return Path(value).expanduser().exists()
     except (OSError, RuntimeError, ValueError):  # a name too long, a home of nobody
         return False
+
+
+def _readable_item(value: str) -> str:
+    return _readable("", value)
+
+
+def _readable_pair(text: str) -> str:
+    key, colon, value = text.partition(":")
+    return f"{key}{colon}{_readable_item(value)}"
+
+
+def _parts(value: str) -> list[str]:
+    """Return what commas part, but for those in brackets or quotes.
+
+    Examples
+    --------
+    >>> _parts("{name: ./a.py:A, width: 3},'b, c'")
+    ['{name: ./a.py:A, width: 3}', "'b, c'"]
+    """
+    parts, depth, quote = [""], 0, ""
+    for char in value:
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"":
+            quote = char
+        depth += (char in "[{(") - (char in "]})") if not quote else 0
+        if char == "," and not depth and not quote:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return parts
 
 
 def _is_readable(value: str) -> bool:
@@ -182,6 +215,6 @@ def _quoted(value: str) -> str:
 def _file_name(override: str) -> str:
     """Return ``strategy-knfu`` for ``strategy=knfu``, in characters safe in any file name."""
     key, _, value = override.replace("\\", "").partition("=")
-    value = value.rpartition(":")[-1] if ".py:" in value else value
+    value = re.sub(r"[^,:'\"\[{]*\.py:", "", value)
     value = value.strip("[]{}'\"./~")
     return re.sub(r"[^A-Za-z0-9.+-]+", "-", f"{key}-{value}")

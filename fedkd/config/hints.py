@@ -147,10 +147,13 @@ def default_text(value: object) -> str:
     return str(list(value)) if isinstance(value, tuple) else str(value)
 
 
-def signature(cls: type) -> dict[str, inspect.Parameter]:
-    """Return the keyword parameters of `cls`, annotations resolved as far as they can be."""
+def signature(cls: Any) -> dict[str, inspect.Parameter]:
+    """Return the keyword parameters of a class, or of a function that stands for one.
+
+    Annotations are resolved as far as they can be.
+    """
     found: dict[str, inspect.Parameter] = {}
-    for owner in cls.__mro__:
+    for owner in cls.__mro__ if isinstance(cls, type) else (_speaker(cls),):
         if owner is object or not {"__init__", "__signature__"} & set(vars(owner)):
             continue
         is_open = False
@@ -162,6 +165,15 @@ def signature(cls: type) -> dict[str, inspect.Parameter]:
         if not is_open:
             break
     return found
+
+
+def _speaker(function: Any) -> type:
+    """Return a class that has a function's signature."""
+    try:
+        told = inspect.signature(function, eval_str=True)
+    except (NameError, TypeError, ValueError):  # a built-in one, or names for type checkers
+        told = inspect.Signature()
+    return type("Function", (), {"__signature__": told})
 
 
 def _own_parameters(owner: type) -> Iterator[inspect.Parameter]:

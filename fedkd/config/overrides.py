@@ -21,8 +21,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import ConfigError
 from .grammar import PATHS, parse, raw_value, split_study, sweep, sweep_names
+from .models import with_parameters
 from .saved import saved_config
-from .schema import FREE, GROUPS, NAMED, check_item, is_parameter
+from .schema import FREE, GROUPS, MODEL, NAMED, check_item, is_parameter
 from .settings import RunConfig
 from .trust import vet
 
@@ -159,6 +160,7 @@ def _same_place(tree: DictConfig, key: str, value: Any) -> bool:
 def _apply(tree: DictConfig, given: Items) -> RunConfig:
     """Set the given items on a structured config, and return it as a checked `RunConfig`."""
     items = [leaf for key, value in given for leaf in _spread(key, value)]
+    items = _one_model(_as_given(tree), items)
     for node in FREE:
         names = [value for key, value in items if key == f"{node}.name"]
         if names and names[-1] != OmegaConf.select(tree, node).get("name"):
@@ -181,7 +183,7 @@ def _apply(tree: DictConfig, given: Items) -> RunConfig:
 
 def _spread(key: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield one checked item per leaf: dicts taken apart, ``data=NAME`` read as ``data.name``."""
-    if isinstance(value, Mapping) and (key in GROUPS or key in FREE):
+    if isinstance(value, Mapping) and key in (*GROUPS, *FREE, MODEL):
         for name, inner in value.items():
             yield from _spread(f"{key}.{name}", inner)
     elif value is _DELETE:
@@ -193,6 +195,27 @@ def _spread(key: str, value: Any) -> Iterator[tuple[str, Any]]:
         value = _plain(value)
         check_item(key, value)
         yield key, value
+
+
+def _as_given(tree: DictConfig) -> Any:
+    present = OmegaConf.to_container(tree)
+    assert isinstance(present, dict)
+    return present[MODEL]
+
+
+def _one_model(present: Any, items: Items) -> Items:
+    """Return the items with those of the model put together: a name, with its parameters if any."""
+    rest, given, removed = [], [], []
+    for key, value in items:
+        if key != MODEL and not key.startswith(f"{MODEL}."):
+            rest.append((key, value))
+        elif value is _DELETE:
+            removed.append(key.removeprefix(f"{MODEL}."))
+        else:
+            given.append(("name" if key == MODEL else key.removeprefix(f"{MODEL}."), value))
+    if not given and not removed:
+        return items
+    return [*rest, (MODEL, with_parameters(present, given, removed))]
 
 
 def _texts(value: Any) -> Iterator[str]:

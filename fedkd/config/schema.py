@@ -19,6 +19,8 @@ LEAVES = {key: hint for key, hint in _HINTS.items() if key not in GROUPS}
 """Type hint of every key that holds a value."""
 FREE = tuple(key for key, hint in LEAVES.items() if get_origin(hint) is dict)
 """Keys that choose a plug-in and its parameters, which only the plug-in knows."""
+MODEL = "model"
+"""The key of a name, of a name with parameters, or of a list of these."""
 NAMED = FREE + tuple(key for key in GROUPS if f"{key}.name" in LEAVES)
 """Keys where ``KEY=VALUE`` means ``KEY.name=VALUE``."""
 STUDY = tuple(key for key, _, _ in leaves(StudyConfig, "study."))
@@ -39,7 +41,7 @@ def keys() -> Iterator[Entry]:
 
 def is_parameter(key: str) -> bool:
     """Say whether `key` is a plug-in's parameter, such as ``strategy.beta``."""
-    return key.startswith(tuple(f"{node}." for node in FREE))
+    return key.startswith(tuple(f"{node}." for node in (*FREE, MODEL)))
 
 
 def check_key(key: str, value: Any) -> None:

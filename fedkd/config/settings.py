@@ -39,6 +39,12 @@ class DataConfig(Checked):
     """the label's column, or a list of columns of numbers; null = label, or the only classes"""
     features: Annotated[list[str] | None, MinLen(1)] = None
     """the columns that are the features, in this order; null = all that can be used"""
+    text: str | None = None
+    """the column of texts that are the samples; null = the only one, if there are no features"""
+    vocabulary: Annotated[int, Ge(257)] = 8192
+    """tokens that a tokenizer of texts learns at most: padding, 256 bytes, and the rest"""
+    length: Annotated[int, Ge(1)] = 128
+    """tokens that a text has at most; longer ones are cut, shorter ones padded"""
     alpha: Annotated[float | None, Gt(0)] = 0.1
     """concentration of the Dirichlet label skew (small = very skewed); null = IID"""
     partitioner: dict[str, Any] = field(default_factory=lambda: {"name": "auto"})
@@ -279,8 +285,9 @@ class RunConfig(Checked):
     """active learning: which samples to label; a name, FILE:Class or module:Class"""
     oracle: dict[str, Any] = field(default_factory=lambda: {"name": "exact"})
     """active learning: who labels them; a name, FILE:Class or module:Class"""
-    model: Any = "mlp"
-    """a name, FILE:Class, or a list of them dealt to the clients in turn"""
+    model: Any = "auto"
+    """a name, FILE:Class, or a list of them dealt to the clients in turn; their parameters are
+    model.PARAMETER, in a list {name: mlp, hidden: 64}; auto = mlp, for texts embedding_bag"""
     data: DataConfig = field(default_factory=DataConfig)
     transfer: TransferConfig = field(default_factory=TransferConfig)
     fit: FitConfig = field(default_factory=FitConfig)

@@ -25,8 +25,8 @@ from .keyfile import make_key, read_key
 FILE = ".seal"
 SEALED = ("config.yaml", "spec.json")
 _OURS = re.compile(r"(fedkd|flwr\.serverapp\.strategy|flwr_datasets\.partitioner)([.:]\w+)*")
-_NO_CODE = {"run_dir", "resume", "data.name", "data.label", "data.client"}  # of a configuration
-_NO_CODE |= {"transfer.data", "transfer.split"}
+_NO_CODE = {"run_dir", "resume", *(f"data.{name}" for name in ("name", "label", "text", "client"))}
+_NO_CODE |= {"transfer.data", "transfer.split"}  # of a configuration
 _NO_CODE |= {"data.corpus", "data.transfer", "data.split"}  # of a client's spec
 
 Named = tuple[str, str]

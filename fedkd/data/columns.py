@@ -2,24 +2,28 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..errors import PROBLEM, ConfigError, one_line
+from .text import Text
 
 IMAGE_NAMES = ("image", "img")
 LABEL_NAMES = ("label", "fine_label", "labels", "target", "class")
 """Names that need no `data.label`; of several, ``label`` is the label."""
 
-_OTHER_LABELS = (*LABEL_NAMES, "coarse_label")
+OTHER_LABELS = (*LABEL_NAMES, "coarse_label")
 _INDEX = re.compile(
     r"__index_level_\d+__|(?i:unnamed: \d+|id|idx|index|row|rowid|uuid|.*_(id|idx|index|uuid))"
     r"|.*[a-z]I[dD]"
 )
 REMEDY = "change the column, or leave it out"
+LEVELS = 50
+"""Different texts that a column of categories may have."""
+
 SHOWN = 20
 """Columns that a note names; the others are counted."""
 
@@ -38,13 +42,16 @@ class Choice:
     apart : tuple of str
         Columns by which samples are dealt to clients: they are no features.
     strict : bool
-        Whether `label` and `features` are the user's words, and one that is not there an error.
+        Whether `label`, `features` and the text are the user's words, and one that is not there an
+        error.
     optional : bool
         Whether rows without a label will do, or with several columns that could be it.
     encoding : dict or None
         What another data set's columns become (`Corpus.encoding`); None = fit it.
     targets : {"classes", "numbers"} or None
         What labels are to be; None = as they are.
+    text : Text
+        Which column is the text, if the samples are texts, and how it becomes tokens.
     """
 
     label: str | tuple[str, ...] | None = None
@@ -54,6 +61,7 @@ class Choice:
     optional: bool = False
     encoding: dict[str, Any] | None = None
     targets: str | None = None
+    text: Text = field(default_factory=Text)
 
     @property
     def named(self) -> tuple[str, ...] | None:
@@ -62,8 +70,11 @@ class Choice:
 
     @property
     def decisive(self) -> dict[str, Any]:
-        """What decides how rows are read, where they are not refused; targets if numbers."""
-        apart = ("strict", "optional", "targets")
+        """What decides how rows are read, where they are not refused; targets if numbers.
+
+        But for texts.
+        """
+        apart = ("strict", "optional", "targets", "text")
         known = {k: v for k, v in vars(self).items() if k not in apart}
         return known | ({"targets": self.targets} if self.targets == "numbers" else {})
 
@@ -77,7 +88,7 @@ class Columns:
     left: dict[str, str]
     """columns that are not used, and why"""
     kind: str = "features"
-    """what the features are: features, pictures or an array"""
+    """what the features are: features, pictures, an array or texts"""
     seen: str = ""
     """what else is worth saying"""
 
@@ -93,6 +104,12 @@ class Columns:
         text = f"{label}{self.kind} {listed(list(self.features)) or 'none'}{self.seen}"
         left = [f"{name} ({reason})" for name, reason in self.left.items()]
         return one_line(f"{text}; left out: {listed(left)}" if left else text, PROBLEM)
+
+    def again(self, choice: Choice) -> Choice:
+        """Return what is known of a table's columns once another's are these."""
+        if self.kind == "texts":
+            return replace(choice, text=replace(choice.text, column=self.features[0]))
+        return replace(choice, features=self.features) if self.kind == "features" else choice
 
     @property
     def plain(self) -> bool:
@@ -218,7 +235,7 @@ def reason(name: str, kind: pa.DataType | None, choice: Choice) -> str | None:
         return None
     if _INDEX.fullmatch(name):
         return "an index"
-    return "another label" if name in _OTHER_LABELS else None
+    return "another label" if name in OTHER_LABELS else None
 
 
 def check_named(
@@ -269,6 +286,14 @@ def textual(kind: pa.DataType | None) -> bool:
     """Say whether a column of this type holds text."""
     tests = pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view
     return kind is not None and any(test(kind) for test in tests)
+
+
+def few(column: pa.ChunkedArray) -> bool:
+    """Say whether a column of text holds categories: a few texts, each in some rows.
+
+    A text that hardly any other row has is no category, however few rows there are.
+    """
+    return len(column.unique()) <= min(LEVELS, len(column) // 2)
 
 
 def dated(kind: pa.DataType | None) -> bool:

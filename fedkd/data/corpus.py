@@ -11,8 +11,10 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from ..tasks.samples import Shape, Tokens
 from ..tasks.targets import Targets
 from .targets import binned
+from .text import FILE
 
 PLACES = "places.parquet"
 """The file that says which rows are in the training split, where the test split was drawn."""
@@ -27,7 +29,8 @@ class Corpus:
         Its directory; `Corpus.open` on another process maps the same pages.
     name : str
     x_train, x_test : ndarray, memory-mapped
-        uint8 images ``[n, h, w]`` or ``[n, h, w, c]``, or float32 features as given ``[n, ...]``.
+        uint8 images ``[n, h, w]`` or ``[n, h, w, c]``, float32 features as given ``[n, ...]``, or
+        token ids ``[n, length]``, uint16 or int32.
     y_train, y_test : ndarray of int64, memory-mapped
         Classes 0..C-1, ``[n]``; of numbers float32 ``[n]`` or ``[n, targets]``, as given.
     targets : Targets
@@ -39,7 +42,10 @@ class Corpus:
     class_names : list of str
         Theirs.
     shape : tuple of int
-        What a model receives, channels first: ``(1, 28, 28)``, ``(3, 32, 32)``, ``(features,)``.
+        What a model receives, channels first: ``(1, 28, 28)``, ``(3, 32, 32)``, ``(features,)``;
+        `fedkd.tasks.samples.Tokens` where it is a text.
+    vocabulary : int or None
+        Token ids that texts may have, padding among them; None for anything else.
     defaults : dict
         ``transfer_size``, and ``samples_per_client`` where the data set has one.
     features : list of str or None
@@ -73,7 +79,9 @@ class Corpus:
             else Targets(self.class_names, [], [])
         )
         self.edges: list[float] = numeric["edges"] if numeric else []
-        self.shape: tuple[int, ...] = tuple(meta["shape"])
+        self.vocabulary: int | None = meta.get("vocabulary")
+        shape = tuple(meta["shape"])
+        self.shape: Shape = Tokens(shape[0], self.vocabulary) if self.vocabulary else shape
         self.defaults: dict[str, int] = meta["defaults"]
         self.features: list[str] | None = meta["features"]
         self.encoding: dict[str, Any] | None = meta["encoding"]
@@ -95,6 +103,11 @@ class Corpus:
     def classes(self) -> int:
         """Number of classes, or of bins."""
         return len(self.class_names)
+
+    @property
+    def tokenizer(self) -> str | None:
+        """The tokenizer of texts, as JSON."""
+        return (self.path / FILE).read_text() if self.vocabulary else None
 
     @cached_property
     def groups_train(self) -> NDArray[np.int64]:
@@ -127,19 +140,22 @@ class Corpus:
         Returns
         -------
         x : float32 tensor, shape [n, *shape]
-            Images are scaled to [0, 1] and standardised per channel with `mean` and `std`.
+            Images are scaled to [0, 1] and standardised per channel with `mean` and `std`; the
+            token ids of texts are int64.
         y : int64 tensor, shape [n]
             Numbers are float32 ``[n]`` or ``[n, targets]``, standardised.
         """
         stored = {"train": self.x_train, "test": self.x_test}[split]
         rows = slice(None) if indices is None else np.asarray(indices, dtype=np.int64)
-        x = torch.from_numpy(np.array(stored[rows]))
+        token = None if self.vocabulary is None else np.int64
+        x = torch.from_numpy(np.array(stored[rows], dtype=token))
         y = torch.from_numpy(np.array(self.labels(split)[rows]))
         if self.mean is not None:
             x = x.movedim(-1, 1) if x.ndim == 4 else x.unsqueeze(1)
         # torch's own memory is 64-byte aligned and numpy's is not: what BLAS adds up in which
         # order may depend on it.
-        out = torch.empty(x.shape, dtype=torch.float32).copy_(x)
+        kind = torch.float32 if self.vocabulary is None else torch.int64
+        out = torch.empty(x.shape, dtype=kind).copy_(x)
         if self.mean is not None:
             channel = (1, -1, 1, 1)
             mean, std = torch.tensor(self.mean), torch.tensor(self.std)

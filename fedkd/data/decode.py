@@ -26,8 +26,8 @@ TEST_SPLITS = ("test", "validation", "valid")
 class Raw:
     """One decoded split.
 
-    x : uint8 images ``[n, h, w]`` or ``[n, h, w, c]``, or float32 features as given; a table's are
-        ``[n, 0]`` until the training rows are known (`fedkd.data.encoding`).
+    x : uint8 images ``[n, h, w]`` or ``[n, h, w, c]``, float32 features as given, or texts ``[n]``;
+        a table's are ``[n, 0]`` until the training rows are known (`fedkd.data.encoding`).
     y : labels as given, ``[n]``; `class_names` is set when they already are 0..C-1.
     table : the other scalar columns, for partitioners.
     columns : which column became what; None for arrays.
@@ -136,7 +136,8 @@ def arrays(x: Any, y: Any, key: str = "data", choice: Choice | None = None) -> R
         found, table, columns = samples_of(frame, None, key, "x", choice)
         columns = replace(columns, left=columns.left | index_of(x))
     else:
-        found = samples(as_array(x, key, "x"), key)
+        found = as_array(x, key, "x")
+        found = found.astype(object) if _are_texts(x, found) else samples(found, key)
     if labels is None:
         return _unlabelled(found, table, columns)
     if len(found) != len(labels):
@@ -157,6 +158,12 @@ def _labels(y: Any, key: str, targets: str | None) -> tuple[NDArray[Any], list[s
 
 def _unlabelled(x: NDArray[Any], table: pa.Table, columns: Columns | None) -> Raw:
     return Raw(x, np.full(len(x), -1), table, [], columns, labelled=False)
+
+
+def _are_texts(x: Any, found: NDArray[Any]) -> bool:
+    """Say whether all samples are texts; a number among them would have become one."""
+    whole = not isinstance(x, list | tuple) or all(isinstance(one, str) for one in x)
+    return found.ndim == 1 and found.dtype.kind in "UT" and whole
 
 
 def decode(dataset: Any, key: str, shown: object, choice: Choice, *, outside: bool = False) -> Raw:
@@ -215,8 +222,9 @@ def decoded(
         lost = [name for name in train.labels if name not in test.features]
         if lost:
             raise ConfigError(key, shown, f"lacks the label column {lost[0]!r} of the other")
-        features = columns.features if columns.kind == "features" else choice.features
+        if columns.kind == "texts" and columns.features[0] not in test.features:
+            raise ConfigError(key, shown, f"lacks the text column {columns.features[0]!r}")
         label = train.labels if len(train.labels) > 1 else train.labels[0]
         targets = "numbers" if train.numeric else "classes"
-        choice = replace(choice, label=label, features=features, strict=False, targets=targets)
+        choice = replace(columns.again(choice), label=label, strict=False, targets=targets)
         return {"train": train, "test": decode(test, key, shown, choice, outside=outside)}

@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError
 from .codings import Coding, coding_for, from_json, numbers, to_json
-from .columns import REMEDY, Choice, listed, textual
+from .columns import LEVELS, REMEDY, Choice, listed, textual
 from .decode import Raw
-
-LEVELS = 50
-"""Different texts that a column of categories may have."""
 
 
 def encode(

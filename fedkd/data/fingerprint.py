@@ -46,7 +46,8 @@ def of_raw(raw: Raw) -> str:
     """Return a hash of a decoded split."""
     digest = hashlib.sha256(repr((raw.x.dtype, raw.x.shape, raw.class_names)).encode())
     digest.update(repr(raw.columns).encode())
-    digest.update(np.ascontiguousarray(raw.x).data)
+    texts = raw.x.dtype == object
+    digest.update(repr(raw.x.tolist()).encode() if texts else np.ascontiguousarray(raw.x).data)
     digest.update(repr(raw.y.tolist()).encode())
     _add(digest, raw.table)
     return digest.hexdigest()

@@ -113,7 +113,7 @@ def from_arrays(parts: tuple[Any, ...], key: str, choice: Choice) -> Source:
     choice = replace(choice, targets="numbers" if raws["train"].numeric else "classes")
     if len(parts) == 4:
         columns = raws["train"].columns
-        choice = replace(choice, features=columns.features, strict=False) if columns else choice
+        choice = replace(columns.again(choice), strict=False) if columns else choice
         raws["test"] = arrays(parts[2], parts[3], key, choice)
         if (raws["test"].columns is None) != (columns is None):
             raise ConfigError(key, "arrays", "of train and test one has column names; give both")

@@ -21,6 +21,7 @@ from .objects import is_per_client
 from .sampling import proportional
 from .sources import find
 from .targets import bin_names, binned, described, told
+from .text import FILE, Text, encoded
 
 _LAYOUT = 3  # raise when the files below change
 _TEST_SHARE, _TEST_SEED = 0.2, 0  # of a data set without a test split
@@ -58,23 +59,35 @@ def corpora(
     if isinstance(config.clients, int) and own != config.clients:
         problem = f"data is a list of {own}, one per client; leave it out, or give that"
         raise ConfigError("clients", config.clients, problem)
-    by, named = config.data.partitioner.get("partition_by"), config.data.features
-    apart = [*(by if isinstance(by, list) else [by]), config.data.client]
-    _check_label(config)
-    label = config.data.label
-    choice = Choice(
-        tuple(label) if isinstance(label, list) else label,
-        None if named is None else tuple(named),
-        apart=tuple(str(name) for name in apart if name is not None),
-        targets=targets,
-    )
-    corpus = prepare(config.data.name if data is None else data, choice=choice)
+    choice, data = _choice(config, targets), config.data.name if data is None else data
+    corpus = prepare(data, choice=choice)
+    if corpus.vocabulary is None:
+        _refuse_unused(choice.text, corpus.name)
     given = config.transfer.data if transfer is None else transfer
     if given is None or (isinstance(given, str) and not given):
         return corpus, None
     features, encoding = tuple(corpus.features or ()) or None, corpus.encoding
-    choice = replace(choice, strict=False, optional=True, features=features, encoding=encoding)
-    return corpus, prepare(given, key="transfer.data", choice=choice)
+    known = replace(choice, strict=False, optional=True, features=features, encoding=encoding)
+    other = prepare(given, key="transfer.data", choice=known)
+    if corpus.tokenizer and other.tokenizer and corpus.path != other.path:
+        text = replace(choice.text, tokenizer=other.tokenizer)  # of public texts, and one for both
+        corpus = prepare(data, choice=replace(choice, text=text))
+    return corpus, other
+
+
+def _choice(config: RunConfig, targets: str | None) -> Choice:
+    """Return what the configuration says of the columns."""
+    by, named = config.data.partitioner.get("partition_by"), config.data.features
+    apart = [*(by if isinstance(by, list) else [by]), config.data.client]
+    _check_label(config)
+    label = config.data.label
+    return Choice(
+        tuple(label) if isinstance(label, list) else label,
+        None if named is None else tuple(named),
+        apart=tuple(str(name) for name in apart if name is not None),
+        targets=targets,
+        text=Text(config.data.text, config.data.vocabulary, config.data.length),
+    )
 
 
 def _check_label(config: RunConfig) -> None:
@@ -84,6 +97,14 @@ def _check_label(config: RunConfig) -> None:
     text = all(isinstance(name, str) for name in names)
     if not text or len(set(names)) < len(names) or (isinstance(label, list) and len(label) < 2):
         raise ConfigError("data.label", label, "must name a column, or several different ones")
+
+
+def _refuse_unused(text: Text, name: str) -> None:
+    """Refuse settings of texts where the samples are none."""
+    for key in ("vocabulary", "length"):
+        value = getattr(text, key)
+        if value != getattr(Text(), key):
+            raise ConfigError(f"data.{key}", value, f"the samples of {name} are no texts")
 
 
 def prepare(
@@ -117,11 +138,13 @@ def prepare(
     """
     choice = choice or Choice()
     source = find(data, key, choice)
-    if choice.label is not None and choice.strict and not source.named:
-        problem = f"{source.name} has no columns; leave it out"
-        raise ConfigError("data.label", choice.label, problem)
+    for name, column in {"label": choice.label, "text": choice.text.column}.items():
+        if column is not None and choice.strict and not source.named:
+            problem = f"{source.name} has no columns; leave it out"
+            raise ConfigError(f"data.{name}", column, problem)
     root = cache_root(cache)
     about = [source.fingerprint, choice.decisive if source.named else choice.encoding]
+    about += [vars(choice.text)] if choice.text != Text() else []
     about += ["numbers"] if choice.targets == "numbers" and not source.named else []
     target = root / f"{source.name}-{of_json(about)[:16]}-{_LAYOUT}"
     if not intact(target):
@@ -158,6 +181,7 @@ def _write(
     train, test = splits["train"], splits["test"]
     encoding = encode(splits, choice, key, shown)
     _check_alike(train, test, str(shown), key)
+    tokens, size = _tokenised(path, splits, choice.text)
     names, targets = train.class_names, None
     if train.numeric:
         columns = train.labels or [f"target {place}" for place in range(train.y[0].size)]
@@ -186,14 +210,26 @@ def _write(
         "labelled": train.labelled,
         "client": source.client,
         "targets": targets,
+        "vocabulary": size,
     }
-    notes = [None if targets is None else told(targets)]
+    notes = [tokens, None if targets is None else told(targets)]
     if train.columns is not None and not train.columns.plain:
         rows = f"{len(train.y)} training and {len(test.y)} test rows"
         what = target_told(train.y, [] if targets else names) if train.labelled else "no labels"
         notes = [f"{what}, {rows}", train.columns.told(), *notes]
     meta["note"] = "; ".join(filter(None, notes)) or None
     seal(path, meta)
+
+
+def _tokenised(path: Path, splits: dict[str, Raw], text: Text) -> tuple[str | None, int | None]:
+    """Put token ids in the place of texts, and write the tokenizer; return note and vocabulary."""
+    if splits["train"].x.dtype != object:
+        return None, None
+    ids, tokenizer, told = encoded({name: raw.x for name, raw in splits.items()}, text)
+    for name, raw in splits.items():
+        raw.x = ids[name]
+    tokenizer.save(str(path / FILE))
+    return told, tokenizer.get_vocab_size()
 
 
 def _check_alike(train: Raw, test: Raw, name: str, key: str) -> None:

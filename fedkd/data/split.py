@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..atomic import replacing
+from ..atomic import replacing, write_text
 from ..config import RunConfig
 from ..errors import ConfigError
 from ..rng import stream
@@ -18,6 +18,7 @@ from .federation import Federation
 from .holders import find_holding, numbered
 from .holding import Holding
 from .testing import own_tests, packed
+from .text import FILE as TOKENIZER
 from .transfer import transfer_rows
 
 
@@ -38,7 +39,7 @@ def build_federation(
     transfer_corpus : Corpus or None
         Where transfer samples come from; None = training samples of `corpus` that no client gets.
     out : path
-        Directory that receives ``split.npz``.
+        Directory that receives ``split.npz``, and ``tokenizer.json`` where samples are texts.
     given : mapping, optional
         Python objects in place of values, by their keys: ``data.split``, ``data.partitioner``,
         ``transfer.split``.
@@ -82,6 +83,8 @@ def build_federation(
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as staged, staged.open("wb") as file:  # savez appends .npz to a path
         np.savez(file, **held)
+    if corpus.tokenizer:
+        write_text(path.with_name(TOKENIZER), corpus.tokenizer)
     return Federation(corpus, source, path)
 
 

@@ -7,9 +7,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
-from .columns import Choice, Columns, check_named, find_images, numeric, reason
+from .columns import (
+    Choice,
+    Columns,
+    check_named,
+    find_images,
+    numeric,
+    reason,
+    textual,
+)
 from .given import as_array, samples
 from .pictures import Pictures
+from .text import texts_of
+from .textual import find_text
 
 _BATCH = 1000
 
@@ -35,7 +45,8 @@ def samples_of(
 
     Returns
     -------
-    x : uint8 pictures ``[n, h, w(, c)]``, float32 ``[n, ...]``, or ``[n, 0]`` for a table
+    x : uint8 pictures ``[n, h, w(, c)]``, float32 ``[n, ...]``, texts ``[n]``, or ``[n, 0]`` for a
+        table
     table : pyarrow.Table
     columns : Columns
 
@@ -50,8 +61,16 @@ def samples_of(
     why = {name: reason(name, types.get(name), choice) for name in features}
     chosen = {name: features[name] for name in choice.features or () if name in features}
     seen = chosen or features
-    numbers = any(numeric(types.get(name)) and why[name] is None for name in seen)
+    usable = [name for name in seen if why[name] is None]
+    numbers = any(numeric(types.get(name)) for name in usable)
     image, block = find_images(seen, key, shown), _block(seen, numbers)
+    others = image is not None or block is not None or choice.features is not None
+    others |= any(not textual(types.get(name)) for name in usable)
+    text = find_text(
+        table.select([*filter(features.get, table.column_names)]), others, choice, shown
+    )
+    if text is not None:
+        return texts_of(table.column(text)), table, _one(label, text, why, "texts")
     if choice.named and choice.named not in ((image,), (block,)):
         check_named(choice, label, features, why, shown)
     if image is not None:

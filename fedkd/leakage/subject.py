@@ -128,7 +128,8 @@ class Subject:
         """Return an untrained model of a client's architecture."""
         with scoped(self.seed(f"model.{name}", client)):
             outputs = self.spec.get("outputs", [self.federation.classes])[-1]
-            return build(self.parts.models[client], self.federation.shape, outputs)
+            task = self.spec.get("task", {"name": "classification"})["name"]
+            return build(self.parts.models[client], self.federation.shape, outputs, task)
 
     def model(self, client: int) -> nn.Module:
         """Return a client's final model."""

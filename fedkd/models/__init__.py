@@ -1,14 +1,15 @@
 """The model zoo, and everything else that can be a client's model.
 
-A model is given as a zoo name, as ``FILE.py:Class`` or ``package.module:Class``, or in Python as
-any callable that returns an ``nn.Module``; a list of them is dealt to the clients in turn. Models
-take ``[batch, *shape]`` and return logits ``[batch, classes]``.
+A model is given as a zoo name, as ``FILE.py:Class`` or ``package.module:Class``, as one of these
+with parameters (``{"name": "mlp", "hidden": 64}``), or in Python as any callable that returns an
+``nn.Module``; a list of them is dealt to the clients in turn. Models take ``[batch, *shape]`` and
+return logits ``[batch, classes]``.
 
 Building draws from torch's global generator: wrap it in `fedkd.rng.scoped`.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,39 +19,45 @@ from torch.nn.parameter import is_lazy
 from ..errors import ConfigError
 from ..exits import is_interrupt
 from ..rng import scoped
-from .fedmd import FedMD2, FedMD3
-from .lenet5 import LeNet5
-from .mlp import MLP
-from .resnet8 import ResNet8
+from ..tasks.samples import blank, made_up, vocabulary
+from .huggingface import adapted
 from .shapes import Shape
+from .specs import ZOO, deal, factories, factory, model_name, model_names, settled
 from .usable import refuse_shared, refuse_unusable
 
-__all__ = ["ZOO", "build", "check_model", "deal", "factory", "model_name", "refuse_shared"]
+__all__ = [
+    "ZOO",
+    "build",
+    "check_model",
+    "deal",
+    "factories",
+    "factory",
+    "model_name",
+    "model_names",
+    "refuse_shared",
+    "settled",
+]
 
-ZOO: dict[str, Callable[..., nn.Module]] = {
-    "mlp": MLP,
-    "lenet5": LeNet5,
-    "fedmd_cnn2": FedMD2,
-    "fedmd_cnn3": FedMD3,
-    "resnet8": ResNet8,
-}
 _SHAPE_NAMES = ("shape", "in_shape", "input_shape")
-_CLASSES_NAMES = ("classes", "num_classes")
+_OUTPUTS_NAMES = ("outputs", "classes", "num_classes")
 
 
-def build(spec: Any, shape: Shape, classes: int) -> nn.Module:
+def build(spec: Any, shape: Shape, classes: int, task: str = "classification") -> nn.Module:
     """Return a freshly initialised model.
 
     Parameters
     ----------
-    spec : str or callable
-        Zoo name, ``FILE.py:Class``, ``package.module:Class``, or a callable. Callables get those of
-        the keyword arguments ``shape`` (or ``in_shape``, ``input_shape``) and ``classes`` (or
-        ``num_classes``) that their signature names.
+    spec : str, mapping or callable
+        Zoo name, ``FILE.py:Class``, ``package.module:Class``, one of them with parameters, or a
+        callable. It gets those of the keyword arguments ``shape`` (or ``in_shape``,
+        ``input_shape``), ``outputs`` (or ``classes``, ``num_classes``), ``task`` and, where samples
+        are texts, ``vocabulary`` that its signature names.
     shape : tuple of int
-        Shape of one sample: ``(channels, height, width)`` or ``(features,)``.
+        Shape of one sample: ``(channels, height, width)``, ``(features,)`` or `Tokens`.
     classes : int
         Number of logits.
+    task : str
+        What the samples mean.
 
     Raises
     ------
@@ -67,11 +74,12 @@ def build(spec: Any, shape: Shape, classes: int) -> nn.Module:
     Traceback (most recent call last):
         ...
     fedkd.errors.ConfigError: model=mpl: no such model, and neither FILE.py:Class nor \
-package.module:Class; did you mean 'mlp'? (allowed: fedmd_cnn2, fedmd_cnn3, lenet5, mlp, resnet8)
+package.module:Class; did you mean 'mlp'? (allowed: embedding_bag, fedmd_cnn2, fedmd_cnn3, gru, \
+huggingface, lenet5, mlp, resnet8, textcnn, transformer)
     """
     name, make = model_name(spec), factory(spec)
     try:
-        model = make(**_arguments(make, shape, classes))
+        model = make(**_arguments(make, shape, classes, task))
     except ConfigError:
         raise
     except BaseException as error:  # sys.exit, too
@@ -81,32 +89,15 @@ package.module:Class; did you mean 'mlp'? (allowed: fedmd_cnn2, fedmd_cnn3, lene
     if not isinstance(model, nn.Module):
         problem = f"must return a torch.nn.Module, not {type(model).__name__}"
         raise ConfigError("model", name, problem)
+    model = adapted(model)
     if any(is_lazy(parameter) for parameter in model.parameters()):
         _materialise(model, name, shape)
     return model
 
 
-def deal(model: Any, clients: int) -> list[Any]:
-    """Return each client's model spec: the one given, or those of a list in turn.
-
-    Raises
-    ------
-    ConfigError
-        If the list is empty.
-
-    Examples
-    --------
-    >>> deal(["mlp", "lenet5"], 5)
-    ['mlp', 'lenet5', 'mlp', 'lenet5', 'mlp']
-    """
-    several = isinstance(model, Sequence) and not isinstance(model, str | nn.Module)
-    specs = list(model) if several else [model]
-    if not specs:
-        raise ConfigError("model", "[]", "the list must name at least one model")
-    return [specs[client % len(specs)] for client in range(clients)]
-
-
-def check_model(spec: Any, shape: Shape, classes: int, trains: bool = True) -> nn.Module:
+def check_model(
+    spec: Any, shape: Shape, classes: int, trains: bool = True, task: str = "classification"
+) -> nn.Module:
     """Build a model, run two random samples through it, and return it if clients can have it.
 
     The global generators are left as they were. Parameters as for `build`; `trains` says whether
@@ -129,10 +120,10 @@ but returned shape (2, 7)
     """
     name = model_name(spec)
     with scoped(0), torch.no_grad():
-        model = build(spec, shape, classes)
+        model = build(spec, shape, classes, task)
         refuse_unusable(name, model)
-        refuse_shared([(name, model), (name, build(spec, shape, classes))])
-        x = torch.randn(2, *shape)
+        refuse_shared([(name, model), (name, build(spec, shape, classes, task))])
+        x = made_up(shape, 2)
         for training in (True, False):
             try:
                 logits = model.train(training)(x)
@@ -147,45 +138,11 @@ but returned shape (2, 7)
     return model
 
 
-def model_name(spec: Any) -> str:
-    """Return how a model is called in messages and tables.
-
-    Examples
-    --------
-    >>> model_name("lenet5"), model_name(MLP)
-    ('lenet5', 'MLP')
-    """
-    if isinstance(spec, str):
-        return spec
-    inner = getattr(spec, "func", spec)  # functools.partial
-    return str(getattr(inner, "__name__", type(inner).__name__))
-
-
-def factory(spec: Any) -> Callable[..., Any]:
-    """Return the callable that a model spec names; `ConfigError` if there is none."""
-    if isinstance(spec, str) and (":" in spec or spec.endswith(".py")):
-        from ..plugins import load_object
-
-        spec = load_object(spec, key="model")
-    if isinstance(spec, str):
-        if spec in ZOO:
-            return ZOO[spec]
-        problem = "no such model, and neither FILE.py:Class nor package.module:Class"
-        raise ConfigError("model", spec, problem, ZOO)
-    if isinstance(spec, nn.Module):
-        problem = "is a built model; give its class or a function, as each client needs its own"
-        raise ConfigError("model", model_name(spec), problem)
-    if not callable(spec):
-        problem = f"must be a name, FILE.py:Class or a callable, not {type(spec).__name__}"
-        raise ConfigError("model", spec, problem, ZOO)
-    return spec
-
-
 def _materialise(model: nn.Module, name: str, shape: Shape) -> None:
     """Let lazy layers find their sizes: a client's model is copied before it sees any data."""
     try:
         with torch.no_grad():
-            model.eval()(torch.zeros(2, *shape))
+            model.eval()(blank(shape, 2))
     except BaseException as error:
         if is_interrupt(error):
             raise
@@ -194,13 +151,18 @@ def _materialise(model: nn.Module, name: str, shape: Shape) -> None:
     model.train()
 
 
-def _arguments(factory: Callable[..., Any], shape: Shape, classes: int) -> dict[str, Any]:
+def _arguments(
+    factory: Callable[..., Any], shape: Shape, classes: int, task: str
+) -> dict[str, Any]:
     """Keyword arguments that the signature names; ``**kwargs`` is not taken as a wish for them."""
     try:
         parameters = inspect.signature(factory).parameters
     except (TypeError, ValueError):  # built-ins may have none
         return {}
-    offered = dict.fromkeys(_SHAPE_NAMES, tuple(shape)) | dict.fromkeys(_CLASSES_NAMES, classes)
+    size = vocabulary(shape)
+    known = tuple(shape) if size is None else shape
+    offered: dict[str, Any] = {"task": task} | ({} if size is None else {"vocabulary": size})
+    offered |= dict.fromkeys(_SHAPE_NAMES, known) | dict.fromkeys(_OUTPUTS_NAMES, classes)
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {k: v for k, v in offered.items() if k in parameters and parameters[k].kind in by_name}
 
@@ -208,7 +170,8 @@ def _arguments(factory: Callable[..., Any], shape: Shape, classes: int) -> dict[
 def _check_logits(name: str, logits: object, classes: int) -> None:
     expected = f"must return logits of shape (2, {classes}) for 2 samples, but returned"
     if not isinstance(logits, torch.Tensor):
-        raise ConfigError("model", name, f"{expected} a {type(logits).__name__}")
+        hint = "; call its input input_ids, or return its logits" * hasattr(logits, "logits")
+        raise ConfigError("model", name, f"{expected} a {type(logits).__name__}{hint}")
     if tuple(logits.shape) != (2, classes):
         raise ConfigError("model", name, f"{expected} shape {tuple(logits.shape)}")
     if logits.dtype != torch.float32:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..rng import scoped
+from ..tasks.samples import blank
 from .shapes import Shape
 
 
@@ -40,7 +41,7 @@ def operations(model: nn.Module, shape: Shape) -> int:
         sdpa_kernel(SDPBackend.MATH),
         FlopCounterMode(display=False) as counter,
     ):
-        model.eval()(torch.zeros(2, *shape))
+        model.eval()(blank(shape, 2))
     model.train(training)
     return int(counter.get_total_flops()) // 2
 
@@ -49,7 +50,8 @@ def products(model: nn.Module, shape: Shape) -> int:
     """Return about how many multiplications a sample takes: enough to compare architectures.
 
     Each parameter counts once for every place of its layer's output (one in a dense layer, a pixel
-    in a convolution); scripted modules do not count. Unlike `operations` it takes no more than a
+    in a convolution, a token in a recurrent layer), an embedding what is looked up; scripted
+    modules do not count. Unlike `operations` it takes no more than a
     forward pass.
 
     Examples
@@ -62,8 +64,14 @@ def products(model: nn.Module, shape: Shape) -> int:
     def count(module: nn.Module, inputs: object, output: object) -> None:
         nonlocal total
         own = list(module.parameters(recurse=False))
-        if own and isinstance(output, Tensor):
-            places = output.numel() // 2 // max(len(own[0]), 1) if own[0].dim() else 1
+        recurrent = isinstance(module, nn.RNNBase)
+        if recurrent and isinstance(output, tuple):
+            output = output[0]  # the states
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and isinstance(output, Tensor):
+            total += output.numel() // 2  # it looks them up
+        elif own and isinstance(output, Tensor):
+            units = output.shape[-1] if recurrent else len(own[0]) if own[0].dim() else 0
+            places = output.numel() // 2 // max(units, 1) if own[0].dim() else 1
             total += sum(parameter.numel() for parameter in own) * max(places, 1)
 
     training = model.training
@@ -73,7 +81,7 @@ def products(model: nn.Module, shape: Shape) -> int:
         if not isinstance(module, torch.jit.ScriptModule)  # they take none
     ]
     with scoped(0), torch.no_grad():
-        model.eval()(torch.zeros(2, *shape))
+        model.eval()(blank(shape, 2))
     for hook in hooks:
         hook.remove()
     model.train(training)

@@ -4,7 +4,7 @@ import math
 
 from torch import nn
 
-from .shapes import Shape
+from .shapes import Shape, numbers_shape
 
 
 class MLP(nn.Sequential):
@@ -13,7 +13,7 @@ class MLP(nn.Sequential):
     Parameters
     ----------
     shape : tuple of int
-        Shape of one sample, of any rank.
+        Shape of one sample, of any rank; no texts.
     classes : int
         Number of logits.
     hidden : int
@@ -28,7 +28,7 @@ class MLP(nn.Sequential):
     def __init__(self, shape: Shape, classes: int, *, hidden: int = 200) -> None:
         super().__init__(
             nn.Flatten(),
-            nn.Linear(math.prod(shape), hidden),
+            nn.Linear(math.prod(numbers_shape("mlp", shape)), hidden),
             nn.ReLU(),
             nn.Linear(hidden, classes),
         )

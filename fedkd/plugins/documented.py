@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..config.hints import Entry, choices, default_text, signature, type_text
-from .finding import REQUIRED
+from .finding import REQUIRED, own_words
 
 _SECTION = re.compile(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-{3,}\s*$|\Z)", re.M | re.S)
 _ITEM = re.compile(r"^(\S[^\n:]*?)(?:[ ]?:[ ][^\n]*)?\n((?:[ ]+[^\n]*\n|\n)+)", re.M)
 
 
 def entries(cls: Any, hidden: tuple[str, ...] = ()) -> Iterator[Entry]:
-    """Yield every parameter of a class, those of its bases after its own.
+    """Yield every parameter of a class, those of its bases after its own, or of a function.
 
     Parameters
     ----------
@@ -44,14 +44,14 @@ Rows of no more than k numbers are not encoded.')
         )
 
 
-def meanings(cls: type) -> dict[str, str]:
+def meanings(cls: Any) -> dict[str, str]:
     """Return what the docstrings of a class and its bases say of parameters, a line each.
 
     What only refers to another class is left to that one.
     """
     found: dict[str, str] = {}
-    for owner in cls.__mro__:
-        section = _SECTION.search(inspect.cleandoc(vars(owner).get("__doc__") or ""))
+    for owner in cls.__mro__ if isinstance(cls, type) else (cls,):
+        section = _SECTION.search(inspect.cleandoc(own_words(owner)))
         for names, words in _ITEM.findall(f"{section[1]}\n") if section else ():
             for name in re.split(r",\s*", names):
                 if not words.strip().startswith("See `"):

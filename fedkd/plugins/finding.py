@@ -93,7 +93,7 @@ def resolve(
     return adapted
 
 
-def parameters(cls: type) -> dict[str, Any]:
+def parameters(cls: Any) -> dict[str, Any]:
     """Return the names and defaults of everything that ``cls(...)`` accepts by keyword.
 
     ``**kwargs`` in ``__init__`` is read as "and what the base class accepts".
@@ -141,12 +141,7 @@ def create(
     given = {name: value for name, value in node.items() if name != "name"}
     filled = from_run(base)
     accepted = {name: kind for name, kind in signature(cls).items() if name not in filled}
-    for name, value in given.items():
-        if name not in accepted:
-            allowed = [f"{key}.{other}" for other in accepted]
-            problem = f"unknown key, {node['name']} has no such parameter"
-            raise ConfigError(f"{key}.{name}", value, problem, allowed)
-        given[name] = checked_value(f"{key}.{name}", value, accepted[name])
+    given = checked(node["name"], given, accepted, key)
     for name, parameter in accepted.items():
         if parameter.default is REQUIRED and name not in given:
             raise ConfigError(f"{key}.{name}", None, f"{node['name']} needs this parameter")
@@ -167,14 +162,46 @@ def create(
         raise ConfigError(key, node["name"], problem) from error
 
 
+def checked(
+    owner: str, given: Mapping[str, Any], accepted: Mapping[str, inspect.Parameter], key: str
+) -> dict[str, Any]:
+    """Return parameters in the types that are asked for.
+
+    Parameters
+    ----------
+    owner : str
+        Whose they are, as the user named it.
+    given, accepted : mapping
+        Their values, and what there may be.
+    key : str
+        What errors name, with a dot and the parameter.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such parameter, or it is no such value.
+    """
+    for name, value in given.items():
+        if name not in accepted:
+            allowed = [f"{key}.{other}" for other in accepted]
+            problem = f"unknown key, {owner} has no such parameter"
+            raise ConfigError(f"{key}.{name}", value, problem, allowed)
+    return {name: checked_value(f"{key}.{name}", given[name], accepted[name]) for name in given}
+
+
 def from_run(base: type) -> tuple[str, ...]:
     """Return the parameters of a family of plug-ins that the run fills in."""
     return getattr(base, "from_run", ())
 
 
-def describe(cls: type) -> tuple[str, list[tuple[str, Any]]]:
+def own_words(found: Any) -> str:
+    """Return the docstring of a class or function, and no base's."""
+    return (vars(found).get("__doc__") if isinstance(found, type) else found.__doc__) or ""
+
+
+def describe(cls: Any) -> tuple[str, list[tuple[str, Any]]]:
     """Return the first line of the class's docstring and its (parameter, default) pairs."""
-    lines = (vars(cls).get("__doc__") or "").strip().splitlines()
+    lines = own_words(cls).strip().splitlines()
     return (lines[0] if lines else ""), list(parameters(cls).items())
 
 

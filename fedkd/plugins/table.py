@@ -67,7 +67,16 @@ SEAMS = {
             own="model=FILE.py:Class, or a list of models, dealt to the clients in turn",
             check="models",
             shipped_as="fedkd.models:ZOO",
-            filled=("shape", "classes"),
+            filled=(
+                "shape",
+                "in_shape",
+                "input_shape",
+                "outputs",
+                "classes",
+                "num_classes",
+                "task",
+                "vocabulary",
+            ),
         ),
         Seam(
             name="clients",

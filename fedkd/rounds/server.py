@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.federation import Federation
-from ..models import build, check_model, model_name, refuse_shared
+from ..models import build, check_model, model_names, refuse_shared
 from ..models.flat import flatten
 from ..rng import SERVER, scoped, stream
 
@@ -29,6 +29,8 @@ class Server:
         The run's seed.
     outputs : int or None
         Numbers that a model returns for a sample; None = one a class.
+    task : str
+        What samples mean.
     """
 
     federation: Federation
@@ -36,6 +38,11 @@ class Server:
     instances: Sequence[nn.Module]
     seed: int
     outputs: int | None = None
+    task: str = "classification"
+
+    @property
+    def _about(self) -> tuple[Any, int, str]:
+        return self.federation.shape, self.outputs or self.classes, self.task
 
     @property
     def clients(self) -> int:
@@ -64,10 +71,10 @@ class Server:
         ConfigError
             As `fedkd.models.check_model`, or if it has weights in common with a client's.
         """
-        model = check_model(spec, self.federation.shape, self.outputs or self.classes, trains)
-        pairs = zip(self.models, self.instances, strict=True)
-        own = {id(instance): (model_name(kind), instance) for kind, instance in pairs}
-        refuse_shared([*own.values(), (model_name(spec), model)])
+        model = check_model(spec, *self._about[:2], trains, self.task)
+        names = model_names([*self.models, spec])
+        pairs = list(zip(names, [*self.instances, model], strict=True))
+        refuse_shared(list({id(instance): (name, instance) for name, instance in pairs}.values()))
 
     def model(self, spec: Any, number: int = 0) -> nn.Module:
         """Return a model with the weights that the server starts it from.
@@ -80,7 +87,7 @@ class Server:
             Which of several fresh starts.
         """
         with scoped(stream(self.seed, SERVER, number, "model")):
-            return build(spec, self.federation.shape, self.outputs or self.classes)
+            return build(spec, *self._about)
 
 
 Loss = Callable[[Tensor, dict[str, Tensor]], Tensor]

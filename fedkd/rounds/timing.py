@@ -12,6 +12,7 @@ from torch import nn
 from ..engine.host import one_thread
 from ..models import build
 from ..rng import scoped
+from ..tasks.samples import made_up
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ def measure(spec: Any, shape: tuple[int, ...], classes: int, batch_size: int) ->
     """
     with scoped(0), one_thread():
         model = build(spec, shape, classes)
-        x, y = torch.randn(batch_size, *shape), torch.randint(classes, (batch_size,))
-        many = torch.randn(256, *shape)
+        x, y = made_up(shape, batch_size), torch.randint(classes, (batch_size,))
+        many = made_up(shape, 256)
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
 
         def step() -> None:

@@ -20,7 +20,7 @@ from ..codecs.encoding import nbytes
 from ..config import RunConfig
 from ..engine.cluster import cores
 from ..knowledge import kind_named
-from ..models import deal, model_name
+from ..models import deal, model_names
 from ..models.flat import size
 from ..rounds.timing import Cost, Workload, measure
 from .preparing import Objects, Prepared, prepare_run
@@ -110,7 +110,7 @@ def plan(config: RunConfig) -> Plan:
 def _estimate(ready: Prepared) -> Plan:
     config, federation, strategy = ready.config, ready.federation, ready.strategy
     specs = deal(config.model, config.population)
-    names = [model_name(spec) for spec in specs]
+    names = model_names(specs)
     kinds = dict(zip(names, specs, strict=True))
     about = federation.shape, ready.outputs, config.fit.batch_size
     costs = {name: measure(spec, *about) for name, spec in kinds.items()}

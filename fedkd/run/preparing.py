@@ -22,7 +22,7 @@ from ..data.federation import Federation
 from ..engine.system import VirtualClock
 from ..errors import ConfigError
 from ..knowledge.admission import Expected
-from ..models import check_model, model_name, refuse_shared
+from ..models import check_model, factories, model_names, refuse_shared, settled
 from ..plugins.loading import load_object
 from ..plugins.table import SEAMS
 from ..privacy.ledger import Ledger
@@ -31,6 +31,7 @@ from ..rounds.server import Server
 from ..rundir.checkpoint import Checkpoint
 from ..tasks import Task
 from .refusals import (
+    check_inputs,
     check_models,
     check_parts,
     check_privacy,
@@ -142,8 +143,11 @@ def prepare_run(
     ahead(config.engine)
     federation: Federation = build_federation(given, *sources, run_dir, objects.held)
     config, resumes = sized(config, federation), given.resume is not None
-    parts.exchange.input_shape = tuple(federation.shape)
-    instances = _instances(parts, federation)
+    parts.exchange.input_shape = federation.shape
+    models = settled(objects.model, federation.shape) or config.model
+    parts.models = factories(models, config.population)
+    instances = _instances(parts, federation, config.task["name"])
+    check_inputs(config, parts, federation.shape)
     check_models(config, strategy, parts, instances)
     config = without_replay(config, parts, resumes)
     check_privacy(config, strategy, parts, instances)
@@ -155,7 +159,9 @@ def prepare_run(
     config = guard.config
     parts.privacy.calibrate(config.privacy.get("noise_multiplier"))
     outputs = parts.task.outputs(federation.targets)
-    server = Server(federation, parts.models, instances, config.seed, outputs[-1])
+    server = Server(
+        federation, parts.models, instances, config.seed, outputs[-1], config.task["name"]
+    )
     if (reason := strategy.refusal(server)) is not None:
         raise ConfigError("strategy", config.strategy["name"], reason)
     strategy = _private_strategy(config, strategy, parts)
@@ -166,16 +172,10 @@ def prepare_run(
     keep_devices(clock, run_dir, resumes and not given.force)
     notes += uncounted(clock, server)
     parameters = {
-        model_name(kind): sum(p.numel() for p in model.parameters())
-        for kind, model in zip(parts.models, instances, strict=True)
+        name: sum(p.numel() for p in model.parameters())
+        for name, model in zip(model_names(parts.models), instances, strict=True)
     }
-    about = parts.exchange.kind, config.distil.temperature
-    softness = {"uploads": strategy.softness(*about), "teachers": strategy.teacher_softness(*about)}
-    made = {"data": federation.locator, "softness": softness}
-    made |= {"outputs": list(outputs), "score": parts.task.score.about()}
-    text = json.dumps(spec_of(config, strategy) | made)
-    write_text(run_dir / "spec.json", text)
-    write_text(run_dir / "config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
+    text = _written(config, strategy, parts, federation, run_dir)
     return Prepared(
         config=config,
         run_dir=run_dir,
@@ -191,6 +191,23 @@ def prepare_run(
         privacy=guard.summary,
         notes=notes,
     )
+
+
+def _written(
+    config: RunConfig, strategy: Strategy, parts: Parts, federation: Federation, run_dir: Path
+) -> str:
+    """Write ``spec.json`` and ``config.yaml``; return what is in the first."""
+    about = parts.exchange.kind, config.distil.temperature
+    softness = {"uploads": strategy.softness(*about), "teachers": strategy.teacher_softness(*about)}
+    made = {"data": federation.locator, "softness": softness}
+    made |= {
+        "outputs": list(parts.task.outputs(federation.targets)),
+        "score": parts.task.score.about(),
+    }
+    text = json.dumps(spec_of(config, strategy) | made)
+    write_text(run_dir / "spec.json", text)
+    write_text(run_dir / "config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
+    return text
 
 
 def _parts(config: RunConfig, strategy: Strategy, models: Any, task: Task) -> Parts:
@@ -246,10 +263,10 @@ def _private_strategy(config: RunConfig, strategy: Strategy, parts: Parts) -> St
     return strategy
 
 
-def _instances(parts: Parts, federation: Federation) -> list[nn.Module]:
+def _instances(parts: Parts, federation: Federation, task: str) -> list[nn.Module]:
     """Try every architecture on a dummy batch; return each client's, shared where it is one."""
     shape, outputs = federation.shape, parts.task.outputs(federation.targets)[-1]
     kinds = {id(model): model for model in parts.models}
-    built = {key: check_model(model, shape, outputs) for key, model in kinds.items()}
-    refuse_shared([(model_name(kinds[key]), model) for key, model in built.items()])
+    built = {key: check_model(model, shape, outputs, task=task) for key, model in kinds.items()}
+    refuse_shared(list(zip(model_names(list(kinds.values())), built.values(), strict=True)))
     return [built[id(model)] for model in parts.models]

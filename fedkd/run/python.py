@@ -20,7 +20,7 @@ __all__ = ["Objects", "resume", "simulate"]
 def simulate(
     strategy: Any = "knfu",
     data: Any = "digits",
-    model: Any = "mlp",
+    model: Any = "auto",
     *,
     callbacks: Sequence[Callback] = (),
     **settings: Any,
@@ -37,8 +37,9 @@ def simulate(
         ``[n]`` or one-hot ``[n, classes]``, a data frame, a `datasets.Dataset`, splits of them by
         name, or a map-style torch Dataset. A list of any of these is one per client: `clients` is
         its length. A list of arrays is ``[x, y]``, so arrays of a client must be a tuple.
-    model : str, callable, or list of them
-        A name, any ``() -> nn.Module``, or a list that is dealt to the clients in turn.
+    model : str, dict, callable, or list of them
+        A name, ``{"name": ..., parameter: value}``, any ``() -> nn.Module``, or a list that is
+        dealt to the clients in turn.
     callbacks : sequence of Callback
         Observers, such as `fedkd.callbacks.progress.Progress`.
     **settings
@@ -82,8 +83,11 @@ def simulate(
         settings.setdefault("clients", len(data))
     settings, given["transfer"] = _transfer(settings)
     models = model if isinstance(model, list | tuple) else [model]
-    if not all(isinstance(one, str) for one in models):
-        given["model"], settings["model"] = list(models), [model_name(one) for one in models]
+    if not all(isinstance(one, str | Mapping) for one in models):
+        given["model"] = list(models)
+        settings["model"] = [
+            one if isinstance(one, str | Mapping) else model_name(one) for one in models
+        ]
     return run(merge(RunConfig(), **settings), callbacks, Objects(**given))
 
 

@@ -9,12 +9,13 @@ from ..clients.privacy.base import PUBLIC
 from ..config import RunConfig
 from ..errors import ConfigError
 from ..knowledge import kind_named
-from ..models import model_name
+from ..models import model_names
 from ..models.flat import layout
 from ..plugins import parameters
 from ..plugins.table import SEAMS
 from ..rounds.protocol import Strategy
 from ..tasks import Task
+from ..tasks.samples import Shape, vocabulary
 
 
 def check_parts(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
@@ -88,6 +89,17 @@ def check_codec(config: RunConfig, parts: Parts, strategy: Strategy) -> None:
         raise ConfigError("compress", config.compress["name"], problem)
 
 
+def check_inputs(config: RunConfig, parts: Parts, shape: Shape) -> None:
+    """Refuse what computes with samples themselves where they are not made for that."""
+    if config.fit.augment and (len(shape) != 3 or vocabulary(shape) is not None):
+        problem = f"flips and crops pictures, and a sample is {shape}; set it to false"
+        raise ConfigError("fit.augment", True, problem)
+    why = parts.exchange.reckons()
+    if why is not None and vocabulary(shape) is not None:
+        name = config.strategy["name"]
+        raise ConfigError("strategy", name, f"{why}, and token ids of texts are no quantities")
+
+
 def check_parameters(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     """Refuse a parameter of the strategy that would change nothing."""
     idle = strategy.unused(parts.exchange.kind)
@@ -158,4 +170,4 @@ def without_replay(config: RunConfig, parts: Parts, resumes: bool) -> RunConfig:
 
 def _named(parts: Parts, instances: list[nn.Module]) -> dict[str, nn.Module]:
     """Return one instance of each architecture, by name."""
-    return {model_name(kind): model for kind, model in zip(parts.models, instances, strict=True)}
+    return dict(zip(model_names(parts.models), instances, strict=True))

@@ -12,6 +12,7 @@ from ..data.sources import place_of
 from ..engine.cluster import cores
 from ..engine.placement import actors_by_default, gpu_share
 from ..errors import ConfigError
+from ..models import settled
 from ..plugins.table import PARTS, SEAMS
 from ..rounds.protocol import Strategy
 
@@ -84,9 +85,10 @@ def with_task(config: RunConfig, corpus: Corpus) -> RunConfig:
 
 
 def sized(config: RunConfig, federation: Federation) -> RunConfig:
-    """Return the configuration with the numbers of samples that have been dealt."""
+    """Return the configuration with the numbers of samples that have been dealt, and the models."""
     return replace(
         config,
+        model=settled(config.model, federation.shape),
         data=replace(
             config.data,
             samples_per_client=federation.samples_per_client,

@@ -119,10 +119,11 @@ def run(
 def _builder(prepared: Prepared) -> Callable[[int], nn.Module]:
     """Return what rebuilds a client's architecture, to load its final weights into."""
     models, federation = prepared.parts.models, prepared.federation
+    task = prepared.config.task["name"]
 
     def make(client: int) -> nn.Module:
         with scoped(0):
-            return build(models[client], federation.shape, prepared.outputs)
+            return build(models[client], federation.shape, prepared.outputs, task)
 
     return make
 

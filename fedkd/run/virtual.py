@@ -10,7 +10,7 @@ from ..config import RunConfig
 from ..engine.system import VirtualClock, devices
 from ..engine.system.files import written
 from ..errors import ConfigError
-from ..models import model_name
+from ..models import model_names
 from ..models.counting import operations
 from ..models.shapes import Shape
 from ..rounds.protocol import Strategy
@@ -66,7 +66,7 @@ def uncounted(clock: VirtualClock | None, server: Server) -> list[str]:
     """Return what to say of models in which torch sees no operations."""
     if clock is None:
         return []
-    each = {model_name(k): m for k, m in zip(server.models, server.instances, strict=True)}
+    each = dict(zip(model_names(server.models), server.instances, strict=True))
     names = [name for name, model in each.items() if not operations(model, server.federation.shape)]
     what = "the virtual clock takes two a parameter and sample"
     return [f"model={name}: torch counts no operations in it; {what}" for name in names]

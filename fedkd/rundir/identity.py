@@ -15,6 +15,7 @@ FREE = ("rounds", "run_dir", "resume", "force", "trust", "engine", "checkpoint")
 BEFORE: dict[str, Any] = {
     "evaluate.samples": None,
     "clients": 100,
+    "model": "mlp",
     "task": {"name": "classification"},
 }
 """Defaults that have changed, as they were: what was at its default then is so still. There was one

@@ -17,6 +17,7 @@ from fedkd.clients.training import Trainer
 from fedkd.experiments.plugins.label_smoothing import Smoothed
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import PICTURES
 from torch import Tensor, nn
 
 from fedkd.distillation.base import Batch, Objective, Target
@@ -157,7 +158,7 @@ def test_fit_side_by_side_is_fit_one_by_one(name: str, optimizer: str) -> None:
     assert stack == ([1.0, 2.0, 1.0, 1.0, 2.0] if name in COUPLED else [5.0] * 5)
 
 
-@pytest.mark.parametrize("name", sorted(set(ZOO) - set(RANDOM)))
+@pytest.mark.parametrize("name", sorted(set(PICTURES) - set(RANDOM)))
 def test_in_single_precision_the_difference_is_rounding(name: str) -> None:
     alone, together = loops()
     one, two = (clients_of(zoo(name), EQUAL, torch.float32) for _ in range(2))
@@ -290,7 +291,7 @@ def test_clients_learn_from_as_many_samples_as_each_has() -> None:
     assert gap(one, two) < 1e-9
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", PICTURES)
 def test_predict_side_by_side_is_predict_one_by_one(name: str) -> None:
     alone, together = loops()
     clients = clients_of(zoo(name), EQUAL)

@@ -253,7 +253,7 @@ def parquet(folder: Path, rows: dict, name: str = "train.parquet") -> Path:
     ("rows", "message"),
     [
         ({"a": [1.0, 2.0], "b": [0, 1]}, r"label column.*found 2 rows of: a, b"),
-        ({"text": ["x", "y"], "label": [0, 1]}, r"image column.*found 2 rows of: text, label"),
+        ({"blob": [b"x", b"y"], "label": [0, 1]}, r"image column.*found 2 rows of: blob, label"),
         ({"a": [1.0, 2.0], "label": [0.5, 1.0]}, "no classes"),
         ({"a": [1.0, 2.0], "label": [0, None]}, "missing labels in 1 of 2 rows; drop"),
         ({"a": [1.0, np.inf], "label": [0, 1]}, "not finite"),

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from support import PICTURES
 from torch import nn
 
 from fedkd.errors import ConfigError
@@ -13,7 +14,7 @@ from fedkd.models.fedmd import FedMD2, FedMD3
 from fedkd.rng import scoped
 
 IMAGES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 17, 40)]
-CNNS = sorted(set(ZOO) - {"mlp"})
+CNNS = sorted(set(PICTURES) - {"mlp"})
 
 
 def elements(model: nn.Module) -> int:
@@ -21,7 +22,7 @@ def elements(model: nn.Module) -> int:
 
 
 @pytest.mark.parametrize("shape", IMAGES, ids=str)
-@pytest.mark.parametrize("name", sorted(ZOO))
+@pytest.mark.parametrize("name", PICTURES)
 def test_runs_and_learns_on_every_image_size(name: str, shape: tuple[int, ...]) -> None:
     model = check_model(name, shape, 7).train()
     model(torch.randn(2, *shape)).sum().backward()
@@ -29,7 +30,7 @@ def test_runs_and_learns_on_every_image_size(name: str, shape: tuple[int, ...]) 
 
 
 @pytest.mark.parametrize("shape", IMAGES, ids=str)
-@pytest.mark.parametrize("name", sorted(ZOO))
+@pytest.mark.parametrize("name", PICTURES)
 def test_trains_on_a_batch_of_one(name: str, shape: tuple[int, ...]) -> None:
     """The last batch of an epoch may hold one sample, which batch normalisation can refuse."""
     assert build(name, shape, 7).train()(torch.randn(1, *shape)).shape == (1, 7)
@@ -181,5 +182,5 @@ def test_names() -> None:
     assert [model_name(s) for s in ("mlp", FedMD3, partial(FedMD3, dropout=0.3))] == [
         "mlp",
         "FedMD3",
-        "FedMD3",
+        "FedMD3(dropout=0.3)",
     ]
