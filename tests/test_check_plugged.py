@@ -17,9 +17,12 @@ SHIPPED = [
     if seam.name not in ELSEWHERE
     for name in seam.shipped()
 ]
+COUPLED = ("dist", "mlkd", "rkd", "sinkd", "taid")
+"""Objectives of whole batches, or with a state."""
 UNTOLD = {
-    ("objectives", "sinkd"): {"per_sample"},
-    ("objectives", "taid"): {"per_sample"},
+    **{("objectives", name): {"remembers"} for name in SEAMS["objectives"].shipped()},
+    **{("objectives", name): {"remembers", "per_sample"} for name in COUPLED},
+    ("objectives", "ctkd"): {"per_sample"},
     ("privacy", "dp_sgd"): {"releases"},
     ("privacy", "nfdp"): {"releases"},
     ("privacy", "none"): {"releases"},

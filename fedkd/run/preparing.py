@@ -33,7 +33,9 @@ from .refusals import (
     check_attack,
     check_codec,
     check_kinds,
+    check_labels,
     check_models,
+    check_objective,
     check_parameters,
     check_privacy,
     without_replay,
@@ -119,12 +121,10 @@ def prepare_run(
     """
     config.check()
     strategy = objects.strategy or SEAMS["strategies"].create(config.strategy)
-    if strategy.needs_labels and not config.transfer.labelled:
-        problem = f"{config.strategy['name']} needs the transfer set's labels; set it to true"
-        raise ConfigError("transfer.labelled", False, problem)
     given, config = config, resolved(config, strategy)
     parts = _parts(config, strategy, objects.model)
     check_kinds(config, strategy, parts)
+    check_labels(config, strategy, parts)
     check_parameters(config, strategy, parts)
     check_attack(config, parts, strategy)
     check_codec(config, parts, strategy)
@@ -136,6 +136,7 @@ def prepare_run(
     parts.exchange.input_shape = tuple(federation.shape)
     instances = _instances(parts, federation)
     check_models(config, strategy, parts, instances)
+    check_objective(config, strategy, parts, instances)
     config = without_replay(config, parts, resumes)
     check_privacy(config, strategy, parts, instances)
     node = strategy.exchange_node()
