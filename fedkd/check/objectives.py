@@ -80,7 +80,7 @@ class Phase:
         """Return some of the samples, with labels, features and memory as in a run."""
         one, several = torch_generator(5), torch_generator(6)
         x = torch.randn(ROWS, 2, generator=one)
-        y = torch.arange(ROWS).flip(0) % CLASSES if self.objective.needs_labels else None
+        y = dict(teachers())["logits"].values.argmax(dim=1) if self.objective.needs_labels else None
         features = {
             name: torch.randn(ROWS, WIDTH, generator=several)[rows].requires_grad_()
             for name in self.objective.layers

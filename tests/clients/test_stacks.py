@@ -75,6 +75,8 @@ def teachers_of(clients: Sequence[Client], samples: int = 15) -> list[Target]:
 
 X = torch.randn(15, 1, 8, 8, generator=seeded(8), dtype=torch.float64)
 
+LABELS = torch.arange(20).mul(7).remainder(10)
+
 
 def gap(one: Sequence[Client], two: Sequence[Client]) -> float:
     """Return the largest difference; the draws must be the same."""
@@ -249,6 +251,10 @@ def test_distil_side_by_side_is_distil_one_by_one(objective: str, name: str) -> 
     alone, together = loops()
     one, two = (clients_of(zoo(name), EQUAL) for _ in range(2))
     teachers, loss = teachers_of(one), OBJECTIVES[objective](temperature=2.0)
+    if loss.needs_labels:
+        teachers = [
+            replace(teacher, labels=LABELS[place:]) for place, teacher in enumerate(teachers)
+        ]
     numbers = alone.distil(one, X, teachers, loss)
     stacks = together.distil(two, X, teachers, loss)
     assert gap(one, two) < 1e-9
@@ -268,8 +274,11 @@ def test_an_objective_that_may_be_padded_is_a_mean_over_samples(objective: str) 
         values = torch.randn(6, 10, generator=seeded(2), dtype=torch.float64)
         values = values.softmax(dim=-1) if kind == "soft_labels" else values
         rows = zip(logits.split(1), values.split(1), strict=True)
-        each = torch.stack([loss(z, Target(v, kind)) for z, v in rows])
-        assert torch.allclose(loss(logits, Target(values, kind)), each.mean())
+        batches = [Batch(X[i : i + 1], torch.tensor([i]), LABELS[i : i + 1]) for i in range(6)]
+        pairs = zip(rows, batches, strict=True)
+        each = torch.stack([loss(z, Target(v, kind), batch) for (z, v), batch in pairs])
+        whole = loss(logits, Target(values, kind), Batch(X[:6], torch.arange(6), LABELS[:6]))
+        assert torch.allclose(whole, each.mean())
 
 
 def test_clients_learn_from_as_many_samples_as_each_has() -> None:
