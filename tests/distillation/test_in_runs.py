@@ -1,5 +1,6 @@
 """Every objective in whole runs: under two methods, mixed models, resumed, and on actors."""
 
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ import pytest
 from support import MIXED, TINY, mostly_slow
 
 from fedkd import resume, simulate
+from fedkd.config import EngineConfig
 from fedkd.distillation import Objective
+from fedkd.engine import shared_ray
 from fedkd.plugins import available
 
 OBJECTIVES = available("distillation", Objective)
@@ -46,7 +49,14 @@ def test_it_goes_on_from_a_checkpoint(objective: str, tmp_path: Path) -> None:
     assert resume(tmp_path / "run", rounds=4).summary["digest"] == whole.summary["digest"]
 
 
+@pytest.fixture(scope="module")
+def ray_is_up() -> Iterator[None]:
+    with shared_ray(EngineConfig()):
+        yield
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("ray_is_up")
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("method", METHODS)
 def test_actors_and_this_process_agree(objective: str, method: str) -> None:
