@@ -63,3 +63,14 @@ def test_actors_and_this_process_agree(objective: str, method: str) -> None:
     inline = run(objective, method, rounds=3)
     ray = run(objective, method, rounds=3, engine={"name": "ray", "actors": 2})
     assert ray.summary["digest"] == inline.summary["digest"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_is_up")
+@pytest.mark.parametrize("objective", ["ctkd", "dkd"])
+def test_flowers_engine_carries_a_memory_and_labels(objective: str) -> None:
+    inline, flower = (
+        run(objective, "fedmd", rounds=3, engine=engine)
+        for engine in ("inline", {"name": "flower", "actors": 2})
+    )
+    assert flower.summary["digest"] == inline.summary["digest"]
