@@ -20,6 +20,7 @@ from fedkd.distillation.kl import KL
 from fedkd.distillation.lskd import LSKD
 from fedkd.distillation.reverse_kl import ReverseKL
 from fedkd.distillation.skewed_kl import SkewedKL
+from fedkd.distillation.topkld import TopKLD
 
 P, Q = torch.tensor([[0.6, 0.3, 0.1]]), torch.tensor([[0.3, 0.3, 0.4]])
 SURE, SURER = torch.tensor([[0.1, 0.1, 0.8]]), torch.tensor([[0.2, 0.2, 0.6]])
@@ -40,6 +41,7 @@ ALL: list[tuple[type[Objective], dict[str, Any]]] = [
     (AMiD, {"order": "rq", "alpha": -1.0}),
     (BDKD, {}),
     (LSKD, {}),
+    (TopKLD, {"k": 2}),
 ]
 seeds = st.integers(0, 10_000)
 
@@ -78,6 +80,8 @@ def at(objective: Objective, p: Tensor = P, q: Tensor = Q) -> float:
         (BDKD(), 0.4 * math.log(2) + 2 * 0.5 * math.log(2)),
         (BDKD(gamma=3.0), 1.316980),
         (LSKD(smoothing=0.0, temperature=2.0), 1.177276),
+        (TopKLD(k=1), 0.192042),
+        (TopKLD(k=2), 0.4 * math.log(2)),
     ],
 )
 def test_by_hand(objective: Objective, value: float) -> None:
@@ -138,6 +142,8 @@ LIMITS: dict[str, tuple[Objective, Objective, float]] = {
     "JS, the teacher's share gone": (JS(share=0.999), KL(), 1000),
     "alpha-beta (1, 0)": (AlphaBeta(alpha=1.0, beta=0.0), KL(), 1),
     "alpha-beta (0, 1)": (AlphaBeta(alpha=0.0, beta=1.0), ReverseKL(), 1),
+    "top classes, all but one": (TopKLD(k=3), KL(), 1),
+    "top classes, more than there are": (TopKLD(k=9), KL(), 1),
     "BD-KD of weight 1": (BDKD(gamma=1.0), Jeffreys(), 1),
     "AMiD of the student": (
         AMiD(share=0.0, power_alpha=0.8, power_beta=0.3),
@@ -230,6 +236,7 @@ def test_the_scale_is_the_squared_temperature() -> None:
         (AMiD, {"power_beta": 0.001}),
         (BDKD, {"gamma": math.inf}),
         (BDKD, {"eps": 0.0}),
+        (TopKLD, {"k": 0}),
         (LSKD, {"eps": 0.0}),
         (LSKD, {"smoothing": 0.6}),
     ],
