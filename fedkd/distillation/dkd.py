@@ -8,8 +8,8 @@ With beta = 1 - p_t,y it would be KL itself: what the teacher holds of the other
 here. Confidence: certain (mdistiller: alpha 1, beta 8, T 4). Left out: the cross-entropy beside it,
 and its warm-up over 20 epochs, which a distil phase does not have.
 
-Traps: beta belongs to a teacher's confidence: one that is fused of many clients is flat, and may
-want 1 or 2 (inferred); two classes leave nothing for beta; a teacher of 0 on all other classes
+Traps: beta belongs to a teacher's confidence: one that is fused of many clients is flat, so the
+default is 2 here (inferred), and not the source's 8; two classes leave nothing for beta; a teacher of 0 on all other classes
 makes them equal. Avoided: the label is left out by a mask, where the source subtracts 1000; 1 - p_y
 is a sum in logarithms, which does not underflow.
 """
@@ -42,14 +42,14 @@ class DKD(Labelled):
     >>> import torch
     >>> student, teacher = torch.tensor([[0.3, 0.3, 0.4]]).log(), torch.tensor([[0.6, 0.3, 0.1]])
     >>> DKD(labels="teacher")(student, Target(teacher))
-    tensor(1.8964)
+    tensor(0.6181)
     """
 
     def __init__(
         self,
         *,
         alpha: float = 1.0,
-        beta: float = 8.0,
+        beta: float = 2.0,
         labels: Literal["transfer", "teacher"] = "transfer",
         temperature: float = 1.0,
     ) -> None:

@@ -7,10 +7,12 @@ With P = softmax(z / T) [B, C], summed over the temperatures T::
     class     1/C || P_t' P_t - P_s' P_s ||_F^2              which classes go together
 
 Confidence: certain (Jin-Ying/Multi-Level-Logit-Distillation: T in 4, 2, 3, 5, 6; its weights of 0.9
-and of 0.1 for cross-entropy have no part here). In the source a strongly augmented view learns too,
-and masks keep the surer half; but those multiply a loss that is a mean already, so they only scale
-it, and some of the strong view's terms are computed on the weak one or dropped. Here: one view, the
-one that the teacher labelled, and no masks. Trap: the class term grows with the batch.
+and of 0.1 for cross-entropy have no part here). Ours is the ``weight`` of the sum, by default such
+that five temperatures pull about as strongly as one: at 1 the default learning rate is too much. In
+the source a strongly augmented view learns too, and masks keep the surer half; but those multiply a
+loss that is a mean already, so they only scale it, and some of the strong view's terms are computed
+on the weak one or dropped. Here: one view, the one that the teacher labelled, and no masks. Trap:
+the class term grows with the batch.
 """
 
 from collections.abc import Sequence
@@ -29,6 +31,8 @@ class MLKD(Objective):
     ----------
     levels : list of float
         Temperatures, each in [0.1, 100]; times `temperature`.
+    weight : float
+        Weight of the sum of all terms, in [0, 1000]; 1 = the source's.
     batch : float
         Weight of the batch term, in [0, 1000].
     classes : float
@@ -47,6 +51,7 @@ class MLKD(Objective):
         self,
         *,
         levels: Sequence[float] = (4, 2, 3, 5, 6),
+        weight: float = 0.2,
         batch: float = 1.0,
         classes: float = 1.0,
         temperature: float = 1.0,
@@ -57,15 +62,16 @@ class MLKD(Objective):
             raise ValueError(f"levels={levels!r} must be a list of numbers, at least one")
         for level in levels:
             within({"levels": level}, 0.1, 100)
-        within({"batch": batch, "classes": classes}, 0, 1000)
-        self.levels, self.batch, self.classes = tuple(levels), batch, classes
+        within({"weight": weight, "batch": batch, "classes": classes}, 0, 1000)
+        self.levels, self.weight, self.batch, self.classes = tuple(levels), weight, batch, classes
 
     def __call__(
         self, student_logits: Tensor, teacher: Target, batch: Batch | None = None
     ) -> Tensor:
         """Return the scalar loss of one batch."""
         temperatures = [self.temperature * level for level in self.levels]
-        return torch.stack([self._at(student_logits, teacher, t) for t in temperatures]).sum()
+        each = [self._at(student_logits, teacher, t) for t in temperatures]
+        return self.weight * torch.stack(each).sum()
 
     def _at(self, logits: Tensor, teacher: Target, temperature: float) -> Tensor:
         student, target = (

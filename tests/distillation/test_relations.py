@@ -55,16 +55,23 @@ def test_mlkd_by_hand() -> None:
         (0.0, 1.0): 0.229855,
     }.items():
         batch, classes = weights
-        objective = MLKD(levels=[1.0], batch=batch, classes=classes)
+        objective = MLKD(levels=[1.0], weight=1.0, batch=batch, classes=classes)
         assert float(objective(Z, Target(P))) == pytest.approx(value, abs=1e-5)
-    levels = [MLKD(levels=[level], batch=0.0, classes=0.0)(Z, Target(P)) for level in (2.0, 4.0)]
-    both = MLKD(levels=[1.0, 2.0], batch=0.0, classes=0.0, temperature=2.0)(Z, Target(P))
+    levels = [
+        MLKD(levels=[level], weight=1.0, batch=0.0, classes=0.0)(Z, Target(P))
+        for level in (2.0, 4.0)
+    ]
+    both = MLKD(levels=[1.0, 2.0], weight=1.0, batch=0.0, classes=0.0, temperature=2.0)(
+        Z, Target(P)
+    )
     torch.testing.assert_close(both, sum(levels))
     torch.testing.assert_close(levels[0], KL(temperature=2.0)(Z, Target(P)))
 
 
 def test_rkd_by_hand() -> None:
-    assert float(RKD().related(CLOUD, OTHER)) == pytest.approx(4.050846, abs=1e-5)
+    assert float(RKD(distance=25.0, angle=50.0).related(CLOUD, OTHER)) == pytest.approx(
+        4.050846, abs=1e-5
+    )
     distance, angle = RKD(distance=1.0, angle=0.0), RKD(distance=0.0, angle=1.0)
     assert float(distance.related(CLOUD, OTHER)) == pytest.approx(0.041811, abs=1e-5)
     assert float(angle.related(CLOUD, OTHER)) == pytest.approx(0.060111, abs=1e-5)
@@ -135,6 +142,7 @@ def test_nothing_is_left_to_learn_at_the_teacher(
         (MLKD, {"levels": ["a"]}),
         (MLKD, {"levels": [0.0]}),
         (MLKD, {"batch": -1.0}),
+        (MLKD, {"weight": -1.0}),
         (RKD, {"distance": -1.0}),
     ],
 )
