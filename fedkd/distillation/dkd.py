@@ -9,9 +9,9 @@ here. Confidence: certain (mdistiller: alpha 1, beta 8, T 4). Left out: the cros
 and its warm-up over 20 epochs, which a distil phase does not have.
 
 Traps: beta belongs to a teacher's confidence: one that is fused of many clients is flat, so the
-default is 2 here (inferred), and not the source's 8; two classes leave nothing for beta; a teacher of 0 on all other classes
-makes them equal. Avoided: the label is left out by a mask, where the source subtracts 1000; 1 - p_y
-is a sum in logarithms, which does not underflow.
+default is 2 here (inferred), and not the source's 8; two classes leave nothing for beta; a teacher
+of 0 on all other classes makes them equal. Avoided: the label is left out by a mask, where the
+source subtracts 1000; 1 - p_y is a sum in logarithms, which does not underflow.
 """
 
 from typing import Literal

@@ -7,10 +7,10 @@ the angle at i between j and k::
     L = kl * KL( teacher || student )
         + distance * mean_ij huber( d_s - d_t ) + angle * mean_ijk huber( a_s - a_t )
 
-Confidence: certain for both relations (megvii-research/mdistiller: 25 and 50; here 2.5 and 5, for at
-the default learning rate of distillation the source's leave clients at chance). The source adds
-them to a cross-entropy; here the KL divergence of `kl` stands in its place, for relations alone do not
-say which class is which. Points are logits less their mean where the teacher is logits, else
+Confidence: certain for both relations (megvii-research/mdistiller: 25 and 50; here 2.5 and 5, for
+at the default learning rate of distillation the source's leave clients at chance). The source adds
+them to a cross-entropy; here the KL divergence of `kl` stands in its place, for relations alone do
+not say which class is which. Points are logits less their mean where the teacher is logits, else
 probabilities; with ``rows=features`` the student's are its features, of any width.
 
 Traps avoided: equal points have distance 0 and no direction, and no gradient there. The angles of a
