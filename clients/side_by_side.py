@@ -5,7 +5,8 @@ one architecture at once. A client goes alone, through `Standard` itself, where
 
 - a method adds to its loss or carries its optimiser, or ``fit.augment`` is on,
 - its model draws random numbers, as dropout does in training, or cannot be vectorised,
-- the objective has a state of its own (`taid`).
+- the objective has a state of its own (`taid`), remembers something of the client (`ctkd`), or
+  looks at features (`rkd` of ``rows=features``).
 
 Where a sample's loss depends on the other samples of its batch (batch normalisation in training,
 the objective `sinkd`), only clients with equally many samples are taken together: then no batch is
@@ -13,6 +14,7 @@ padded.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -88,9 +90,9 @@ class StackLoop(ClientLoop):
         own = client.extra_loss, client.carried, client.schedule
         plain = all(one is None for one in own) and not self.fit_config.get("augment")
 
-        def loss(outputs: Tensor, labels: Tensor, x: Tensor, rows: Tensor) -> Tensor:
-            del x, rows
-            return client.loss(outputs, labels)
+        def loss(outputs: Tensor, target: Tensor, *rest: Tensor) -> Tensor:
+            del rest
+            return client.loss(outputs, target)
 
         return self._training(
             "fit",
@@ -103,17 +105,20 @@ class StackLoop(ClientLoop):
         )
 
     def _distil(self, client: Client, x: Tensor, teacher: Target, objective: Objective) -> Job:
-        def loss(logits: Tensor, target: Tensor, x: Tensor, rows: Tensor) -> Tensor:
-            return objective(logits, teacher.part(target), Batch(x, rows))
+        told = teacher.labels is not None
 
-        alike = _alike(objective)
+        def loss(logits: Tensor, target: Tensor, y: Tensor, x: Tensor, rows: Tensor) -> Tensor:
+            return objective(logits, teacher.part(target), Batch(x, rows, y if told else None))
+
+        alike, samples = _alike(objective), self.loop.resident(x)
+        training = Training(client.model, samples, teacher.values, client.generator)
         return self._training(
             "distil",
-            Training(client.model, self.loop.resident(x), teacher.values, client.generator),
+            replace(training, labels=teacher.labels),
             self.loop.distil_settings,
             loss,
             per_sample=objective.per_sample,
-            about=None if alike is None else (teacher.kind, teacher.temperature, alike),
+            about=None if alike is None else (teacher.kind, teacher.temperature, told, alike),
             alone=lambda: self.loop.distil([client], x, [teacher], objective)[0],
         )
 
@@ -180,8 +185,10 @@ class StackLoop(ClientLoop):
 
 
 def _alike(objective: Objective) -> Hashable | None:
-    """Return what makes two objectives the same; None if this one has a state of its own."""
+    """Return what makes two objectives the same; None if this one is for one client at a time."""
     cls = type(objective)
+    if objective.remembers or objective.layers:
+        return None
     if cls.start is not Objective.start or cls.progress is not Objective.progress:
         return None
     inner = [

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from ..distillation.base import Batch, Objective, Target
+from ..models.features import watched
 from .augment import flip_crop
 from .base import Client, ClientLoop
 from .optimisers import carry, make_optimizer
 from .passes import EXACT, Passes
+from .recalling import recalled
 from .resident import Resident
 
 
@@ -65,13 +67,20 @@ class Standard(ClientLoop):
     def _distil(self, client: Client, x: Tensor, teacher: Target, objective: Objective) -> float:
         objective.start(client.model)
         x, values = self.resident(x), teacher.values.to(self.device)
+        labels = None if teacher.labels is None else teacher.labels.to(self.device)
+        with (
+            recalled(client, objective, self.device) as memory,
+            watched(client.model, objective.layers) as seen,
+        ):
 
-        def loss(rows: Tensor) -> Tensor:
-            batch = Batch(x.index_select(0, rows), rows)
-            target = teacher.part(values.index_select(0, rows))
-            return objective(client.model(batch.x), target, batch)
+            def loss(rows: Tensor) -> Tensor:
+                samples = x.index_select(0, rows)
+                logits = client.model(samples)
+                y = None if labels is None else labels.index_select(0, rows)
+                batch = Batch(samples, rows, y, dict(seen) or None, memory)
+                return objective(logits, teacher.part(values.index_select(0, rows)), batch)
 
-        return self._train(client, len(x), self.distil_settings, loss, objective.progress)
+            return self._train(client, len(x), self.distil_settings, loss, objective.progress)
 
     @property
     def distil_settings(self) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from .optimisers import OPTIMIZERS, Optimizer
 from .stack import Stack, Tensors
 from .standard import batches
 
-Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""Logits ``[batch, classes]``, targets ``[batch, ...]``, samples ``[batch, *shape]`` and rows
-``[batch]`` to a scalar."""
+Loss = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+"""Logits ``[batch, classes]``, targets ``[batch, ...]``, labels ``[batch]``, samples
+``[batch, *shape]`` and rows ``[batch]`` to a scalar."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Training:
         ``[classes]``, added to the logits.
     mu : float
         FedProx's weight of the distance from the first parameters.
+    labels : Tensor or None
+        ``[n]``, what the loss is told beside the target; None = zeros.
     """
 
     model: nn.Module
@@ -46,6 +48,7 @@ class Training:
     generator: torch.Generator
     prior: Tensor | None = None
     mu: float = 0.0
+    labels: Tensor | None = None
 
     def rows(self, settings: Mapping[str, Any]) -> list[Tensor]:
         """Draw all batches of all epochs, as `Standard` does one after the other."""
@@ -90,6 +93,8 @@ class Trainer:
         self.stack = Stack([one.model for one in ordered])
         self.x, self.first = _joined([one.x for one in ordered], device)
         self.target, self.first_target = _joined([one.target for one in ordered], device)
+        labels = [one.labels if one.labels is not None else _zeros(len(one.x)) for one in ordered]
+        self.labels, self.first_label = _joined(labels, device)
         priors = [one.prior for one in ordered if one.prior is not None]
         self.prior = torch.stack(priors).to(device) if priors else None
         mus = [one.mu for one in ordered]
@@ -143,23 +148,31 @@ class Trainer:
         active = len(rows)
         x = self.x[rows + self.first[:active, None]]
         target = self.target[rows + self.first_target[:active, None]]
+        labels = self.labels[rows + self.first_label[:active, None]]
         mask = torch.arange(rows.shape[1], device=self.device) < counts[:, None]
         buffers = {name: buffer[:active] for name, buffer in self.stack.buffers.items()}
         logits = self.stack(parts, buffers, x, common=False)
         if self.prior is not None:
             logits = logits + self.prior[:active, None]
-        losses: Tensor = vmap(self._loss)(logits, target, x, rows, mask)
+        losses: Tensor = vmap(self._loss)(logits, target, labels, x, rows, mask)
         if not self.start:
             return losses
         moved = [(p - self.start[n][:active]).square().flatten(1) for n, p in parts.items()]
         return losses + self.mu[:active] / 2 * torch.cat(moved, dim=1).sum(dim=1)
 
     def _loss(
-        self, logits: Tensor, target: Tensor, x: Tensor, rows: Tensor, mask: Tensor
+        self,
+        logits: Tensor,
+        target: Tensor,
+        labels: Tensor,
+        x: Tensor,
+        rows: Tensor,
+        mask: Tensor,
     ) -> Tensor:
+        given = logits, target, labels, x, rows
         if not self.padded:
-            return self.loss(logits, target, x, rows)
-        each = vmap(self.loss)(logits[:, None], target[:, None], x[:, None], rows[:, None])
+            return self.loss(*given)
+        each = vmap(self.loss)(*(one[:, None] for one in given))
         return torch.where(mask, each, 0.0).sum() / mask.sum()
 
 
@@ -174,6 +187,10 @@ def _optimizer(parts: Tensors, settings: Mapping[str, Any], before: Optimizer | 
                 own = isinstance(value, Tensor) and value.dim() > 0  # Adam's step is all clients'
                 optimizer.state[new][name] = value[: len(new)] if own else value
     return optimizer
+
+
+def _zeros(samples: int) -> Tensor:
+    return torch.zeros(samples, dtype=torch.int64)
 
 
 def _joined(tensors: Sequence[Tensor], device: str) -> tuple[Tensor, Tensor]:

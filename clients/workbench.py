@@ -53,6 +53,14 @@ class Workbench:
         """The transfer set's samples ``[U, *shape]``."""
         return self.federation.transfer()
 
+    def labels(self, ids: Tensor) -> Tensor | None:
+        """Return the labels of transfer samples ``[samples]``; None unless they may be seen."""
+        return self._labels[ids] if self.spec["transfer"]["labelled"] else None
+
+    @cached_property
+    def _labels(self) -> Tensor:
+        return self.federation.transfer_labels()
+
     def private(self, client: int) -> tuple[Tensor, Tensor]:
         """Return a client's training samples and labels."""
         if client in self._private:

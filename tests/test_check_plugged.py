@@ -17,9 +17,12 @@ SHIPPED = [
     if seam.name not in ELSEWHERE
     for name in seam.shipped()
 ]
+COUPLED = ("dist", "mlkd", "rkd", "sinkd", "taid")
+"""Objectives of whole batches, or with a state."""
 UNTOLD = {
-    ("objectives", "sinkd"): {"per_sample"},
-    ("objectives", "taid"): {"per_sample"},
+    **{("objectives", name): {"remembers"} for name in SEAMS["objectives"].shipped()},
+    **{("objectives", name): {"remembers", "per_sample"} for name in COUPLED},
+    ("objectives", "ctkd"): {"per_sample"},
     ("privacy", "dp_sgd"): {"releases"},
     ("privacy", "nfdp"): {"releases"},
     ("privacy", "none"): {"releases"},
@@ -104,6 +107,37 @@ class Summed(KL):
 
 class Chance(KL):
     def __call__(self, *batch): return super().__call__(*batch) + torch.rand(())
+
+
+class Naive(Objective):
+    def __call__(self, student, teacher, batch=None):
+        return -(teacher.probabilities() * student.softmax(-1).log()).sum(-1).mean()
+
+
+class Holding(KL):
+    remembers = True
+    def __call__(self, student, teacher, batch=None):
+        batch.memory["loss"] = loss = super().__call__(student, teacher, batch)
+        return loss
+
+
+class Elsewhere(KL):
+    remembers = True
+    phases = 0
+    def start(self, student): self.phases += 1
+    def __call__(self, *batch): return super().__call__(*batch) / self.phases
+
+
+class Secretive(KL):
+    def __call__(self, student, teacher, batch=None):
+        batch.memory["seen"] = student.detach()
+        return super().__call__(student, teacher, batch)
+
+
+class Summing(KL):
+    needs_labels = True
+    def __call__(self, student, teacher, batch=None):
+        return super().__call__(student, teacher) * (1 + (batch.y > 3).float().mean())
 
 
 class Wide(Float16):
@@ -241,6 +275,11 @@ def broken(tmp_path_factory):
         ("Infinite", "objectives", "finite", "the loss is "),
         ("Away", "objectives", "teaches", "lead away from the teacher"),
         ("Memory", "objectives", "forgets", "remembers something of one client for the next"),
+        ("Naive", "objectives", "finite", "logits of +-1e4"),
+        ("Holding", "objectives", "remembers", "memory['loss'] is no tensor without gradient"),
+        ("Elsewhere", "objectives", "remembers", "keep all of it in the memory"),
+        ("Secretive", "objectives", "finite", "does not support item assignment"),
+        ("Summing", "objectives", "per_sample", "a batch is off its samples by "),
         ("Summed", "objectives", "per_sample", "a batch is off its samples by "),
         ("Chance", "objectives", "pure", "draws from (or seeds) a global random generator"),
         ("Wide", "codecs", "small", "soft labels of 12000 bytes take 30"),

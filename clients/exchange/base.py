@@ -7,6 +7,7 @@ sides what travels: the server asks it what to expect, the client has it make th
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
@@ -188,11 +189,12 @@ class Exchange:
 
     def learn(self, phase: Phase, target: Target) -> dict[str, float]:
         """Learn from the teacher; return numbers for the tables."""
-        x, _ = phase.transfer()
-        if target.mask is not None:
-            x, target = x[target.mask], target.part(target.values[target.mask])
+        x, ids = phase.transfer()
+        if (mask := target.mask) is not None:
+            x, ids, target = x[mask], ids[mask], target.part(target.values[mask])
         if not len(x):
             return {}
+        target = replace(target, labels=phase.bench.labels(ids))
         return phase.loop.distil([phase.client], x, [target], phase.objective())[0]
 
     def predict(self, phase: Phase, x: Tensor) -> Tensor:

@@ -92,7 +92,7 @@ class TransferConfig(Checked):
     per_round: Annotated[int | None, Ge(1)] = None
     """samples drawn afresh for each round; null = all of them"""
     labelled: bool = False
-    """whether methods may see the transfer set's labels"""
+    """whether methods and objectives may see the transfer set's labels"""
 
 
 @dataclass

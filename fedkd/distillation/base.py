@@ -1,8 +1,10 @@
 """What a distillation objective is."""
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -13,9 +15,13 @@ TeacherBatch = Target
 """What a `Target` was called; the name by which objectives of your own may know it."""
 
 
+NOTHING: Any = MappingProxyType({})
+"""The memory of an objective that declares none: to write to it is an error."""
+
+
 @dataclass(frozen=True)
 class Batch:
-    """The samples of one batch.
+    """The samples of one batch, and what is known of them.
 
     Parameters
     ----------
@@ -23,17 +29,28 @@ class Batch:
         ``[B, *shape]``, on the device where the student computes.
     rows : Tensor
         ``[B]`` int64, their places among the transfer samples of the phase.
+    y : Tensor or None
+        ``[B]`` int64, their labels; None unless ``transfer.labelled=true``.
+    features : mapping or None
+        What the student computes in the objective's `Objective.layers`, ``{layer: [B, ...]}``, with
+        gradient; None if it declares none.
+    memory : mutable mapping
+        Tensors that live with the client, of an objective that `Objective.remembers`.
     """
 
     x: torch.Tensor
     rows: torch.Tensor
+    y: torch.Tensor | None = None
+    features: Mapping[str, torch.Tensor] | None = None
+    memory: MutableMapping[str, torch.Tensor] = field(default_factory=lambda: NOTHING)
 
 
 class Objective:
     """Base class of distillation objectives: ``(student_logits, teacher, batch) -> loss``.
 
     An instance serves one client at a time. What it remembers it must forget in `start`, or a
-    client's result would depend on which client came before it.
+    client's result would depend on which client came before it; what is to outlive a phase it keeps
+    in the batch's memory.
 
     Parameters
     ----------
@@ -47,6 +64,14 @@ class Objective:
         alone. Batches of several clients may then be padded to one size.
     kinds : tuple of str or None
         The kinds of knowledge on samples that it can learn from; None = all.
+    needs_labels : bool
+        Whether it learns from the transfer set's labels too.
+    layers : tuple of str
+        Layers of the student that it looks at: ``"head"``, which is what goes into the last linear
+        layer, or the dotted name of a module, which is what comes out of it.
+    remembers : bool
+        Whether it keeps tensors in the client's memory from one phase to the next: they are in
+        checkpoints and move with the client. Such clients are trained one by one.
 
     Raises
     ------
@@ -56,6 +81,9 @@ class Objective:
 
     per_sample: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...] | None] = CLASS_SCORES
+    needs_labels: bool = False
+    layers: tuple[str, ...] = ()
+    remembers: bool = False
 
     def __init__(self, temperature: float = 1.0) -> None:
         if not 0 < temperature < math.inf:
@@ -75,14 +103,45 @@ class Objective:
             The same samples, without gradient.
         batch : Batch, optional
             The samples themselves, for objectives that look at them; a run hands it always.
+
+        Returns
+        -------
+        Tensor
+            ``[]``, in nats where it is a divergence.
         """
         raise NotImplementedError(f"{type(self).__name__} must define __call__")
+
+    def memory(self, batch: Batch | None) -> MutableMapping[str, torch.Tensor]:
+        """Return the tensors that live with the client.
+
+        Raises
+        ------
+        ValueError
+            If there is no batch that brings them.
+        """
+        if batch is None:
+            raise ValueError(f"{type(self).__name__} keeps tensors in a batch's memory; give one")
+        return batch.memory
 
     def start(self, student: nn.Module) -> None:
         """Begin a distil phase of `student`: called before its first batch."""
 
     def progress(self, fraction: float) -> None:
         """Hear before each batch which `fraction` of the phase, in [0, 1], is done."""
+
+
+def phases_before(memory: MutableMapping[str, torch.Tensor]) -> int:
+    """Count a phase that begins, in an objective's memory; return how many came before it.
+
+    Examples
+    --------
+    >>> memory = {}
+    >>> phases_before(memory), phases_before(memory)
+    (0, 1)
+    """
+    before = int(memory.get("phases", torch.tensor(0)))
+    memory["phases"] = torch.tensor(before + 1)
+    return before
 
 
 class Matching(Objective):

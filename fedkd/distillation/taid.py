@@ -11,17 +11,21 @@ and t rises faster while the loss L falls, from the second batch of the phase on
     t   = min( t_end, max( t_start + (t_end - t_start) progress, t + rate sigmoid(m) (1 - t) ) )
 
 Confidence: certain for T = 1 (SakanaAI/TAID: t_start 0.4, t_end 1, rate 5e-4, momentum 0.99);
-dividing by T is ours, without the factor T^2. One distil phase is one schedule: t starts again in
-every round, since what a client kept between rounds would have to travel with its state. Soft
-labels serve as logits through their logarithm: q is the same, as a constant per sample cancels.
+dividing by T is ours, without the factor T^2. In the source one schedule is one training, from one
+teacher. Here a teacher lasts for a phase, and so does a schedule: t starts again in every round.
+With ``phases`` above 1 one schedule takes so many distil phases of the client, progress counts over
+them, and t, m and L_prev live with it in between; after them t stays at t_end.
+Soft labels serve as logits through their logarithm: q is the same, as a constant per sample
+cancels.
 """
 
 import math
+from collections.abc import MutableMapping
 
 import torch
 from torch import nn
 
-from .base import Batch, Objective, Target
+from .base import NOTHING, Batch, Objective, Target, phases_before
 
 
 class TAID(Objective):
@@ -37,6 +41,8 @@ class TAID(Objective):
         Largest adaptive step of the share, at least 0.
     momentum : float
         Smoothing of the loss's relative change, in [0, 1).
+    phases : int
+        Distil phases of a client that one schedule takes, at least 1; 1 = t starts again in each.
     temperature : float
         Softmax temperature of student and teacher.
 
@@ -58,6 +64,7 @@ class TAID(Objective):
         t_end: float = 1.0,
         rate: float = 5e-4,
         momentum: float = 0.99,
+        phases: int = 1,
         temperature: float = 1.0,
     ) -> None:
         super().__init__(temperature)
@@ -69,12 +76,16 @@ class TAID(Objective):
             raise ValueError(f"rate={rate} must be at least 0")
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum={momentum} must be in [0, 1)")
+        if not phases >= 1:
+            raise ValueError(f"phases={phases} must be at least 1")
+        self.phases, self.remembers = phases, phases > 1
         self.t_start, self.t_end, self.rate, self.momentum = t_start, t_end, rate, momentum
         self._reset()
 
     def _reset(self) -> None:
         self.t, self._trend, self._fraction = self.t_start, 0.0, 0.0
         self._previous: float | None = None
+        self._before: int | None = None
 
     def start(self, student: nn.Module) -> None:
         """Begin a new schedule."""
@@ -88,19 +99,31 @@ class TAID(Objective):
         self, student_logits: torch.Tensor, teacher: Target, batch: Batch | None = None
     ) -> torch.Tensor:
         """Return the scalar loss of one batch, and move the target for the next one."""
+        memory = self.memory(batch) if self.remembers else NOTHING
+        if self._before is None:
+            self._recall(memory)
         target = (1 - self.t) * student_logits.detach() + self.t * teacher.log_probabilities()
         shares = (target / self.temperature).softmax(dim=-1)
         student = (student_logits / self.temperature).log_softmax(dim=-1)
         loss = -(shares * student).sum(dim=-1).mean()
         self._adapt(float(loss.detach()))
+        if self.remembers:
+            numbers = [self.t, self._trend, self._previous]
+            memory["schedule"] = torch.tensor(numbers, dtype=torch.float64)
         return loss
+
+    def _recall(self, memory: MutableMapping[str, torch.Tensor]) -> None:
+        self._before = phases_before(memory) if self.remembers else 0
+        if "schedule" in memory:
+            self.t, self._trend, self._previous = memory["schedule"].tolist()
 
     def _adapt(self, loss: float) -> None:
         if self._previous is not None:
             change = (self._previous - loss) / max(self._previous, 1e-12)
             self._trend = self.momentum * self._trend + (1 - self.momentum) * change
             step = self.rate * _sigmoid(self._trend) * (1 - self.t)
-            linear = self.t_start + (self.t_end - self.t_start) * self._fraction
+            done = min(1.0, ((self._before or 0) + self._fraction) / self.phases)
+            linear = self.t_start + (self.t_end - self.t_start) * done
             self.t = min(self.t_end, max(linear, self.t + step))
         self._previous = loss
 

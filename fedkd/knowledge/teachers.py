@@ -75,6 +75,8 @@ class Target:
         Temperature that soft labels have already, > 0; other kinds have none.
     mask : Tensor, optional
         bool, the rows that there is a teacher for; None = all.
+    labels : Tensor, optional
+        ``[samples]`` int64, the samples' labels, where they may be seen.
 
     Examples
     --------
@@ -88,6 +90,7 @@ class Target:
     kind: str = "soft_labels"
     temperature: float = 1.0
     mask: Tensor | None = None
+    labels: Tensor | None = None
 
     def __post_init__(self) -> None:
         kind_named(self.kind)

@@ -95,7 +95,8 @@ def _distil(subject: Subject, shadow: Client, record: Recorded) -> None:
         ids, values = ids[target.mask], values[target.mask]
     if not len(ids):
         return
-    teacher = Target(values, record.kind, subject.teacher_temperature)
+    labels = subject.seen_labels(ids)
+    teacher = Target(values, record.kind, subject.teacher_temperature, labels=labels)
     subject.parts.loop.distil([shadow], subject.transfer[ids], [teacher], subject.objective())
 
 

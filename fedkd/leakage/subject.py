@@ -167,6 +167,11 @@ class Subject:
         """The transfer samples ``[U, *shape]``; the server has them."""
         return self.federation.transfer()
 
+    def seen_labels(self, ids: Tensor) -> Tensor | None:
+        """Return labels of transfer samples ``[samples]``, if the run's methods could see them."""
+        labelled = self.config["transfer"]["labelled"]
+        return self.federation.transfer_labels()[ids] if labelled else None
+
     def refuse(self, attack: str, problem: str) -> ConfigError:
         """Return the error that says why an attack makes no sense here."""
         return ConfigError("attack", attack, f"{self.run.path.name} ({self.strategy}): {problem}")

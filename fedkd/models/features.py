@@ -1,7 +1,8 @@
 """What a model computes just before its last layer."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -85,6 +86,61 @@ def tapped(model: nn.Module) -> Iterator[Tap]:
         yield tap
     finally:
         handle.remove()
+
+
+HEAD = "head"
+"""The name, in `watched`, of what goes into a model's `head`."""
+
+
+@contextmanager
+def watched(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """Watch layers: yield a dict that holds, after a forward pass, what each computed, by name.
+
+    Parameters
+    ----------
+    model : nn.Module
+        One that has them, see `lacking`.
+    layers : sequence of str
+        `HEAD`, what goes into its `head`; or a module's dotted name, what comes out of that.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Flatten(), nn.ReLU(), nn.Linear(2, 3))
+    >>> with watched(model, ["0", "head"]) as seen:
+    ...     logits = model(torch.tensor([[-1.0, 2.0]]))
+    >>> seen["0"], seen["head"]
+    (tensor([[-1.,  2.]]), tensor([[0., 2.]]))
+    """
+    seen: dict[str, Tensor] = {}
+
+    def note(name: str, module: nn.Module, inputs: tuple[Tensor, ...], *output: Tensor) -> None:
+        del module
+        seen[name] = output[0] if output else inputs[0]
+
+    handles = [
+        head(model).register_forward_pre_hook(partial(note, name))
+        if name == HEAD
+        else model.get_submodule(name).register_forward_hook(partial(note, name))
+        for name in layers
+    ]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def lacking(model: nn.Module, layers: Iterable[str]) -> str | None:
+    """Return the first of some layers, named as for `watched`, that a model does not have.
+
+    Examples
+    --------
+    >>> lacking(nn.Sequential(nn.Linear(2, 3)), ["head", "0", "stem"])
+    'stem'
+    """
+    modules = dict(model.named_modules())
+    linear = any(isinstance(module, nn.Linear) for module in modules.values())
+    return next((n for n in layers if not (linear if n == HEAD else n in modules)), None)
 
 
 def pooled(features: Tensor, dim: int) -> Tensor:

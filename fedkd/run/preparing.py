@@ -33,6 +33,7 @@ from ..tasks import Task
 from .refusals import (
     check_inputs,
     check_models,
+    check_objective,
     check_parts,
     check_privacy,
     suited,
@@ -133,9 +134,6 @@ def prepare_run(
     config = with_task(given, sources[0])
     task: Task = SEAMS["tasks"].create(config.task)
     strategy = suited(config, strategy, task)
-    if strategy.needs_labels and not config.transfer.labelled:
-        problem = f"{config.strategy['name']} needs the transfer set's labels; set it to true"
-        raise ConfigError("transfer.labelled", False, problem)
     config = resolved(config, strategy)
     parts = _parts(config, strategy, objects.model, task)
     check_parts(config, strategy, parts)
@@ -149,6 +147,7 @@ def prepare_run(
     instances = _instances(parts, federation, config.task["name"])
     check_inputs(config, parts, federation.shape)
     check_models(config, strategy, parts, instances)
+    check_objective(config, strategy, parts, instances)
     config = without_replay(config, parts, resumes)
     check_privacy(config, strategy, parts, instances)
     node = strategy.exchange_node()

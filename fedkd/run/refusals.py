@@ -8,8 +8,9 @@ from ..clients import Parts
 from ..clients.privacy.base import PUBLIC
 from ..config import RunConfig
 from ..errors import ConfigError
-from ..knowledge import kind_named
+from ..knowledge import Kind, kind_named
 from ..models import model_names
+from ..models.features import lacking
 from ..models.flat import layout
 from ..plugins import parameters
 from ..plugins.table import SEAMS
@@ -21,6 +22,7 @@ from ..tasks.samples import Shape, vocabulary
 def check_parts(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     """Refuse parts that do not go together, whatever the data are."""
     check_kinds(config, strategy, parts)
+    check_labels(config, strategy, parts)
     check_parameters(config, strategy, parts)
     check_classes(config, parts)
     check_attack(config, parts, strategy)
@@ -29,13 +31,13 @@ def check_parts(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
 
 def check_kinds(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     """Refuse knowledge of a kind that nobody knows, or that the objective cannot learn from."""
-    name, exchanged = config.strategy["name"], parts.exchange.kind
+    name = config.strategy["name"]
     try:
-        taught = kind_named(strategy.lesson_kind or exchanged, exchanged)
+        taught = _taught(strategy, parts)
     except ValueError as error:
         raise ConfigError("strategy", name, f"exchanges what is no kind: {error}") from None
     kinds = parts.objective.kinds
-    if strategy.exchange is not None and taught.on_samples and taught not in (kinds or [taught]):
+    if taught is not None and taught not in (kinds or [taught]):
         known = SEAMS["objectives"].shipped().items()
         able = [key for key, cls in known if cls.kinds is None or taught in cls.kinds]
         problem = f"learns from {' or '.join(kinds or ())}, and {name} teaches {taught}"
@@ -66,6 +68,28 @@ def check_classes(config: RunConfig, parts: Parts) -> None:
         if part.needs_classes:
             problem = f"needs classes, and the task is {config.task['name']}"
             raise ConfigError(key, getattr(config, key)["name"], problem)
+
+
+def check_objective(
+    config: RunConfig, strategy: Strategy, parts: Parts, instances: list[nn.Module]
+) -> None:
+    """Refuse models that do not have the layers that the objective looks at."""
+    if _taught(strategy, parts) is None:
+        return
+    for kind, model in _named(parts, instances).items():
+        if (layer := lacking(model, parts.objective.layers)) is not None:
+            problem = f"objective {config.objective['name']} looks at its layer {layer!r}, and "
+            raise ConfigError("model", kind, f"{problem}it has no such")
+
+
+def check_labels(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
+    """Refuse what learns from the transfer set's labels where it may not see them."""
+    wanting = [config.strategy["name"]] if strategy.needs_labels else []
+    if parts.objective.needs_labels and _taught(strategy, parts) is not None:
+        wanting.append(f"objective {config.objective['name']}")
+    if wanting and not config.transfer.labelled:
+        problem = f"{wanting[0]} needs the transfer set's labels; set it to true"
+        raise ConfigError("transfer.labelled", False, problem)
 
 
 def check_attack(config: RunConfig, parts: Parts, strategy: Strategy) -> None:
@@ -166,6 +190,13 @@ def without_replay(config: RunConfig, parts: Parts, resumes: bool) -> RunConfig:
         )
         raise ConfigError("secure.rng", "os", f"{problem}; start a new run")
     return replace(config, engine=replace(config.engine, max_restarts=0))
+
+
+def _taught(strategy: Strategy, parts: Parts) -> Kind | None:
+    """Return the kind of knowledge that the objective learns from; None if it has nothing to do."""
+    exchanged = parts.exchange.kind
+    taught = kind_named(strategy.lesson_kind or exchanged, exchanged)
+    return taught if strategy.exchange is not None and taught.on_samples else None
 
 
 def _named(parts: Parts, instances: list[nn.Module]) -> dict[str, nn.Module]:

@@ -102,5 +102,5 @@ def spec_of(config: RunConfig, strategy: Strategy) -> dict[str, Any]:
     """Return what a ClientApp needs to know of a run beside its data, JSON-ready."""
     whole = config.to_dict() | {"exchange": strategy.exchange_node() or {"name": "soft_labels"}}
     nodes = [*(seam.key for seam in PARTS), "secure"]
-    names = ("seed", "clients", "model", "fit", "distil", *nodes, "device")
+    names = ("seed", "clients", "model", "transfer", "fit", "distil", *nodes, "device")
     return {name: whole[name] for name in names}

@@ -34,6 +34,7 @@ pytestmark = pytest.mark.filterwarnings("error:.*performance drop.*")
 FIT = {"epochs": 2, "batch_size": 4, "lr": 0.05, "momentum": 0.9, "optimizer": "sgd"}
 DISTIL = {"epochs": 2, "batch_size": 6, "lr": 0.02, "temperature": 1.0}
 OBJECTIVES = available("distillation", Objective)
+JOINT = ("taid", "sinkd", "ctkd", "dist", "mlkd", "rkd")
 EQUAL, RAGGED = [7, 7, 7], [5, 9, 2, 6, 9]
 COUPLED, RANDOM = ["resnet8"], ["fedmd_cnn2", "fedmd_cnn3"]
 """Batch normalisation couples a batch's samples; dropout is random."""
@@ -75,6 +76,8 @@ def teachers_of(clients: Sequence[Client], samples: int = 15) -> list[Target]:
 
 
 X = torch.randn(15, 1, 8, 8, generator=seeded(8), dtype=torch.float64)
+
+LABELS = torch.arange(20).mul(7).remainder(10)
 
 
 def gap(one: Sequence[Client], two: Sequence[Client]) -> float:
@@ -250,26 +253,34 @@ def test_distil_side_by_side_is_distil_one_by_one(objective: str, name: str) -> 
     alone, together = loops()
     one, two = (clients_of(zoo(name), EQUAL) for _ in range(2))
     teachers, loss = teachers_of(one), OBJECTIVES[objective](temperature=2.0)
+    if loss.needs_labels:
+        teachers = [
+            replace(teacher, labels=LABELS[place:]) for place, teacher in enumerate(teachers)
+        ]
     numbers = alone.distil(one, X, teachers, loss)
     stacks = together.distil(two, X, teachers, loss)
     assert gap(one, two) < 1e-9
     for mine, theirs in zip(stacks, numbers, strict=True):
         assert mine["loss_distil"] == pytest.approx(theirs["loss_distil"], abs=1e-5)
-        assert mine["stack"] == (1.0 if objective == "taid" else 3.0)
+        assert mine["stack"] == (1.0 if objective in ("taid", "ctkd") else 3.0)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_an_objective_that_may_be_padded_is_a_mean_over_samples(objective: str) -> None:
     loss = OBJECTIVES[objective](temperature=2.0)
+    assert loss.per_sample == (objective not in JOINT)
+    if not loss.per_sample:
+        return
     logits = torch.randn(6, 10, generator=seeded(1), dtype=torch.float64)
     for kind in loss.kinds or CLASS_SCORES:
         noise = torch.randn(6, 10, generator=seeded(2), dtype=torch.float64)
         values = kind_named(kind).drawn(noise)
         rows = zip(logits.split(1), values.split(1), strict=True)
-        each = torch.stack([loss(z, Target(v, kind)) for z, v in rows])
-        same = torch.allclose(loss(logits, Target(values, kind)), each.mean())
-        assert same or not loss.per_sample
-    assert loss.per_sample == (objective not in ("taid", "sinkd"))
+        batches = [Batch(X[i : i + 1], torch.tensor([i]), LABELS[i : i + 1]) for i in range(6)]
+        pairs = zip(rows, batches, strict=True)
+        each = torch.stack([loss(z, Target(v, kind), batch) for (z, v), batch in pairs])
+        whole = loss(logits, Target(values, kind), Batch(X[:6], torch.arange(6), LABELS[:6]))
+        assert torch.allclose(whole, each.mean())
 
 
 def test_clients_learn_from_as_many_samples_as_each_has() -> None:

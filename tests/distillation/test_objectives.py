@@ -34,9 +34,10 @@ def gradient(objective: Objective, z: torch.Tensor, teacher: Target) -> torch.Te
 
 
 def test_short_names_resolve() -> None:
+    names = "kl l1 mse reverse_kl sinkd taid js jeffreys skewed_kl alpha_beta amid bd_kd lskd dist"
     found = available("distillation", Objective)
-    assert list(found) == ["kl", "l1", "mse", "reverse_kl", "sinkd", "taid"]
-    assert set(found.values()) == set(OBJECTIVES)
+    assert set(found) == {*names.split(), "mlkd", "rkd", "ctkd", "dkd", "nkd", "ofa", "topkld"}
+    assert set(found.values()) >= set(OBJECTIVES)
 
 
 @pytest.mark.parametrize("make", OBJECTIVES)
@@ -177,6 +178,21 @@ def test_taid_target_at_another_temperature_by_hand() -> None:
     target = torch.tensor([[0.8, 0.6]]).div(4).softmax(-1)
     expected = -(target * z.div(4).log_softmax(-1)).sum()
     torch.testing.assert_close(TAID(temperature=4.0)(z, teacher), expected)
+
+
+def test_taid_and_sinkd_give_the_values_of_their_sources() -> None:
+    """What their public code gives on these two samples."""
+    teacher = torch.tensor([[0.6, 0.3, 0.1], [0.1, 0.1, 0.8]])
+    z = torch.tensor([[0.3, 0.3, 0.4], [0.2, 0.2, 0.6]]).log()
+    objective = TAID()
+    assert float(objective(z[:1], Target(teacher[:1]))) == pytest.approx(1.132568, abs=1e-5)
+    second = torch.tensor([[-1.0, math.log(1 - math.exp(-1))]])
+    sure = Target(torch.tensor([[1000.0, 0.0]]), "logits")
+    assert float(objective(second, sure)) == pytest.approx(1)
+    assert objective.t - 0.4 == pytest.approx(1.500878e-4, abs=1e-9)
+    for temperature, value in {1.0: 1.015325, 2.0: 0.637807}.items():
+        blind = SinKD(weight=1.0, kl=0.0, sinkhorn_temperature=temperature)
+        assert float(blind(z, Target(teacher))) == pytest.approx(value, abs=1e-5)
 
 
 def test_taid_schedule() -> None:

@@ -57,6 +57,14 @@ def test_a_model_that_saw_no_candidate_is_at_chance(found):
     assert control["auc_low"] <= 0.5 <= control["auc_high"]
 
 
+@pytest.mark.parametrize("objective", ["dkd", "ctkd"])
+def test_shadows_learn_as_their_clients_did_by_labels_and_with_a_memory(tmp_path, objective):
+    more = {"transfer.labelled": objective == "dkd", "fit.epochs": 2, "rounds": 2}
+    run = simulate(tmp_path / "run", objective=objective, **more)
+    found = fedkd.attack(run, "membership", **QUICK | {"shadows": 2})
+    assert "model / lira" in found.results
+
+
 def test_clients_that_learn_nothing_give_nothing_away(tmp_path):
     idle = simulate(tmp_path / "idle", **{"fit.epochs": 0})
     found = fedkd.attack(idle, "membership", **QUICK)

@@ -1,0 +1,175 @@
+"""What a run hands an objective: labels, features and a memory, and only where they are due."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support import TINY
+from torch import Tensor, nn
+
+from fedkd import ConfigError, RunError, resume, simulate
+from fedkd.distillation import Batch, Objective, Target
+from fedkd.distillation.kl import KL
+
+HERE = Path(__file__)
+VOTES = {"name": "fedmd", "exchange": "soft_labels"}
+
+
+class Labelled(Objective):
+    """Cross-entropy to the labels, and nothing else."""
+
+    per_sample = True
+    needs_labels = True
+
+    def __call__(
+        self, student_logits: Tensor, teacher: Target, batch: Batch | None = None
+    ) -> Tensor:
+        """Return it."""
+        assert batch is not None
+        assert batch.y is not None
+        return nn.functional.cross_entropy(student_logits, batch.y)
+
+
+class Expecting(KL):
+    """Refuses labels, features and a memory that nobody declared."""
+
+    def __call__(
+        self, student_logits: Tensor, teacher: Target, batch: Batch | None = None
+    ) -> Tensor:
+        """Return the KL divergence."""
+        assert batch is not None
+        assert batch.y is None
+        assert batch.features is None
+        return super().__call__(student_logits, teacher, batch)
+
+
+class Keeping(KL):
+    """Keeps a tensor without having said so."""
+
+    def __call__(
+        self, student_logits: Tensor, teacher: Target, batch: Batch | None = None
+    ) -> Tensor:
+        """Keep the loss."""
+        loss = super().__call__(student_logits, teacher, batch)
+        self.memory(batch)["loss"] = loss.detach()
+        return loss
+
+
+class Shrinking(KL):
+    """Pulls the features of two layers to zero; of the mlp's: its first linear layer's output."""
+
+    layers = ("head", "1")
+
+    def __call__(
+        self, student_logits: Tensor, teacher: Target, batch: Batch | None = None
+    ) -> Tensor:
+        """Return the KL divergence and the penalty."""
+        assert batch is not None
+        assert batch.features is not None
+        wide, first = (batch.features[name] for name in self.layers)
+        assert wide.requires_grad
+        assert torch.equal(wide, first.relu())
+        return super().__call__(student_logits, teacher, batch) + wide.square().mean()
+
+
+class Absent(Shrinking):
+    """Looks at a layer that no model here has."""
+
+    layers = ("head", "trunk.0")
+
+
+def run(objective: Any, **more: Any) -> Any:
+    name = objective if isinstance(objective, str | dict) else f"{HERE}:{objective.__name__}"
+    return simulate(more.pop("strategy", VOTES), objective=name, **TINY | more)
+
+
+def metric(result: Any, name: str) -> list[float]:
+    rows = result.clients.to_pylist()
+    return [row["value"] for row in rows if row["metric"] == name]
+
+
+def test_labels_are_those_of_the_transfer_set() -> None:
+    """Enough epochs on them teach what the teacher of untrained clients cannot."""
+    more = {"fit.epochs": 0, "distil.epochs": 20, "transfer.size": 200, "evaluate.every": 1}
+    taught, plain = (
+        run(objective, **more, **{"transfer.labelled": True}) for objective in (Labelled, "kl")
+    )
+    assert taught.summary["alma_global"]["last"] > 0.8
+    assert plain.summary["alma_global"]["last"] < 0.5
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"strategy": {"name": "selective_fd"}},
+        {"strategy": {"name": "scarlet"}},
+        {"transfer.per_round": 40},
+    ],
+)
+def test_labels_belong_to_the_samples_wherever_some_are_left_out(case: dict[str, Any]) -> None:
+    more = {"distil.epochs": 10, "distil.lr": 0.1, "rounds": 3, "transfer.size": 150}
+    result = run(Labelled, **{"transfer.labelled": True}, **more, **case)
+    assert result.summary["rejected"] == 0
+    assert result.summary["alma_global"]["last"] > 0.6
+
+
+def test_without_transfer_labelled_there_are_none() -> None:
+    run(Expecting)
+    with pytest.raises(ConfigError) as error:
+        run(Labelled)
+    assert error.value.key == "transfer.labelled"
+    assert "Labelled needs the transfer set's labels; set it to true" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_where_the_objective_has_nothing_to_do_it_needs_nothing() -> None:
+    run(Labelled, strategy="fedavg", rounds=1)
+
+
+def test_layers_are_watched_if_declared() -> None:
+    plain, shrunk = run("kl"), run(Shrinking)
+    assert plain.summary["digest"] != shrunk.summary["digest"]
+
+
+def test_a_model_without_the_layer_is_refused() -> None:
+    with pytest.raises(ConfigError) as error:
+        run(Absent)
+    assert error.value.key == "model"
+    assert error.value.value == "MLP"
+    assert "Absent looks at its layer 'trunk.0', and it has no such" in str(error.value)
+    run(Absent, strategy="fedavg", rounds=1)  # where the objective has nothing to do
+
+
+def test_what_is_kept_without_a_word_is_no_silent_loss() -> None:
+    with pytest.raises(RunError, match=r"every client failed in train\.distil.*item assignment"):
+        run(Keeping)
+
+
+def test_side_by_side_labels_go_with_their_client() -> None:
+    more = {"transfer.labelled": True, "strategy": {"name": "selective_fd"}, "rounds": 2}
+    alone, together = (
+        run(Labelled, engine={"name": "inline", "stack": stack}, **more) for stack in ("off", 5)
+    )
+    for key in ("alma_local", "alma_global"):
+        assert together.summary[key]["last"] == pytest.approx(alone.summary[key]["last"], abs=5e-3)
+    assert max(metric(together, "stack")) > 1
+
+
+@pytest.mark.parametrize("objective", ["ctkd", {"name": "taid", "phases": 3}, Shrinking])
+def test_who_cannot_be_side_by_side_distils_alone(objective: Any) -> None:
+    more = {"strategy": VOTES, "evaluate.samples": 50, "rounds": 1, "fit.epochs": 0}
+    alone, together = (
+        run(objective, engine={"name": "inline", "stack": stack}, **more) for stack in ("off", 5)
+    )
+    assert together.summary["digest"] == alone.summary["digest"]
+
+
+@pytest.mark.parametrize("objective", ["ctkd", {"name": "taid", "phases": 3}])
+def test_a_memory_is_in_checkpoints(objective: Any, tmp_path: Path) -> None:
+    more = {"fraction": 0.6, "checkpoint.every": 2, "distil.lr": 0.1}
+    whole = run(objective, rounds=4, **more)
+    run(objective, rounds=2, run_dir=str(tmp_path / "run"), **more)
+    assert resume(tmp_path / "run", rounds=4).summary["digest"] == whole.summary["digest"]
+    forgetful = run("kl", rounds=4, **more)
+    assert forgetful.summary["digest"] != whole.summary["digest"]

@@ -1,0 +1,76 @@
+"""Every objective in whole runs: under two methods, mixed models, resumed, and on actors."""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import MIXED, TINY, mostly_slow
+
+from fedkd import resume, simulate
+from fedkd.config import EngineConfig
+from fedkd.distillation import Objective
+from fedkd.engine import shared_ray
+from fedkd.plugins import available
+
+OBJECTIVES = available("distillation", Objective)
+SETTINGS: dict[str, Any] = {**TINY, "model": MIXED, "fraction": 0.6, "evaluate.every": 2}
+METHODS = {"knfu": {"name": "knfu", "beta": 0.5}, "fedmd": {"name": "fedmd", "exchange": "logits"}}
+
+
+def run(objective: str, method: str, **more: Any) -> Any:
+    labelled = {"transfer.labelled": OBJECTIVES[objective]().needs_labels}
+    return simulate(METHODS[method], objective=objective, **SETTINGS | labelled | more)
+
+
+@cache
+def digest_of_kl(method: str) -> str:
+    digest: str = run("kl", method).summary["digest"]
+    return digest
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("method", METHODS)
+def test_it_teaches_clients_of_two_architectures(objective: str, method: str) -> None:
+    result = run(objective, method)
+    assert result.summary["rejected"] == 0
+    losses = [row["value"] for row in result.clients.to_pylist() if row["metric"] == "loss_distil"]
+    assert len(losses) == 2 * 3
+    assert all(1e-4 < loss < 1e3 for loss in losses)
+    assert (result.summary["digest"] == digest_of_kl(method)) == (objective == "kl")
+
+
+@pytest.mark.parametrize("objective", mostly_slow(OBJECTIVES, "rkd", "ctkd"))
+def test_it_goes_on_from_a_checkpoint(objective: str, tmp_path: Path) -> None:
+    more = {"checkpoint.every": 2, "rounds": 4}
+    whole = run(objective, "knfu", **more)
+    run(objective, "knfu", **more | {"rounds": 2}, run_dir=str(tmp_path / "run"))
+    assert resume(tmp_path / "run", rounds=4).summary["digest"] == whole.summary["digest"]
+
+
+@pytest.fixture(scope="module")
+def ray_is_up() -> Iterator[None]:
+    with shared_ray(EngineConfig()):
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_is_up")
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("method", METHODS)
+def test_actors_and_this_process_agree(objective: str, method: str) -> None:
+    inline = run(objective, method, rounds=3)
+    ray = run(objective, method, rounds=3, engine={"name": "ray", "actors": 2})
+    assert ray.summary["digest"] == inline.summary["digest"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_is_up")
+@pytest.mark.parametrize("objective", ["ctkd", "dkd"])
+def test_flowers_engine_carries_a_memory_and_labels(objective: str) -> None:
+    inline, flower = (
+        run(objective, "fedmd", rounds=3, engine=engine)
+        for engine in ("inline", {"name": "flower", "actors": 2})
+    )
+    assert flower.summary["digest"] == inline.summary["digest"]
