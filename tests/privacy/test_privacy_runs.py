@@ -182,7 +182,7 @@ def test_either_accountant(accountant):
         (GAUSSIAN | {"clip": -1.0}, "knfu", r"privacy.clip=-1.0: must be greater than 0"),
         ({"name": "gaussian"}, "knfu", r"privacy.noise_multiplier=null: must be given, or else"),
         (GAUSSIAN, "fedmd", r"privacy=gaussian: has no bound on logits; give privacy.clip"),
-        (GAUSSIAN, "fedavg", r"is for soft_labels or logits, and there is parameters.*fedavg"),
+        (GAUSSIAN, "fedavg", r"or logits or predictions, and there is parameters.*fedavg"),
         (GAUSSIAN, "selective_fd", r"there is also which samples it chose \(strategy selective_fd"),
         ("label_only", "fedmd", r"privacy=label_only: is for soft_labels, and there is logits"),
         ({"name": "dp_sgd", "epsilon": 1.0}, "fd", r"privacy=dp_sgd: protects the model and what"),
