@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fedkd.models import MLP
 from fedkd.models.lowrank import low_rank, pack, ramped, rank_for, shapes_of, unpack
+from fedkd.models.mlp import MLP
 
 SHAPES = [(6, 9), (6,), (4, 3, 3, 3), (5, 1), (2, 2)]
 SIZE = 54 + 6 + 108 + 5 + 4

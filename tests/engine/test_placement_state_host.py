@@ -32,7 +32,7 @@ from fedkd.engine.state import (
 )
 from fedkd.errors import ConfigError
 from fedkd.flower import identity
-from fedkd.models import ResNet8
+from fedkd.models.resnet8 import ResNet8
 from fedkd.run.preparing import Objects, prepare_run
 
 # -- placement -----------------------------------------------------------------------------------

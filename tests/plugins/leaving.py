@@ -12,7 +12,7 @@ from fedkd.strategies import FusionStrategy
 
 from fedkd.callbacks import Callback
 from fedkd.distillation.kl import KL
-from fedkd.models import MLP
+from fedkd.models.mlp import MLP
 
 
 class Enough(BaseException):

@@ -13,7 +13,7 @@ from fedkd.strategies.parametric import ParameterFusion
 
 from fedkd.engine.base import InlineBlocks
 from fedkd.knowledge import KnowledgeStack
-from fedkd.models import MLP
+from fedkd.models.mlp import MLP
 from fedkd.plugins import available, create
 from fedkd.rounds.protocol import Strategy
 

@@ -19,9 +19,10 @@ import fedkd
 from fedkd.errors import ConfigError
 from fedkd.knowledge import KnowledgeStack, Target, to_tensor
 from fedkd.maths.mutual import adaptive
-from fedkd.models import MLP, build
+from fedkd.models import build
 from fedkd.models.flat import flatten
 from fedkd.models.lowrank import pack, shapes_of, unpack
+from fedkd.models.mlp import MLP
 from fedkd.rng import scoped
 from fedkd.rundir.checkpoint import newest
 

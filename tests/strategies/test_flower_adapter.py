@@ -30,7 +30,8 @@ from fedkd.engine import Fleet, Reply
 from fedkd.errors import ConfigError, RunError
 from fedkd.knowledge import to_tensor
 from fedkd.knowledge.admission import Rejected
-from fedkd.models import MLP, build
+from fedkd.models import build
+from fedkd.models.mlp import MLP
 from fedkd.rng import scoped, stream
 from fedkd.rounds.protocol import Outcome, RoundPlan
 from fedkd.run.result import RunResult

@@ -17,8 +17,9 @@ import fedkd
 from fedkd.errors import ConfigError
 from fedkd.knowledge import KnowledgeStack, to_tensor
 from fedkd.maths.mutual import divergence_from, mutual
-from fedkd.models import ResNet8, build
+from fedkd.models import build
 from fedkd.models.flat import flatten
+from fedkd.models.resnet8 import ResNet8
 from fedkd.rng import scoped
 from fedkd.rundir.checkpoint import newest
 

@@ -14,9 +14,10 @@ import fedkd
 from fedkd.engine.base import InlineBlocks
 from fedkd.errors import ConfigError
 from fedkd.knowledge import KnowledgeStack, Target
-from fedkd.models import MLP, LeNet5
 from fedkd.models.features import head
 from fedkd.models.flat import flatten
+from fedkd.models.lenet5 import LeNet5
+from fedkd.models.mlp import MLP
 
 SMALL = TINY | {"clients": 6, "fit.epochs": 1}
 

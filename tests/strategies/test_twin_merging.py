@@ -16,8 +16,8 @@ from fedkd.engine.base import InlineBlocks
 from fedkd.errors import ConfigError
 from fedkd.knowledge import KnowledgeStack
 from fedkd.maths.mixing import simplex_error
-from fedkd.models import MLP
 from fedkd.models.flat import flatten
+from fedkd.models.mlp import MLP
 
 SHAPES = [(4, 6), (4,), (3, 2, 2, 2), (3,)]
 SIZE = 24 + 4 + 24 + 3
