@@ -119,7 +119,7 @@ class Objective:
         ValueError
             If there is no batch that brings them.
         """
-        if batch is None:
+        if batch is None or batch.memory is NOTHING:
             raise ValueError(f"{type(self).__name__} keeps tensors in a batch's memory; give one")
         return batch.memory
 

@@ -124,10 +124,9 @@ def test_taid_of_one_phase_keeps_nothing() -> None:
 @pytest.mark.parametrize("objective", [CTKD(), TAID(phases=2)])
 def test_without_a_memory_nothing_is_kept_in_silence(objective: Objective) -> None:
     z, teacher = logits(1), Target(logits(2), "logits")
-    with pytest.raises(ValueError, match="keeps tensors in a batch's memory; give one"):
-        copy.deepcopy(objective)(z, teacher)
-    with pytest.raises(TypeError, match="does not support item assignment"):
-        copy.deepcopy(objective)(z, teacher, Batch(z, torch.arange(5)))
+    for batch in (None, Batch(z, torch.arange(5))):  # a client loop of one's own may hand none
+        with pytest.raises(ValueError, match="keeps tensors in a batch's memory; give one"):
+            copy.deepcopy(objective)(z, teacher, batch)
 
 
 @pytest.mark.parametrize(
