@@ -145,6 +145,7 @@ def prepare(
     root = cache_root(cache)
     about = [source.fingerprint, choice.decisive if source.named else choice.encoding]
     about += [vars(choice.text)] if choice.text != Text() else []
+    about += [{"features": choice.named}] if choice.named and not source.named else []
     about += ["numbers"] if choice.targets == "numbers" and not source.named else []
     target = root / f"{source.name}-{of_json(about)[:16]}-{_LAYOUT}"
     if not intact(target) or (choice.strict and not Corpus.open(target).as_asked):

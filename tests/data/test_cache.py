@@ -11,6 +11,7 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from support import LIMIT
@@ -216,3 +217,10 @@ def test_what_was_read_leniently_is_not_what_a_user_asked_for(tmp_path):
         with pytest.raises(ConfigError, match=r"needs a label column|data\.label=kind: .* no such"):
             prepare(data, tmp_path, choice=choice)
     assert prepare(both, tmp_path).path.parent == tmp_path
+
+
+def test_features_of_a_frame_beside_labels_are_a_choice(tmp_path):
+    few = {"a": range(20), "b": [f"word {i % 12}" for i in range(20)]}
+    data = pd.DataFrame(few), [0, 1] * 10
+    assert prepare(data, tmp_path).shape == (1,)
+    assert prepare(data, tmp_path, choice=Choice(features=("a", "b"))).shape[0] > 8
