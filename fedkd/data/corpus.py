@@ -58,6 +58,9 @@ class Corpus:
         why. None where it need not be said.
     labelled : bool
         Whether there are labels; else they are -1, and there are no classes.
+    as_asked : bool
+        Whether label and text are the columns that were named for them, if any were, and there are
+        labels; a transfer set may do without.
     client : str or None
         The column of `columns` that says whose a sample is (0..N-1), where data were given so.
     content : str
@@ -87,6 +90,7 @@ class Corpus:
         self.encoding: dict[str, Any] | None = meta["encoding"]
         self.note: str | None = meta["note"]
         self.labelled: bool = meta.get("labelled", True)
+        self.as_asked: bool = meta.get("as_asked", self.labelled)
         self.client: str | None = meta.get("client")
         self.content: str = meta["content"]
         self.mean: list[float] | None = meta["mean"]

@@ -196,6 +196,9 @@ def decode(dataset: Any, key: str, shown: object, choice: Choice, *, outside: bo
     about: tuple[str, object] = key, f"{shown}, column {label!r}"
     if choice.label in (label, labels) and choice.strict:
         about = "data.label", label if len(labels) == 1 else list(labels)
+    if labels[1:] and choice.targets == "classes":
+        problem = "several columns are numbers, no classes; name one, or use task=regression"
+        raise ConfigError("data.label", list(labels), problem)
     given = scalars(dataset, list(labels))
     if numeric := hold_numbers(given, choice.targets):
         y = numbers_of(given, *about)

@@ -48,9 +48,12 @@ def find_holding(
     column = config.data.client or own
     if split is None and column is None:
         return None
-    if split is not None and own is not None:
+    if own is not None and (split is not None or config.data.client):
         problem = "the list of data sets says who holds what; leave one of them out"
-        raise ConfigError("data.split", shown(split), problem)
+        about = (
+            ("data.client", config.data.client) if split is None else ("data.split", shown(split))
+        )
+        raise ConfigError(*about, problem)
     key = f"data.client={column}" if config.data.client else "the list of data sets"
     _refuse_dealing(config.data, key if split is None else "data.split")
     return natural(str(column), corpus, key) if split is None else _from_rows(split, corpus)

@@ -145,9 +145,10 @@ def prepare(
     root = cache_root(cache)
     about = [source.fingerprint, choice.decisive if source.named else choice.encoding]
     about += [vars(choice.text)] if choice.text != Text() else []
+    about += [{"features": choice.named}] if choice.named and not source.named else []
     about += ["numbers"] if choice.targets == "numbers" and not source.named else []
     target = root / f"{source.name}-{of_json(about)[:16]}-{_LAYOUT}"
-    if not intact(target):
+    if not intact(target) or (choice.strict and not Corpus.open(target).as_asked):
         with scratch_folder(root) as scratch:
             staged = scratch / "corpus"
             staged.mkdir()
@@ -208,6 +209,7 @@ def _write(
         "encoding": encoding,
         "note": None,
         "labelled": train.labelled,
+        "as_asked": _as_asked(train, choice),
         "client": source.client,
         "targets": targets,
         "vocabulary": size,
@@ -219,6 +221,15 @@ def _write(
         notes = [f"{what}, {rows}", train.columns.told(), *notes]
     meta["note"] = "; ".join(filter(None, notes)) or None
     seal(path, meta)
+
+
+def _as_asked(train: Raw, choice: Choice) -> bool:
+    """Say whether a split has its label, and the columns that `choice` names are what it names."""
+    label, text, columns = choice.label, choice.text.column, train.columns
+    names = label if isinstance(label, tuple) else (label,)
+    if not train.labelled or (label is not None and train.labels and names != train.labels):
+        return False
+    return text is None or columns is None or columns.features == (text,)
 
 
 def _tokenised(path: Path, splits: dict[str, Raw], text: Text) -> tuple[str | None, int | None]:

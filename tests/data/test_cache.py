@@ -6,15 +6,19 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 from support import LIMIT
 
 from fedkd import ConfigError, simulate
 from fedkd.data import Corpus, cache, prepare
+from fedkd.data.columns import Choice
 from fedkd.run.python import resume
 
 
@@ -89,6 +93,7 @@ def test_a_damaged_set_may_be_in_use(tmp_path):
 
 DECODER = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from fedkd.data import cache
 with cache.scratch_folder(Path(sys.argv[1])) as scratch:
@@ -197,3 +202,25 @@ def test_attacks_say_that_their_data_are_damaged(tmp_path):
     (tmp_path / "run" / "spec.json").write_text(json.dumps(spec))
     with pytest.raises(ConfigError, match="gone or damaged"):
         _ = Subject(tmp_path / "run").federation
+
+
+def test_what_was_read_leniently_is_not_what_a_user_asked_for(tmp_path):
+    rows = {"image": [Image.new("L", (4, 4), i) for i in range(20)]}
+    kinds = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names="ab")})
+    both = datasets.Dataset.from_dict(rows | {"label": [0, 1] * 10}, features=kinds)
+    bare = both.remove_columns("label")
+    for data, choice in ((bare, Choice()), (both, Choice("kind"))):
+        public = prepare(
+            data, tmp_path, "transfer.data", replace(choice, strict=False, optional=True)
+        )
+        assert public.labelled == (data is both)
+        with pytest.raises(ConfigError, match=r"needs a label column|data\.label=kind: .* no such"):
+            prepare(data, tmp_path, choice=choice)
+    assert prepare(both, tmp_path).path.parent == tmp_path
+
+
+def test_features_of_a_frame_beside_labels_are_a_choice(tmp_path):
+    few = {"a": range(20), "b": [f"word {i % 12}" for i in range(20)]}
+    data = pd.DataFrame(few), [0, 1] * 10
+    assert prepare(data, tmp_path).shape == (1,)
+    assert prepare(data, tmp_path, choice=Choice(features=("a", "b"))).shape[0] > 8

@@ -493,6 +493,8 @@ def test_a_list_of_one_set_for_each_client_is_dealt_by_it(tmp_path):
     with pytest.raises(ConfigError, match="the list of data sets says who holds what") as caught:
         built(sets, tmp_path, {"data.split": ROWS})
     assert caught.value.key == "data.split"
+    with pytest.raises(ConfigError, match=r"^data\.client=site: the list of data sets says who"):
+        built([whole[:100], whole[100:]], tmp_path, **{"data.client": "site"})
 
 
 # -- partitioners --------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import json
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from sklearn.datasets import load_diabetes
@@ -40,6 +41,7 @@ NODES = {"dsfl": {"name": "dsfl", "aggregation": "sa"}}
 SHIPPED = SEAMS["strategies"].shipped()
 ABLE = [name for name, cls in SHIPPED.items() if able_kinds(cls, Regression())]
 UNABLE = sorted(SHIPPED.keys() - set(ABLE))
+PAIRS = pd.DataFrame({"a": Y, "b": Y, "x": X[:, 0]})
 VARIANCE = {"task.variance": True}
 CASES = {
     **{name: {"strategy": NODES.get(name, name)} for name in ABLE},
@@ -172,6 +174,10 @@ def test_a_method_that_makes_no_sense_is_refused_by_name(name):
             "client=.*Smoothed: needs classes, and the task is regression",
         ),
         ({"task": "classification"}, "data=y: labels are real numbers, no classes"),
+        (
+            {"data": PAIRS, "data.label": ["a", "b"], "task": "classification"},
+            r"data.label=\[.a., .b.\]: several columns are numbers, no classes",
+        ),
         ({"task": "regresion"}, "task=regresion: no such task; did you mean 'regression'"),
         ({"task": {"name": "regression", "bins": 3}}, "task.bins=3: unknown key"),
         ({"evaluate.samples": 3}, "evaluate.samples=3: must be at least 10, one of each bin"),
