@@ -39,6 +39,8 @@ class DataConfig(Checked):
     """the label's column, or a list of columns of numbers; null = label, or the only classes"""
     features: Annotated[list[str] | None, MinLen(1)] = None
     """the columns that are the features, in this order; null = all that can be used"""
+    standardise: bool | None = None
+    """whether a table's numbers get mean 0 and deviation 1; null = in regression"""
     text: str | None = None
     """the column of texts that are the samples; null = the only one, if there are no features"""
     vocabulary: Annotated[int, Ge(257)] = 8192

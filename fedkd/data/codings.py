@@ -83,27 +83,13 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Date:
-    """A date or time in days, standardised: it has no natural zero.
+class _Standardised:
+    """Numbers less their mean, by their standard deviation; the median for missing ones."""
 
-    Examples
-    --------
-    >>> from datetime import date
-    >>> days = pa.chunked_array([[date(2024, 1, day) for day in (1, 3, 5)]])
-    >>> Date.fit(days).apply(days).round(2).tolist()
-    [[-1.22], [0.0], [1.22]]
-    """
-
-    holds: ClassVar[str] = "dates"
     median: float
     flagged: bool
     mean: float
     std: float
-
-    @staticmethod
-    def takes(kind: pa.DataType | None) -> bool:
-        """Say whether a column of this type holds dates."""
-        return dated(kind)
 
     @classmethod
     def fit(cls, column: pa.ChunkedArray) -> Self:
@@ -116,10 +102,53 @@ class Date:
         return cls(median, flagged, float(scaler.mean_[0]), float(scaler.scale_[0]))
 
     def apply(self, column: pa.ChunkedArray) -> NDArray[np.float64]:
-        """Return standardised days, [n, 1], or [n, 2] if `flagged`."""
+        """Return standardised numbers, [n, 1], or [n, 2] if `flagged`."""
         found = _filled(numbers(column), self.median, self.flagged)
         found[:, 0] = (found[:, 0] - self.mean) / self.std
         return found
+
+
+@dataclass(frozen=True)
+class Scaled(_Standardised):
+    """A number, standardised.
+
+    Examples
+    --------
+    >>> column = pa.chunked_array([[100, 300, 500]])
+    >>> Scaled.fit(column).apply(column).round(2).tolist()
+    [[-1.22], [0.0], [1.22]]
+    """
+
+    holds: ClassVar[str] = Number.holds
+
+    @staticmethod
+    def takes(kind: pa.DataType | None) -> bool:
+        """Say whether a column of this type holds numbers."""
+        return numeric(kind)
+
+    def told(self, columns: list[pa.ChunkedArray]) -> dict[str, str | None]:
+        """Return that numbers are standardised, and how many were missing."""
+        return {"numbers standardised": None} | _missing(columns, self.flagged)
+
+
+@dataclass(frozen=True)
+class Date(_Standardised):
+    """A date or time in days, standardised: it has no natural zero.
+
+    Examples
+    --------
+    >>> from datetime import date
+    >>> days = pa.chunked_array([[date(2024, 1, day) for day in (1, 3, 5)]])
+    >>> Date.fit(days).apply(days).round(2).tolist()
+    [[-1.22], [0.0], [1.22]]
+    """
+
+    holds: ClassVar[str] = "dates"
+
+    @staticmethod
+    def takes(kind: pa.DataType | None) -> bool:
+        """Say whether a column of this type holds dates."""
+        return dated(kind)
 
     def told(self, columns: list[pa.ChunkedArray]) -> dict[str, str | None]:
         """Return that dates are standardised, and how many were missing."""
@@ -170,12 +199,18 @@ class Category:
         return {"one-hot": f" ({len(self.levels)} levels{others})"}
 
 
-KINDS: dict[str, type[Coding]] = {"number": Number, "category": Category, "date": Date}
+KINDS: dict[str, type[Coding]] = {
+    "number": Number,
+    "scaled": Scaled,
+    "category": Category,
+    "date": Date,
+}
 
 
-def coding_for(kind: pa.DataType | None) -> type[Coding] | None:
+def coding_for(kind: pa.DataType | None, standardise: bool) -> type[Coding] | None:
     """Return what a column of this type becomes; None if it can be no feature."""
-    return next((coding for coding in KINDS.values() if coding.takes(kind)), None)
+    found = next((coding for coding in KINDS.values() if coding.takes(kind)), None)
+    return Scaled if standardise and found is Number else found
 
 
 def to_json(codings: dict[str, Coding]) -> dict[str, Any]:

@@ -50,6 +50,8 @@ class Choice:
         What another data set's columns become (`Corpus.encoding`); None = fit it.
     targets : {"classes", "numbers"} or None
         What labels are to be; None = as they are.
+    standardise : bool or None
+        Whether a table's numbers are standardised; None = if its labels are numbers.
     text : Text
         Which column is the text, if the samples are texts, and how it becomes tokens.
     """
@@ -61,6 +63,7 @@ class Choice:
     optional: bool = False
     encoding: dict[str, Any] | None = None
     targets: str | None = None
+    standardise: bool | None = None
     text: Text = field(default_factory=Text)
 
     @property

@@ -45,7 +45,9 @@ def encode(
     if columns is None or columns.kind != "features":
         return None
     if choice.encoding is None:
-        codings, left = fit(train.table, columns.features, choice, key, shown)
+        given = choice.standardise
+        scaled = replace(choice, standardise=train.numeric if given is None else given)
+        codings, left = fit(train.table, columns.features, scaled, key, shown)
     else:
         codings, left = from_json(choice.encoding), {}
     columns = replace(columns, features=tuple(codings), left=columns.left | left)
@@ -87,7 +89,7 @@ def fit(
     left = {}
     for name in names:
         column = table.column(name)
-        kind = coding_for(column.type)
+        kind = coding_for(column.type, bool(choice.standardise))
         why = _unfit(column, choice.named is not None)
         if not textual(column.type):
             _finite(_single(numbers(column)[:, None]), name, key, shown)

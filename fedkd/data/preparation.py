@@ -63,6 +63,9 @@ def corpora(
     corpus = prepare(data, choice=choice)
     if corpus.vocabulary is None:
         _refuse_unused(choice.text, corpus.name)
+    if corpus.encoding is None and choice.standardise is not None:
+        problem = f"the samples of {corpus.name} are no table with columns; leave it out"
+        raise ConfigError("data.standardise", choice.standardise, problem)
     given = config.transfer.data if transfer is None else transfer
     if given is None or (isinstance(given, str) and not given):
         return corpus, None
@@ -86,6 +89,7 @@ def _choice(config: RunConfig, targets: str | None) -> Choice:
         None if named is None else tuple(named),
         apart=tuple(str(name) for name in apart if name is not None),
         targets=targets,
+        standardise=config.data.standardise,
         text=Text(config.data.text, config.data.vocabulary, config.data.length),
     )
 
@@ -146,6 +150,8 @@ def prepare(
     about = [source.fingerprint, choice.decisive if source.named else choice.encoding]
     about += [vars(choice.text)] if choice.text != Text() else []
     about += [{"features": choice.named}] if choice.named and not source.named else []
+    scaled = {"standardise": choice.standardise}
+    about += [scaled] if choice.standardise is not None and not source.named else []
     about += ["numbers"] if choice.targets == "numbers" and not source.named else []
     target = root / f"{source.name}-{of_json(about)[:16]}-{_LAYOUT}"
     if not intact(target) or (choice.strict and not Corpus.open(target).as_asked):

@@ -439,3 +439,31 @@ def test_whoever_opens_a_table_needs_no_scikit_learn():
 def test_what_is_missing_in_test_rows_alone_has_no_flag():
     coding = Number.fit(pa.chunked_array([[1, 2, 3]]))
     assert coding.apply(pa.chunked_array([[None, 7]])).tolist() == [[2.0], [7.0]]
+
+
+@pytest.mark.parametrize(("standardise", "scaled"), [(None, True), (True, True), (False, False)])
+def test_numbers_beside_targets_that_are_numbers_are_standardised(standardise, scaled):
+    rng = np.random.default_rng(0)
+    table = {"age": rng.uniform(20, 80, 60), "cost": rng.normal(size=60)}
+    choice = Choice("cost", standardise=standardise)
+    corpus = prepare(datasets.Dataset.from_dict(table), choice=choice)
+    age = np.asarray(corpus.x_train[:, 0])
+    assert corpus.targets.numeric
+    assert (abs(age.mean()) < 1e-5 and abs(age.std() - 1) < 1e-5) is scaled
+    assert ("numbers standardised" in corpus.note) is scaled
+    assert ("not standardised" in corpus.note) is not scaled
+
+
+def test_numbers_beside_classes_are_standardised_if_told():
+    table = datasets.Dataset.from_dict({"age": [20.0, 40.0, 60.0] * 10, "label": [0, 1] * 15})
+    plain, scaled = (prepare(table, choice=Choice(standardise=one)) for one in (None, True))
+    assert np.asarray(plain.x_train).max() == 60
+    assert abs(np.asarray(scaled.x_train).mean()) < 1e-6
+    frame = table.to_pandas()
+    given = [
+        prepare((frame[["age"]], frame.label), choice=Choice(standardise=s)) for s in (None, True)
+    ]
+    assert given[0].path != given[1].path
+    with pytest.raises(ConfigError, match="no table with columns") as caught:
+        corpora(merge(RunConfig(), **{"data.standardise": True}))
+    assert caught.value.key == "data.standardise"
