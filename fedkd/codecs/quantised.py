@@ -6,8 +6,8 @@ Formula, with ``L = 2^bits - 1`` and a row that runs from ``low`` to ``high``::
     decoded_c = low + code_c / L * (high - low)
 
 ``low`` and ``high`` are the row's smallest and largest number, rounded outwards to float16, so the
-error is at most ``(high - low) / (2 L)``. A tensor of two dimensions has its own rows; all others
-are cut into rows of at most 256 numbers.
+error is at most ``(high - low) / (2 L)``. A tensor of two dimensions has its own rows, unless they
+are single numbers; all others are cut into rows of at most 256 numbers.
 
 With ``scale=unit`` the ends are 0 and 1 and need not be sent. Rows become the nearest ones that sum
 to 1 (`fedkd.codecs.quantisation`): with 1 bit the one-hot row of the likeliest class. Those that
@@ -109,8 +109,10 @@ def _layout(shape: tuple[int, ...]) -> tuple[int, int]:
     --------
     >>> _layout((20, 10)), _layout((300,)), _layout((8, 3, 5, 5))
     ((20, 10), (2, 150), (3, 200))
+    >>> _layout((300, 1))
+    (2, 150)
     """
-    if len(shape) == 2:
+    if len(shape) == 2 and shape[1] != 1:
         return shape[0], shape[1]
     rows = -(-prod(shape) // ROW)
     return rows, -(-prod(shape) // rows)

@@ -20,13 +20,22 @@ from ..errors import ConfigError
 from ..exits import is_interrupt
 from ..rng import scoped
 from ..tasks.samples import blank, made_up, vocabulary
+from .fedmd import FedMD2, FedMD3
 from .huggingface import adapted
+from .lenet5 import LeNet5
+from .mlp import MLP
+from .resnet8 import ResNet8
 from .shapes import Shape
 from .specs import ZOO, deal, factories, factory, model_name, model_names, settled
 from .usable import refuse_shared, refuse_unusable
 
 __all__ = [
+    "MLP",
     "ZOO",
+    "FedMD2",
+    "FedMD3",
+    "LeNet5",
+    "ResNet8",
     "build",
     "check_model",
     "deal",

@@ -97,7 +97,8 @@ def weights_figure(run: Run, round: int | None = None) -> Figure:
     if dominant is None:
         axes.set(xlabel="source (client)", ylabel="learner (client)")
     else:
-        _part_classes(axes, dominant[order])
+        what = "class" if run.summary["task"] == "classification" else "bin of the target"
+        _part_classes(axes, dominant[order], what)
     return figure
 
 
@@ -125,8 +126,8 @@ def class_colours(classes: int) -> list[str]:
     return [to_hex(ramp(label / (classes - 1))) for label in range(classes)]
 
 
-def _part_classes(axes: Axes, dominant: np.ndarray) -> None:
-    """Draw lines between the classes and name each class at the middle of its clients."""
+def _part_classes(axes: Axes, dominant: np.ndarray, what: str) -> None:
+    """Draw lines between the classes, or bins, and name each class at the middle of its clients."""
     labels, starts = np.unique(dominant, return_index=True)
     ends = np.append(starts[1:], len(dominant))
     few = len(labels) <= 20
@@ -138,8 +139,8 @@ def _part_classes(axes: Axes, dominant: np.ndarray) -> None:
     axes.set_xticks(middles[shown], [str(label) for label in labels[shown]])
     axes.set_yticks(middles[shown], [str(label) for label in labels[shown]])
     axes.tick_params(length=0)
-    axes.set_xlabel("source, by its main class")
-    axes.set_ylabel("learner, by its main class")
+    axes.set_xlabel(f"source, by its main {what}")
+    axes.set_ylabel(f"learner, by its main {what}")
 
 
 def _class_bar(figure: Figure, axes: Axes, classes: int) -> None:

@@ -78,7 +78,9 @@ class Strategy(ABC):
         """
         able = able_kinds(type(self), task)
         if not able:
-            problem = f"is for {' or '.join(self.kinds or ())}, and the task has {task.kinds[0]}"
+            kinds = self.kinds or ()
+            what = "classes" if {*kinds} == {*CLASS_SCORES} else " or ".join(kinds)
+            problem = f"is for {what}, and the task has {task.kinds[0]}"
             known = SEAMS["strategies"].shipped().items()
             others = [name for name, cls in known if able_kinds(cls, task)]
             raise ConfigError("strategy", type(self).__name__, problem, others)

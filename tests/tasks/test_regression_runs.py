@@ -145,7 +145,7 @@ def test_side_by_side_is_nearly_the_same(variance):
 
 @pytest.mark.parametrize("name", UNABLE)
 def test_a_method_that_makes_no_sense_is_refused_by_name(name):
-    words = f"strategy={name}: is for soft_labels or logits, and the task has predictions"
+    words = f"strategy={name}: is for classes, and the task has predictions"
     with pytest.raises(ConfigError, match=f"^{words}.*fedmd"):
         ran(strategy=name)
 
