@@ -72,8 +72,8 @@ def partition_figure(
         legend_below(figure, axes)
     else:
         _class_bar(figure, axes, classes)
-    for panel, (label, numbers) in zip(below, values.items(), strict=True):
-        _histograms(figure, panel, label, numbers)
+    for panel, (quantity, numbers) in zip(below, values.items(), strict=True):
+        _histograms(figure, panel, quantity, numbers)
     return figure
 
 
