@@ -29,6 +29,8 @@ SMALL = {
     "data.samples_per_client": "20",
     "fit.epochs": "1",
 }
+DEALT = ("clients", "data.samples_per_client")
+"""What clients that come with the data have already."""
 FENCE = re.compile(r"^(<!-- not run: .+ -->\n)?^```(python|sh)\n(.*?)^```$", re.M | re.S)
 
 
@@ -54,6 +56,8 @@ def small(words):
     given = [w for w in rest if not re.match(r"(data|engine(\..+)?)=[\w.]+$|seed=", w)]
     swept = {word.partition("=")[0] for word in given if re.search(r"=.*[,(]", word)}
     sizes = {} if any(word.startswith("resume=") for word in given) else SMALL
+    if any(word.startswith("data.client=") for word in given):
+        sizes = {key: value for key, value in sizes.items() if key not in DEALT}
     kept = [w for w in given if w.partition("=")[0] not in sizes.keys() - swept]
     return [command, *kept, *(f"{k}={v}" for k, v in sizes.items() if k not in swept)]
 

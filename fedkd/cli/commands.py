@@ -4,31 +4,21 @@ import time
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
-from rich.table import Table
 
 from ..callbacks.interrupts import Interrupts
 from ..callbacks.progress import Progress
 from ..config import RunConfig
 from ..config.overrides import compose
 from ..engine import shutdown
-from ..errors import ConfigError
 from ..run.result import RunResult
 from ..run.runner import run
 from ..rundir.summary import best_on
 from ..score import Score
-
-if TYPE_CHECKING:
-    from ..data import Federation
-
-SHOWN_CLIENTS, SHOWN_CLASSES = 20, 20
-"""Rows and columns of the class table of ``fedkd data``."""
 
 
 def run_one(overrides: list[str], console: Console) -> None:
@@ -162,83 +152,3 @@ def _worst(score: Score, values: dict[str, float | None], ece: float | None) -> 
     local, overall = (score.text(values[name] or 0.0) + score.unit for name in ("local", "global"))
     error = f"; calibration error {ece:.3f}" if ece is not None else ""
     return f"{local} local, {overall} global{error}"
-
-
-def show_data(overrides: list[str], out: Path, console: Console) -> None:
-    """Print who holds which samples, and draw it to `out`."""
-    from ..data import build_federation, corpora
-    from ..report.figures import partition_figure
-    from ..run.resolving import wanted
-
-    config = compose(overrides)
-    with TemporaryDirectory() as scratch:
-        sources = corpora(config, targets=wanted(config))
-        federation = build_federation(config, *sources, Path(scratch))
-        _print_partition(federation, console)
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            names, counts = federation.class_names, federation.histograms
-            called = federation.client_names
-            partition_figure(counts, names, width=8, client_names=called).savefig(out, dpi=150)
-        except (OSError, ValueError) as error:
-            raise ConfigError("--out", out, str(error).splitlines()[0]) from error
-    print_facts({"picture": out}, console)
-
-
-def _print_partition(federation: "Federation", console: Console) -> None:
-    sizes = federation.sizes
-    counts = federation.histograms
-    held = (counts > 0).sum(axis=1)
-
-    def spread(values: np.ndarray) -> str:
-        return f"{values.min():.0f} / {np.median(values):g} / {values.max():.0f}"
-
-    facts: dict[str, object] = {
-        "data": f"{federation.corpus.name}, {_labels(federation)}, shape {federation.shape}",
-        "clients": federation.clients,
-        "samples per client": f"{spread(sizes)} (min / median / max)",
-        f"{_groups(federation)} per client": spread(held),
-        "transfer samples": federation.transfer_size,
-        "test samples": len(federation.corpus.y_test),
-    }
-    if federation.tests is not None:
-        facts["own test samples"] = spread(federation.tests)
-    print_facts(facts | _columns(federation), console)
-    console.print(_class_table(federation, counts))
-    if federation.clients > SHOWN_CLIENTS:
-        console.print(f"... and {federation.clients - SHOWN_CLIENTS} more clients", style="dim")
-
-
-def _labels(federation: "Federation") -> str:
-    """Return how many classes there are, or which targets."""
-    targets = federation.targets
-    return f"target {', '.join(targets.names)}" if targets.numeric else f"{targets.size} classes"
-
-
-def _groups(federation: "Federation") -> str:
-    return "bins" if federation.targets.numeric else "classes"
-
-
-def _columns(federation: "Federation") -> dict[str, object]:
-    return {"columns": "; ".join(federation.notes)} if federation.notes else {}
-
-
-def _class_table(federation: "Federation", counts: np.ndarray) -> Table:
-    """Return samples by client and class; the main class only, where classes are many."""
-    from ..data import partition_table
-
-    table = Table(box=None, pad_edge=False)
-    many = federation.classes > SHOWN_CLASSES
-    main_title = "main bin" if federation.targets.numeric else "main class"
-    names = [main_title, "share"] if many else federation.class_names
-    rows = partition_table(federation)[:SHOWN_CLIENTS]
-    about = [key for key in ("client", "name", "samples", "tested", "classes") if key in rows[0]]
-    titles = [_groups(federation) if key == "classes" else key for key in about]
-    for title in [*titles, *names]:
-        table.add_column(escape(title), justify="right", overflow="ellipsis")
-    for row in rows:
-        main = [row["main_class"], f"{row['main_share']:.0%}"]
-        each = [f"{count:.0f}" if count else "." for count in counts[row["client"]]]
-        cells = [*(row[key] for key in about), *(main if many else each)]
-        table.add_row(*(escape(str(cell)) for cell in cells))
-    return table

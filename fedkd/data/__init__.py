@@ -12,6 +12,7 @@ from ..environment import set_defaults
 set_defaults()  # flwr_datasets reads the environment when it is imported
 
 _EXPORTS = {
+    "Texts": "typical",
     "numbered": "holders",
     "located": "rownumbers",
     "HELD": "rownumbers",
@@ -33,6 +34,7 @@ __all__ = [
     "HELD",
     "Corpus",
     "Federation",
+    "Texts",
     "build_federation",
     "cache_root",
     "check_samples",

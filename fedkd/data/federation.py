@@ -157,6 +157,10 @@ class Federation:
         """Return the client's training samples as ascending indices into the train split."""
         return self._rows("train", client)
 
+    def held(self, client: int) -> NDArray[np.int64]:
+        """Return all that the client learns from: `indices`, and those of its validation."""
+        return np.sort(np.concatenate([self.indices(client), self._rows("validation", client)]))
+
     def client(self, client: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the client's training data: x float32 [n, *shape], y int64 [n]."""
         return self.corpus.tensor("train", self._rows("train", client))

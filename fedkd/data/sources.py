@@ -1,5 +1,6 @@
 """Where data come from: embedded digits, files and folders, the hub, user objects."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from .objects import as_parts, as_samples, from_arrays, from_tables, is_per_clie
 CATALOGUE = ("digits", *HUB)
 """Every name that ``data=NAME`` knows."""
 
-_ANY_NAME = f"not a known data set, and no file or folder (a folder of {FILES}, or one such file)"
+_ANY_NAME = f"not a known data set, no file or folder (a folder of {FILES}, or one such file)"
 
 
 def find(data: Any, key: str = "data", choice: Choice | None = None) -> Source:
@@ -121,7 +122,9 @@ def _find_named(name: str, key: str, choice: Choice) -> Source:
         return from_folder(local_folder(name), key, choice)
     if name in HUB:
         return from_hub(name, key, choice)
-    raise ConfigError(key, name, _ANY_NAME, CATALOGUE)
+    root = os.environ.get("FEDKD_DATA_DIR") or "not set"
+    problem = f"{_ANY_NAME}, and no folder in $FEDKD_DATA_DIR ({root})"
+    raise ConfigError(key, name, problem, CATALOGUE)
 
 
 def _load_digits(choice: Choice) -> dict[str, Raw]:

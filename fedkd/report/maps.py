@@ -1,6 +1,6 @@
 """Pictures of structure between clients: the partition and the mixing weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -16,6 +16,9 @@ from .style import CLASSES, INK, WIDTH, canvas, legend_below, styled
 NAMED = 40
 """Clients whose names a picture has room for."""
 
+INTERVALS = 30
+"""Of equal width, between the least and the greatest of all clients' numbers."""
+
 
 @styled
 def partition_figure(
@@ -23,6 +26,7 @@ def partition_figure(
     class_names: Sequence[str] | None = None,
     width: float = WIDTH,
     client_names: Sequence[str] | None = None,
+    values: Mapping[str, Sequence[np.ndarray]] | None = None,
 ) -> Figure:
     """Draw how many samples of each class every client holds.
 
@@ -36,10 +40,14 @@ def partition_figure(
         Inches.
     client_names : sequence of str, optional
         Written below the bars, where there is room; numbers by default.
+    values : mapping, optional
+        Numbers ``[n]`` that every client's samples have, by what they are called: a map of each
+        below, with a column for a client's histogram.
     """
     counts = np.asarray(histogram, np.float64)
     clients, classes = counts.shape
-    figure, (axes,) = canvas(width, 3.3)
+    values = values or {}
+    figure, (axes, *below) = canvas(width, 3.3 + 2.2 * len(values), rows=1 + len(values))
     colours = class_colours(classes)
     # One outline a class is quick to draw; where even those are too much for a page, pixels.
     pixels = counts.size > 20_000
@@ -64,7 +72,25 @@ def partition_figure(
         legend_below(figure, axes)
     else:
         _class_bar(figure, axes, classes)
+    for panel, (quantity, numbers) in zip(below, values.items(), strict=True):
+        _histograms(figure, panel, quantity, numbers)
     return figure
+
+
+def _histograms(figure: Figure, axes: Axes, label: str, numbers: Sequence[np.ndarray]) -> None:
+    """Draw each client's histogram, common intervals for all, as a column of a map."""
+    edges = np.histogram_bin_edges(np.concatenate([*numbers]).astype(np.float64), INTERVALS)
+    shares = [np.histogram(own, edges)[0] / max(len(own), 1) for own in numbers]
+    places = np.arange(len(numbers) + 1) - 0.5
+    percent = 100 * np.array(shares).T
+    limit = float(np.quantile(percent[percent > 0], 0.95))  # a client of one value is no measure
+    image = axes.pcolormesh(places, edges, percent, vmin=0, vmax=limit, cmap="cividis")
+    image.set_rasterized(True)
+    extend = "max" if percent.max() > limit else "neither"
+    figure.colorbar(image, ax=axes, label="% of a client's", extend=extend)
+    axes.set(xlabel="client", ylabel=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(visible=False)
 
 
 @styled

@@ -58,6 +58,18 @@ def test_data_dir_is_looked_up_first_and_reads_the_same(png_folder, tmp_path, mo
     assert np.array_equal(by_name.x_train, prepare(png_folder).x_train)
 
 
+def test_a_name_outside_the_catalogue_is_looked_up_there_too(png_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("FEDKD_DATA_DIR", str(tmp_path))
+    with pytest.raises(ConfigError) as caught:
+        prepare("shapes")
+    assert f"no folder in $FEDKD_DATA_DIR ({tmp_path})" in str(caught.value)
+    shutil.copytree(png_folder, tmp_path / "shapes")
+    assert prepare("shapes").name == "shapes"
+    monkeypatch.delenv("FEDKD_DATA_DIR")
+    with pytest.raises(ConfigError, match=r"no folder in \$FEDKD_DATA_DIR \(not set\)"):
+        prepare("shapes")
+
+
 def test_local_data_do_not_touch_the_network(png_folder, tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         calls.append(args)

@@ -164,6 +164,16 @@ def test_partition_shows_every_sample():
     figures.partition_figure(np.ones((100, 100)))
 
 
+def test_partition_maps_each_clients_numbers():
+    numbers = {"price": [np.array([0.0, 0.0, 30.0]), np.array([30.0])]}
+    figure = figures.partition_figure(np.ones((2, 2)), values=numbers)
+    _, panel, _ = figure.axes
+    percent = panel.collections[0].get_array().reshape(-1, 2)
+    assert panel.get_ylabel() == "price"
+    np.testing.assert_allclose(percent.sum(axis=0), 100)
+    np.testing.assert_allclose(percent[[0, -1]], [[200 / 3, 0], [100 / 3, 100]])
+
+
 def test_clients_are_ordered_by_their_main_class(make_run):
     from fedkd.report.maps import class_order
 
