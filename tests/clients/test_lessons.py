@@ -142,7 +142,7 @@ def test_a_model_without_the_layer_is_refused() -> None:
 
 
 def test_what_is_kept_without_a_word_is_no_silent_loss() -> None:
-    with pytest.raises(RunError, match=r"every client failed in train\.distil.*item assignment"):
+    with pytest.raises(RunError, match=r"every client failed in train\.distil.*memory; give one"):
         run(Keeping)
 
 

@@ -14,7 +14,9 @@ from fedkd.distillation import Objective
 from fedkd.engine import shared_ray
 from fedkd.plugins import available
 
-OBJECTIVES = available("distillation", Objective)
+EVERY = available("distillation", Objective).items()
+OBJECTIVES = {k: cls for k, cls in EVERY if cls.kinds is None or "soft_labels" in cls.kinds}
+"""Those of classes."""
 SETTINGS: dict[str, Any] = {**TINY, "model": MIXED, "fraction": 0.6, "evaluate.every": 2}
 METHODS = {"knfu": {"name": "knfu", "beta": 0.5}, "fedmd": {"name": "fedmd", "exchange": "logits"}}
 

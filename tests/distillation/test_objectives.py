@@ -36,7 +36,17 @@ def gradient(objective: Objective, z: torch.Tensor, teacher: Target) -> torch.Te
 def test_short_names_resolve() -> None:
     names = "kl l1 mse reverse_kl sinkd taid js jeffreys skewed_kl alpha_beta amid bd_kd lskd dist"
     found = available("distillation", Objective)
-    assert set(found) == {*names.split(), "mlkd", "rkd", "ctkd", "dkd", "nkd", "ofa", "topkld"}
+    assert set(found) == {
+        *names.split(),
+        "mlkd",
+        "rkd",
+        "ctkd",
+        "dkd",
+        "nkd",
+        "ofa",
+        "topkld",
+        "gaussian_kl",
+    }
     assert set(found.values()) >= set(OBJECTIVES)
 
 
