@@ -14,12 +14,12 @@ from ..environment import set_defaults
 from ..errors import ConfigError, RunError
 from .ahead import Start
 from .signals import go_on, held_signals
-from .spare import spared
+from .spare import LONGING, spared
 from .warm import WARM, Surroundings
 
 log = logging.getLogger("fedkd")
 
-PASSING = {"PYTEST_CURRENT_TEST"}
+PASSING = {"PYTEST_CURRENT_TEST", LONGING[0]}
 """Environment variables that say what the process is doing, not what it shall do."""
 
 TRIALS = 2

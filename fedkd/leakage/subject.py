@@ -126,9 +126,10 @@ class Subject:
 
     def fresh(self, client: int, name: str) -> nn.Module:
         """Return an untrained model of a client's architecture."""
+        with readable("run", self.run.path, "its spec.json cannot be used"):
+            outputs = int(self.spec.get("outputs", [self.federation.classes])[-1])
+            task = str(self.spec.get("task", {"name": "classification"})["name"])
         with scoped(self.seed(f"model.{name}", client)):
-            outputs = self.spec.get("outputs", [self.federation.classes])[-1]
-            task = self.spec.get("task", {"name": "classification"})["name"]
             return build(self.parts.models[client], self.federation.shape, outputs, task)
 
     def model(self, client: int) -> nn.Module:
