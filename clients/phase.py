@@ -137,10 +137,7 @@ class Phase:
             return dict.fromkeys([where, *others], math.nan)
         weights = torch.ones(len(y), dtype=torch.float64)
         numbers = task.metrics(self.measured(x), y, weights, self.bench.federation.targets)
-        return {
-            where if name == task.score.metric else f"{name}_{where}": value
-            for name, value in numbers.items()
-        }
+        return task.named(numbers, where)
 
     def measured(self, x: Tensor) -> Tensor:
         """Return logits that nobody but the simulation will see."""

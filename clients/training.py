@@ -39,7 +39,8 @@ class Training:
     mu : float
         FedProx's weight of the distance from the first parameters.
     labels : Tensor or None
-        ``[n]``, what the loss is told beside the target; None = zeros.
+        ``[n]``, what the loss is told beside the target; None = nothing. Either all have labels or
+        none.
     """
 
     model: nn.Module
@@ -93,8 +94,8 @@ class Trainer:
         self.stack = Stack([one.model for one in ordered])
         self.x, self.first = _joined([one.x for one in ordered], device)
         self.target, self.first_target = _joined([one.target for one in ordered], device)
-        labels = [one.labels if one.labels is not None else _zeros(len(one.x)) for one in ordered]
-        self.labels, self.first_label = _joined(labels, device)
+        labels = [one.labels for one in ordered if one.labels is not None]
+        self.labels = _joined(labels, device) if labels else None
         priors = [one.prior for one in ordered if one.prior is not None]
         self.prior = torch.stack(priors).to(device) if priors else None
         mus = [one.mu for one in ordered]
@@ -148,7 +149,10 @@ class Trainer:
         active = len(rows)
         x = self.x[rows + self.first[:active, None]]
         target = self.target[rows + self.first_target[:active, None]]
-        labels = self.labels[rows + self.first_label[:active, None]]
+        labels = rows  # which nobody looks at, where there are none
+        if self.labels is not None:
+            every, first = self.labels
+            labels = every[rows + first[:active, None]]
         mask = torch.arange(rows.shape[1], device=self.device) < counts[:, None]
         buffers = {name: buffer[:active] for name, buffer in self.stack.buffers.items()}
         logits = self.stack(parts, buffers, x, common=False)
@@ -187,10 +191,6 @@ def _optimizer(parts: Tensors, settings: Mapping[str, Any], before: Optimizer | 
                 own = isinstance(value, Tensor) and value.dim() > 0  # Adam's step is all clients'
                 optimizer.state[new][name] = value[: len(new)] if own else value
     return optimizer
-
-
-def _zeros(samples: int) -> Tensor:
-    return torch.zeros(samples, dtype=torch.int64)
 
 
 def _joined(tensors: Sequence[Tensor], device: str) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """What one process keeps for the clients it hosts: data, transfer set, test split, streams."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -37,16 +37,6 @@ class Workbench:
         self._shared: tuple[tuple[str | None, int], Tensor] | None = None
         self._tested: dict[int | None, Tested] = {}
         self._scored: tuple[Tensor, Scores] | None = None
-
-    @property
-    def outputs(self) -> int:
-        """Numbers that a model returns for a sample."""
-        return int(self.spec.get("outputs", [self.federation.classes])[-1])  # older specs have none
-
-    @property
-    def task(self) -> str:
-        """What the run's samples mean."""
-        return str(self.spec.get("task", {"name": "classification"})["name"])
 
     @cached_property
     def transfer(self) -> Tensor:
@@ -87,7 +77,7 @@ class Workbench:
         costs a millisecond and keeps one path.
         """
         with scoped(self.seed_of(client, 0, name)):
-            model = build(factory, self.federation.shape, self.outputs, self.task)
+            model = build(factory, self.federation.shape, *returned(self.spec, self.federation))
         return model.to(self.spec["device"])
 
     def client(
@@ -134,6 +124,15 @@ class Workbench:
             whole = torch.as_tensor(self.federation.test_counts())
             self._tested[samples] = Tested(self.test(samples)[1], groups, whole)
         return self._tested[samples]
+
+
+def returned(spec: Mapping[str, Any], federation: Federation) -> tuple[int, str]:
+    """Return how many numbers a run's models return for a sample, and for which task.
+
+    Specs of earlier versions do not say.
+    """
+    outputs = spec.get("outputs", [federation.classes])[-1]
+    return int(outputs), str(spec.get("task", {"name": "classification"})["name"])
 
 
 @lru_cache(maxsize=1)

@@ -146,7 +146,7 @@ def _plugged(seam: str) -> Iterator[Item]:
 
 
 def _data() -> Iterator[Item]:
-    from ..data.sources import CATALOGUE, HUB
+    from ..data.catalogue import CATALOGUE, HUB
 
     for name in CATALOGUE:
         hub = f"huggingface.co/datasets/{HUB[name]}" if name in HUB else ""

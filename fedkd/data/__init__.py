@@ -16,7 +16,7 @@ _EXPORTS = {
     "numbered": "holders",
     "located": "rownumbers",
     "HELD": "rownumbers",
-    "CATALOGUE": "sources",
+    "CATALOGUE": "catalogue",
     "Corpus": "corpus",
     "Federation": "federation",
     "build_federation": "split",

@@ -73,13 +73,10 @@ class Choice:
 
     @property
     def decisive(self) -> dict[str, Any]:
-        """What decides how rows are read, where they are not refused; targets if numbers.
-
-        But for texts.
-        """
-        apart = ("strict", "optional", "targets", "text")
-        known = {k: v for k, v in vars(self).items() if k not in apart}
-        return known | ({"targets": self.targets} if self.targets == "numbers" else {})
+        """What decides how rows are read, where they are not refused, JSON-ready."""
+        known = {k: v for k, v in vars(self).items() if k not in ("strict", "optional")}
+        numbers = self.targets == "numbers"  # classes are what labels are that can be both
+        return known | {"targets": self.targets if numbers else None, "text": vars(self.text)}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError
 from .codings import Coding, coding_for, from_json, numbers, to_json
-from .columns import LEVELS, REMEDY, Choice, listed, textual
+from .columns import LEVELS, REMEDY, Choice, few, listed, textual
 from .decode import Raw
 
 
@@ -135,8 +135,7 @@ def _unfit(column: pa.ChunkedArray, named: bool) -> str | None:
     levels = column.unique().to_pylist()
     if len(levels) == 1:
         return _same(levels)
-    # A text that hardly any other row has is no category, however few rows there are.
-    if len(levels) <= (LEVELS if named else min(LEVELS, len(column) // 2)):
+    if few(column) or (named and len(levels) <= LEVELS):
         return None
     meant = _meant([level for level in levels if level is not None])
     return (

@@ -7,18 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
+from .catalogue import HUB
 from .columns import Choice
 from .decode import TEST_SPLITS, Source, quiet, table_source
 from .fingerprint import of_files
 from .loading import PICTURES, SEPARATORS, ending, readable, reason, splits_of, table_of
-
-HUB = {
-    "mnist": "ylecun/mnist",
-    "fashion_mnist": "zalando-datasets/fashion_mnist",
-    "cifar10": "uoft-cs/cifar10",
-    "cifar100": "uoft-cs/cifar100",
-}
-"""Catalogue name -> repository on the Hugging Face hub."""
 
 FILES = "Parquet files, CSV files (.csv, .tsv, also .gz) or pictures by class"
 """What a folder may hold."""

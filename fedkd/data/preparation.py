@@ -147,13 +147,8 @@ def prepare(
             problem = f"{source.name} has no columns; leave it out"
             raise ConfigError(f"data.{name}", column, problem)
     root = cache_root(cache)
-    about = [source.fingerprint, choice.decisive if source.named else choice.encoding]
-    about += [vars(choice.text)] if choice.text != Text() else []
-    about += [{"features": choice.named}] if choice.named and not source.named else []
-    scaled = {"standardise": choice.standardise}
-    about += [scaled] if choice.standardise is not None and not source.named else []
-    about += ["numbers"] if choice.targets == "numbers" and not source.named else []
-    target = root / f"{source.name}-{of_json(about)[:16]}-{_LAYOUT}"
+    about = of_json([source.fingerprint, choice.decisive])
+    target = root / f"{source.name}-{about[:16]}-{_LAYOUT}"
     if not intact(target) or (choice.strict and not Corpus.open(target).as_asked):
         with scratch_folder(root) as scratch:
             staged = scratch / "corpus"

@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError
+from .catalogue import CATALOGUE, HUB
 from .columns import Choice
 from .decode import Raw, Source, arrays
-from .folders import FILES, HUB, from_file, from_folder, from_hub, local_folder
+from .folders import FILES, from_file, from_folder, from_hub, local_folder
 from .frames import is_frame
 from .joined import joined
 from .objects import as_parts, as_samples, from_arrays, from_tables, is_per_client
-
-CATALOGUE = ("digits", *HUB)
-"""Every name that ``data=NAME`` knows."""
 
 _ANY_NAME = f"not a known data set, no file or folder (a folder of {FILES}, or one such file)"
 

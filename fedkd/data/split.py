@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,28 @@ from .text import FILE as TOKENIZER
 from .transfer import transfer_rows
 
 
+class Settled(NamedTuple):
+    """What is known before samples are dealt."""
+
+    config: RunConfig
+    """with the number of clients"""
+    source: Corpus
+    """where transfer samples come from"""
+    holding: Holding | None
+    """the clients that come with the data"""
+    transfer: NDArray[np.int64]
+    """the transfer samples"""
+    notes: list[str]
+    """what is worth saying"""
+
+
 def build_federation(
     config: RunConfig,
     corpus: Corpus,
     transfer_corpus: Corpus | None,
     out: Path | str,
     given: Mapping[str, Any] | None = None,
+    settled: Settled | None = None,
 ) -> Federation:
     """Draw the transfer set, deal the other training samples to the clients and write both down.
 
@@ -43,6 +59,8 @@ def build_federation(
     given : mapping, optional
         Python objects in place of values, by their keys: ``data.split``, ``data.partitioner``,
         ``transfer.split``.
+    settled : Settled, optional
+        What `check_samples` returned of the same.
 
     Raises
     ------
@@ -59,7 +77,8 @@ def build_federation(
     (200, {12})
     """
     given = given or {}
-    config, source, holding, transfer, notes = _settled(config, corpus, transfer_corpus, given)
+    settled = settled or check_samples(config, corpus, transfer_corpus, given)
+    config, source, holding, transfer, notes = settled
     taken = transfer if source is corpus else np.zeros(0, np.int64)
     pool = np.setdiff1d(np.arange(len(corpus.y_train)), taken)
     each = None if holding else _samples_per_client(config, corpus, len(pool))
@@ -93,25 +112,17 @@ def check_samples(
     corpus: Corpus,
     transfer_corpus: Corpus | None,
     given: Mapping[str, Any] | None = None,
-) -> None:
+) -> Settled:
     """Refuse what `build_federation` would refuse, as far as it can be told without dealing.
+
+    Parameters are those of `build_federation`.
 
     Raises
     ------
     ConfigError
         If the transfer set does not fit the clients' data, or there are too few samples.
     """
-    _settled(config, corpus, transfer_corpus, given or {})
-
-
-def _settled(
-    config: RunConfig, corpus: Corpus, transfer_corpus: Corpus | None, given: Mapping[str, Any]
-) -> tuple[RunConfig, Corpus, Holding | None, NDArray[np.int64], list[str]]:
-    """Return what is known before samples are dealt.
-
-    That is the configuration with the number of clients, where transfer samples come from, the
-    clients that come with the data, the transfer samples, and what is worth saying.
-    """
+    given = given or {}
     config, source = numbered(config, corpus, given), _source(corpus, transfer_corpus)
     holding, notes = find_holding(config, corpus, given), list[str]()
     if holding is not None:
@@ -131,7 +142,7 @@ def _settled(
         problem = f"more than the transfer set holds ({size})"
         raise ConfigError("transfer.per_round", config.transfer.per_round, problem)
     check_tested(config, corpus)
-    return config, source, holding, transfer, [*notes, *told]
+    return Settled(config, source, holding, transfer, [*notes, *told])
 
 
 def _source(corpus: Corpus, transfer_corpus: Corpus | None) -> Corpus:

@@ -48,11 +48,6 @@ class Text:
     tokenizer: str | None = None
 
 
-def is_text(kind: pa.DataType | None) -> bool:
-    """Say whether a column of this type holds texts."""
-    return kind is not None and (pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
 def texts_of(column: "pa.ChunkedArray") -> NDArray[np.object_]:
     """Return a column's texts ``[n]``; missing ones are empty."""
     found = np.empty(len(column), dtype=object)

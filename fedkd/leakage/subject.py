@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..clients import Parts
 from ..clients.base import Client
+from ..clients.workbench import returned
 from ..config.saved import readable
 from ..config.trust import vet
 from ..data import Federation
@@ -127,10 +128,9 @@ class Subject:
     def fresh(self, client: int, name: str) -> nn.Module:
         """Return an untrained model of a client's architecture."""
         with readable("run", self.run.path, "its spec.json cannot be used"):
-            outputs = int(self.spec.get("outputs", [self.federation.classes])[-1])
-            task = str(self.spec.get("task", {"name": "classification"})["name"])
+            about = returned(self.spec, self.federation)
         with scoped(self.seed(f"model.{name}", client)):
-            return build(self.parts.models[client], self.federation.shape, outputs, task)
+            return build(self.parts.models[client], self.federation.shape, *about)
 
     def model(self, client: int) -> nn.Module:
         """Return a client's final model."""

@@ -137,9 +137,9 @@ def prepare_run(
     config = resolved(config, strategy)
     parts = _parts(config, strategy, objects.model, task)
     check_parts(config, strategy, parts)
-    check_samples(given, *sources, objects.held)
+    known = check_samples(given, *sources, objects.held)
     ahead(config.engine)
-    federation: Federation = build_federation(given, *sources, run_dir, objects.held)
+    federation: Federation = build_federation(given, *sources, run_dir, objects.held, known)
     config, resumes = sized(config, federation), given.resume is not None
     parts.exchange.input_shape = federation.shape
     models = settled(objects.model, federation.shape) or config.model

@@ -1,6 +1,6 @@
 """What people call from Python: a run from keywords or objects, and one that goes on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +70,8 @@ def simulate(
     """
     from ..config.overrides import merge
 
-    held, settings = _held({"strategy": strategy, "data": data, "model": model} | settings)
-    given: dict[str, Any] = {"held": held}
+    settings = {"strategy": strategy, "data": data, "model": model} | settings
+    given: dict[str, Any] = {}
     if isinstance(strategy, Strategy):
         given["strategy"], settings["strategy"] = strategy, type(strategy).__name__
     elif not isinstance(strategy, str | Mapping | None):
@@ -81,7 +81,8 @@ def simulate(
         given["data"], settings["data"] = data, type(data).__name__
     if is_per_client(data):
         settings.setdefault("clients", len(data))
-    settings, given["transfer"] = _transfer(settings)
+    settings, given["transfer"] = _taken(settings, "transfer.data", _is_name)
+    settings, given["held"] = _held(settings)
     models = model if isinstance(model, list | tuple) else [model]
     if not all(isinstance(one, str | Mapping) for one in models):
         given["model"] = list(models)
@@ -89,19 +90,6 @@ def simulate(
             one if isinstance(one, str | Mapping) else model_name(one) for one in models
         ]
     return run(merge(RunConfig(), **settings), callbacks, Objects(**given))
-
-
-def _transfer(settings: dict[str, Any]) -> tuple[dict[str, Any], Any]:
-    """Return the settings with a name in place of a transfer set's object, and the object."""
-    group = settings.get("transfer")
-    inside = isinstance(group, Mapping) and "data" in group
-    data = group["data"] if isinstance(group, Mapping) and inside else settings.get("transfer.data")
-    if not is_data(data):
-        return settings, None
-    name = type(data).__name__
-    if isinstance(group, Mapping) and inside:
-        return settings | {"transfer": {**group, "data": name}}, data
-    return settings | {"transfer.data": name}, data
 
 
 def resume(
@@ -141,24 +129,38 @@ def resume(
     """
     from ..config.overrides import compose
 
-    settings, transfer = _transfer(settings)
-    held, settings = _held(settings)
+    settings, transfer = _taken(settings, "transfer.data", _is_name)
+    settings, held = _held(settings)
     config = compose([f"resume={run_dir}"], trust=trust, **settings)
     return run(config, callbacks, Objects(strategy, data, model, transfer, held))
 
 
 def _held(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the objects that say who holds what, and the settings with their types instead."""
+    """Return the settings with their types in the place of objects, and who holds what."""
     held: dict[str, Any] = {}
     for key in HELD:
-        group, name = key.split(".")
-        node = settings.get(group)
-        inside = isinstance(node, Mapping) and not is_data(node) and name in node
-        value = node[name] if node is not None and inside else settings.get(key)
-        is_node = name == "partitioner" and isinstance(value, Mapping)
-        if value is None or isinstance(value, str | Path) or is_node:
-            continue
-        held[key], shown = value, type(value).__name__
-        more = {group: {**node, name: shown}} if node is not None and inside else {key: shown}
-        settings = settings | more
-    return held, settings
+        settings, value = _taken(settings, key, _is_node if key == "data.partitioner" else _is_name)
+        held |= {} if value is None else {key: value}
+    return settings, held
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str | Path)
+
+
+def _is_node(value: Any) -> bool:
+    return isinstance(value, str | Path | Mapping)
+
+
+def _taken(
+    settings: dict[str, Any], key: str, is_plain: Callable[[Any], bool]
+) -> tuple[dict[str, Any], Any]:
+    """Return the settings with its type in the place of an object, and that; None if it is none."""
+    group, name = key.split(".")
+    node = settings.get(group)
+    inside = isinstance(node, Mapping) and name in node
+    value = node[name] if isinstance(node, Mapping) and inside else settings.get(key)
+    if value is None or is_plain(value):
+        return settings, None
+    shown = type(value).__name__
+    return settings | ({group: {**node, name: shown}} if node and inside else {key: shown}), value

@@ -125,26 +125,26 @@ class Task(ABC):
             What the labels are.
         """
 
+    def named(self, numbers: Mapping[str, float], where: str) -> dict[str, float]:
+        """Return what `metrics` has, named as a client's numbers are: the headline is `where`."""
+        return {
+            where if name == self.score.metric else f"{name}_{where}": value
+            for name, value in numbers.items()
+        }
+
     def examined(self, outputs: Tensor, tested: Tested, about: Targets) -> Scores:
         """Look at a model's outputs on what it is tested on; return what scores a client with it.
 
         ``global`` is on the whole test split, ``local`` under the client's own distribution: each
         group counts as much as it does there. What else `metrics` returns has its name before it.
         """
-
-        def named(numbers: Mapping[str, float], where: str) -> dict[str, float]:
-            return {
-                where if name == self.score.metric else f"{name}_{where}": value
-                for name, value in numbers.items()
-            }
-
         everywhere = self.metrics(outputs, tested.targets, tested.weights(tested.whole), about)
 
         def scores(histogram: Tensor) -> dict[str, float]:
             own = tested.weights(histogram)
             return {
-                **named(self.metrics(outputs, tested.targets, own, about), "local"),
-                **named(everywhere, "global"),
+                **self.named(self.metrics(outputs, tested.targets, own, about), "local"),
+                **self.named(everywhere, "global"),
             }
 
         return scores
