@@ -11,6 +11,8 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
+from .messages import identity
+
 if TYPE_CHECKING:
     from flwr.server.superlink.fleet.vce.backend.raybackend import RayBackend
 
@@ -50,7 +52,8 @@ def run_in_flower(
         _leave_when(leaving, grid)
         main(grid)
 
-    with quiet(), _own_backend() as started, ThreadPoolExecutor(1) as aside:
+    # Flower sets this process's identity and leaves it set.
+    with identity(), quiet(), _own_backend() as started, ThreadPoolExecutor(1) as aside:
         try:
             aside.submit(run_simulation, server, app, nodes, backend_config=backend).result()
         except KeyboardInterrupt:

@@ -6,6 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 import ray
+from flwr.supercore.task_identity import TaskIdentity
 from support import mostly_slow
 
 from fedkd import RunError, simulate
@@ -99,8 +100,10 @@ def test_the_number_of_actors_does_not_matter(case, actors, inline):
 
 @pytest.mark.parametrize("case", mostly_slow(FLOWER, "knfu-mixed"))
 def test_flower_agrees_with_inline(case, inline):
+    before = dict(vars(TaskIdentity))
     run = simulate(engine={"name": "flower", "actors": 2}, **SHORT | CASES[case])
     assert run.summary["digest"] == inline(case)
+    assert dict(vars(TaskIdentity)) == before, "Flower's run left its identity in this process"
 
 
 @pytest.mark.parametrize("name", mostly_slow(["ray", "flower"], "ray"))
