@@ -15,8 +15,7 @@ from support import TINY
 
 import fedkd
 from fedkd import simulate
-from fedkd.config import RunConfig
-from fedkd.config.settings import EvaluateConfig
+from fedkd.config import EvaluateConfig, RunConfig
 from fedkd.errors import ConfigError
 from fedkd.report import Run
 from fedkd.rounds.measuring import Measurements, worst

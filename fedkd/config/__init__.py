@@ -1,20 +1,15 @@
 """The configuration: its keys and their types, overrides, files."""
 
-from .settings import (
-    DataConfig,
-    EngineConfig,
-    FaultsConfig,
-    FitConfig,
-    RunConfig,
-    SecureConfig,
-    TransferConfig,
-    flatten,
-)
+from .execution import EngineConfig, FaultsConfig, SecureConfig
+from .samples import DataConfig, TransferConfig
+from .settings import RunConfig, flatten
 from .system import SystemConfig
+from .training import EvaluateConfig, FitConfig
 
 __all__ = [
     "DataConfig",
     "EngineConfig",
+    "EvaluateConfig",
     "FaultsConfig",
     "FitConfig",
     "RunConfig",

@@ -7,7 +7,7 @@ configuration too, and it takes 0.15 s.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_type_hints
 
 from ..errors import ConfigError
 from .hints import Entry, default_text, spoken, type_text
@@ -40,6 +40,10 @@ class OneOf:
         from pydantic_core import core_schema
 
         return core_schema.literal_schema(list(self.values))
+
+
+Auto = Annotated[str, OneOf(("auto",))]
+"""What is chosen as the run goes, where a key takes a number too."""
 
 
 def leaves(cls: type, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..config import RunConfig
-from ..config.settings import CLIENTS, DataConfig
+from ..config import DataConfig, RunConfig
+from ..config.settings import CLIENTS
 from ..errors import ConfigError
 from .corpus import Corpus
 from .dealing import dealable
