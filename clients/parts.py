@@ -16,6 +16,7 @@ from .attacks import Attack
 from .attacks.none import NONE
 from .base import ClientLoop
 from .exchange import Exchange, SoftLabels
+from .guarding import Guards
 from .oracles.base import Oracle
 from .privacy import Protection
 from .samplers.base import Sampler
@@ -38,6 +39,8 @@ class Parts:
         Trains and predicts.
     objective : Objective
         The prototype: each distillation phase works on a fresh copy.
+    guard : Guards
+        What is learnt of a teacher; all of it by default.
     attack : Attack
         What hostile clients do; nobody is hostile by default.
     exchange : Exchange
@@ -59,6 +62,7 @@ class Parts:
     models: Sequence[Any]
     loop: ClientLoop
     objective: Objective
+    guard: Guards = field(default_factory=Guards)
     attack: Attack = field(default_factory=NONE)
     exchange: Exchange = field(default_factory=SoftLabels)
     codec: Codec = field(default_factory=FLOAT32)
@@ -74,11 +78,22 @@ class Parts:
         """The client's end of secure aggregation."""
         return Masking(self.secure, self.seed, self.exchange)
 
+    @property
+    def guarded(self) -> ClientLoop:
+        """The loop, with the guards before it."""
+        return self.guard.around(self.loop)
+
     @classmethod
     def from_spec(
-        cls, spec: dict[str, Any], models: Any = None, task: Task | None = None
+        cls,
+        spec: dict[str, Any],
+        models: Any = None,
+        task: Task | None = None,
+        guard: Guards | None = None,
     ) -> "Parts":
-        """Make the parts that a spec names; `models` may bring Python callables, `task` a task.
+        """Make the parts that a spec names.
+
+        Objects may take the place of names: `models`, a `task`, a `guard`.
 
         Raises
         ------
@@ -92,6 +107,7 @@ class Parts:
             if not seam.several and (seam.part != "task" or (task is None and "task" in spec))
         }
         made |= {} if task is None else {"task": task}
+        made["guard"] = guard or Guards.from_node(spec.get("guard", {"name": "none"}))
         return cls(
             **made | {"loop": privacy.loop(made["loop"]), "privacy": privacy},
             models=factories(models or spec["model"], spec["clients"]),

@@ -77,8 +77,8 @@ class Phase:
 
     @property
     def loop(self) -> ClientLoop:
-        """The training loop."""
-        return self.tools.parts.loop
+        """The training loop, which heeds the run's guards."""
+        return self.tools.parts.guarded
 
     @property
     def classes(self) -> int:

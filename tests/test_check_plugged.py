@@ -58,7 +58,7 @@ def test_the_table_is_whole():
 
     from fedkd.clients import Parts
 
-    assert len(SEAMS) == 13
+    assert len(SEAMS) == 14
     assert {seam.part for seam in PARTS} < {item.name for item in fields(Parts)}
     for seam in SEAMS.values():
         assert seam.shipped(), seam.name
@@ -79,6 +79,7 @@ from fedkd.clients.standard import Standard
 from fedkd.codecs.float16 import Float16
 from fedkd.codecs.none import NONE
 from fedkd.distillation import Objective
+from fedkd.distillation.guards import Guard
 from flwr_datasets.partitioner import Partitioner
 from fedkd.distillation.kl import KL
 from fedkd.leakage import Finding, PrivacyAttack
@@ -110,6 +111,41 @@ class Summed(KL):
 
 class Chance(KL):
     def __call__(self, *batch): return super().__call__(*batch) + torch.rand(())
+
+
+class Careless(Guard):
+    def __call__(self, teacher, own, y=None):
+        return teacher.values + own.values, torch.ones(len(own.values)) > 0
+
+
+class Weighing(Guard):
+    def __call__(self, teacher, own, y=None):
+        return teacher.values, torch.ones(len(own.values))
+
+
+class Blind(Guard):
+    def __call__(self, teacher, own, y=None):
+        p = teacher.values.exp() / teacher.values.exp().sum(-1, keepdim=True)
+        values = p.log() if teacher.kind == "logits" else p
+        return values, torch.ones(len(own.values)) > 0
+
+
+class Moved(Guard):
+    def __call__(self, teacher, own, y=None):
+        return teacher.values.copy_(own.values), torch.ones(len(own.values)) > 0
+
+
+class Lucky(Guard):
+    def __call__(self, teacher, own, y=None):
+        return teacher.values, torch.rand(len(own.values)) > 0.5
+
+
+class Mindful(Guard):
+    last = None
+    def __call__(self, teacher, own, y=None):
+        before, self.last = self.last, own.values
+        values = teacher.values if before is None else own.values
+        return values, torch.ones(len(own.values)) > 0
 
 
 class Naive(Objective):
@@ -287,6 +323,12 @@ def broken(tmp_path_factory):
         ("Chance", "objectives", "pure", "draws from (or seeds) a global random generator"),
         ("Wide", "codecs", "small", "soft labels of 12000 bytes take 30"),
         ("Doubled", "codecs", "returns", "numbers beyond its smallest and largest"),
+        ("Careless", "guards", "answers", "returns no soft_labels for soft labels: simplex: "),
+        ("Weighing", "guards", "answers", "returns a mask [12] of torch.float32 for logits"),
+        ("Blind", "guards", "answers", "returns values that are not finite for logits of +-1e4"),
+        ("Moved", "guards", "pure", "a guard changes teacher"),
+        ("Lucky", "guards", "pure", "draws from (or seeds) a global random generator"),
+        ("Mindful", "guards", "pure", "answers in two ways, or remembers what it was asked before"),
         ("Trusting", "codecs", "hostile", "decode() takes no arrays at all"),
         ("Shouting", "attacks", "poisons", "off the simplex, which no server admits"),
         ("Spiteful", "attacks", "honest", "is honest, and fits otherwise"),
@@ -327,8 +369,8 @@ def test_all_that_have_one_name_are_checked():
     code, output = fedkd("none")
     assert code == 0, output
     titles = [line for line in output.splitlines() if line.startswith("none")]
-    assert titles == ["none (attacks)", "none (codecs)", "none (privacy)"]
-    assert output.count(" 0 broken") == 3
+    assert titles == [f"none ({kind})" for kind in ("guards", "attacks", "codecs", "privacy")]
+    assert output.count(" 0 broken") == 4
 
 
 def test_parameters_can_be_given():

@@ -147,7 +147,7 @@ def test_one_of_them_is_listed_with_all_that_its_parameters_are(tmp_path):
     assert "How noisy soft labels return to the simplex." in shown
     assert invoke("list", "gaussian")[1] == shown
     both = [line for line in invoke("list", "none")[1].splitlines() if line.startswith("none (")]
-    assert both == ["none (attacks)", "none (codecs)", "none (privacy)"]
+    assert both == [f"none ({kind})" for kind in ("guards", "attacks", "codecs", "privacy")]
     assert "(partitioners)" in invoke("list", "shard")[1]
     plug_in = tmp_path / "mine.py"
     plug_in.write_text(

@@ -8,6 +8,7 @@ Commands run in this process, on digits, with the sizes of `SMALL` and one seed.
 import glob
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,8 @@ def shown(page):
 @pytest.mark.parametrize("page", [shown(page) for page in PAGES])
 def test_what_a_page_shows_works(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    sys.path_importer_cache.pop(".", None)  # it has the folder of the page before
     monkeypatch.setenv("COLUMNS", "100")
     names = {"__name__": page.stem}
     for language, text, runs in blocks(page):

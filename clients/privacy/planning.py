@@ -17,7 +17,7 @@ from .protection import Protection, budget
 
 
 @dataclass(frozen=True)
-class Guard:
+class Affordable:
     """A run's privacy, settled.
 
     Attributes
@@ -35,13 +35,13 @@ class Guard:
     summary: dict[str, Any] = field(default_factory=dict)
 
 
-def guarded(
+def affordable(
     config: RunConfig,
     protection: Protection,
     strategy: Strategy,
     sizes: Sequence[int],
     resumed: Checkpoint | None = None,
-) -> Guard:
+) -> Affordable:
     """Settle a run's noise and rounds.
 
     Parameters
@@ -68,7 +68,7 @@ def guarded(
                 f"{' and '.join(protection.mechanisms)} has no formal guarantee, so no epsilon"
             )
             raise ConfigError("privacy.epsilon", config.privacy["epsilon"], problem)
-        return Guard(config)
+        return Affordable(config)
     allowed = budget(config.privacy)
     allowed.check(max(sizes))
     costs = _Costs(config, protection, strategy, sizes)
@@ -86,7 +86,7 @@ def guarded(
     summary: dict[str, Any] = {"protects": "; ".join(protection.protects)}
     if rounds < config.rounds:
         summary["exhausted"] = f"{rounds} of {config.rounds} rounds keep to the budget"
-    return Guard(replace(config, privacy=node, rounds=rounds), ledger, summary)
+    return Affordable(replace(config, privacy=node, rounds=rounds), ledger, summary)
 
 
 def participants(config: RunConfig, strategy: Strategy) -> list[list[int]]:

@@ -9,9 +9,9 @@ from flwr.app import Array, Context, Message
 from flwr.clientapp.typing import ClientAppCallable
 from torch import nn
 
-from ...errors import ConfigError
 from ...knowledge import to_tensor
 from ...plugins import create, parameters
+from ...plugins.several import made_of, nodes_of
 from ...plugins.table import SEAMS
 from ...privacy.accounting import History
 from ...privacy.budget import Budget
@@ -56,9 +56,9 @@ class Protection:
         >>> made["dp_sgd"].clip, made["gaussian"].clip
         (2.0, 0.5)
         """
-        nodes = _nodes(node)
-        made = {name: SEAMS["privacy"].create(one) for name, one in nodes.items()}
-        return cls({k: one for k, one in made.items() if k != "none"}, seed)
+        seam = SEAMS["privacy"]
+        nodes = nodes_of(seam, node, "mechanisms", parameters(Budget))
+        return cls(made_of(nodes, seam.create), seed)
 
     @property
     def secure(self) -> bool:
@@ -157,34 +157,3 @@ def budget(node: Mapping[str, Any]) -> Budget:
         {"name": "fedkd.privacy.budget:Budget", **keys}, "privacy", Budget, "privacy"
     )
     return made
-
-
-def names_of(node: Mapping[str, Any]) -> list[str]:
-    """Return the names of the mechanisms that a configuration has."""
-    given = node.get("name")
-    names = [str(name) for name in given] if isinstance(given, list | tuple) else [str(given)]
-    if len(set(names)) < len(names) or not names:
-        raise ConfigError("privacy", names, "must name mechanisms, each once")
-    return names
-
-
-def _nodes(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return each mechanism's own node."""
-    names = names_of(node)
-    seam = SEAMS["privacy"]
-    accepted = {name: parameters(seam.resolve(name)).keys() for name in names}
-    rest = {k: v for k, v in node.items() if k != "name" and k not in names}
-    taken = {key for keys in accepted.values() for key in keys}
-    if names == ["none"]:  # a sweep over mechanisms may include it
-        taken = {key for cls in seam.shipped().values() for key in parameters(cls)}
-    for key, value in rest.items():
-        if key not in taken | parameters(Budget).keys():
-            allowed = [f"privacy.{one}" for one in taken | parameters(Budget).keys()]
-            problem = f"unknown key, {' and '.join(names)} has no such parameter"
-            raise ConfigError(f"privacy.{key}", value, problem, allowed)
-    return {
-        name: {"name": name}
-        | {k: v for k, v in rest.items() if k in accepted[name]}
-        | dict(node.get(name) or {})
-        for name in names
-    }

@@ -18,6 +18,7 @@ ROOMS = {
     "leakage": "Attacks on the privacy of a recorded run.",
     "codecs": "Making what travels smaller.",
     "distillation": "Objectives of the clients that learn from a teacher.",
+    "distillation.guards": "What clients learn of a teacher, and what not.",
     "models": "The zoo; parameters as vectors, features.",
     "knowledge": "What travels: stacks and teachers, and what the server admits of it.",
     "maths": "Tensor functions that several methods share.",

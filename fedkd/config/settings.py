@@ -1,9 +1,9 @@
 """The configuration of a run: typed, with defaults that work, and checked before anything starts.
 
 Nodes that choose a thing by name and pass it parameters (``strategy``, ``task``, ``objective``,
-``client``, ``attack``, ``compress``, ``privacy``, ``sampler``, ``oracle``, ``data.partitioner``)
-are plain dicts ``{"name": ..., parameter: value, ...}``; the allowed parameters are those of the
-chosen class's signature.
+``guard``, ``client``, ``attack``, ``compress``, ``privacy``, ``sampler``, ``oracle``,
+``data.partitioner``) are plain dicts ``{"name": ..., parameter: value, ...}``; the allowed
+parameters are those of the chosen class's signature.
 """
 
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -32,6 +32,8 @@ class RunConfig(Checked):
     """what samples mean: auto, classification, regression, or FILE:Class; auto = as labels are"""
     objective: dict[str, Any] = field(default_factory=lambda: {"name": "auto"})
     """distillation loss; auto = the strategy's own"""
+    guard: dict[str, Any] = field(default_factory=lambda: {"name": "none"})
+    """what clients learn of a teacher: a name, FILE:Class or module:Class, or a list, in order"""
     client: dict[str, Any] = field(default_factory=lambda: {"name": "standard"})
     """the clients' training loop: standard, FILE:Class or module:Class"""
     attack: dict[str, Any] = field(default_factory=lambda: {"name": "none"})

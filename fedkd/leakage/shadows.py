@@ -97,7 +97,7 @@ def _distil(subject: Subject, shadow: Client, record: Recorded) -> None:
         return
     labels = subject.seen_labels(ids)
     teacher = Target(values, record.kind, subject.teacher_temperature, labels=labels)
-    subject.parts.loop.distil([shadow], subject.transfer[ids], [teacher], subject.objective())
+    subject.parts.guarded.distil([shadow], subject.transfer[ids], [teacher], subject.objective())
 
 
 def log_probability(subject: Subject, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:

@@ -59,6 +59,17 @@ SEAMS = {
             part="objective",
         ),
         Seam(
+            name="guards",
+            title="what clients learn of a teacher, and what not",
+            key="guard",
+            room="distillation.guards",
+            base="fedkd.distillation.guards.base:Guard",
+            own=f"{_key('guard')}, or a list of guards",
+            check="guards",
+            part="guard",
+            several=True,
+        ),
+        Seam(
             name="models",
             title="clients' models",
             key="model",
@@ -181,7 +192,7 @@ def seams_of(target: str) -> list[Seam]:
     Examples
     --------
     >>> [seam.name for seam in seams_of("none")], [seam.name for seam in seams_of("knfu")]
-    (['attacks', 'codecs', 'privacy'], ['strategies'])
+    (['guards', 'attacks', 'codecs', 'privacy'], ['strategies'])
     """
     if is_code(target):
         return [_seam_of(target)]

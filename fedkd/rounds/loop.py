@@ -24,6 +24,7 @@ from ..rundir.checkpoint import Checkpoint, Keeper
 from ..rundir.digest import Models
 from ..tasks import Task
 from .drawing import draw, drawn_cohort
+from .guarding import columns
 from .keeping import Batches, final, restore, snapshots
 from .measuring import ERRORS, Measurements, phase_seconds
 from .protocol import Outcome, RoundPlan, Strategy
@@ -148,6 +149,7 @@ class Loop:
             **spent,
             **{f"seconds_{phase}": value for phase, value in seconds.items()},
             "seconds": time.perf_counter() - began,
+            **columns(outcome.metrics),
             **outcome.scalars,
         }
         state = self.measured.save() | (self.clock.save() if self.clock else {})

@@ -110,8 +110,8 @@ class Work:
         return self._samples(samples) * self.forward[client]
 
     def _distil(self, client: int, samples: int | None) -> float:
-        epochs = self.config.distil.epochs
-        return TRAINING * epochs * self._samples(samples) * self.forward[client]
+        passes = TRAINING * self.config.distil.epochs + (self.config.guard["name"] != "none")
+        return passes * self._samples(samples) * self.forward[client]
 
     def _samples(self, some: int | None) -> int:
         size = self.server.federation.transfer_size

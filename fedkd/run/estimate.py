@@ -229,7 +229,8 @@ def _work(config: RunConfig, cost: Cost, load: Workload, transfer: int, beside: 
     fit = config.fit.epochs * ceil(load.samples / batch) * step
     distil = config.distil.epochs * transfer / batch * cost.step
     phases = 1 if transfer == 0 else 2
-    return fit + distil + transfer * cost.predict + phases * MESSAGE
+    labelled = transfer * (1 + (config.guard["name"] != "none"))  # a guard looks at them, too
+    return fit + distil + labelled * cost.predict + phases * MESSAGE
 
 
 def _duration(seconds: float) -> str:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from ..atomic import write_text
 from ..clients import Parts
 from ..clients.exchange import Exchange
-from ..clients.privacy.planning import Guard, guarded
+from ..clients.guarding import Guards
+from ..clients.privacy.planning import Affordable, affordable
 from ..clients.privacy.protection import budget
 from ..config import EngineConfig, RunConfig
 from ..data import build_federation, check_samples, corpora, located, numbered
@@ -54,6 +55,7 @@ class Objects:
     transfer: Any = None
     held: Mapping[str, Any] = field(default_factory=dict)
     """who holds what, by the keys of `fedkd.data.HELD`"""
+    guard: Guards | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def prepare_run(
     task: Task = SEAMS["tasks"].create(config.task)
     strategy = suited(config, strategy, task)
     config = resolved(config, strategy)
-    parts = _parts(config, strategy, objects.model, task)
+    parts = _parts(config, strategy, objects, task)
     check_parts(config, strategy, parts)
     known = check_samples(given, *sources, objects.held)
     ahead(config.engine)
@@ -154,8 +156,8 @@ def prepare_run(
     notes = [*federation.notes, *strategy.settle(config, instances)]
     if strategy.exchange_node() != node:
         parts.exchange = _settled(config, strategy, parts.exchange)
-    guard = _guard(config, parts, strategy, federation, resumed)
-    config = guard.config
+    afforded = _affordable(config, parts, strategy, federation, resumed)
+    config = afforded.config
     parts.privacy.calibrate(config.privacy.get("noise_multiplier"))
     outputs = parts.task.outputs(federation.targets)
     server = Server(
@@ -186,8 +188,8 @@ def prepare_run(
         server=server,
         sizes=sizes,
         clock=clock,
-        ledger=guard.ledger,
-        privacy=guard.summary,
+        ledger=afforded.ledger,
+        privacy=afforded.summary,
         notes=notes,
     )
 
@@ -209,10 +211,10 @@ def _written(
     return text
 
 
-def _parts(config: RunConfig, strategy: Strategy, models: Any, task: Task) -> Parts:
+def _parts(config: RunConfig, strategy: Strategy, objects: Objects, task: Task) -> Parts:
     """Make the clients' parts."""
     with _speaking_of_the_strategy(config):
-        return Parts.from_spec(spec_of(config, strategy), models, task)
+        return Parts.from_spec(spec_of(config, strategy), objects.model, task, objects.guard)
 
 
 def _settled(config: RunConfig, strategy: Strategy, exchange: Exchange) -> Exchange:
@@ -237,16 +239,16 @@ def _speaking_of_the_strategy(config: RunConfig) -> Iterator[None]:
         raise ConfigError(key, value, error.problem) from error
 
 
-def _guard(
+def _affordable(
     config: RunConfig,
     parts: Parts,
     strategy: Strategy,
     federation: Federation,
     resumed: Checkpoint | None,
-) -> Guard:
+) -> Affordable:
     """Settle the noise, and the rounds that the budget allows."""
     sizes = [len(federation.indices(client)) for client in range(config.population)]
-    return guarded(config, parts.privacy, strategy, sizes, resumed)
+    return affordable(config, parts.privacy, strategy, sizes, resumed)
 
 
 def _private_strategy(config: RunConfig, strategy: Strategy, parts: Parts) -> Strategy:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..callbacks import Callback
+from ..clients.guarding import Guards, name_of
 from ..config import RunConfig
 from ..data import HELD, is_data, is_per_client
 from ..errors import ConfigError
@@ -46,7 +47,8 @@ def simulate(
         Everything else of the configuration: ``clients=20``, ``engine="inline"``,
         ``fit={"lr": 0.1}``, ``**{"data.alpha": 1.0}``. ``transfer={"data": ...}`` takes what
         `data` does but lists, and x alone: it needs no labels. ``data.split`` and
-        ``transfer.split`` take arrays too, and ``data.partitioner`` an object. Without ``run_dir``
+        ``transfer.split`` take arrays too, ``data.partitioner`` an object, and ``guard`` a Guard
+        object or class, or a list of such and of names. Without ``run_dir``
         the run directory is a temporary one that lives as long as the result.
 
     Returns
@@ -83,6 +85,7 @@ def simulate(
         settings.setdefault("clients", len(data))
     settings, given["transfer"] = _taken(settings, "transfer.data", _is_name)
     settings, given["held"] = _held(settings)
+    settings, given["guard"] = _guards(settings)
     models = model if isinstance(model, list | tuple) else [model]
     if not all(isinstance(one, str | Mapping) for one in models):
         given["model"] = list(models)
@@ -118,8 +121,8 @@ def resume(
         runs are known without.
     **settings
         What shall differ: a larger ``rounds``, another ``engine``; and again the arrays or the
-        object that ``data.split``, ``transfer.split`` or ``data.partitioner`` was. Anything else
-        needs ``force=True``.
+        object that ``data.split``, ``transfer.split``, ``data.partitioner`` or ``guard`` was.
+        Anything else needs ``force=True``.
 
     Raises
     ------
@@ -131,8 +134,20 @@ def resume(
 
     settings, transfer = _taken(settings, "transfer.data", _is_name)
     settings, held = _held(settings)
+    settings, guard = _guards(settings)
     config = compose([f"resume={run_dir}"], trust=trust, **settings)
-    return run(config, callbacks, Objects(strategy, data, model, transfer, held))
+    return run(config, callbacks, Objects(strategy, data, model, transfer, held, guard))
+
+
+def _guards(settings: dict[str, Any]) -> tuple[dict[str, Any], Guards | None]:
+    """Return the settings with their types in the place of guards, and those, if there are such."""
+    value = settings.get("guard")
+    several = isinstance(value, list | tuple)
+    items = list(value) if several else [value]
+    if value is None or all(isinstance(one, str | Path | Mapping) for one in items):
+        return settings, None
+    names = [name_of(one) for one in items]
+    return settings | {"guard": names if several else names[0]}, Guards.of(items)
 
 
 def _held(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -8,7 +8,7 @@ from ..clients import Parts
 from ..clients.privacy.base import PUBLIC
 from ..config import RunConfig
 from ..errors import ConfigError
-from ..knowledge import Kind, kind_named
+from ..knowledge import CLASS_SCORES, Kind, kind_named
 from ..models import model_names
 from ..models.features import lacking
 from ..models.flat import layout
@@ -22,6 +22,7 @@ from ..tasks.samples import Shape, vocabulary
 def check_parts(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     """Refuse parts that do not go together, whatever the data are."""
     check_kinds(config, strategy, parts)
+    check_guards(config, strategy, parts)
     check_labels(config, strategy, parts)
     check_parameters(config, strategy, parts)
     check_classes(config, parts)
@@ -42,6 +43,17 @@ def check_kinds(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
         able = [key for key, cls in known if cls.kinds is None or taught in cls.kinds]
         problem = f"learns from {' or '.join(kinds or ())}, and {name} teaches {taught}"
         raise ConfigError("objective", config.objective["name"], problem, able)
+
+
+def check_guards(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
+    """Refuse guards where clients are not taught what samples may be (nothing is fine)."""
+    if not parts.guard.guards or strategy.exchange is None:
+        return
+    if (taught := _taught(strategy, parts)) not in CLASS_SCORES:
+        what = taught or strategy.lesson_kind or parts.exchange.kind
+        method, able = config.strategy["name"], " or ".join(CLASS_SCORES)
+        problem = f"is for {able}, and {method} teaches {what}; leave it out"
+        raise ConfigError("guard", config.guard["name"], problem)
 
 
 def suited(config: RunConfig, strategy: Strategy, task: Task) -> Strategy:
@@ -87,6 +99,8 @@ def check_labels(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     wanting = [config.strategy["name"]] if strategy.needs_labels else []
     if parts.objective.needs_labels and _taught(strategy, parts) is not None:
         wanting.append(f"objective {config.objective['name']}")
+    if strategy.exchange is not None:
+        wanting += [f"guard {name}" for name in parts.guard.needing_labels]
     if wanting and not config.transfer.labelled:
         problem = f"{wanting[0]} needs the transfer set's labels; set it to true"
         raise ConfigError("transfer.labelled", False, problem)

@@ -24,6 +24,7 @@ from fedkd.clients.samplers import Sampler
 import fedkd
 from fedkd.codecs import Codec
 from fedkd.distillation import Objective
+from fedkd.distillation.guards import Guard
 from fedkd.engine.fleet import Fleet
 from fedkd.plugins import available, parameters, resolve
 from fedkd.rounds.protocol import Strategy
@@ -49,6 +50,7 @@ MIXED = ["mlp", "lenet5", "resnet8"]
 ROOMS: dict[str, type] = {
     "strategies": Strategy,
     "distillation": Objective,
+    "distillation.guards": Guard,
     "codecs": Codec,
     "clients.attacks": Attack,
     "clients.oracles": Oracle,
