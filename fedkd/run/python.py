@@ -141,7 +141,7 @@ def resume(
 
 def _guards(settings: dict[str, Any]) -> tuple[dict[str, Any], Guards | None]:
     """Return the settings with their types in the place of guards, and those, if there are such."""
-    value = settings.get("guard")
+    value: Any = settings.get("guard")
     several = isinstance(value, list | tuple)
     items = list(value) if several else [value]
     if value is None or all(isinstance(one, str | Path | Mapping) for one in items):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import fedkd
+from fedkd.distillation.guards.bsd import BSD
 from fedkd.errors import ConfigError
 from fedkd.leakage.audit import Audit
 from fedkd.leakage.candidates import Pools
@@ -63,6 +64,22 @@ def test_shadows_learn_as_their_clients_did_by_labels_and_with_a_memory(tmp_path
     run = simulate(tmp_path / "run", objective=objective, **more)
     found = fedkd.attack(run, "membership", **QUICK | {"shadows": 2})
     assert "model / lira" in found.results
+
+
+def test_shadows_heed_the_guards_of_their_clients(tmp_path, monkeypatch):
+    asked = []
+    guarded = BSD.__call__
+
+    def spy(self, teacher, own, y=None):
+        asked.append(y)
+        return guarded(self, teacher, own, y)
+
+    run = simulate(tmp_path / "run", guard="bsd", **{"transfer.labelled": True, "rounds": 2})
+    monkeypatch.setattr(BSD, "__call__", spy)
+    found = fedkd.attack(run, "membership", **QUICK | {"shadows": 2})
+    assert "model / lira" in found.results
+    assert asked
+    assert all(y is not None for y in asked)
 
 
 def test_clients_that_learn_nothing_give_nothing_away(tmp_path):

@@ -150,8 +150,9 @@ def test_what_leaves_is_protected_or_public_by_declaration_or_refused(strategy, 
         {"attack": {"name": "label_flip", "fraction": 0.5}},
         {"faults.straggler": 0.3, "clients": 4, "seed": 1},
         {"model": ["mlp", "lenet5"]},
+        {"guard": ["kl_dp", "kd3"]},
     ],
-    ids=["secure", "compress", "attack", "faults", "models"],
+    ids=["secure", "compress", "attack", "faults", "models", "guard"],
 )
 @pytest.mark.parametrize(
     ("strategy", "mechanism"), [("fedmd", "gaussian"), ("fedavg", "dp_sgd"), ("fml", "nfdp")]
@@ -159,7 +160,21 @@ def test_what_leaves_is_protected_or_public_by_declaration_or_refused(strategy, 
 def test_so_it_is_with_everything_else_that_travels(strategy, mechanism, more):
     if "model" in more and strategy == "fedavg":
         return  # it has one model
+    if "guard" in more and strategy != "fedmd":
+        return  # they teach nothing that could be guarded
     check(strategy, mechanism, **more)
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_nobody_is_told_of_how_many_samples_a_client_is_surer_than_its_teacher(mechanism):
+    """It depends on the private data; the tables have it all the same."""
+    strategy = {"name": "fedmd", "exchange": "soft_labels"}
+    told = leaving(strategy, mechanism, guard="bsd")
+    assert not any("guard" in name for content in told.values() for name in content)
+    node = {"name": mechanism, **MECHANISMS[mechanism]}
+    result = simulate(strategy, guard="bsd", privacy=node, **TINY)
+    assert "guard_kept" in {row["metric"] for row in result.clients.to_pylist()}
+    assert "guard_kept" in result.rounds.column_names
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ code). A tie keeps the student's, as in relative Bi-KD. Our reading of it in a f
 prediction is taken once a phase, and there is one teacher. Traps: teacher and student are compared
 at one temperature, so a teacher that the server has sharpened (DS-FL's ERA) nearly always wins; and
 a mean over skewed clients is flatter than each of them, so that the student nearly always wins:
-the tables say how often (``guard_changed``).
+clients then stay as they are, sure and wrong. ``labels=transfer`` compares what matters, and the
+tables say how often the student won (``guard_changed``).
 """
 
 from typing import Literal
