@@ -42,6 +42,7 @@ def test_plug_ins_are_made_once(
         "task",
         "client",
         "objective",
+        "guard",
         "attack",
         "sampler",
         "oracle",

@@ -24,8 +24,16 @@ from fedkd.distillation.guards.kd3 import KD3
 from fedkd.distillation.guards.kl_dp import KLDP
 from fedkd.distillation.kl import KL
 from fedkd.plugins import available
+from fedkd.plugins.table import SEAMS
 
 HERE = Path(__file__)
+SHIPPED = SEAMS["strategies"].shipped()
+UNTAUGHT = (
+    *("fd", "fedproto", "fedtgp", "fedhkd"),
+    *("fedavg", "fedprox", "fedadam", "feddf", "fml", "fedkd_wu", "lg_fedavg", "twin_merging"),
+    *("kafal", "kafal_student"),
+)
+"""Methods whose clients are taught no class scores."""
 GUARDS = [name for name in available("distillation.guards", Guard) if name != "none"]
 METHODS = {"knfu": {"name": "knfu", "beta": 0.5}, "fedmd": {"name": "fedmd", "exchange": "logits"}}
 SHARES = ("guard_kept", "guard_changed")
@@ -345,6 +353,20 @@ def test_what_does_not_go_together_is_refused_in_a_line(overrides: list[str], wo
     text = " ".join(done.output.split())
     assert words in text
     assert len(done.output.strip().splitlines()) <= 3
+
+
+@pytest.mark.parametrize("name", mostly_slow(SHIPPED, "scarlet", "kafal_soft", "fedproto"))
+def test_every_method_is_guarded_or_refused_by_name(name: str) -> None:
+    cls = SHIPPED[name]
+    more: dict[str, Any] = {"transfer.labelled": True, "rounds": 3, "fit.epochs": 1}
+    more |= {"strategy": {"name": name, **cls.brief}, "guard": ["kl_dp", "kd3"]}
+    if name in UNTAUGHT:
+        with pytest.raises(ConfigError, match=rf"^guard=\['kl_dp', 'kd3'\]: .* {name} teaches "):
+            simulate(**TINY | more)
+        return
+    result = simulate(**TINY | more)
+    assert result.summary["rejected"] == 0
+    assert ("guard_kept" in result.rounds.column_names) == (name != "local")
 
 
 def test_nothing_to_guard_is_fine() -> None:
