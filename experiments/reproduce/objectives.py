@@ -6,9 +6,9 @@ KnFu and FedMD, at two degrees of label skew, with one architecture and with two
 Every finished run is a row of ``--rows FILE``. Called again, it runs only what is missing there,
 and anew what it was killed in. Seeds come one after the other, so that rows are balanced always.
 
-KnFu mixes logits with beta 1: in its published form (soft labels, beta 10) it hardly fuses under
-this skew, and then it does not matter how clients learn. Nothing is tuned: objectives have their
-defaults, and all the same learning rate. Those that learn from labels see the transfer set's.
+KnFu mixes logits with beta 1: in its published form (soft labels, beta 10) it fuses next to nothing
+under Dirichlet(0.1), which leaves little to learn well or badly. Nothing is tuned: objectives have
+their defaults, and all the same learning rate. Those that learn from labels see the transfer set's.
 """
 
 import time
@@ -161,7 +161,7 @@ def command(
         last, left = kept[-1], len(missing(wanted, kept))
         name = f"{label(last)}, {last['strategy']}, {last['models']}, alpha {last['alpha']:g}"
         numbers = f"{last['local']:.3f}  {last['overall']:.3f}  {last['cpu_seconds']:.1f} s"
-        console.print(f"{left:4} left  seed {last['seed']}  {name:44} {numbers}")
+        console.print(f"{left:4} left  seed {last['seed']}  {name:44} {numbers}", soft_wrap=True)
 
 
 if __name__ == "__main__":
