@@ -43,8 +43,8 @@ source, are in [the API](../api/distillation.md), their parameters in
   samples are compared, or something moves while it learns.
 - **confidence**: how well the formula is known; see [fusion methods](../strategies.md).
 - **seconds** of CPU for learning on 1,000 samples (`mlp` and MNIST, batches of 32, one thread, with
-  the optimiser's step), measured beside other work: by a half they may be wrong; a dash where it was
-  not measured.
+  the optimiser's step), measured beside other work: they may be wrong by a half; a dash where there
+  is no number.
 
 """
 
