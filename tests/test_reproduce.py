@@ -5,11 +5,13 @@ import sys
 
 import pyarrow.parquet as pq
 import pytest
-from fedkd.experiments.reproduce import fusion_table, privacy_study
+from fedkd.experiments.reproduce import fusion_table, objectives, privacy_study
 from fedkd.experiments.reproduce.cells import fill, missing, saved
 
 from fedkd.config.overrides import compose
+from fedkd.errors import ConfigError
 from fedkd.plugins import available
+from fedkd.plugins.table import SEAMS
 from fedkd.rounds.protocol import Strategy
 
 CELLS = [{"seed": seed} for seed in range(3)]
@@ -116,3 +118,44 @@ def test_the_privacy_study_runs_attacks_and_draws(tmp_path):
     assert f"{rows[0]['auc']:.3f}" in text
     assert "What protection costs" in (tmp_path / "report.html").read_text()
     assert (tmp_path / "privacy_study.png").stat().st_size > 1000
+
+
+def test_a_table_may_be_csv_and_a_cell_left_for_another_call(tmp_path):
+    path = tmp_path / "table.csv"
+    cells = [
+        {"seed": seed, "alpha": alpha, "name": "kl"} for seed in (0, 1) for alpha in (0.1, 1.0)
+    ]
+    half = lambda cell: None if cell["seed"] else {"a": 0.5}  # noqa: E731
+    assert [rows[-1]["seed"] for rows in fill(path, cells, half)] == [0, 0]
+    assert missing(cells, saved(path)) == cells[2:]
+    assert [len(rows) for rows in fill(path, cells, lambda cell: {"a": 0.25})] == [3, 4]
+    assert [row["a"] for row in saved(path)] == [0.5, 0.5, 0.25, 0.25]
+    assert [found.name for found in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_every_objective_that_learns_from_logits_is_in_the_study():
+    ways = objectives.learned()
+    plain = {way["objective"] for way in ways if way["guard"] == "none"}
+    shipped = SEAMS["objectives"].shipped()
+    assert set(shipped) - plain == {"gaussian_kl"}
+    assert {way["objective"] for way in ways if way["guard"] != "none"} <= {"kl"}
+    labelled = {way["objective"] for way in ways if way["labels"]}
+    assert {"dkd", "nkd", "ofa"} <= labelled
+    assert "kl" not in labelled
+
+
+def test_a_part_of_the_study_is_chosen_by_name_and_is_a_run_of_its_own():
+    ways = objectives.chosen("kl,dkd")
+    cells = objectives.cells(2, ways)
+    assert [cell["seed"] for cell in cells] == [0] * 16 + [1] * 16  # seeds outermost
+    configs = [compose(objectives.overrides(cell)) for cell in cells]
+    assert len({str(config) for config in configs}) == len(cells)
+    assert {c.transfer.labelled for c in configs if c.objective["name"] == "dkd"} == {True}
+    with pytest.raises(ConfigError, match="--only=kll: no such objective or guard"):
+        objectives.chosen("kl,kll")
+
+
+def test_a_run_that_is_refused_is_said_and_left(capsys):
+    cell = objectives.cells(1, objectives.chosen("dkd"), quick=True)[0]
+    assert objectives.measured(cell | {"labels": False}) is None
+    assert "left out: experiment=objectives_mnist" in capsys.readouterr().err

@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
+from fedkd.cli.app import app
 from fedkd.config import RunConfig
 from fedkd.config.schema import STUDY
 from fedkd.config.settings import flatten
+from fedkd.plugins.table import SEAMS
 
 ROOT = Path(__file__).parents[1]
 
@@ -67,3 +70,39 @@ def test_the_site_builds_strictly_and_asks_nobody_for_anything(tmp_path):
     assert [path for path, text in pages.items() if re.search(loaded, text)] == []
     assert 'id="fedkd.strategies.knfu.KnFu"' in pages[Path("api/strategies.html")]
     assert "<svg viewBox" in pages[Path("architecture.html")]
+
+
+def test_the_table_of_objectives_has_every_one_and_says_what_each_needs(made):
+    import objectives
+
+    assert doctest.testmod(objectives).failed == 0
+    rows = {row[0].strip("`"): row for row in objectives.rows()}
+    shipped = {
+        name for seam in SEAMS.values() if seam.key == "objective" for name in seam.shipped()
+    }
+    guards = {name for seam in SEAMS.values() if seam.key == "guard" for name in seam.shipped()}
+    assert set(rows) == shipped | {f"guard={name}" for name in guards - {"none"}}
+    assert rows["dkd"][1:6] == ("yes", "-", "no", "soft labels, logits", "per sample")
+    assert rows["ctkd"][3] == "yes"
+    assert [name for name, row in rows.items() if not row[7]] == []  # each says how sure it is
+    assert objectives.page().count("\n| `") == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), re.findall(r"`(\w+)=(\w+)`", (ROOT / "docs/COVERAGE.md").read_text())
+)
+def test_what_the_coverage_names_is_there(kind, name):
+    shipped = {other for seam in SEAMS.values() if seam.key == kind for other in seam.shipped()}
+    assert name in shipped
+
+
+def test_keys_and_options_that_the_coverage_names_are_there():
+    text = (ROOT / "docs/COVERAGE.md").read_text()
+    keys = set(re.findall(r"`([a-z]+\.[a-z_]+)[=`]", text))
+    assert {"data.text", "fit.align"} <= keys
+    assert keys <= set(flatten(RunConfig()))
+    objectives = re.search(r"Beside them (.*?):", text, re.S)[1]
+    assert set(re.findall(r"`(\w+)`", objectives)) <= set(SEAMS["objectives"].shipped())
+    command = typer.main.get_command(app).commands["list"]
+    options = {flag for each in command.params for flag in each.opts}
+    assert set(re.findall(r"`fedkd list \w+ (--\w+)`", text)) <= options

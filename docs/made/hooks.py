@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import api
+import objectives
 import reference
 import rooms
 from fedkd.strategies.catalogue import page as methods
@@ -49,6 +50,7 @@ def _pages() -> Iterator[tuple[str, str]]:
         yield f"api/{room}.md", api.page(room)
     yield "reference/keys.md", reference.keys()
     yield "reference/plugins.md", reference.plugins()
+    yield "reference/objectives.md", objectives.page()
     yield "reference/commands.md", reference.commands()
     yield "strategies.md", "---\nhide: [navigation, toc]\n---\n\n" + _linked(methods())
     there = next(

@@ -8,6 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import csv
+
+from ...atomic import replacing
 
 Row = dict[str, Any]
 
@@ -25,23 +28,32 @@ def missing(cells: list[Row], rows: list[Row]) -> list[Row]:
 
 def saved(path: Path) -> list[Row]:
     """Return the rows that an earlier call has left."""
-    rows: list[Row] = pq.read_table(path).to_pylist() if path.exists() else []
+    read = csv.read_csv if path.suffix == ".csv" else pq.read_table
+    rows: list[Row] = read(path).to_pylist() if path.exists() else []
     return rows
 
 
+def keep(path: Path, rows: list[Row]) -> None:
+    """Write all rows; who is killed meanwhile leaves the old ones."""
+    write = csv.write_csv if path.suffix == ".csv" else pq.write_table
+    with replacing(path) as temporary:
+        write(pa.Table.from_pylist(rows), temporary)
+
+
 def fill(
-    path: Path, cells: list[Row], measure: Callable[[Row], Row], jobs: int = 1
+    path: Path, cells: list[Row], measure: Callable[[Row], Row | None], jobs: int = 1
 ) -> Iterator[list[Row]]:
     """Measure the cells that `path` lacks; yield all rows after each, also on disk by then.
 
     Parameters
     ----------
     path : Path
-        Parquet file, a row a cell.
+        Parquet file, or CSV where it is called so, a row a cell.
     cells : list of dict
         What identifies each cell.
     measure : callable
-        Returns what was measured of a cell; a function of a module where `jobs` is above 1.
+        Returns what was measured of a cell, None to leave it for another call; a function of a
+        module where `jobs` is above 1.
     jobs : int
         Processes.
     """
@@ -49,12 +61,15 @@ def fill(
     rows = saved(path)
     todo = missing(cells, rows)
     for cell, found in zip(todo, _measured(todo, measure, jobs), strict=True):
-        rows.append(cell | found)
-        pq.write_table(pa.Table.from_pylist(rows), path)
-        yield rows
+        if found is not None:
+            rows.append(cell | found)
+            keep(path, rows)
+            yield rows
 
 
-def _measured(cells: list[Row], measure: Callable[[Row], Row], jobs: int) -> Iterator[Row]:
+def _measured(
+    cells: list[Row], measure: Callable[[Row], Row | None], jobs: int
+) -> Iterator[Row | None]:
     if jobs == 1:
         yield from map(measure, cells)
         return

@@ -1,0 +1,168 @@
+"""Every distillation objective under the same conditions: what a client gains by how it learns.
+
+``python -m fedkd.experiments.reproduce.objectives`` runs ``experiment=objectives_mnist`` with every
+objective in the table of plug-ins that can learn from logits, and every guard around ``kl``: under
+KnFu and FedMD, at two degrees of label skew, with one architecture and with two, for several seeds.
+Every finished run is a row of ``--rows FILE``. Called again, it runs only what is missing there,
+and anew what it was killed in. Seeds come one after the other, so that rows are balanced always.
+
+KnFu mixes logits with beta 1: in its published form (soft labels, beta 10) it fuses next to nothing
+under Dirichlet(0.1), which leaves little to learn well or badly. Nothing is tuned: objectives have
+their defaults, and all the same learning rate. Those that learn from labels see the transfer set's.
+"""
+
+import time
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ...config.overrides import compose
+from ...errors import ConfigError, FedkdError
+from ...plugins.seam import Seam
+from ...plugins.table import SEAMS
+from ...run.runner import run
+from .cells import Row, fill, missing
+
+ROWS = Path("docs/rows/objectives_mnist.csv")
+
+MODELS = {"mlp": "mlp", "mlp+lenet5": "[mlp,mlp,mlp,lenet5]"}
+"""All alike, and every fourth client another one."""
+
+ALPHAS = (0.1, 1.0)
+
+STRATEGIES = {
+    "knfu": "{name:knfu,exchange:logits,beta:1}",
+    "fedmd": "{name:fedmd,exchange:logits}",
+}
+
+QUICK = ("clients=4", "data.samples_per_client=40", "transfer.size=64")
+"""What ``--quick`` makes smaller, beside the rounds."""
+
+ROUNDS = {False: 5, True: 1}
+"""Rounds of a run, in full and quick."""
+
+
+def learned() -> list[Row]:
+    """Return the ways to learn from a teacher: objective, guard, whether they see labels."""
+    rows = [
+        {"objective": name, "guard": "none", "labels": _sees_labels(SEAMS["objectives"], name)}
+        for name, cls in SEAMS["objectives"].shipped().items()
+        if cls.kinds is None or "logits" in cls.kinds
+    ]
+    for seam in SEAMS.values():
+        if seam.key == "guard":
+            rows += [
+                {"objective": "kl", "guard": name, "labels": _sees_labels(seam, name)}
+                for name in seam.shipped()
+                if name != "none"
+            ]
+    return rows
+
+
+def _sees_labels(seam: Seam, name: str) -> bool:
+    """Say whether a plug-in with its defaults asks for the transfer set's labels."""
+    return bool(getattr(seam.create({"name": name}), "needs_labels", False))
+
+
+def label(row: Row) -> str:
+    """Return what an objective and its guard are called.
+
+    Examples
+    --------
+    >>> label({"objective": "kl", "guard": "bsd"}), label({"objective": "kl", "guard": "none"})
+    ('kl, bsd', 'kl')
+    """
+    return row["objective"] if row["guard"] == "none" else f"{row['objective']}, {row['guard']}"
+
+
+def chosen(only: str) -> list[Row]:
+    """Return the ways to learn that a comma list names, by objective or guard; all for nothing.
+
+    Raises
+    ------
+    ConfigError
+        If a name is neither.
+    """
+    every = learned()
+    names = {row["objective"] if row["guard"] == "none" else row["guard"]: row for row in every}
+    wanted = only.split(",") if only else list(names)
+    for name in wanted:
+        if name not in names:
+            raise ConfigError("--only", name, "no such objective or guard", names)
+    return [names[name] for name in names if name in wanted]
+
+
+def cells(seeds: int, ways: list[Row], *, quick: bool = False) -> list[Row]:
+    """Return what identifies each run, seeds outermost."""
+    every = product(range(seeds), MODELS, ALPHAS, STRATEGIES, ways)
+    return [
+        {"seed": seed, "models": models, "alpha": alpha, "strategy": strategy}
+        | way
+        | {"rounds": ROUNDS[quick]}
+        for seed, models, alpha, strategy, way in every
+    ]
+
+
+def overrides(cell: Row) -> list[str]:
+    """Return what a cell is run with."""
+    guard = [] if cell["guard"] == "none" else [f"guard={cell['guard']}"]
+    return [
+        "experiment=objectives_mnist",
+        f"strategy={STRATEGIES[cell['strategy']]}",
+        f"objective={cell['objective']}",
+        *guard,
+        f"transfer.labelled={cell['labels']}".lower(),
+        f"model={MODELS[cell['models']]}",
+        f"data.alpha={cell['alpha']}",
+        f"seed={cell['seed']}",
+        f"rounds={cell['rounds']}",
+        *(QUICK if cell["rounds"] == ROUNDS[True] else ()),
+    ]
+
+
+def measured(cell: Row) -> Row | None:
+    """Run one; say so if it is refused or fails, and leave it."""
+    began = time.process_time()
+    try:
+        with TemporaryDirectory() as folder:
+            config = compose([*overrides(cell), f"run_dir={folder}/run"])
+            summary = run(config, report=False).summary
+    except FedkdError as error:
+        typer.echo(f"left out: {' '.join(overrides(cell))}: {error}", err=True)
+        return None
+    return {
+        "local": round(summary["alma_local"]["last"], 6),
+        "overall": round(summary["alma_global"]["last"], 6),
+        "cpu_seconds": round(time.process_time() - began, 2),
+        "digest": summary["digest"][:16],
+    }
+
+
+def command(
+    *,
+    rows: Annotated[Path, typer.Option(help="CSV file, a row a run.")] = ROWS,
+    seeds: Annotated[int, typer.Option(min=1)] = 3,
+    only: Annotated[str, typer.Option(help="Objectives and guards, with commas.")] = "",
+    quick: Annotated[bool, typer.Option(help="Tiny runs, to see that all works.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
+) -> None:
+    """Run what is missing; keep every finished run."""
+    console = Console(highlight=False)
+    try:
+        wanted = cells(seeds, chosen(only), quick=quick)
+    except FedkdError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from error
+    for kept in fill(rows, wanted, measured, jobs):
+        last, left = kept[-1], len(missing(wanted, kept))
+        name = f"{label(last)}, {last['strategy']}, {last['models']}, alpha {last['alpha']:g}"
+        numbers = f"{last['local']:.3f}  {last['overall']:.3f}  {last['cpu_seconds']:.1f} s"
+        console.print(f"{left:4} left  seed {last['seed']}  {name:44} {numbers}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    typer.run(command)
