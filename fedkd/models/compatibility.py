@@ -9,8 +9,8 @@ terms::
     semantic  = -1/(C D) * sum_c || n(g_t,c g_t,c') - n(g_s,c g_s,c') ||_F^2
 
 F ``[B, any]`` are features of B samples, g_c ``[D]`` is the gradient of the mean cross-entropy by
-the head's weights of class c. Both are at most 0, and nearer to 0 is better. The semantic term needs
-labels, and heads of one width D.
+the head's weights of class c. Both are at most 0, and nearer to 0 is better. The semantic term
+needs labels, and heads of one width D.
 
 Deviation: F is what a model's head is fed, where the paper has the maps before average pooling,
 which not every model has. Untrained weights are one draw: near scores say nothing.
