@@ -22,7 +22,8 @@ official setting is ``fit.optimizer=adam fit.lr=0.1 fit.epochs=3 fit.batch_size=
 Models predict with what theta holds more probable than not; ``inference=mean`` with ``w * theta``,
 where the paper takes the mean over several draws. The entropy coder of the paper is not there: what
 it would make of a bit is logged (``entropy``, bits a parameter by each mask's share of ones).
-Disjoint masks of clients in turn (ExSSNeT) are not.
+Disjoint masks of clients in turn (ExSSNeT) are not. A regression runs, and is a poor fit: weights
+have one size.
 """
 
 from collections.abc import Sequence
