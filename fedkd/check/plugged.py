@@ -39,6 +39,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "logits": {"name": "fedmd", "exchange": "logits"},
     "class_knowledge": {"name": "fd"},
     "parameters": {"name": "feddf"},
+    "masks": {"name": "fedpm"},
     "predictions": {"name": "fedmd"},
     "gaussian_predictions": {"name": "fedmd"},
 }

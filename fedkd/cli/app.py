@@ -202,12 +202,24 @@ def attack(
 def list_(
     what: Annotated[str | None, typer.Argument(metavar="WHAT", show_default=False)] = None,
     name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False)] = None,
+    compatibility: Annotated[
+        bool, typer.Option("--compatibility", help="Rank models by how alike they see samples.")
+    ] = False,
+    data: Annotated[
+        str | None, typer.Option(help="Data set whose samples those are; digits.")
+    ] = None,
 ) -> None:
     """List what can be chosen; of one NAME, what its parameters are and mean.
 
     WHAT: what to list, such as strategies, models or keys; `fedkd list` alone says what there is.
     NAME: one of these. It will do alone, and so will FILE.py:Class, which is executed.
+    With --compatibility (DisWOT) untrained models are compared with each other, or all with NAME.
     """
+    if compatibility or data is not None:
+        from .ranking import show_compatibility
+
+        show_compatibility(what, name, compatibility, data, Console(highlight=False))
+        return
     from .listing import show
 
     show(what, name, Console(highlight=False))

@@ -2,6 +2,7 @@
 
 from .arrays import to_arrays, to_tensor
 from .kinds import CLASS_SCORES, NUMBERS, Kind, kind_named
+from .masks import Masks
 from .predictions import Predictions
 from .stacks import Knowledge, KnowledgeStack, scattered, stack, to_record
 from .teachers import Exchanged, Target, Teacher
@@ -13,6 +14,7 @@ __all__ = [
     "Kind",
     "Knowledge",
     "KnowledgeStack",
+    "Masks",
     "Predictions",
     "Target",
     "Teacher",

@@ -75,6 +75,8 @@ def stack_for(strategy: Strategy, values: torch.Tensor) -> KnowledgeStack:
         values = values.softmax(dim=-1)
     if exchange.kind == "parameters":
         values = values.flatten(1)
+    if exchange.kind == "masks":
+        values = (values > 0).float().flatten(1)
     return KnowledgeStack(
         exchange.kind,
         values,

@@ -96,7 +96,7 @@ SHARPENED = ("dsfl", "scarlet")
 
 def fusing() -> list[str]:
     """Return the methods that make a teacher on samples by their pure functions alone."""
-    more = ("cfd", "fedet", "fedgems", "dynamic_logits", *SHARPENED)
+    more = ("cfd", "fedet", "fedgems", "dynamic_logits", "staged", *SHARPENED)
     kinds = {name: exchange_of(cls())[0] for name, cls in STRATEGIES.items()}
     return [name for name, kind in kinds.items() if kind in CLASS_SCORES and name not in more]
 
