@@ -13,6 +13,7 @@ from ..engine.base import MEASURED
 from ..engine.state import OWN_KEYS, load_record, state_record, tensors_of
 from ..knowledge import to_record
 from ..knowledge.arrays import to_arrays
+from .aligning import aligning
 from .phase import Phase, Tools
 from .secrets import RECORD
 from .workbench import workbench
@@ -49,7 +50,8 @@ def fit(phase: Phase) -> Message:
     measured: dict[str, float] = {"samples": len(phase.client.y)}
     if not phase.options.get("upload"):
         return phase.reply({"metrics": metrics, MEASURED: measured | phase.evaluate()})
-    knowledge = exchange.declared(phase, exchange.upload(phase))
+    with aligning(phase):
+        knowledge = exchange.declared(phase, exchange.upload(phase))
     return phase.reply({**to_record(knowledge, phase.round, metrics), MEASURED: measured})
 
 

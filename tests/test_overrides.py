@@ -76,7 +76,7 @@ def test_later_overrides_win_and_parameters_can_be_removed():
         ("alpha=1", "did you mean 'data.alpha'?"),
         ("epochs=1", "allowed: distil.epochs, fit.epochs"),
         ("fit.lrr=1", "did you mean 'fit.lr'?"),
-        ("fit.learning_rate=1", "unknown key; did you mean 'fit.lr'? (allowed: fit.augment, "),
+        ("fit.learning_rate=1", "unknown key; did you mean 'fit.lr'? (allowed: fit.align, "),
         ("learning_rate=1", "did you mean 'fit.lr'? (allowed: distil.lr, fit.lr)"),
         ("fit.lr.decay=1", "unknown key (allowed: fit.lr)"),
         ("secure.agg=true", "did you mean 'secure.aggregation'?"),

@@ -8,6 +8,9 @@ from annotated_types import Ge, Gt, Interval, MinLen
 from ..errors import ConfigError
 from .checked import Checked, OneOf
 
+NOISE = "noise"
+"""The ``transfer.data`` that is made up (a folder of that name is ``./noise``)."""
+
 
 @dataclass
 class DataConfig(Checked):
@@ -68,10 +71,27 @@ class TransferConfig(Checked):
     size: Annotated[int | None, Ge(1)] = None
     """number of transfer samples; null = the data set's default"""
     data: str | None = None
-    """another data set, labelled or not; null = training samples that no client holds"""
+    """another data set, labelled or not, or noise; null = training samples that no client holds"""
     split: str | None = None
     """a file of their row numbers: .npz, .npy or a JSON list; in Python, an array; null = drawn"""
     per_round: Annotated[int | None, Ge(1)] = None
     """samples drawn afresh for each round; null = all of them"""
     labelled: bool = False
     """whether methods and objectives may see the transfer set's labels"""
+    noise: Annotated[str, OneOf(("clusters", "gaussian", "uniform"))] = "clusters"
+    """of transfer.data=noise: a cluster for each class, one in the middle, or uniform numbers"""
+    spread: Annotated[float, Ge(0)] = 0.1
+    """of clusters and gaussian: their standard deviation, as a share of the data's range"""
+    mixup: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    """share of the samples that are mixed of two, once, before anybody labels them"""
+
+    def check(self) -> None:
+        """Raise `ConfigError` for what is said of noise where there is none, or no such."""
+        asked = self.data == NOISE
+        for key, used in (("noise", asked), ("spread", asked and self.noise != "uniform")):
+            value = getattr(self, key)
+            if not used and value != getattr(TransferConfig(), key):
+                what = "transfer.data=noise" if not asked else "clusters and gaussian noise"
+                raise ConfigError(f"transfer.{key}", value, f"is for {what}; leave it out")
+        if asked and self.split is not None:
+            raise ConfigError("transfer.split", self.split, "noise is made up; leave it out")

@@ -107,6 +107,7 @@ class RunConfig(Checked):
         """
         refuse(self)
         self.data.check()
+        self.transfer.check()
         self.engine.check()
         self.system.check(self.faults.straggler)
         if self.clients == "auto":

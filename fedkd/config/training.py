@@ -32,6 +32,8 @@ class FitConfig(Checked):
     """L2 penalty on the weights, in all local training"""
     augment: bool = False
     """flip and crop private images at random"""
+    align: bool | Annotated[str, OneOf(("upload",))] = False
+    """scale the head's rows of frequent classes to the others' norm; upload = for labelling only"""
 
 
 @dataclass

@@ -99,6 +99,11 @@ class Federation:
             both.append(("transfer.data", self.transfer_corpus))
         notes = [f"{key} {one.name}: {one.note}" for key, one in both if one.note]
         notes += self._split.get("notes", np.array([], str)).tolist()
+        if "partner" in self._split:
+            mixed = int((self._split["partner"] != np.arange(self.transfer_size)).sum())
+            notes.append(
+                f"transfer.mixup: {mixed} of {self.transfer_size} samples are mixed of two"
+            )
         notes += [f"data {self.corpus.name}: {problem}" for problem in self._untested()]
         return notes
 
@@ -189,8 +194,20 @@ class Federation:
 
     def transfer(self, ids: torch.Tensor | None = None) -> torch.Tensor:
         """Return the transfer samples, x float32 [U, *shape], or only those at some positions."""
-        rows = self._split["transfer"] if ids is None else self._split["transfer"][ids.numpy()]
-        return self.transfer_corpus.tensor("train", rows)[0]
+        rows, partner = self._split["transfer"], self._split.get("partner")
+        places = np.arange(len(rows)) if ids is None else ids.numpy()
+        x = self.transfer_corpus.tensor("train", rows[places])[0]
+        if partner is not None:
+            mixed = np.flatnonzero(partner[places] != places)
+            part = torch.tensor(self._split["part"][places[mixed]]).view(-1, *[1] * (x.ndim - 1))
+            other = self.transfer_corpus.tensor("train", rows[partner[places[mixed]]])[0]
+            x[mixed] = part * x[mixed] + (1 - part) * other
+        return x
+
+    @property
+    def transfer_labelled(self) -> bool:
+        """Whether each transfer sample has a label: none is mixed of two."""
+        return self.transfer_corpus.labelled and "partner" not in self._split
 
     def transfer_labels(self) -> torch.Tensor:
         """Return their labels, int64 [U]; only methods with ``transfer.labelled`` may look.
@@ -202,8 +219,9 @@ class Federation:
         ConfigError
             If they have none.
         """
-        if not self.transfer_corpus.labelled:
-            raise ConfigError("transfer.data", self.transfer_corpus.name, "has no labels")
+        if not self.transfer_labelled:
+            mixed = "or its samples are mixed of two, which have none"
+            raise ConfigError("transfer.data", self.transfer_corpus.name, f"has no labels, {mixed}")
         labels = torch.tensor(self.transfer_corpus.y_train[self._split["transfer"]])
         return self.corpus.standardised(labels)
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..config import RunConfig
+from ..config.samples import NOISE
 from ..errors import ConfigError
 from .cache import cache_root, intact, publish, scratch_folder, seal
 from .columns import Choice, target_told
@@ -17,6 +18,7 @@ from .corpus import PLACES, Corpus
 from .decode import Raw, Source
 from .encoding import encode
 from .fingerprint import of_json
+from .noise import noise
 from .objects import is_per_client
 from .sampling import proportional
 from .sources import find
@@ -69,6 +71,8 @@ def corpora(
     given = config.transfer.data if transfer is None else transfer
     if given is None or (isinstance(given, str) and not given):
         return corpus, None
+    if isinstance(given, str) and given == NOISE:
+        return corpus, noise(corpus, config)
     features, encoding = tuple(corpus.features or ()) or None, corpus.encoding
     known = replace(choice, strict=False, optional=True, features=features, encoding=encoding)
     other = prepare(given, key="transfer.data", choice=known)

@@ -17,6 +17,7 @@ from .enough import check_sizes, check_tested
 from .federation import Federation
 from .holders import find_holding, numbered
 from .holding import Holding
+from .mixing import check_mixup, mixed
 from .testing import own_tests, packed
 from .text import FILE as TOKENIZER
 from .transfer import transfer_rows
@@ -94,6 +95,7 @@ def build_federation(
     parts = [_hold_out(config, client, share) for client, share in enumerate(shares)]
     for name, chunks in zip(("train", "validation"), zip(*parts, strict=True), strict=True):
         held |= packed(name, chunks)
+    held |= mixed(config.seed, config.transfer.mixup, len(transfer))
     held |= tests | ({"notes": np.array(notes)} if notes else {})
     held["histogram"] = np.stack([_counts(corpus, np.concatenate(pair)) for pair in parts])
     held["class_names"] = np.array(corpus.class_names)
@@ -132,6 +134,7 @@ def check_samples(
     about = holding if source is corpus else None
     transfer, told = transfer_rows(config, source, about, given)
     size, left = len(transfer), len(corpus.y_train)
+    check_mixup(config, source, size)
     if holding is None:
         left -= size if source is corpus else 0
         if not left:

@@ -143,10 +143,9 @@ class PairedLogits(PrivacyAttack):
                 "private about a class; run with transfer.data=ANOTHER, see `fedkd list keys`"
             )
             raise subject.refuse("paired_logits", problem)
-        if not other.labelled:
-            raise subject.refuse(
-                "paired_logits", f"its transfer samples ({other.name}) are unlabelled"
-            )
+        if not federation.transfer_labelled:
+            problem = f"its transfer samples ({other.name}) are unlabelled, or mixed of two"
+            raise subject.refuse("paired_logits", problem)
         if own.class_names != other.class_names:
             problem = f"the classes of {other.name} are not those of {own.name}"
             raise subject.refuse("paired_logits", problem)

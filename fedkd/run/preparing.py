@@ -31,6 +31,7 @@ from ..rounds.protocol import Strategy
 from ..rounds.server import Server
 from ..rundir.checkpoint import Checkpoint
 from ..tasks import Task
+from .aligning import check_align
 from .refusals import (
     check_inputs,
     check_models,
@@ -148,6 +149,7 @@ def prepare_run(
     parts.models = factories(models, config.population)
     instances = _instances(parts, federation, config.task["name"])
     check_inputs(config, parts, federation.shape)
+    check_align(config, strategy, parts, instances, federation.classes)
     check_models(config, strategy, parts, instances)
     check_objective(config, strategy, parts, instances)
     config = without_replay(config, parts, resumes)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from ..config import RunConfig
+from ..config.samples import NOISE
 from ..data.corpus import Corpus
 from ..data.federation import Federation
 from ..data.sources import place_of
@@ -45,16 +46,16 @@ def resolved(config: RunConfig, strategy: Strategy) -> RunConfig:
         device=device,
         engine=engine,
         data=replace(config.data, name=_anywhere(config.data.name)),
-        transfer=replace(config.transfer, data=_anywhere(config.transfer.data)),
+        transfer=replace(config.transfer, data=_anywhere(config.transfer.data, NOISE)),
         resume=None,
         force=False,
         trust=False,
     )
 
 
-def _anywhere(name: Any) -> Any:
+def _anywhere(name: Any, reserved: str | None = None) -> Any:
     """Return a file or folder so that a resume finds it from any other; names stay."""
-    path = place_of(name) if isinstance(name, str) else None
+    path = place_of(name) if isinstance(name, str) and name != reserved else None
     return name if path is None else str(path.resolve())
 
 
