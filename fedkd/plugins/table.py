@@ -76,6 +76,7 @@ SEAMS = {
                 "num_classes",
                 "task",
                 "vocabulary",
+                "per_token",
             ),
         ),
         Seam(

@@ -64,6 +64,9 @@ def check_classes(config: RunConfig, parts: Parts) -> None:
     """Refuse what works on labels that are classes, where the task has none."""
     if parts.task.needs_classes:
         return
+    if parts.exchange.kind == "class_knowledge":
+        problem = f"exchanges knowledge of classes, and the task is {config.task['name']}"
+        raise ConfigError("strategy", config.strategy["name"], problem)
     for key, part in (("attack", parts.attack), ("client", parts.loop)):
         if part.needs_classes:
             problem = f"needs classes, and the task is {config.task['name']}"
