@@ -197,10 +197,11 @@ def _write(
     given = len(train), len(test)
     encoding = encode(splits, choice, key, shown)
     _check_alike(train, test, str(shown), key)
-    if windows:
-        tokens, size = windowed(path, splits, choice.text, owners, key, str(shown))
-    else:
-        tokens, size = _tokenised(path, splits, choice.text)
+    tokens, size = (
+        windowed(path, splits, choice.text, owners, key, str(shown))
+        if windows
+        else _tokenised(path, splits, choice.text)
+    )
     names, targets = train.class_names, None
     if train.numeric:
         columns = train.labels or [f"target {place}" for place in range(train.y[0].size)]

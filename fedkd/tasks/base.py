@@ -153,7 +153,7 @@ class Task(ABC):
         }
 
     def examined(self, outputs: Tensor, tested: Tested, about: Targets) -> Scores:
-        """Look at a model's (condensed) outputs on what it is tested on; return what scores a client.
+        """Look at condensed outputs on what a model is tested on; return what scores a client.
 
         ``global`` is on the whole test split, ``local`` under the client's own distribution: each
         group counts as much as it does there. What else `metrics` returns has its name before it.
