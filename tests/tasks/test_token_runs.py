@@ -60,7 +60,17 @@ CASES = {
     "per_round": {"strategy": "fedmd", "transfer.per_round": 3},
     "topk": {"strategy": "knfu", "compress": {"name": "topk", "k": 16}},
     "float16": {"strategy": "dsfl", "compress": "float16"},
-    "noise": {"strategy": "fedmd", "privacy": {"name": "gaussian", "noise_multiplier": 0.001}},
+    "noise": {"strategy": "knfu", "privacy": {"name": "gaussian", "noise_multiplier": 0.001}},
+    "votes": {
+        "strategy": {"name": "fedmd", "exchange": "soft_labels"},
+        "privacy": {"name": "pate", "noise_multiplier": 1.0},
+    },
+    "features": {
+        "strategy": "fedmd",
+        "objective": {"name": "rkd", "rows": "features"},
+        "distil.batch_size": 4,
+    },
+    "faults": {"strategy": "knfu", "faults": {"dropout": 0.3}},
     "secure": {"strategy": "fedmd", "secure.aggregation": True},
     "dp_sgd": {
         "strategy": "fedavg",
@@ -177,6 +187,7 @@ REFUSED = [
     ({"task": {"name": "tokens", "variance": True}}, "task.variance=true: unknown key"),
     ({"objective": "mse", "strategy": "local", "objective.temprature": 1}, "objective.temprature"),
     ({"client": "experiments/plugins/label_smoothing.py:Smoothed"}, "client=.*: needs classes"),
+    ({"objective": "rkd", "distil.batch_size": 64}, "objective=rkd: compares all rows .*, 512 wi"),
     ({"fit.augment": True}, "fit.augment=true: flips and crops pictures"),
     ({"data": (np.zeros((20, 3)), None), "data.client": None}, "data=x: the task has next tokens"),
     ({"data": TEXTS[["who"]].assign(n=1)}, "data=DataFrame.*: the task has next tokens"),
@@ -250,6 +261,30 @@ def test_what_travels_is_a_row_for_each_place(case, tmp_path):
     assert record.tensors["values"].shape[1:] == (windows * LENGTH, SIZE)
     ids = record.sample_ids.view(windows, LENGTH)
     assert torch.equal(ids, ids[:, :1] // LENGTH * LENGTH + torch.arange(LENGTH))
+
+
+def test_a_vote_is_paid_for_at_every_place():
+    """As many answers as rows: the same as for so many pictures."""
+    node = {"privacy": {"name": "pate", "noise_multiplier": 1.0}, "fraction": 1.0}
+    own = {"strategy": {"name": "fedmd", "exchange": "soft_labels"}, "rounds": 1} | node
+    tokens = ran(own).summary["privacy"]["epsilon"]
+    pictures = simulate(
+        **own, clients=3, engine="inline", **{"transfer.size": WINDOWS * LENGTH}
+    ).summary["privacy"]["epsilon"]
+    assert tokens == pictures
+
+
+def test_a_teacher_of_some_places_teaches_these_alone():
+    """Places without one change nothing, in whatever window they are."""
+    from fedkd.clients.exchange.base import known
+
+    from fedkd.knowledge import Target
+
+    mask = torch.tensor([True, False, False, False, False, True, False, False, False])
+    target = Target(torch.rand(9, 5))
+    x, ids, part = known(torch.arange(3), torch.arange(9), target, mask)
+    assert (x.tolist(), ids.tolist()) == ([0, 1], list(range(6)))
+    assert torch.equal(part.values[part.mask], target.values[mask])
 
 
 def test_the_estimate_counts_every_row(tmp_path):
