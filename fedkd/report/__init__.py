@@ -7,9 +7,9 @@ from rich.console import Console
 
 from ..config.saved import readable
 from .page import render
+from .printing import print_table
 from .reader import Run, find_runs, load_runs
 from .statistics import group_runs
-from .table import print_table
 
 __all__ = ["Run", "compare", "find_runs", "group_runs", "load_runs", "render"]
 

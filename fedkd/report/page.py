@@ -17,6 +17,7 @@ from ..errors import ConfigError
 from . import cycles, figures
 from .command import command
 from .findings import Section, roc_figure, sections
+from .footnotes import local_is, meaning, subsets, warnings
 from .labels import (
     differences,
     imbalance_curve,
@@ -30,7 +31,7 @@ from .reader import Run, load_runs
 from .statistics import Group, group_runs
 from .style import to_svg
 from .summary import configuration, costs, headline, subtitle, title
-from .table import columns, headings, local_is, meaning, rows, setting_keys, subsets, warnings
+from .table import columns, headings, rows, setting_keys
 from .tradeoff import MEANING, differ_in_privacy, table, tradeoff_figure
 
 MOST_MAPS = 6

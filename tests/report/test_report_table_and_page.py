@@ -10,7 +10,8 @@ from rich.console import Console
 
 from fedkd.errors import ConfigError
 from fedkd.report import Run, compare, figures, group_runs, load_runs, render
-from fedkd.report.table import columns, meaning, rows, subsets, warnings
+from fedkd.report.footnotes import meaning, subsets, warnings
+from fedkd.report.table import columns, rows
 
 
 def table(*paths):

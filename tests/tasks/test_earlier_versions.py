@@ -9,8 +9,7 @@ from support import TINY
 
 from fedkd import simulate
 from fedkd.config.overrides import compose, merge
-from fedkd.report import Run, group_runs, load_runs
-from fedkd.report.table import print_table
+from fedkd.report import Run, group_runs, load_runs, print_table
 from fedkd.run.runner import run
 
 OLD = Path(__file__).parents[1] / "golden" / "schema_1"

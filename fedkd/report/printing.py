@@ -1,0 +1,47 @@
+"""The comparison table on a console."""
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from .footnotes import meaning, warnings
+from .labels import differences
+from .statistics import Group
+from .table import Cell, columns, headings, rows, setting_keys
+
+ROOM = 110
+"""Characters of a console from which there is room for all columns: eighty have none."""
+
+
+def print_table(groups: Sequence[Group], console: Console) -> None:
+    """Print the comparison table and its footnotes."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    left = 1 + len(setting_keys(groups))
+    wide = not console.is_terminal or console.width >= ROOM
+    for index, title in enumerate(columns(groups, wide)):
+        right = index >= left
+        heading = Text(title)
+        if title in headings(groups).values():
+            heading.append(" best", style="dim")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=right, min_width=8)
+    for row in rows(groups, wide):
+        table.add_row(*[_styled(cell) for cell in row])
+    width = console.width
+    if not console.is_terminal:  # a file's table may be as wide as it needs; a terminal's is folded
+        wanted = Measurement.get(console, console.options.update(width=500), table).maximum
+        console.width = max(width, wanted)
+    console.print(table, crop=False)
+    console.width = width
+    for line in meaning(groups, wide) + differences(groups) + warnings(groups):
+        console.print(Text(line, style="dim"))
+
+
+def _styled(cell: Cell) -> Text:
+    text = Text(cell.text, style="bold" if cell.best else "")
+    if cell.note:
+        text.append(f"  {cell.note}", style="not bold dim")
+    return text
