@@ -113,9 +113,9 @@ class StackLoop(ClientLoop):
             return objective(rows_of(logits), teacher.part(rows_of(target)), batch)
 
         alike = None if teacher.mask is not None else _alike(objective)
-        samples, values = self.loop.resident(x), by_sample(teacher.values, len(x))
+        samples, values = self.loop.resident(x), by_sample(teacher.values, each)
         training = Training(client.model, samples, values, client.generator)
-        labels = None if teacher.labels is None else by_sample(teacher.labels, len(x))
+        labels = None if teacher.labels is None else by_sample(teacher.labels, each)
         return self._training(
             "distil",
             replace(training, labels=labels),

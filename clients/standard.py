@@ -67,11 +67,10 @@ class Standard(ClientLoop):
 
     def _distil(self, client: Client, x: Tensor, teacher: Target, objective: Objective) -> float:
         objective.start(client.model)
-        x, n = self.resident(x), len(x)
-        each = max(1, len(teacher.values) // n)
-        values = by_sample(teacher.values.to(self.device), n)
+        x, each = self.resident(x), max(1, len(teacher.values) // len(x))
+        values = by_sample(teacher.values.to(self.device), each)
         labels, mask = (
-            None if one is None else by_sample(one.to(self.device), n)
+            None if one is None else by_sample(one.to(self.device), each)
             for one in (teacher.labels, teacher.mask)
         )
         with (

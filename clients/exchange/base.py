@@ -248,6 +248,7 @@ def known(x: Tensor, ids: Tensor, target: Target, mask: Tensor) -> tuple[Tensor,
     """
     if len(ids) == len(x):
         return x[mask], ids[mask], target.part(target.values[mask])
-    samples = torch.nonzero(by_sample(mask, len(x)).any(dim=1)).flatten()
-    rows = rows_at(samples, len(ids) // len(x))
+    each = len(ids) // len(x)
+    samples = torch.nonzero(by_sample(mask, each).any(dim=1)).flatten()
+    rows = rows_at(samples, each)
     return x[samples], ids[rows], replace(target.part(target.values[rows]), mask=mask[rows])

@@ -168,7 +168,8 @@ def _train(task: Study, loss: Loss) -> None:
     task.model.train()
     generator = torch.Generator().manual_seed(task.seed)
     optimizer = torch.optim.SGD(task.model.parameters(), task.lr, momentum=0.9)
-    targets = {name: by_sample(value, len(task.x)) for name, value in task.targets.items()}
+    n = len(task.x)
+    targets = {name: by_sample(each, len(each) // n) for name, each in task.targets.items()}
     for _ in range(task.epochs):
         for rows in torch.randperm(len(task.x), generator=generator).split(task.batch_size):
             if len(rows) == 1 < len(task.x):  # BatchNorm cannot train on one

@@ -59,12 +59,12 @@ def samples_at(rows: Tensor, each: int) -> Tensor:
     return rows if each == 1 else rows[::each] // each
 
 
-def by_sample(values: Tensor, samples: int) -> Tensor:
+def by_sample(values: Tensor, each: int) -> Tensor:
     """Return rows ``[rows, ...]`` as ``[samples, each, ...]``; as they are where each has one.
 
     Examples
     --------
-    >>> by_sample(torch.zeros(6, 5), 2).shape, by_sample(torch.zeros(2, 5), 2).shape
+    >>> by_sample(torch.zeros(6, 5), 3).shape, by_sample(torch.zeros(2, 5), 1).shape
     (torch.Size([2, 3, 5]), torch.Size([2, 5]))
     """
-    return values if len(values) == samples else values.unflatten(0, (samples, -1))
+    return values if each == 1 else values.unflatten(0, (-1, each))

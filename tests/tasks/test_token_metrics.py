@@ -90,7 +90,7 @@ def test_rows_of_samples_and_back(samples, each, width):
     rows = rows_of(values)
     assert rows.shape == (samples * each, width)
     assert torch.equal(samples_at(rows_at(ids, each), each), ids)
-    back = by_sample(rows, samples)
+    back = by_sample(rows, each)
     assert torch.equal(back if each > 1 else back[:, None], values)
     whole = torch.randn(9 * each, width)
     assert torch.equal(whole[rows_at(ids, each)], rows_of(whole.view(9, each, width)[ids]))
