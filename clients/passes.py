@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..exits import contained
 from ..rng import Globals, scoped
+from ..tasks.rows import rows_of
 from .architectures import architecture
 
 PREDICT_BATCH = 512
@@ -34,8 +35,9 @@ class Pass(NamedTuple):
     layout: torch.memory_format
 
     def logits(self, model: nn.Module, x: Tensor) -> Tensor:
-        """Return the logits of all samples, ``[samples, classes]``."""
-        return torch.cat([model(part.to(memory_format=self.layout)) for part in x.split(self.size)])
+        """Return the logits of all samples, ``[rows, classes]``."""
+        parts = (part.to(memory_format=self.layout) for part in x.split(self.size))
+        return torch.cat([rows_of(model(part)) for part in parts])
 
 
 EXACT = Pass(PREDICT_BATCH, torch.preserve_format)

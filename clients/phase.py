@@ -16,6 +16,7 @@ from ..engine.base import MEASURED, round_of
 from ..engine.gathering import seconds
 from ..engine.state import ClientState, Memory
 from ..knowledge import Target, kind_named, to_tensor
+from ..tasks.rows import samples_at
 from .base import Client, ClientLoop
 from .parts import Parts
 from .workbench import Workbench, workbench
@@ -103,12 +104,12 @@ class Phase:
         return Target.read(record, kind, temperature)
 
     def transfer(self) -> tuple[Tensor, Tensor]:
-        """Return the round's transfer samples and their ids."""
+        """Return the round's transfer samples and their ids: the numbers of their rows."""
         record = self.message.content.array_records.get("transfer")
         if record is None:
-            return self.bench.transfer, torch.arange(len(self.bench.transfer))
+            return self.bench.transfer, torch.arange(self.bench.transfer_rows)
         ids = to_tensor(record["sample_ids"]).long()
-        return self.bench.transfer[ids], ids
+        return self.bench.transfer[samples_at(ids, self.bench.each)], ids
 
     def evaluate(self) -> dict[str, float]:
         """Return the task's metrics if the message asks: on ``evaluate`` samples, 0 = all."""
@@ -117,7 +118,7 @@ class Phase:
         started = seconds()
         task, samples = self.tools.parts.task, int(self.options["evaluate"]) or None
         x, y = self.bench.test(samples)
-        logits = self.bench.once((self.broadcast, len(y)), lambda: self.measured(x))
+        logits = self.bench.once((self.broadcast, len(y)), lambda: self.measured(x, y))
         result = self.bench.scores(task, self.index, logits, samples)
         if (own := self.bench.federation.own_test(self.index)) is not None:
             result.pop("local_se", None)  # all of them are tested
@@ -136,14 +137,18 @@ class Phase:
             others = [name for name in task.measures if name.endswith(f"_{where}")]
             return dict.fromkeys([where, *others], math.nan)
         weights = torch.ones(len(y), dtype=torch.float64)
-        numbers = task.metrics(self.measured(x), y, weights, self.bench.federation.targets)
+        numbers = task.metrics(self.measured(x, y), y, weights, self.bench.federation.targets)
         return task.named(numbers, where)
 
-    def measured(self, x: Tensor) -> Tensor:
-        """Return logits that nobody but the simulation will see."""
+    def measured(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return what the task keeps of logits that nobody but the simulation will see."""
+        exchange, task = self.tools.parts.exchange, self.tools.parts.task
+        size = task.at_once or max(len(x), 1)
         self.client.exact = False
         try:
-            return self.tools.parts.exchange.predict(self, x)
+            parts = list(zip(x.split(size), y.split(size), strict=True))
+            kept = [task.condensed(exchange.predict(self, one), targets) for one, targets in parts]
+            return kept[0] if len(kept) == 1 else torch.cat(kept)
         finally:
             self.client.exact = True
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from ..distillation.base import Batch, Objective, Target
 from ..exits import contained
+from ..tasks.rows import by_sample, rows_at, rows_of
 from .architectures import architecture, coupled
 from .base import Client, ClientLoop
 from .jobs import Job, Jobs
@@ -105,16 +106,19 @@ class StackLoop(ClientLoop):
         )
 
     def _distil(self, client: Client, x: Tensor, teacher: Target, objective: Objective) -> Job:
-        told = teacher.labels is not None
+        told, each = teacher.labels is not None, max(1, len(teacher.values) // len(x))
 
         def loss(logits: Tensor, target: Tensor, y: Tensor, x: Tensor, rows: Tensor) -> Tensor:
-            return objective(logits, teacher.part(target), Batch(x, rows, y if told else None))
+            batch = Batch(x, rows_at(rows, each), y.flatten() if told else None)
+            return objective(rows_of(logits), teacher.part(rows_of(target)), batch)
 
-        alike, samples = _alike(objective), self.loop.resident(x)
-        training = Training(client.model, samples, teacher.values, client.generator)
+        alike = None if teacher.mask is not None else _alike(objective)
+        samples, values = self.loop.resident(x), by_sample(teacher.values, each)
+        training = Training(client.model, samples, values, client.generator)
+        labels = None if teacher.labels is None else by_sample(teacher.labels, each)
         return self._training(
             "distil",
-            replace(training, labels=teacher.labels),
+            replace(training, labels=labels),
             self.loop.distil_settings,
             loss,
             per_sample=objective.per_sample,

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from ..tasks.rows import rows_of
 from .passes import PREDICT_BATCH
 
 Tensors = dict[str, Tensor]
@@ -61,7 +62,7 @@ class Stack:
 
 @torch.no_grad()
 def predictions(models: Sequence[nn.Module], xs: Sequence[Tensor]) -> list[Tensor]:
-    """Return each model's logits on its samples ``[samples, classes]``, on the CPU.
+    """Return each model's logits on its samples, ``[rows, classes]``, on the CPU.
 
     Parameters
     ----------
@@ -82,4 +83,4 @@ def predictions(models: Sequence[nn.Module], xs: Sequence[Tensor]) -> list[Tenso
     for parts in zip(*(x.split(PREDICT_BATCH) for x in xs), strict=True):
         x = parts[0] if common else torch.stack(parts)
         answers.append(stack(stack.parameters, stack.buffers, x, common))
-    return list(torch.cat(answers, dim=1).cpu())
+    return [rows_of(one) for one in torch.cat(answers, dim=1).cpu()]

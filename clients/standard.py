@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..distillation.base import Batch, Objective, Target
 from ..models.features import watched
+from ..tasks.rows import by_sample, rows_at, rows_of
 from .augment import flip_crop
 from .base import Client, ClientLoop
 from .optimisers import carry, make_optimizer
@@ -66,8 +67,12 @@ class Standard(ClientLoop):
 
     def _distil(self, client: Client, x: Tensor, teacher: Target, objective: Objective) -> float:
         objective.start(client.model)
-        x, values = self.resident(x), teacher.values.to(self.device)
-        labels = None if teacher.labels is None else teacher.labels.to(self.device)
+        x, each = self.resident(x), max(1, len(teacher.values) // len(x))
+        values = by_sample(teacher.values.to(self.device), each)
+        labels, mask = (
+            None if one is None else by_sample(one.to(self.device), each)
+            for one in (teacher.labels, teacher.mask)
+        )
         with (
             recalled(client, objective, self.device) as memory,
             watched(client.model, objective.layers) as seen,
@@ -75,10 +80,17 @@ class Standard(ClientLoop):
 
             def loss(rows: Tensor) -> Tensor:
                 samples = x.index_select(0, rows)
-                logits = client.model(samples)
-                y = None if labels is None else labels.index_select(0, rows)
-                batch = Batch(samples, rows, y, dict(seen) or None, memory)
-                return objective(logits, teacher.part(values.index_select(0, rows)), batch)
+                logits = rows_of(client.model(samples))
+                target, places = rows_of(values.index_select(0, rows)), rows_at(rows, each)
+                y = None if labels is None else labels.index_select(0, rows).flatten()
+                features = {name: placed(one, each) for name, one in seen.items()}
+                if mask is not None:
+                    kept = mask.index_select(0, rows).flatten()
+                    logits, target, places = logits[kept], target[kept], places[kept]
+                    y = None if y is None else y[kept]
+                    features = {name: one[kept] for name, one in features.items()}
+                batch = Batch(samples, places, y, features or None, memory)
+                return objective(logits, teacher.part(target), batch)
 
             return self._train(client, len(x), self.distil_settings, loss, objective.progress)
 
@@ -128,6 +140,11 @@ class Standard(ClientLoop):
             way = EXACT if client.exact else self.passes.quickest(model, x)
             answers.append(way.logits(model, x).cpu())
         return answers
+
+
+def placed(features: Tensor, each: int) -> Tensor:
+    """Return a layer's numbers ``[B, ...]``; those of every token one after the other."""
+    return features.flatten(0, 1) if each > 1 and features.shape[1:2] == (each,) else features
 
 
 def batches(

@@ -12,6 +12,7 @@ from ..data import Federation
 from ..models import build
 from ..rng import scoped, stream, torch_generator
 from ..tasks.base import Scores, Task, Tested
+from ..tasks.rows import each_of
 from .base import Client
 
 KEPT_BYTES = 2**29
@@ -43,13 +44,29 @@ class Workbench:
         """The transfer set's samples ``[U, *shape]``."""
         return self.federation.transfer()
 
+    @cached_property
+    def each(self) -> int:
+        """Rows of knowledge that a sample has: 1, or one for each token of a text."""
+        return each_of(returned(self.spec, self.federation)[0])
+
+    @property
+    def width(self) -> int:
+        """Numbers of a row of predictions: classes, targets, or the vocabulary."""
+        return returned(self.spec, self.federation)[0][-1]
+
+    @property
+    def transfer_rows(self) -> int:
+        """Rows of knowledge on the whole transfer set."""
+        return len(self.transfer) * self.each
+
     def labels(self, ids: Tensor) -> Tensor | None:
-        """Return the labels of transfer samples ``[samples]``; None unless they may be seen."""
+        """Return the labels of rows on the transfer set; None unless they may be seen."""
         return self._labels[ids] if self.spec["transfer"]["labelled"] else None
 
     @cached_property
     def _labels(self) -> Tensor:
-        return self.federation.transfer_labels()
+        labels = self.federation.transfer_labels()
+        return labels if self.each == 1 else labels.flatten()
 
     def private(self, client: int) -> tuple[Tensor, Tensor]:
         """Return a client's training samples and labels."""
@@ -126,13 +143,13 @@ class Workbench:
         return self._tested[samples]
 
 
-def returned(spec: Mapping[str, Any], federation: Federation) -> tuple[int, str]:
-    """Return how many numbers a run's models return for a sample, and for which task.
+def returned(spec: Mapping[str, Any], federation: Federation) -> tuple[tuple[int, ...], str]:
+    """Return the shape of what a run's models return for a sample, and for which task.
 
     Specs of earlier versions do not say.
     """
-    outputs = spec.get("outputs", [federation.classes])[-1]
-    return int(outputs), str(spec.get("task", {"name": "classification"})["name"])
+    outputs = tuple(int(size) for size in spec.get("outputs", [federation.classes]))
+    return outputs, str(spec.get("task", {"name": "classification"})["name"])
 
 
 @lru_cache(maxsize=1)

@@ -35,6 +35,8 @@ class ActiveLearning(FusionStrategy):
         Whether clients keep their optimiser's state within a cycle.
     """
 
+    needs_classes = True
+
     fit_action: ClassVar[str] = "train.kcfu"
     brief: ClassVar[Mapping[str, Any]] = {"rounds_per_cycle": 2, "initial": 0.5}
 

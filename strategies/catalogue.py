@@ -39,8 +39,8 @@ formula and says where it deviates. Made by `make docs` from the classes: do not
 - **personalised**: clients may learn from different teachers.
 - **mixed models**: clients may have different architectures in one run.
 - **transfer set**: the method needs transfer samples, or their labels too.
-- **tasks**: what it makes sense for, as each class declares (`kinds`); for any other task it is
-  refused by name.
+- **tasks**: what it makes sense for, as each class declares (`kinds`, `needs_classes`,
+  `needs_numbers`); for any other task it is refused by name.
 - **sums suffice**: the server needs only sums over clients of what each can compute by itself, so
   that secure aggregation (`secure.aggregation=true`), which reveals nothing else, carries the
   method; all others refuse it. A dash: nothing is exchanged.
@@ -99,7 +99,7 @@ def tasks_of(cls: type[Strategy]) -> list[str]:
     Examples
     --------
     >>> tasks_of(SEAMS["strategies"].resolve("local"))
-    ['classification', 'regression']
+    ['classification', 'regression', 'tokens']
     """
     known = SEAMS["tasks"].shipped()
     return [name for name, task in known.items() if able_kinds(cls, task())]

@@ -26,6 +26,8 @@ class ClassFusion(FusionStrategy):
         ``fresh`` ``[clients]`` bool: who has it.
     """
 
+    needs_classes = True
+
     def before_fit(self, plan: RoundPlan) -> Mapping[int, Records]:
         """Send the newest teacher to those who do not have it."""
         if "teacher" not in self.state:

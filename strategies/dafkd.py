@@ -53,6 +53,7 @@ class DaFKD(FusionStrategy):
     """
 
     exchange = "discriminated_logits"
+    needs_numbers = True
     per_sample = True
     tempers = True
     brief: ClassVar[Mapping[str, Any]] = {"steps": 20}

@@ -62,7 +62,7 @@ class DSFL(FusionStrategy):
     def suited(self, task: Task) -> "Strategy":
         """Refuse to sharpen what is no distribution over classes."""
         suited = super().suited(task)
-        if not task.needs_classes and self.aggregation == "era":
+        if "soft_labels" not in task.kinds and self.aggregation == "era":
             problem = "sharpens class probabilities, and the task has none; use sa"
             raise ConfigError("strategy.aggregation", "era", problem)
         return suited

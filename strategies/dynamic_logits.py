@@ -90,7 +90,7 @@ class DynamicLogits(FusionStrategy):
     def before_fit(self, plan: RoundPlan) -> Mapping[int, Records]:
         """Have the base label the transfer set, once; send nothing."""
         if "base" not in self.state:
-            everything = torch.arange(plan.server.federation.transfer_size)
+            everything = torch.arange(plan.server.transfer_rows)
             model = fresh(plan.server, self.base_model)
             ((_, logits),) = plan.blocks.map(
                 study, [Study(model, plan.server.transfer(everything))]

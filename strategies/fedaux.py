@@ -60,6 +60,7 @@ class FedAUX(FusionStrategy):
     """
 
     exchange = "likeness_logits"
+    needs_numbers = True
     per_sample = True
     sums_only = True
 

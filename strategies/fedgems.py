@@ -91,8 +91,8 @@ class FedGEMS(ServerStudent):
     def _source(self, plan: RoundPlan, guess: Tensor, right: Tensor, ensemble: Tensor) -> Tensor:
         """Renew the pool; return its logits where it has some, else the ensemble's."""
         if "pool" not in self.state:
-            size = plan.server.federation.transfer_size
-            self.state["pool"] = torch.zeros(size, plan.classes)
+            size = plan.server.transfer_rows
+            self.state["pool"] = torch.zeros(size, plan.server.width)
             self.state["pooled"] = torch.zeros(size, dtype=torch.bool)
         self.state["pool"][plan.sample_ids[right]] = guess[right]
         self.state["pooled"][plan.sample_ids[right]] = True

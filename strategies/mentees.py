@@ -22,6 +22,7 @@ class MenteeFusion(ParameterFusion):
         See `FusionStrategy`.
     """
 
+    needs_classes = True
     homogeneous = False
 
     def __init__(self, mentee: str = "mlp", **base: float | None) -> None:

@@ -80,8 +80,8 @@ class SCARLET(FusionStrategy):
     def asked(self, plan: RoundPlan) -> Tensor:
         """Return the samples whose label is missing or has expired."""
         if not self.state:
-            size, clients = plan.server.federation.transfer_size, plan.server.clients
-            self.state["cache"] = torch.zeros(size, plan.classes)
+            size, clients = plan.server.transfer_rows, plan.server.clients
+            self.state["cache"] = torch.zeros(size, plan.server.width)
             self.state["made"] = torch.zeros(size, dtype=torch.int64)
             self.state["held"] = torch.zeros(clients, size, dtype=torch.bool)
         made = self.state["made"][plan.sample_ids]

@@ -59,6 +59,7 @@ class SelectiveFD(FusionStrategy):
     """
 
     exchange = "selected_labels"
+    needs_numbers = True
     per_sample = True
     sums_only = True
     brief: ClassVar[Mapping[str, Any]] = {"width": 20.0}  # else the uniform samples are too far

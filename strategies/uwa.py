@@ -53,6 +53,8 @@ class UWA(MixingFusion):
     tensor([[0.7500, 0.2500]])
     """
 
+    needs_classes = True
+
     EXCHANGES: ClassVar[dict[str, str]] = {
         "soft_labels": "density_labels",
         "logits": "density_logits",

@@ -124,7 +124,9 @@ def test_mistakes_are_one_line(override, message):
 
 
 def test_every_preset_composes():
-    assert {"demo", "knfu_mnist", "attack_defence", "topics", "letter", "diamonds"} <= {*presets()}
+    assert {"demo", "knfu_mnist", "attack_defence", "topics", "letter", "diamonds", "novels"} <= {
+        *presets()
+    }
     for name in presets():
         assert isinstance(compose([f"experiment={name}"]), RunConfig)
     study = compose(["experiment=knfu_mnist", "clients=5"])

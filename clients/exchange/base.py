@@ -10,12 +10,14 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from ...distillation.base import Objective
 from ...engine.state import Memory
 from ...knowledge import Knowledge, Target, kind_named
 from ...knowledge.admission import Expected
+from ...tasks.rows import by_sample, rows_at, rows_of
 from ..base import Client, ClientLoop
 from ..workbench import Workbench
 
@@ -54,7 +56,7 @@ class Phase(Protocol):
         """Number of classes."""
 
     def transfer(self) -> tuple[Tensor, Tensor]:
-        """Return the round's transfer samples and their ids."""
+        """Return the round's transfer samples and their ids: those of the rows of knowledge."""
 
     def objective(self) -> Objective:
         """Return a fresh copy of the distillation objective."""
@@ -114,7 +116,10 @@ class Exchange:
         cls.from_model = same and all(base.from_model for base in bases)
 
     def shape(self, model: nn.Module, samples: int, classes: int) -> tuple[int, ...]:
-        """Return the shape of the values that a client with such a model uploads."""
+        """Return the shape of the values that a client with such a model uploads.
+
+        `samples` are rows of knowledge, `classes` the numbers of a row.
+        """
         del model
         return samples, classes
 
@@ -158,7 +163,7 @@ class Exchange:
     def upload(self, phase: Phase) -> Knowledge:
         """Return what the client uploads after its fit."""
         x, ids = phase.transfer()
-        logits = phase.loop.predict([phase.client], x)[0]
+        logits = rows_of(phase.loop.predict([phase.client], x)[0])
         values = self.values(logits, float(phase.options["temperature"]))
         return Knowledge(phase.index, self.kind, values, ids)
 
@@ -191,15 +196,15 @@ class Exchange:
         """Learn from the teacher; return numbers for the tables."""
         x, ids = phase.transfer()
         if (mask := target.mask) is not None:
-            x, ids, target = x[mask], ids[mask], target.part(target.values[mask])
+            x, ids, target = known(x, ids, target, mask)
         if not len(x):
             return {}
         target = replace(target, labels=phase.bench.labels(ids))
         return phase.loop.distil([phase.client], x, [target], phase.objective())[0]
 
     def predict(self, phase: Phase, x: Tensor) -> Tensor:
-        """Return the client's logits ``[samples, classes]`` for evaluation."""
-        return phase.loop.predict([phase.client], x)[0]
+        """Return the client's logits ``[rows, classes]`` for evaluation."""
+        return rows_of(phase.loop.predict([phase.client], x)[0])
 
     def expected(
         self, client: int, round_: int, ids: Tensor, classes: int, model: nn.Module
@@ -218,3 +223,32 @@ class Exchange:
             heaviest=self.heaviest,
             counted=tuple(name for name in self.counted if name in extras),
         )
+
+
+def known(x: Tensor, ids: Tensor, target: Target, mask: Tensor) -> tuple[Tensor, Tensor, Target]:
+    """Return the samples that have a teacher, with the ids and the teacher of their rows.
+
+    Where samples have several rows, the target's mask says which of those have a teacher.
+
+    Parameters
+    ----------
+    x, ids : Tensor
+        ``[samples, *shape]`` and ``[rows]``.
+    target : Target
+        ``[rows, ...]``.
+    mask : Tensor
+        bool ``[rows]``.
+
+    Examples
+    --------
+    >>> target, mask = Target(torch.eye(4)), torch.tensor([True, False, False, False])
+    >>> x, ids, part = known(torch.zeros(2, 5), torch.arange(4), target, mask)
+    >>> len(x), ids.tolist(), part.mask.tolist()
+    (1, [0, 1], [True, False])
+    """
+    if len(ids) == len(x):
+        return x[mask], ids[mask], target.part(target.values[mask])
+    each = len(ids) // len(x)
+    samples = torch.nonzero(by_sample(mask, each).any(dim=1)).flatten()
+    rows = rows_at(samples, each)
+    return x[samples], ids[rows], replace(target.part(target.values[rows]), mask=mask[rows])

@@ -20,7 +20,7 @@ class CachedLabels(SoftLabels):
         """Return soft labels of the samples that the server asks for, perhaps none."""
         x, ids = phase.transfer()
         if not len(x):  # not every model takes an empty batch
-            return Knowledge(phase.index, self.kind, torch.zeros(0, phase.classes), ids)
+            return Knowledge(phase.index, self.kind, torch.zeros(0, phase.bench.width), ids)
         return super().upload(phase)
 
     def learn(self, phase: Phase, target: Target) -> dict[str, float]:
@@ -28,7 +28,7 @@ class CachedLabels(SoftLabels):
         _, ids = phase.transfer()
         tensors = phase.client.tensors
         if "cache" not in tensors:
-            tensors["cache"] = torch.zeros(len(phase.bench.transfer), phase.classes)
+            tensors["cache"] = torch.zeros(phase.bench.transfer_rows, target.values.shape[-1])
         sent = torch.ones(len(ids), dtype=torch.bool) if target.mask is None else target.mask
         tensors["cache"][ids[sent]] = target.values[sent]
         known = tensors["cache"][ids]

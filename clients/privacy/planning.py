@@ -41,6 +41,7 @@ def affordable(
     strategy: Strategy,
     sizes: Sequence[int],
     resumed: Checkpoint | None = None,
+    each: int = 1,
 ) -> Affordable:
     """Settle a run's noise and rounds.
 
@@ -56,6 +57,8 @@ def affordable(
         Private training samples of each client.
     resumed : Checkpoint, optional
         Where the run goes on.
+    each : int
+        Rows of knowledge that a transfer sample has.
 
     Raises
     ------
@@ -71,7 +74,7 @@ def affordable(
         return Affordable(config)
     allowed = budget(config.privacy)
     allowed.check(max(sizes))
-    costs = _Costs(config, protection, strategy, sizes)
+    costs = _Costs(config, protection, strategy, sizes, each)
     schedule = participants(config, strategy)
     node = dict(config.privacy)
     if protection.uncalibrated:
@@ -103,10 +106,15 @@ class _Costs:
     """(Client, noise multiplier) -> what it releases in a round."""
 
     def __init__(
-        self, config: RunConfig, protection: Protection, strategy: Strategy, sizes: Sequence[int]
+        self,
+        config: RunConfig,
+        protection: Protection,
+        strategy: Strategy,
+        sizes: Sequence[int],
+        each: int,
     ) -> None:
         self.protection, fit = protection, config.to_dict()["fit"]
-        transfer = config.transfer.per_round or config.transfer.size or 0
+        transfer = each * (config.transfer.per_round or config.transfer.size or 0)
         uploads = strategy.exchange is not None
         self.facts = [Facts(samples, transfer, fit, uploads) for samples in sizes]
 

@@ -70,6 +70,8 @@ class Plugged:
         Whether to run on Ray too.
     strategy : callable, optional
         Returns a strategy object for a run.
+    data : optional
+        What runs have in place of ``data.name``.
     """
 
     seam: Seam
@@ -78,6 +80,7 @@ class Plugged:
     config: RunConfig
     engines: bool = False
     strategy: Callable[[], Strategy] | None = field(default=None, repr=False)
+    data: Any = field(default=None, repr=False)
 
     def make(self, **more: Any) -> Any:
         """Return a new object, with more parameters than the user gave."""
@@ -85,7 +88,7 @@ class Plugged:
 
     def objects(self) -> Objects:
         """Return what runs have in place of names."""
-        return Objects(strategy=self.strategy() if self.strategy else None)
+        return Objects(strategy=self.strategy() if self.strategy else None, data=self.data)
 
     def run(self, **settings: Any) -> RunResult:
         """Make a tiny run."""

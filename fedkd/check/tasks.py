@@ -10,6 +10,7 @@ from torch import Tensor
 from ..plugins.table import Seam
 from ..rng import torch_generator
 from ..tasks import Task, Tested
+from ..tasks.samples import Tokens, made_up
 from ..tasks.targets import Targets
 from .common import IN_RUNS, MADE
 from .plugged import Plugged, plugged
@@ -19,6 +20,8 @@ __all__ = ["SUITE", "subject"]
 
 ROWS = 24
 GROUPS = 3
+TEXTS = [f"the {k} of {k * k} is less than that of {k % 7}, or so it is told" for k in range(99)]
+"""What next tokens are predicted in."""
 
 
 def subject(seam: Seam, target: str, overrides: Sequence[str] = (), **options: Any) -> Plugged:
@@ -26,6 +29,9 @@ def subject(seam: Seam, target: str, overrides: Sequence[str] = (), **options: A
     settings: dict[str, Any] = {"strategy": {"name": "fedmd"}}
     if any(text.startswith("strategy") for text in overrides):
         settings = {}
+    if seam.resolve(target).targets == "tokens":
+        settings |= {"data.length": 8, "data.vocabulary": 300, "transfer.size": 20}
+        options["data"] = TEXTS, None
     return plugged(seam, target, overrides, settings, **options)
 
 
@@ -33,6 +39,8 @@ def about(task: Task) -> Targets:
     """Return labels that a task may have."""
     if task.needs_classes:
         return Targets(list("abc"), [], [])
+    if task.targets == "tokens":
+        return Targets(["next token"], [], [], tokens=(6, 11))
     return Targets(["a", "b"], [5.0, -1.0], [2.0, 0.5])
 
 
@@ -42,7 +50,23 @@ def batch(task: Task) -> tuple[Tensor, Tensor, Tensor]:
     groups = torch.arange(ROWS) % GROUPS
     noise = torch.randn(ROWS, labels.size, generator=generator)
     outputs = torch.randn(ROWS, *task.outputs(labels), generator=generator).requires_grad_()
+    if labels.tokens:
+        ids = made_up(Tokens(*labels.tokens), ROWS, generator)
+        ids[:, 0] = ids[:, 0].clamp(min=1)  # every window has a token
+        return outputs, ids, groups
     return outputs, groups if task.needs_classes else noise, groups
+
+
+def condensed(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return what a task keeps of outputs, which is the same however many come together."""
+    outputs = outputs.detach()
+    with aside("condensed()"), untouched("condensed()", outputs=outputs, targets=targets):
+        whole = task.condensed(outputs, targets)
+    parts = zip(outputs.split(5), targets.split(5), strict=True)
+    one_by_one = torch.cat([task.condensed(*part) for part in parts])
+    near = whole.shape == one_by_one.shape and torch.allclose(whole, one_by_one)
+    expect(near, "condensed() of some samples is not what it is of all")
+    return whole
 
 
 def shapes(subject: Plugged) -> str:
@@ -96,7 +120,8 @@ def measures(subject: Plugged) -> str:
     """Measure twice, other orders, and a sample twice in place of with twice the weight."""
     task: Task = subject.make()
     outputs, targets, _ = batch(task)
-    outputs, labels, ones = outputs.detach(), about(task), torch.ones(ROWS, dtype=torch.float64)
+    labels, ones = about(task), torch.ones(ROWS, dtype=torch.float64)
+    outputs = condensed(task, outputs, targets)
     with aside("metrics()"), untouched("metrics()", outputs=outputs, targets=targets):
         found = task.metrics(outputs, targets, ones, labels)
     expect(task.score.metric in found, f"metrics() lacks the headline {task.score.metric}")
@@ -124,16 +149,17 @@ def scores(subject: Plugged) -> str:
     """Score clients with some of the groups, on the whole test split and on a part of it."""
     task: Task = subject.make()
     outputs, targets, groups = batch(task)
+    kept = task.condensed(outputs.detach(), targets)
     wanted = {"local", "global", "validation", *task.measures}
     for whole in (torch.bincount(groups).double(), 2 * torch.bincount(groups).double()):
         tested = Tested(targets, groups, whole)
-        score = task.examined(outputs.detach(), tested, about(task))
+        score = task.examined(kept, tested, about(task))
         for held in ([1.0, 2.0, 3.0], [0.0, 0.0, 4.0]):
             found = score(torch.tensor(held, dtype=torch.float64))
             more = found.keys() - wanted - {"local_se", "global_se"}
             expect({"local", "global"} <= found.keys(), "a client has no local and global score")
             expect(not more, f"a client has {', '.join(sorted(more))}, which measures() lacks")
-        again = task.examined(outputs.detach(), tested, about(task))(torch.tensor(held).double())
+        again = task.examined(kept, tested, about(task))(torch.tensor(held).double())
         values = [torch.tensor([one[name] for name in sorted(one)]) for one in (found, again)]
         expect(same(*values), "the same client has two scores")
     return f"{task.score.metric}, {'more' if task.score.more else 'less'} is better"

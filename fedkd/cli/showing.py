@@ -54,7 +54,9 @@ def _print_partition(federation: Federation, console: Console) -> None:
         "data": f"{federation.corpus.name}, {_labels(federation)}, shape {federation.shape}",
         "clients": federation.clients,
         "samples per client": f"{spread(sizes)} (min / median / max)",
-        f"{_groups(federation)} per client": spread(held),
+        **(
+            {} if federation.targets.tokens else {f"{_groups(federation)} per client": spread(held)}
+        ),
         "transfer samples": federation.transfer_size,
         "test samples": len(federation.corpus.y_test),
     }
@@ -71,6 +73,8 @@ def _print_partition(federation: Federation, console: Console) -> None:
 def _labels(federation: Federation) -> str:
     """Return how many classes there are, or which targets."""
     targets = federation.targets
+    if targets.tokens:
+        return f"next token of {targets.tokens[1]}"
     return f"target {', '.join(targets.names)}" if targets.numeric else f"{targets.size} classes"
 
 
@@ -103,16 +107,20 @@ def _class_table(federation: Federation, counts: np.ndarray) -> Table:
     """Return samples by client and class, or bin; the main class only, where classes are many."""
     numeric = federation.targets.numeric
     many = federation.classes > SHOWN_CLASSES
+    windows = federation.targets.tokens is not None
     names = ["main class", "share"] if many else federation.class_names
-    names = ["least", "median", "most", "histogram"] if numeric else names
+    names = ["least", "median", "most", "histogram"] if numeric else [] if windows else names
     rows = partition_table(federation)[:SHOWN_CLIENTS]
     about = [key for key in ("client", "name", "samples", "tested", "classes") if key in rows[0]]
+    about = [key for key in about if not (windows and key == "classes")]
     titles = [_groups(federation) if key == "classes" else key for key in about]
     table = _table([*titles, *names])
     for row in rows:
         own = counts[row["client"]]
         cells = [row["main_class"], f"{row['main_share']:.0%}"]
-        if numeric:
+        if windows:
+            cells = []
+        elif numeric:
             cells = _spread(federation.corpus.y_train[federation.held(row["client"])], own)
         elif not many:
             cells = [f"{count:.0f}" if count else "." for count in own]

@@ -26,10 +26,12 @@ class DataConfig(Checked):
     """whether a table's numbers get mean 0 and deviation 1; null = in regression"""
     text: str | None = None
     """the column of texts that are the samples; null = the only one, if there are no features"""
-    vocabulary: Annotated[int, Ge(257)] = 8192
-    """tokens that a tokenizer of texts learns at most: padding, 256 bytes, and the rest"""
-    length: Annotated[int, Ge(1)] = 128
-    """tokens that a text has at most; longer ones are cut, shorter ones padded"""
+    vocabulary: Annotated[int | None, Ge(257)] = None
+    """tokens that a tokenizer learns at most: padding, 256 bytes, and the rest; null = 8192, with
+    task=tokens 512"""
+    length: Annotated[int | None, Ge(1)] = None
+    """tokens of a text at most, longer ones are cut, and of a window of task=tokens; null = 128,
+    of a window 64"""
     alpha: Annotated[float | None, Gt(0)] = 0.1
     """concentration of the Dirichlet label skew (small = very skewed); null = IID"""
     partitioner: dict[str, Any] = field(default_factory=lambda: {"name": "auto"})

@@ -48,8 +48,8 @@ class Choice:
         Whether rows without a label will do, or with several columns that could be it.
     encoding : dict or None
         What another data set's columns become (`Corpus.encoding`); None = fit it.
-    targets : {"classes", "numbers"} or None
-        What labels are to be; None = as they are.
+    targets : {"classes", "numbers", "tokens"} or None
+        What labels are to be; None = as they are. Next tokens need no column of their own.
     standardise : bool or None
         Whether a table's numbers are standardised; None = if its labels are numbers.
     text : Text
@@ -75,8 +75,8 @@ class Choice:
     def decisive(self) -> dict[str, Any]:
         """What decides how rows are read, where they are not refused, JSON-ready."""
         known = {k: v for k, v in vars(self).items() if k not in ("strict", "optional")}
-        numbers = self.targets == "numbers"  # classes are what labels are that can be both
-        return known | {"targets": self.targets if numbers else None, "text": vars(self.text)}
+        targets = None if self.targets == "classes" else self.targets  # what can be both is these
+        return known | {"targets": targets, "text": vars(self.text)}
 
 
 @dataclass(frozen=True)

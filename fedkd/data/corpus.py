@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from ..tasks.samples import Shape, Tokens
+from ..tasks.samples import PAD, Shape, Tokens
 from ..tasks.targets import Targets
 from .targets import binned
 from .text import FILE
@@ -32,7 +32,8 @@ class Corpus:
         uint8 images ``[n, h, w]`` or ``[n, h, w, c]``, float32 features as given ``[n, ...]``, or
         token ids ``[n, length]``, uint16 or int32.
     y_train, y_test : ndarray of int64, memory-mapped
-        Classes 0..C-1, ``[n]``; of numbers float32 ``[n]`` or ``[n, targets]``, as given.
+        Classes 0..C-1, ``[n]``; of numbers float32 ``[n]`` or ``[n, targets]``, as given; of
+        windows of text the next tokens, ``[n, length]``, uint16 or int32.
     targets : Targets
         What they are.
     edges : list of float
@@ -85,6 +86,8 @@ class Corpus:
         self.vocabulary: int | None = meta.get("vocabulary")
         shape = tuple(meta["shape"])
         self.shape: Shape = Tokens(shape[0], self.vocabulary) if self.vocabulary else shape
+        if meta.get("windows") and self.vocabulary:
+            self.targets = Targets(["next token"], [], [], tokens=(shape[0], self.vocabulary))
         self.defaults: dict[str, int] = meta["defaults"]
         self.features: list[str] | None = meta["features"]
         self.encoding: dict[str, Any] | None = meta["encoding"]
@@ -124,7 +127,15 @@ class Corpus:
         return self._groups(self.y_test)
 
     def _groups(self, y: NDArray[Any]) -> NDArray[np.int64]:
+        if self.targets.tokens:
+            return np.zeros(len(y), np.int64)  # one group of all
         return binned(y, self.edges) if self.targets.numeric else np.asarray(y)
+
+    @cached_property
+    def public(self) -> NDArray[np.int64]:
+        """Training samples that may be transfer samples, ``[n]``: of windows, those not padded."""
+        every = np.arange(len(self.y_train))
+        return every[self.y_train[:, -1] != PAD] if self.targets.tokens else every
 
     def labels(self, split: str) -> NDArray[Any]:
         """Return the labels of ``"train"`` or ``"test"``, ``[n, ...]``, memory-mapped."""
@@ -147,13 +158,15 @@ class Corpus:
             Images are scaled to [0, 1] and standardised per channel with `mean` and `std`; the
             token ids of texts are int64.
         y : int64 tensor, shape [n]
-            Numbers are float32 ``[n]`` or ``[n, targets]``, standardised.
+            Numbers are float32 ``[n]`` or ``[n, targets]``, standardised; next tokens int64
+            ``[n, length]``.
         """
         stored = {"train": self.x_train, "test": self.x_test}[split]
         rows = slice(None) if indices is None else np.asarray(indices, dtype=np.int64)
         token = None if self.vocabulary is None else np.int64
         x = torch.from_numpy(np.array(stored[rows], dtype=token))
-        y = torch.from_numpy(np.array(self.labels(split)[rows]))
+        tokens = np.int64 if self.targets.tokens else None
+        y = torch.from_numpy(np.array(self.labels(split)[rows], dtype=tokens))
         if self.mean is not None:
             x = x.movedim(-1, 1) if x.ndim == 4 else x.unsqueeze(1)
         # torch's own memory is 64-byte aligned and numpy's is not: what BLAS adds up in which

@@ -129,7 +129,8 @@ def arrays(x: Any, y: Any, key: str = "data", choice: Choice | None = None) -> R
     """
     refuse_table(x, key, f"x of type {type(x).__name__}")
     choice = choice or Choice()
-    labels, names = (None, []) if y is None else _labels(y, key, choice.targets)
+    tokens = choice.targets == "tokens"
+    labels, names = (None, []) if y is None or tokens else _labels(y, key, choice.targets)
     table, columns = pa.table({}), None
     if is_frame(x):
         frame = dataset_of(x, key, f"x {list(x.shape)}")
@@ -138,6 +139,8 @@ def arrays(x: Any, y: Any, key: str = "data", choice: Choice | None = None) -> R
     else:
         found = as_array(x, key, "x")
         found = found.astype(object) if _are_texts(x, found) else samples(found, key)
+    if tokens:
+        return _running(found, table, columns, key, "x")
     if labels is None:
         return _unlabelled(found, table, columns)
     if len(found) != len(labels):
@@ -158,6 +161,16 @@ def _labels(y: Any, key: str, targets: str | None) -> tuple[NDArray[Any], list[s
 
 def _unlabelled(x: NDArray[Any], table: pa.Table, columns: Columns | None) -> Raw:
     return Raw(x, np.full(len(x), -1), table, [], columns, labelled=False)
+
+
+def _running(
+    x: NDArray[Any], table: pa.Table, columns: Columns | None, key: str, shown: object
+) -> Raw:
+    """Return texts whose labels are their own next tokens."""
+    if x.dtype != object:
+        problem = "the task has next tokens, and the samples are no texts; name a column of text "
+        raise ConfigError(key, shown, f"{problem}with data.text=COLUMN")
+    return Raw(x, np.zeros(len(x), np.int64), table, ["all"], columns)
 
 
 def _are_texts(x: Any, found: NDArray[Any]) -> bool:
@@ -188,6 +201,8 @@ def decode(dataset: Any, key: str, shown: object, choice: Choice, *, outside: bo
 
     if not len(dataset):
         raise ConfigError(key, shown, "has a split without rows")
+    if choice.targets == "tokens":
+        return _running(*samples_of(dataset, None, key, shown, choice, outside), key, shown)
     labels = find_labels(dataset, choice, key, shown)
     if not labels:
         return _unlabelled(*samples_of(dataset, None, key, shown, choice, outside))
@@ -227,7 +242,9 @@ def decoded(
             raise ConfigError(key, shown, f"lacks the label column {lost[0]!r} of the other")
         if columns.kind == "texts" and columns.features[0] not in test.features:
             raise ConfigError(key, shown, f"lacks the text column {columns.features[0]!r}")
-        label = train.labels if len(train.labels) > 1 else train.labels[0]
-        targets = "numbers" if train.numeric else "classes"
-        choice = replace(columns.again(choice), label=label, strict=False, targets=targets)
+        choice = replace(columns.again(choice), strict=False)
+        if train.labels:
+            label = train.labels if len(train.labels) > 1 else train.labels[0]
+            targets = "numbers" if train.numeric else "classes"
+            choice = replace(choice, label=label, targets=targets)
         return {"train": train, "test": decode(test, key, shown, choice, outside=outside)}

@@ -108,6 +108,9 @@ class Federation:
         return notes
 
     def _untested(self) -> Iterator[str]:
+        if self.targets.tokens and self.tests is None:
+            yield "local is global, unless data.test=local gives each client a test of its own"
+            return
         if self.tests is not None:
             whose = "of the test split" if self._split["test_split"] == "test" else "held out"
             few, many = self.tests.min(), self.tests.max()
@@ -212,7 +215,7 @@ class Federation:
     def transfer_labels(self) -> torch.Tensor:
         """Return their labels, int64 [U]; only methods with ``transfer.labelled`` may look.
 
-        Numbers are standardised as those of the clients are.
+        Numbers are standardised as those of the clients are; next tokens are [U, length].
 
         Raises
         ------
@@ -222,8 +225,9 @@ class Federation:
         if not self.transfer_labelled:
             mixed = "or its samples are mixed of two, which have none"
             raise ConfigError("transfer.data", self.transfer_corpus.name, f"has no labels, {mixed}")
-        labels = torch.tensor(self.transfer_corpus.y_train[self._split["transfer"]])
-        return self.corpus.standardised(labels)
+        labels = self.transfer_corpus.y_train[self._split["transfer"]]
+        tokens = np.int64 if self.targets.tokens else None
+        return self.corpus.standardised(torch.tensor(np.asarray(labels, dtype=tokens)))
 
     def test(self, samples: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the official test split, or a class-balanced subset that is always the same.

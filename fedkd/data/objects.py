@@ -110,7 +110,8 @@ def _depth(part: Any) -> int:
 def from_arrays(parts: tuple[Any, ...], key: str, choice: Choice) -> Source:
     """Return ``(x, y)`` or ``(x, y, x_test, y_test)``, checked; columns are matched by name."""
     raws = {"train": arrays(parts[0], parts[1], key, choice)}
-    choice = replace(choice, targets="numbers" if raws["train"].numeric else "classes")
+    if choice.targets != "tokens":
+        choice = replace(choice, targets="numbers" if raws["train"].numeric else "classes")
     if len(parts) == 4:
         columns = raws["train"].columns
         choice = replace(columns.again(choice), strict=False) if columns else choice

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..config import RunConfig
+from ..config import DataConfig, RunConfig
 from ..config.samples import NOISE
 from ..errors import ConfigError
 from .cache import cache_root, intact, publish, scratch_folder, seal
@@ -24,6 +24,7 @@ from .sampling import proportional
 from .sources import find
 from .targets import bin_names, binned, described, told
 from .text import FILE, Text, encoded
+from .windows import TRANSFER, owned, refuse_unfit, windowed
 
 _LAYOUT = 3  # raise when the files below change
 _TEST_SHARE, _TEST_SEED = 0.2, 0  # of a data set without a test split
@@ -42,7 +43,7 @@ def corpora(
         A Python object in place of ``data.name``.
     transfer : optional
         A Python object in place of ``transfer.data``.
-    targets : {"classes", "numbers"}, optional
+    targets : {"classes", "numbers", "tokens"}, optional
         What the task takes labels for; None = it follows from them.
 
     Returns
@@ -61,10 +62,12 @@ def corpora(
     if isinstance(config.clients, int) and own != config.clients:
         problem = f"data is a list of {own}, one per client; leave it out, or give that"
         raise ConfigError("clients", config.clients, problem)
+    if targets == "tokens":
+        refuse_unfit(config)
     choice, data = _choice(config, targets), config.data.name if data is None else data
     corpus = prepare(data, choice=choice)
     if corpus.vocabulary is None:
-        _refuse_unused(choice.text, corpus.name)
+        _refuse_unused(config.data, corpus.name)
     if corpus.encoding is None and choice.standardise is not None:
         problem = f"the samples of {corpus.name} are no table with columns; leave it out"
         raise ConfigError("data.standardise", choice.standardise, problem)
@@ -94,7 +97,7 @@ def _choice(config: RunConfig, targets: str | None) -> Choice:
         apart=tuple(str(name) for name in apart if name is not None),
         targets=targets,
         standardise=config.data.standardise,
-        text=Text(config.data.text, config.data.vocabulary, config.data.length),
+        text=_text(config.data, targets == "tokens"),
     )
 
 
@@ -107,11 +110,18 @@ def _check_label(config: RunConfig) -> None:
         raise ConfigError("data.label", label, "must name a column, or several different ones")
 
 
-def _refuse_unused(text: Text, name: str) -> None:
+def _text(data: DataConfig, windows: bool) -> Text:
+    """Return how texts become tokens; knowledge of each place of a window is a vocabulary wide."""
+    usual = Text(vocabulary=512, length=64) if windows else Text()
+    size, length = data.vocabulary or usual.vocabulary, data.length or usual.length
+    return Text(data.text, size, length)
+
+
+def _refuse_unused(data: DataConfig, name: str) -> None:
     """Refuse settings of texts where the samples are none."""
     for key in ("vocabulary", "length"):
-        value = getattr(text, key)
-        if value != getattr(Text(), key):
+        value = getattr(data, key)
+        if value not in (None, getattr(Text(), key)):  # as earlier versions wrote them down
             raise ConfigError(f"data.{key}", value, f"the samples of {name} are no texts")
 
 
@@ -181,13 +191,21 @@ def _write(
     shown: object,
     choice: Choice,
 ) -> None:
+    owners = list(filter(None, [*choice.apart, source.client]))
+    windows = choice.targets == "tokens"
     if "test" not in splits:
-        splits, rest = _split(splits["train"], source.client)
-        pq.write_table(pa.table({"row": rest}), path / PLACES)
+        splits, rest = _split(splits["train"], source.client, owners if windows else [])
+        if not windows:
+            pq.write_table(pa.table({"row": rest}), path / PLACES)
     train, test = splits["train"], splits["test"]
+    given = len(train), len(test)
     encoding = encode(splits, choice, key, shown)
     _check_alike(train, test, str(shown), key)
-    tokens, size = _tokenised(path, splits, choice.text)
+    tokens, size = (
+        windowed(path, splits, choice.text, owners, key, str(shown))
+        if windows
+        else _tokenised(path, splits, choice.text)
+    )
     names, targets = train.class_names, None
     if train.numeric:
         columns = train.labels or [f"target {place}" for place in range(train.y[0].size)]
@@ -197,17 +215,19 @@ def _write(
         known = np.unique(np.concatenate([train.y, test.y]))
         names = [str(value) for value in known]
         train.y, test.y = np.searchsorted(known, train.y), np.searchsorted(known, test.y)
+    numeric = train.numeric or windows
     for split, raw in splits.items():
         np.save(path / f"x_{split}.npy", np.ascontiguousarray(raw.x))
-        np.save(path / f"y_{split}.npy", raw.y if raw.numeric else raw.y.astype(np.int64))
+        np.save(path / f"y_{split}.npy", raw.y if numeric else raw.y.astype(np.int64))
         pq.write_table(raw.table, path / f"columns_{split}.parquet")
     images = train.x.dtype == np.uint8
     mean, std = _moments(train.x) if images else (None, None)
+    usual = TRANSFER if windows else 1000
     meta: dict[str, Any] = {
         "name": source.name,
         "class_names": names,
         "shape": _shape(train.x) if images else train.x.shape[1:],
-        "defaults": {"transfer_size": max(1, min(1000, len(train.y) // 4))} | source.defaults,
+        "defaults": {"transfer_size": max(1, min(usual, len(train.y) // 4))} | source.defaults,
         "mean": mean,
         "std": std,
         "features": None if encoding is None else [*encoding],
@@ -218,11 +238,13 @@ def _write(
         "client": source.client,
         "targets": targets,
         "vocabulary": size,
+        "windows": windows,
     }
     notes = [tokens, None if targets is None else told(targets)]
     if train.columns is not None and not train.columns.plain:
-        rows = f"{len(train.y)} training and {len(test.y)} test rows"
+        rows = f"{given[0]} training and {given[1]} test rows"
         what = target_told(train.y, [] if targets else names) if train.labelled else "no labels"
+        what = "next tokens" if windows else what
         notes = [f"{what}, {rows}", train.columns.told(), *notes]
     meta["note"] = "; ".join(filter(None, notes)) or None
     seal(path, meta)
@@ -266,7 +288,9 @@ def _is_text(y: NDArray[Any]) -> bool:
     return y.dtype.kind not in "iuf"
 
 
-def _split(whole: Raw, client: str | None) -> tuple[dict[str, Raw], NDArray[np.int64]]:
+def _split(
+    whole: Raw, client: str | None, owners: list[str]
+) -> tuple[dict[str, Raw], NDArray[np.int64]]:
     """Draw a test split: of each class, and of each client where they are known, its share.
 
     Return the splits, and the rows that the training split has of the whole.
@@ -278,6 +302,8 @@ def _split(whole: Raw, client: str | None) -> tuple[dict[str, Raw], NDArray[np.i
         codes = binned(whole.y, described(whole.y, [])["edges"])
     else:
         _, codes = np.unique(whole.y, return_inverse=True)
+        if set(owners) & set(whole.table.column_names):
+            codes, client = owned(whole.table, owners, len(whole)), None
     if client is not None:
         codes = codes + (codes.max() + 1) * whole.table.column(client).to_numpy()
     test = proportional(codes, round(len(codes) * _TEST_SHARE), _TEST_SEED)

@@ -71,8 +71,9 @@ def find(data: Any, key: str = "data", choice: Choice | None = None) -> Source:
         return joined(found, key, choice)
     if isinstance(data, Mapping) or is_frame(data) or hasattr(data, "features"):
         return from_tables(data, key, choice)
-    parts = as_samples(data, key) if choice.optional else as_parts(data, key)
-    if parts[1] is None and not choice.optional:
+    plain = choice.optional or choice.targets == "tokens"
+    parts = as_samples(data, key) if plain else as_parts(data, key)
+    if parts[1] is None and not plain:
         raise ConfigError(key, type(data).__name__, "has no labels; its samples must be (x, y)")
     return from_arrays(parts, key, choice)
 

@@ -1,6 +1,7 @@
 """Decide who holds which samples in a run, and write it down for every worker process."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from .mixing import check_mixup, mixed
 from .testing import own_tests, packed
 from .text import FILE as TOKENIZER
 from .transfer import transfer_rows
+from .windows import refuse_unfit
 
 
 class Settled(NamedTuple):
@@ -126,6 +128,9 @@ def check_samples(
     """
     given = given or {}
     config, source = numbered(config, corpus, given), _source(corpus, transfer_corpus)
+    if corpus.targets.tokens:
+        refuse_unfit(config, given)
+        config = replace(config, data=replace(config.data, alpha=None))
     holding, notes = find_holding(config, corpus, given), list[str]()
     if holding is not None:
         holding = holding.of(config)
@@ -172,6 +177,9 @@ def _check_transfer(config: RunConfig, corpus: Corpus, source: Corpus) -> None:
     if transfer.labelled and not source.labelled:
         problem = f"{source.name} has no labels, or several columns could be them; set it to false"
         raise ConfigError("transfer.labelled", True, problem)
+    if (source.targets.tokens is None) != (corpus.targets.tokens is None):
+        problem = f"of {source.name} and {corpus.name} one is running text; give two that are"
+        raise ConfigError("transfer.data", transfer.data or source.name, problem)
     if transfer.labelled and source.targets.numeric != corpus.targets.numeric:
         problem = f"of {source.name} and {corpus.name} one has classes and one has numbers"
         raise ConfigError("transfer.labelled", True, problem)

@@ -83,7 +83,8 @@ def encoded(
     tokenizer.enable_truncation(text.length)
     tokenizer.enable_padding(length=text.length, pad_id=PAD, pad_token=_PAD_TOKEN)
     size = tokenizer.get_vocab_size()
-    found, cut, empty = {}, 0, 0
+    found: dict[str, NDArray[Any]] = {}
+    cut = empty = 0
     for name, texts in splits.items():
         ids = np.zeros((len(texts), text.length), np.uint16 if size <= 2**16 else np.int32)
         for start in range(0, len(texts), _BATCH):
@@ -92,10 +93,35 @@ def encoded(
             cut += sum(bool(row.overflowing) for row in rows)
         found[name] = ids
         empty += int((ids[:, 0] == PAD).sum())
-    origin = "those of transfer.data" if public else "its training texts, which all then know"
     counts = f"cut to {text.length} tokens: {cut}" + (f", empty: {empty}" if empty else "")
-    told = f"byte-level BPE of {size} tokens, learnt from {origin}; texts {counts}"
-    return found, tokenizer, told
+    return found, tokenizer, f"{_learnt(size, public)}; texts {counts}"
+
+
+def streams(
+    splits: Mapping[str, NDArray[np.object_]], text: Text
+) -> tuple[dict[str, list[NDArray[np.int64]]], "Tokenizer", str]:
+    """Return the token ids of each text, a line feed at its end, the tokenizer, and its origin.
+
+    Parameters
+    ----------
+    splits, text
+        As for `encoded`; nothing is cut or padded.
+    """
+    from tokenizers import Tokenizer
+
+    public = text.tokenizer
+    tokenizer = Tokenizer.from_str(public) if public else _trained(splits["train"], text)
+    found: dict[str, list[NDArray[np.int64]]] = {}
+    for name, texts in splits.items():
+        ended = ([f"{one}\n" for one in part] for part in _parts(texts))
+        rows = (row for part in ended for row in tokenizer.encode_batch(part))
+        found[name] = [np.array(row.ids, np.int64) for row in rows]
+    return found, tokenizer, _learnt(tokenizer.get_vocab_size(), public)
+
+
+def _learnt(size: int, public: str | None) -> str:
+    origin = "those of transfer.data" if public else "its training texts, which all then know"
+    return f"byte-level BPE of {size} tokens, learnt from {origin}"
 
 
 def _trained(texts: NDArray[np.object_], text: Text) -> "Tokenizer":

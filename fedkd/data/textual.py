@@ -41,6 +41,8 @@ def find_text(table: pa.Table, others: bool, choice: Choice, shown: object) -> s
     if wanted is not None and choice.strict:
         raise ConfigError("data.text", wanted, f"{shown} has no such column", found)
     named = [name for name in NAMES if name in found]
+    if choice.targets == "tokens" and (len(found) == 1 or named):
+        return named[0] if named else found[0]
     if others or named or any(few(table.column(name)) for name in found):
         return None if others or not named else named[0]
     if len(found) > 1:

@@ -41,10 +41,11 @@ def transfer_rows(
         return _given(split, config, source, holding)
     free = None if holding is None else holding.free
     size = config.transfer.size or source.defaults["transfer_size"]
-    available = len(source.y_train)
+    places = source.public if free is None else free
+    available = len(places)
     problem = f"the training split of {source.name} has {available} samples"
+    problem += " of full length" if source.targets.tokens else ""
     if free is not None:
-        available = len(free)
         size = config.transfer.size or min(size, available)
         problem = (
             f"{available} training samples are held by no client of data.split; leave more out of "
@@ -56,8 +57,7 @@ def transfer_rows(
     if holding is not None and free is None:
         labels = _by_owner(labels, holding)
     seed = stream(config.seed, SERVER, 0, "transfer")
-    rows = proportional(labels if free is None else labels[free], size, seed)
-    return (rows if free is None else free[rows]), []
+    return places[proportional(labels[places], size, seed)], []
 
 
 def _given(

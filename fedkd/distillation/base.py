@@ -26,9 +26,11 @@ class Batch:
     Parameters
     ----------
     x : Tensor
-        ``[B, *shape]``, on the device where the student computes.
+        ``[B, *shape]``, on the device where the student computes; windows of text, whose every
+        token has a row, are fewer than the B rows.
     rows : Tensor
-        ``[B]`` int64, their places among the transfer samples of the phase.
+        ``[B]`` int64, their places among the rows of the phase: its transfer samples, or each
+        place of its windows.
     y : Tensor or None
         ``[B]`` int64, their labels; None unless ``transfer.labelled=true``.
     features : mapping or None
@@ -72,6 +74,9 @@ class Objective:
     remembers : bool
         Whether it keeps tensors in the client's memory from one phase to the next: they are in
         checkpoints and move with the client. Such clients are trained one by one.
+    most_rows : int or None
+        Rows of a batch at most where samples have several, as texts have one for each token, if
+        what it computes grows faster than with their number; None = any.
 
     Raises
     ------
@@ -84,6 +89,7 @@ class Objective:
     needs_labels: bool = False
     layers: tuple[str, ...] = ()
     remembers: bool = False
+    most_rows: ClassVar[int | None] = None
 
     def __init__(self, temperature: float = 1.0) -> None:
         if not 0 < temperature < math.inf:

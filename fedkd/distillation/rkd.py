@@ -54,6 +54,8 @@ class RKD(Objective):
     tensor(True)
     """
 
+    most_rows = 256
+
     def __init__(
         self,
         *,

@@ -3,7 +3,7 @@
 A model is given as a zoo name, as ``FILE.py:Class`` or ``package.module:Class``, as one of these
 with parameters (``{"name": "mlp", "hidden": 64}``), or in Python as any callable that returns an
 ``nn.Module``; a list of them is dealt to the clients in turn. Models take ``[batch, *shape]`` and
-return logits ``[batch, classes]``.
+return logits ``[batch, classes]``, or of next tokens ``[batch, length, vocabulary]``.
 
 Building draws from torch's global generator: wrap it in `fedkd.rng.scoped`.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..errors import ConfigError
@@ -25,7 +25,7 @@ from .huggingface import adapted
 from .lenet5 import LeNet5
 from .mlp import MLP
 from .resnet8 import ResNet8
-from .shapes import Shape
+from .shapes import ANSWERING, Shape
 from .specs import ZOO, deal, factories, factory, model_name, model_names, settled
 from .usable import refuse_shared, refuse_unusable
 
@@ -35,6 +35,7 @@ __all__ = [
     "FedMD2",
     "FedMD3",
     "LeNet5",
+    "Outputs",
     "ResNet8",
     "build",
     "check_model",
@@ -45,13 +46,18 @@ __all__ = [
     "model_names",
     "refuse_shared",
     "settled",
+    "shape_of",
 ]
 
 _SHAPE_NAMES = ("shape", "in_shape", "input_shape")
 _OUTPUTS_NAMES = ("outputs", "classes", "num_classes")
 
 
-def build(spec: Any, shape: Shape, classes: int, task: str = "classification") -> nn.Module:
+Outputs = int | tuple[int, ...]
+"""What a model returns for a sample: so many numbers, or a shape ``(*places, size)``."""
+
+
+def build(spec: Any, shape: Shape, classes: Outputs, task: str = "classification") -> nn.Module:
     """Return a freshly initialised model.
 
     Parameters
@@ -60,18 +66,19 @@ def build(spec: Any, shape: Shape, classes: int, task: str = "classification") -
         Zoo name, ``FILE.py:Class``, ``package.module:Class``, one of them with parameters, or a
         callable. It gets those of the keyword arguments ``shape`` (or ``in_shape``,
         ``input_shape``), ``outputs`` (or ``classes``, ``num_classes``), ``task`` and, where samples
-        are texts, ``vocabulary`` that its signature names.
+        are texts, ``vocabulary`` and ``per_token`` that its signature names.
     shape : tuple of int
         Shape of one sample: ``(channels, height, width)``, ``(features,)`` or `Tokens`.
-    classes : int
-        Number of logits.
+    classes : int or tuple of int
+        Number of logits; ``(places, size)`` for `size` of them at every place.
     task : str
         What the samples mean.
 
     Raises
     ------
     ConfigError
-        If there is no such model, it cannot be built, or it is not an ``nn.Module``.
+        If there is no such model, it cannot be built, or it is not an ``nn.Module``; if it answers
+        once for a text, and is to do so after each token.
 
     Examples
     --------
@@ -105,7 +112,7 @@ huggingface, lenet5, mlp, resnet8, textcnn, transformer)
 
 
 def check_model(
-    spec: Any, shape: Shape, classes: int, trains: bool = True, task: str = "classification"
+    spec: Any, shape: Shape, classes: Outputs, trains: bool = True, task: str = "classification"
 ) -> nn.Module:
     """Build a model, run two random samples through it, and return it if clients can have it.
 
@@ -117,7 +124,8 @@ def check_model(
     ConfigError
         If the model cannot be built or run, has nothing to train, or returns anything but finite
         float32 logits ``[2, classes]``, in training or in evaluation mode; if it is the same one
-        each time it is built, or cannot be checkpointed (`fedkd.models.usable`).
+        each time it is built, or cannot be checkpointed (`fedkd.models.usable`); if it is to say
+        what follows each token, and has seen it.
 
     Examples
     --------
@@ -141,10 +149,37 @@ but returned shape (2, 7)
                     raise
                 problem = f"fails on 2 samples of shape {tuple(shape)}: {_line(error)}"
                 raise ConfigError("model", name, problem) from error
-            _check_logits(name, logits, classes)
+            _check_logits(name, logits, shape_of(classes))
+        size = vocabulary(shape)
+        if len(shape_of(classes)) > 1 and size and looks_ahead(model, x, size):
+            problem = "what it says of a token depends on later ones, which it is to predict; mask "
+            raise ConfigError("model", name, f"{problem}those, or use one of", ANSWERING)
     if trains and not any(parameter.requires_grad for parameter in model.parameters()):
         raise ConfigError("model", name, "has no parameters to train")
     return model
+
+
+def shape_of(outputs: Outputs) -> tuple[int, ...]:
+    """Return the shape of what a model returns for a sample."""
+    return (outputs,) if isinstance(outputs, int) else outputs
+
+
+def looks_ahead(model: nn.Module, x: Tensor, size: int) -> bool:
+    """Say whether what a model returns for a token depends on later ones, in evaluation mode.
+
+    Parameters
+    ----------
+    model : nn.Module
+    x : Tensor
+        ``[n, length]`` token ids; those of the second half are changed.
+    size : int
+        The vocabulary's.
+    """
+    middle = (x.shape[1] + 1) // 2
+    full = x.clamp(min=1)
+    other = torch.cat([full[:, :middle], full[:, middle:] % (size - 1) + 1], dim=1)
+    one, two = (model.eval()(each)[:, :middle] for each in (full, other))
+    return not torch.allclose(one, two, rtol=1e-4, atol=1e-5)
 
 
 def _materialise(model: nn.Module, name: str, shape: Shape) -> None:
@@ -161,28 +196,30 @@ def _materialise(model: nn.Module, name: str, shape: Shape) -> None:
 
 
 def _arguments(
-    factory: Callable[..., Any], shape: Shape, classes: int, task: str
+    factory: Callable[..., Any], shape: Shape, classes: Outputs, task: str
 ) -> dict[str, Any]:
     """Keyword arguments that the signature names; ``**kwargs`` is not taken as a wish for them."""
     try:
         parameters = inspect.signature(factory).parameters
     except (TypeError, ValueError):  # built-ins may have none
         return {}
-    size = vocabulary(shape)
+    size, (*places, width) = vocabulary(shape), shape_of(classes)
     known = tuple(shape) if size is None else shape
-    offered: dict[str, Any] = {"task": task} | ({} if size is None else {"vocabulary": size})
-    offered |= dict.fromkeys(_SHAPE_NAMES, known) | dict.fromkeys(_OUTPUTS_NAMES, classes)
+    texts = {"vocabulary": size, "per_token": bool(places)}
+    offered: dict[str, Any] = {"task": task} | ({} if size is None else texts)
+    offered |= dict.fromkeys(_SHAPE_NAMES, known) | dict.fromkeys(_OUTPUTS_NAMES, width)
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {k: v for k, v in offered.items() if k in parameters and parameters[k].kind in by_name}
 
 
-def _check_logits(name: str, logits: object, classes: int) -> None:
-    expected = f"must return logits of shape (2, {classes}) for 2 samples, but returned"
+def _check_logits(name: str, logits: object, outputs: tuple[int, ...]) -> None:
+    expected = f"must return logits of shape {(2, *outputs)} for 2 samples, but returned"
     if not isinstance(logits, torch.Tensor):
         hint = "; call its input input_ids, or return its logits" * hasattr(logits, "logits")
         raise ConfigError("model", name, f"{expected} a {type(logits).__name__}{hint}")
-    if tuple(logits.shape) != (2, classes):
-        raise ConfigError("model", name, f"{expected} shape {tuple(logits.shape)}")
+    if tuple(logits.shape) != (2, *outputs):
+        allowed = ANSWERING if len(outputs) > 1 else ()
+        raise ConfigError("model", name, f"{expected} shape {tuple(logits.shape)}", allowed)
     if logits.dtype != torch.float32:
         problem = f"must return float32 logits, not {logits.dtype}; end forward with .float()"
         raise ConfigError("model", name, problem)

@@ -24,6 +24,8 @@ class GRU(nn.Module):
         Numbers of the state.
     pooling : {"mean", "last"}
         Which state the last layer gets: the mean over the text, or that after its last token.
+    per_token : bool
+        Whether the last layer gets every state: logits of what follows each token.
 
     Examples
     --------
@@ -40,15 +42,16 @@ class GRU(nn.Module):
         dim: int = 64,
         hidden: int = 64,
         pooling: Literal["mean", "last"] = "mean",
+        per_token: bool = False,
     ) -> None:
         super().__init__()
         _, vocabulary = token_shape("gru", shape)
         self.embedding = nn.Embedding(vocabulary, dim, padding_idx=PAD)
         self.gru = nn.GRU(dim, hidden, batch_first=True)
         self.head = nn.Linear(hidden, outputs)
-        self.pooled = {"mean": mean_over, "last": last_of}[pooling]
+        self.pooled = None if per_token else {"mean": mean_over, "last": last_of}[pooling]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Token ids ``[batch, length]`` to ``[batch, outputs]``."""
+        """Token ids ``[batch, length]`` to ``[batch, outputs]``, or one for each token."""
         states, _ = self.gru(self.embedding(x))  # padding comes after all states that count
-        return self.head(self.pooled(states, there(x)))
+        return self.head(states if self.pooled is None else self.pooled(states, there(x)))

@@ -20,8 +20,9 @@ def huggingface(
     dim: int = 64,
     layers: int = 2,
     heads: int = 2,
+    per_token: bool = False,
 ) -> nn.Module:
-    """Classify sequences with a small model of the transformers library (fedkd[text]).
+    """Read sequences with a small model of the transformers library (fedkd[text]).
 
     Parameters
     ----------
@@ -37,6 +38,8 @@ def huggingface(
         Layers.
     heads : int
         Heads of attention.
+    per_token : bool
+        Whether it is the architecture's causal language model, and no classifier.
     """
     length, vocabulary = token_shape("huggingface", shape)
     library = transformers()
@@ -58,9 +61,15 @@ def huggingface(
         "num_labels": outputs,
         "pad_token_id": PAD,
         "use_cache": False,
+        "is_decoder": per_token,  # else BERT's kin look ahead
     }.items():
         setattr(config, name, value)
-    made: nn.Module = library.AutoModelForSequenceClassification.from_config(config)
+    kind = library.AutoModelForCausalLM if per_token else library.AutoModelForSequenceClassification
+    try:
+        made: nn.Module = kind.from_config(config)
+    except ValueError:  # it has no such head
+        problem = "cannot predict next tokens; try gpt2 or llama"
+        raise ConfigError("model.architecture", architecture, problem) from None
     return made
 
 

@@ -8,6 +8,9 @@ __all__ = ["FOR_TEXTS", "Shape", "image_shape", "numbers_shape", "token_shape"]
 FOR_TEXTS = ("embedding_bag", "gru", "huggingface", "textcnn", "transformer")
 """The zoo's models whose samples are texts."""
 
+ANSWERING = ("gru", "huggingface", "transformer")
+"""Those that say what follows each token."""
+
 _ANY = "model=mlp takes any shape"
 
 

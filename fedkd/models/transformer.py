@@ -1,4 +1,4 @@
-"""A tiny transformer encoder (Vaswani et al., NeurIPS 2017; normalised before each sublayer).
+"""A tiny transformer (Vaswani et al., NeurIPS 2017; normalised before each sublayer).
 
 Of linear layers and torch's attention: Opacus and `torch.func` can handle both.
 """
@@ -27,7 +27,7 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor, seen: Tensor) -> Tensor:
-        """``[batch, length, dim]`` to the same; `seen` ``[batch, 1, 1, length]`` says of whom."""
+        """``[batch, length, dim]`` to the same; `seen` ``[batch, 1, any, length]`` says of whom."""
         parts = self.project(self.before(x)).unflatten(-1, (3, self.heads, -1))
         q, k, v = parts.permute(2, 0, 3, 1, 4).unbind()
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
@@ -50,6 +50,8 @@ class Transformer(nn.Module):
         Blocks.
     heads : int
         Heads of attention.
+    per_token : bool
+        Whether it returns logits of what follows each token; then none attends to later ones.
 
     Examples
     --------
@@ -59,7 +61,14 @@ class Transformer(nn.Module):
     """
 
     def __init__(
-        self, shape: Shape, outputs: int, *, dim: int = 64, layers: int = 2, heads: int = 2
+        self,
+        shape: Shape,
+        outputs: int,
+        *,
+        dim: int = 64,
+        layers: int = 2,
+        heads: int = 2,
+        per_token: bool = False,
     ) -> None:
         super().__init__()
         length, vocabulary = token_shape("transformer", shape)
@@ -70,14 +79,18 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(dim, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)
         self.head = nn.Linear(dim, outputs)
+        self.per_token = per_token
         for layer in (self.embedding, self.places):
             nn.init.normal_(layer.weight, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Token ids ``[batch, length]`` to ``[batch, outputs]``."""
+        """Token ids ``[batch, length]`` to ``[batch, outputs]``, or one for each token."""
         mask, place = there(x), torch.arange(x.shape[1], device=x.device)
         seen = (mask | (place == 0))[:, None, None]  # who attends to nothing gets no numbers
+        if self.per_token:
+            seen = seen & (place <= place[:, None])
         states = self.embedding(x) + self.places(place.expand_as(x))
         for block in self.blocks:
             states = block(states, seen)
-        return self.head(mean_over(self.norm(states), mask))
+        states = self.norm(states)
+        return self.head(states if self.per_token else mean_over(states, mask))

@@ -87,6 +87,7 @@ SEAMS = {
                 "num_classes",
                 "task",
                 "vocabulary",
+                "per_token",
             ),
         ),
         Seam(

@@ -23,6 +23,7 @@ from ..rng import SERVER, stream
 from ..rundir.checkpoint import Checkpoint, Keeper
 from ..rundir.digest import Models
 from ..tasks import Task
+from ..tasks.rows import rows_at
 from .drawing import draw, drawn_cohort
 from .guarding import columns
 from .keeping import Batches, final, restore, snapshots
@@ -192,8 +193,9 @@ class Loop:
         if self.keeper is None and number == config.rounds:
             tested = 0  # no more rounds can follow
         some = config.transfer.per_round
-        ids = draw(size, some or size, stream(config.seed, SERVER, number, "transfer"))
-        labels = federation.transfer_labels()[ids] if config.transfer.labelled else None
+        drawn = draw(size, some or size, stream(config.seed, SERVER, number, "transfer"))
+        ids = rows_at(drawn, self.server.each)
+        labels = self.server.transfer_labels(ids) if config.transfer.labelled else None
         return RoundPlan(
             number=number,
             cohort=self.strategy.cohort(number, drawn_cohort(config, number), config.population),
@@ -202,7 +204,7 @@ class Loop:
             classes=federation.classes,
             temperature=config.distil.temperature,
             sample_ids=ids,
-            all_samples=len(ids) == size,
+            all_samples=len(drawn) == size,
             evaluate=tested if config.evaluate.due(number) else None,
             seed=stream(config.seed, SERVER, number, "strategy"),
             expect=lambda client, ids: self.expect(client, number, ids),

@@ -30,7 +30,8 @@ class RoundPlan:
     classes: int
     temperature: float
     sample_ids: Tensor
-    """``[samples]`` int64: the round's transfer samples"""
+    """``[samples]`` int64: the round's transfer samples; of texts whose every token has a row of
+    knowledge, the numbers of these rows (`fedkd.tasks.rows`)"""
     all_samples: bool
     """True where those are the whole transfer set"""
     evaluate: int | None

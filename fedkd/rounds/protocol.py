@@ -24,7 +24,22 @@ __all__ = ["Outcome", "RoundPlan", "Strategy"]
 
 def able_kinds(cls: "type[Strategy]", task: Task) -> list[str]:
     """Return the kinds of a task's predictions that a method makes sense for."""
+    if unfit(cls, task):
+        return []
     return [kind for kind in task.kinds if cls.kinds is None or kind in cls.kinds]
+
+
+def unfit(cls: "type[Strategy]", task: Task) -> str | None:
+    """Say what of a task a method cannot work with, whatever its predictions are; None if it can.
+
+    That is its labels, or its samples.
+    """
+    if cls.needs_numbers and task.targets == "tokens":
+        return "computes with samples as numbers, and the task has next tokens of texts"
+    if cls.needs_classes and not task.needs_classes:
+        own = "next tokens" if task.targets == "tokens" else task.kinds[0]
+        return f"is for classes, and the task has {own}"
+    return None
 
 
 class Strategy(ABC):
@@ -62,6 +77,10 @@ class Strategy(ABC):
     kinds: ClassVar[tuple[str, ...] | None] = CLASS_SCORES
     """Kinds of predictions that the method makes sense for; None = it looks at none of them, so any
     task will do"""
+    needs_classes: ClassVar[bool] = False
+    """True where private labels must be classes: something is kept, or counted, for each of them"""
+    needs_numbers: ClassVar[bool] = False
+    """True where clients compute with samples, beside giving them to models"""
     uses_transfer: ClassVar[bool] = False
     """True where the server itself works on transfer samples, whatever clients exchange"""
 
@@ -80,7 +99,7 @@ class Strategy(ABC):
         if not able:
             kinds = self.kinds or ()
             what = "classes" if {*kinds} == {*CLASS_SCORES} else " or ".join(kinds)
-            problem = f"is for {what}, and the task has {task.kinds[0]}"
+            problem = unfit(type(self), task) or f"is for {what}, and the task has {task.kinds[0]}"
             known = SEAMS["strategies"].shipped().items()
             others = [name for name, cls in known if able_kinds(cls, task)]
             raise ConfigError("strategy", type(self).__name__, problem, others)

@@ -11,6 +11,7 @@ from ..data.federation import Federation
 from ..models import build, check_model, model_names, refuse_shared
 from ..models.flat import flatten
 from ..rng import SERVER, scoped, stream
+from ..tasks.rows import by_sample, each_of, rows_of, samples_at
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Server:
         A model like each client's, to look at; clients of one architecture share one.
     seed : int
         The run's seed.
-    outputs : int or None
-        Numbers that a model returns for a sample; None = one a class.
+    outputs : tuple of int or None
+        Shape of what a model returns for a sample; None = one number a class.
     task : str
         What samples mean.
     """
@@ -37,12 +38,12 @@ class Server:
     models: Sequence[Any]
     instances: Sequence[nn.Module]
     seed: int
-    outputs: int | None = None
+    outputs: tuple[int, ...] | None = None
     task: str = "classification"
 
     @property
-    def _about(self) -> tuple[Any, int, str]:
-        return self.federation.shape, self.outputs or self.classes, self.task
+    def _about(self) -> tuple[Any, tuple[int, ...], str]:
+        return self.federation.shape, self.outputs or (self.classes,), self.task
 
     @property
     def clients(self) -> int:
@@ -59,9 +60,29 @@ class Server:
         """Number of classes."""
         return self.federation.classes
 
+    @property
+    def each(self) -> int:
+        """Rows of knowledge that a transfer sample has: 1, or one for each token of a text."""
+        return each_of(self._about[1])
+
+    @property
+    def width(self) -> int:
+        """Numbers of a row of predictions: classes, targets, or the vocabulary."""
+        return self._about[1][-1]
+
+    @property
+    def transfer_rows(self) -> int:
+        """Rows of knowledge on the whole transfer set."""
+        return self.federation.transfer_size * self.each
+
     def transfer(self, ids: Tensor) -> Tensor:
-        """Return transfer samples ``[samples, *shape]``."""
-        return self.federation.transfer(ids)
+        """Return transfer samples ``[samples, *shape]``, of whose rows these are the numbers."""
+        return self.federation.transfer(samples_at(ids, self.each))
+
+    def transfer_labels(self, ids: Tensor) -> Tensor:
+        """Return the labels of rows, ``[rows]``."""
+        labels = self.federation.transfer_labels()
+        return (labels if self.each == 1 else labels.flatten())[ids]
 
     def check_model(self, spec: Any, trains: bool = True) -> None:
         """Refuse a model that nobody could have beside those of the clients.
@@ -91,7 +112,7 @@ class Server:
 
 
 Loss = Callable[[Tensor, dict[str, Tensor]], Tensor]
-"""(logits ``[batch, classes]``, the targets' rows of that batch) -> scalar loss."""
+"""(logits ``[rows, classes]``, the targets' rows of that batch) -> scalar loss."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +126,7 @@ class Study:
     x : Tensor
         ``[samples, *shape]``.
     targets : dict
-        ``{name: [samples, ...]}``.
+        ``{name: [rows, ...]}``, as many rows a sample as a model returns for it.
     loss : callable
         Of logits and the targets' rows; a function of a module, or an object that pickles.
     epochs, batch_size, lr, seed
@@ -132,14 +153,14 @@ def study(task: Study) -> tuple[Tensor, Tensor]:
     vector : Tensor
         ``[size]``, the model's parameters as `fedkd.models.flat.flatten` gives them.
     logits : Tensor
-        ``[samples, classes]`` of all samples, in evaluation mode.
+        ``[rows, classes]`` of all samples, in evaluation mode.
     """
     with scoped(task.seed):
         if task.loss is not None:
             _train(task, task.loss)
         task.model.eval()
         with torch.no_grad():
-            logits = torch.cat([task.model(part) for part in task.x.split(512)])
+            logits = torch.cat([rows_of(task.model(part)) for part in task.x.split(512)])
     return flatten(task.model), logits
 
 
@@ -147,11 +168,16 @@ def _train(task: Study, loss: Loss) -> None:
     task.model.train()
     generator = torch.Generator().manual_seed(task.seed)
     optimizer = torch.optim.SGD(task.model.parameters(), task.lr, momentum=0.9)
+    n = len(task.x)
+    targets = {name: by_sample(each, len(each) // n) for name, each in task.targets.items()}
     for _ in range(task.epochs):
         for rows in torch.randperm(len(task.x), generator=generator).split(task.batch_size):
             if len(rows) == 1 < len(task.x):  # BatchNorm cannot train on one
                 continue
             optimizer.zero_grad()
-            batch = {name: value[rows] for name, value in task.targets.items()}
-            loss(task.model(task.x[rows]), batch).backward()
+            logits = task.model(task.x[rows])
+            batch = {name: value[rows] for name, value in targets.items()}
+            if logits.dim() > 2:
+                batch = {name: value.flatten(0, 1) for name, value in batch.items()}
+            loss(rows_of(logits), batch).backward()
             optimizer.step()

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from ..engine.host import one_thread
-from ..models import build
+from ..models import Outputs, build, shape_of
 from ..rng import scoped
+from ..tasks.rows import each_of, rows_of
 from ..tasks.samples import made_up
 
 
@@ -40,7 +41,7 @@ class Workload:
     """a second model that is trained at the same time, as for ``model=``"""
 
 
-def measure(spec: Any, shape: tuple[int, ...], classes: int, batch_size: int) -> Cost:
+def measure(spec: Any, shape: tuple[int, ...], classes: Outputs, batch_size: int) -> Cost:
     """Time an architecture on random samples of the right shape.
 
     Parameters
@@ -58,13 +59,14 @@ def measure(spec: Any, shape: tuple[int, ...], classes: int, batch_size: int) ->
     """
     with scoped(0), one_thread():
         model = build(spec, shape, classes)
-        x, y = made_up(shape, batch_size), torch.randint(classes, (batch_size,))
+        each, width = each_of(shape_of(classes)), shape_of(classes)[-1]
+        x, y = made_up(shape, batch_size), torch.randint(width, (batch_size * each,))
         many = made_up(shape, 256)
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
 
         def step() -> None:
             optimizer.zero_grad()
-            nn.functional.cross_entropy(model(x), y).backward()
+            nn.functional.cross_entropy(rows_of(model(x)), y).backward()
             optimizer.step()
 
         def predict() -> None:

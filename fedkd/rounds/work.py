@@ -75,7 +75,9 @@ class Work:
         if not message.metadata.message_type.startswith("train"):
             return 0.0
         transfer = message.content.array_records.get("transfer")
-        samples = None if transfer is None else transfer["sample_ids"].shape[0]
+        samples = None
+        if transfer is not None:
+            samples = transfer["sample_ids"].shape[0] // self.server.each
         if message.metadata.message_type == "train.distil":
             taught = kind_named(str(options.get("kind", self.kind)), self.kind).on_samples
             there = "teacher" in message.content.array_records

@@ -157,7 +157,7 @@ def _payload(ready: Prepared, transfer: int) -> tuple[int, int, int]:
     """
     if ready.strategy.exchange is None:
         return 0, 0, 0
-    ids, kind = torch.arange(transfer), ready.parts.exchange.kind
+    ids, kind = torch.arange(transfer * ready.server.each), ready.parts.exchange.kind
     ups = [ready.expect(client, 1, ids).shape for client in range(ready.config.population)]
     sent, downs = ready.strategy.lesson_kind or kind, ups
     if sent != kind:  # the server's model, see `Strategy.lesson_kind`

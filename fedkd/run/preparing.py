@@ -31,6 +31,7 @@ from ..rounds.protocol import Strategy
 from ..rounds.server import Server
 from ..rundir.checkpoint import Checkpoint
 from ..tasks import Task
+from ..tasks.rows import each_of
 from .aligning import check_align
 from .refusals import (
     check_inputs,
@@ -86,20 +87,20 @@ class Prepared:
     """what the user should know before it starts"""
 
     @property
-    def outputs(self) -> int:
-        """Numbers that a model returns for a sample."""
-        return self.parts.task.outputs(self.federation.targets)[-1]
+    def outputs(self) -> tuple[int, ...]:
+        """Shape of what a model returns for a sample."""
+        return self.parts.task.outputs(self.federation.targets)
 
     def expect(self, client: int, round_: int, ids: Tensor) -> Expected:
         """Return what to accept from a client, as the exchange says."""
         model = self.server.instances[client]
         exchange = self.parts.exchange
-        expected = exchange.expected(client, round_, ids, self.outputs, model)
+        expected = exchange.expected(client, round_, ids, self.server.width, model)
         return replace(expected, samples=len(self.federation.indices(client)))
 
     def bytes_of(self, client: int) -> int:
         """Return the bytes of the numbers that a client uploads at most, before compression."""
-        return self.expect(client, 0, torch.arange(self.federation.transfer_size)).nbytes
+        return self.expect(client, 0, torch.arange(self.server.transfer_rows)).nbytes
 
 
 def prepare_run(
@@ -145,13 +146,15 @@ def prepare_run(
     federation: Federation = build_federation(given, *sources, run_dir, objects.held, known)
     config, resumes = sized(config, federation), given.resume is not None
     parts.exchange.input_shape = federation.shape
-    models = settled(objects.model, federation.shape) or config.model
+    tokens = federation.targets.tokens is not None
+    models = settled(objects.model, federation.shape, tokens) or config.model
     parts.models = factories(models, config.population)
     instances = _instances(parts, federation, config.task["name"])
     check_inputs(config, parts, federation.shape)
     check_align(config, strategy, parts, instances, federation.classes)
     check_models(config, strategy, parts, instances)
-    check_objective(config, strategy, parts, instances)
+    outputs = parts.task.outputs(federation.targets)
+    check_objective(config, strategy, parts, instances, each_of(outputs))
     config = without_replay(config, parts, resumes)
     check_privacy(config, strategy, parts, instances)
     node = strategy.exchange_node()
@@ -161,10 +164,7 @@ def prepare_run(
     afforded = _affordable(config, parts, strategy, federation, resumed)
     config = afforded.config
     parts.privacy.calibrate(config.privacy.get("noise_multiplier"))
-    outputs = parts.task.outputs(federation.targets)
-    server = Server(
-        federation, parts.models, instances, config.seed, outputs[-1], config.task["name"]
-    )
+    server = Server(federation, parts.models, instances, config.seed, outputs, config.task["name"])
     if (reason := strategy.refusal(server)) is not None:
         raise ConfigError("strategy", config.strategy["name"], reason)
     strategy = _private_strategy(config, strategy, parts)
@@ -250,7 +250,8 @@ def _affordable(
 ) -> Affordable:
     """Settle the noise, and the rounds that the budget allows."""
     sizes = [len(federation.indices(client)) for client in range(config.population)]
-    return affordable(config, parts.privacy, strategy, sizes, resumed)
+    each = each_of(parts.task.outputs(federation.targets))
+    return affordable(config, parts.privacy, strategy, sizes, resumed, each)
 
 
 def _private_strategy(config: RunConfig, strategy: Strategy, parts: Parts) -> Strategy:
@@ -268,7 +269,7 @@ def _private_strategy(config: RunConfig, strategy: Strategy, parts: Parts) -> St
 
 def _instances(parts: Parts, federation: Federation, task: str) -> list[nn.Module]:
     """Try every architecture on a dummy batch; return each client's, shared where it is one."""
-    shape, outputs = federation.shape, parts.task.outputs(federation.targets)[-1]
+    shape, outputs = federation.shape, parts.task.outputs(federation.targets)
     kinds = {id(model): model for model in parts.models}
     built = {key: check_model(model, shape, outputs, task=task) for key, model in kinds.items()}
     refuse_shared(list(zip(model_names(list(kinds.values())), built.values(), strict=True)))

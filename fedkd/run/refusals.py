@@ -76,6 +76,9 @@ def check_classes(config: RunConfig, parts: Parts) -> None:
     """Refuse what works on labels that are classes, where the task has none."""
     if parts.task.needs_classes:
         return
+    if parts.exchange.kind == "class_knowledge":
+        problem = f"exchanges knowledge of classes, and the task is {config.task['name']}"
+        raise ConfigError("strategy", config.strategy["name"], problem)
     for key, part in (("attack", parts.attack), ("client", parts.loop)):
         if part.needs_classes:
             problem = f"needs classes, and the task is {config.task['name']}"
@@ -83,11 +86,21 @@ def check_classes(config: RunConfig, parts: Parts) -> None:
 
 
 def check_objective(
-    config: RunConfig, strategy: Strategy, parts: Parts, instances: list[nn.Module]
+    config: RunConfig, strategy: Strategy, parts: Parts, instances: list[nn.Module], each: int
 ) -> None:
-    """Refuse models that do not have the layers that the objective looks at."""
+    """Refuse models that do not have the layers that the objective looks at, and too many rows.
+
+    `each` is how many rows of knowledge a transfer sample has.
+    """
     if _taught(strategy, parts) is None:
         return
+    size, most = config.distil.batch_size, parts.objective.most_rows
+    if most is not None and each > 1 and size * each > most:
+        problem = (
+            f"compares all rows of a batch, {size * each} with {each} a sample; at most {most}"
+        )
+        remedy = "lower distil.batch_size or data.length"
+        raise ConfigError("objective", config.objective["name"], f"{problem}: {remedy}")
     for kind, model in _named(parts, instances).items():
         if (layer := lacking(model, parts.objective.layers)) is not None:
             problem = f"objective {config.objective['name']} looks at its layer {layer!r}, and "

@@ -60,7 +60,7 @@ def _anywhere(name: Any, reserved: str | None = None) -> Any:
 
 
 def wanted(config: RunConfig) -> str | None:
-    """Return what labels are to be for the task: classes, numbers, or None, as they are.
+    """Return what labels are to be for the task: classes, numbers, tokens, or None, as they are.
 
     Raises
     ------
@@ -87,13 +87,14 @@ def with_task(config: RunConfig, corpus: Corpus) -> RunConfig:
 
 def sized(config: RunConfig, federation: Federation) -> RunConfig:
     """Return the configuration with the numbers of samples that have been dealt, and the models."""
+    tokens = federation.targets.tokens is not None
     return replace(
         config,
-        model=settled(config.model, federation.shape),
+        model=settled(config.model, federation.shape, tokens),
         data=replace(
             config.data,
             samples_per_client=federation.samples_per_client,
-            alpha=config.data.alpha if federation.dealt else None,
+            alpha=config.data.alpha if federation.dealt and not tokens else None,
         ),
         transfer=replace(config.transfer, size=federation.transfer_size),
     )

@@ -26,7 +26,8 @@ class Tested:
     Parameters
     ----------
     targets : Tensor
-        ``[n]`` int64 classes, or float32 ``[n]`` or ``[n, targets]``, standardised.
+        ``[n]`` int64 classes, float32 ``[n]`` or ``[n, targets]``, standardised, or ``[n, length]``
+        int64, next tokens.
     groups : Tensor
         ``[n]`` int64: each sample's class, or the bin of its target. Clients differ in how many
         samples of each group they hold.
@@ -58,8 +59,8 @@ class Task(ABC):
 
     Attributes
     ----------
-    targets : {"classes", "numbers"}
-        What labels are to be.
+    targets : {"classes", "numbers", "tokens"}
+        What labels are to be; ``tokens`` are those that follow in running text.
     kinds : tuple of str
         Kinds of knowledge on samples that its predictions can travel as, the usual one first.
     objectives : mapping
@@ -67,12 +68,15 @@ class Task(ABC):
         choose the kind itself.
     score : Score
         The headline: name, direction, and how it is shown.
+    at_once : int or None
+        Samples whose outputs are `condensed` together where models are measured; None = all.
     """
 
-    targets: ClassVar[Literal["classes", "numbers"]]
+    targets: ClassVar[Literal["classes", "numbers", "tokens"]]
     kinds: tuple[str, ...]
     objectives: ClassVar[Mapping[str, str]] = {}
     score: ClassVar[Score]
+    at_once: ClassVar[int | None] = None
 
     @property
     def needs_classes(self) -> bool:
@@ -95,7 +99,10 @@ class Task(ABC):
 
     @abstractmethod
     def outputs(self, targets: Targets) -> tuple[int, ...]:
-        """Return the shape of what a model returns for one sample."""
+        """Return the shape of what a model returns for one sample: ``(*places, size)``.
+
+        Knowledge has a row for each place; see `fedkd.tasks.rows`.
+        """
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -109,6 +116,19 @@ class Task(ABC):
             ``[batch, ...]``.
         """
 
+    def condensed(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return what `metrics` needs of outputs, ``[n, ...]``; by default, the outputs.
+
+        Parameters
+        ----------
+        outputs : Tensor
+            ``[n, *outputs]``, or their rows, on the CPU. What is not finite must stay so.
+        targets : Tensor
+            ``[n, ...]``.
+        """
+        del targets
+        return outputs
+
     @abstractmethod
     def metrics(
         self, outputs: Tensor, targets: Tensor, weights: Tensor, about: Targets
@@ -118,7 +138,7 @@ class Task(ABC):
         Parameters
         ----------
         outputs, targets : Tensor
-            ``[n, *outputs]`` and ``[n, ...]``, on the CPU.
+            What `condensed` made of outputs, and ``[n, ...]``, on the CPU.
         weights : Tensor
             ``[n]`` float64, at least 0: for how many samples each stands. nan if that is none.
         about : Targets
@@ -133,7 +153,7 @@ class Task(ABC):
         }
 
     def examined(self, outputs: Tensor, tested: Tested, about: Targets) -> Scores:
-        """Look at a model's outputs on what it is tested on; return what scores a client with it.
+        """Look at condensed outputs on what a model is tested on; return what scores a client.
 
         ``global`` is on the whole test split, ``local`` under the client's own distribution: each
         group counts as much as it does there. What else `metrics` returns has its name before it.

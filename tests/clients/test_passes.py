@@ -14,6 +14,7 @@ from torch import nn
 
 from fedkd.models import build
 from fedkd.rng import Globals, scoped
+from fedkd.tasks.classification import Classification
 
 SHAPES = {"grey": (1, 28, 28), "colour": (3, 32, 32), "small": (1, 8, 8)}
 
@@ -183,9 +184,9 @@ def test_what_is_uploaded_is_exact_also_after_a_failure():
         seen.append(phase.client.exact)
         raise RuntimeError("no")
 
-    parts = SimpleNamespace(exchange=SimpleNamespace(predict=predict))
+    parts = SimpleNamespace(exchange=SimpleNamespace(predict=predict), task=Classification())
     client = Client(0, nn.Flatten(), torch.ones(1), torch.ones(1), torch.Generator())
     phase = SimpleNamespace(client=client, tools=SimpleNamespace(parts=parts))
     with pytest.raises(RuntimeError, match="no"):
-        Phase.measured(phase, torch.ones(1))
+        Phase.measured(phase, torch.ones(1), torch.ones(1))
     assert (seen, client.exact) == ([False], True)
