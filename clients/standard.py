@@ -70,7 +70,7 @@ class Standard(ClientLoop):
         labels = None if teacher.labels is None else teacher.labels.to(self.device)
         with (
             recalled(client, objective, self.device) as memory,
-            watched(client.model, objective.layers) as seen,
+            watched(client.model, objective.looks_at(client.model)) as seen,
         ):
 
             def loss(rows: Tensor) -> Tensor:

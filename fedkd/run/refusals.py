@@ -77,7 +77,7 @@ def check_objective(
     if _taught(strategy, parts) is None:
         return
     for kind, model in _named(parts, instances).items():
-        if (layer := lacking(model, parts.objective.layers)) is not None:
+        if (layer := lacking(model, parts.objective.looks_at(model))) is not None:
             problem = f"objective {config.objective['name']} looks at its layer {layer!r}, and "
             raise ConfigError("model", kind, f"{problem}it has no such")
 
