@@ -75,7 +75,7 @@ class Standard(ClientLoop):
         )
         with (
             recalled(client, objective, self.device) as memory,
-            watched(client.model, objective.layers) as seen,
+            watched(client.model, objective.looks_at(client.model)) as seen,
         ):
 
             def loss(rows: Tensor) -> Tensor:

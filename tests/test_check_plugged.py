@@ -17,12 +17,12 @@ SHIPPED = [
     if seam.name not in ELSEWHERE
     for name in seam.shipped()
 ]
-COUPLED = ("dist", "mlkd", "rkd", "sinkd", "taid")
+COUPLED = ("dist", "mlkd", "rkd", "sinkd", "taid", "trg")
 """Objectives of whole batches, or with a state."""
 UNTOLD = {
     **{("objectives", name): {"remembers"} for name in SEAMS["objectives"].shipped()},
     **{("objectives", name): {"remembers", "per_sample"} for name in COUPLED},
-    ("objectives", "ctkd"): {"per_sample"},
+    **{("objectives", name): {"per_sample"} for name in ("ctkd", "dhkd", "nd", "tgeo")},
     ("privacy", "dp_sgd"): {"releases"},
     ("privacy", "nfdp"): {"releases"},
     ("privacy", "none"): {"releases"},

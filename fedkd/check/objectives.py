@@ -12,7 +12,7 @@ from ..distillation import Batch, Objective, Target
 from ..distillation.base import NOTHING
 from ..knowledge import CLASS_SCORES, kind_named, to_arrays, to_tensor
 from ..plugins.table import Seam
-from ..rng import torch_generator
+from ..rng import scoped, torch_generator
 from .common import IN_RUNS, MADE
 from .plugged import CLASSES, Plugged, plugged
 from .promises import Broken, Promise, Skipped, aside, expect, same, untouched
@@ -90,9 +90,12 @@ class Phase:
 
     objective: Objective
     memory: dict[str, Tensor] = field(default_factory=dict)
+    model: nn.Module = field(init=False)
 
     def __post_init__(self) -> None:
-        self.objective.start(nn.Linear(2, CLASSES))
+        with scoped(7):  # an objective may look at its student: each phase has the same
+            self.model = nn.Linear(2, CLASSES)
+        self.objective.start(self.model)
         self.objective.progress(0.0)
 
     def batch(self, rows: Tensor) -> Batch:
@@ -103,7 +106,7 @@ class Phase:
         y = labels if self.objective.needs_labels else None
         features = {
             name: torch.randn(ROWS, WIDTH, generator=several)[rows].requires_grad_()
-            for name in self.objective.layers
+            for name in self.objective.looks_at(self.model)
         }
         memory = self.memory if self.objective.remembers else NOTHING
         return Batch(x[rows], rows, None if y is None else y[rows], features or None, memory)

@@ -7,9 +7,11 @@
 with the teacher p and the student q.
 
 alpha = -1 is the arithmetic mixture of `skewed_kl`, alpha = 1 the geometric path of `taid`, l = 0
-plain `alpha_beta`. Confidence: certain (aailab-kaist/AMiD: alpha 0.5, l 0.5, D of (0.2, 0.7), order
-p, r); T^2 is ours. Traps avoided: r is not detached, as `taid`'s target is; an alpha above 1, which
-the source takes as 1, is refused, and so is an l for which nothing could be learnt.
+plain `alpha_beta`.
+
+Confidence: certain (aailab-kaist/AMiD: alpha 0.5, l 0.5, D of (0.2, 0.7), order p, r); T^2 is ours.
+Traps avoided: r is not detached, as `taid`'s target is; an alpha above 1, which the source takes as
+1, is refused, and so is an l for which nothing could be learnt.
 """
 
 from typing import Literal

@@ -129,6 +129,23 @@ class Objective:
             raise ValueError(f"{type(self).__name__} keeps tensors in a batch's memory; give one")
         return batch.memory
 
+    def features(self, batch: Batch | None) -> torch.Tensor:
+        """Return what goes into the student's last linear layer, ``[B, ..., D]``.
+
+        Raises
+        ------
+        ValueError
+            If there is no batch that brings it.
+        """
+        if batch is None or batch.features is None:
+            raise ValueError(f"{type(self).__name__} needs a batch with the student's features")
+        return batch.features["head"]
+
+    def looks_at(self, student: nn.Module) -> tuple[str, ...]:
+        """Return the layers of this student that it looks at, by default `layers`."""
+        del student
+        return self.layers
+
     def start(self, student: nn.Module) -> None:
         """Begin a distil phase of `student`: called before its first batch."""
 

@@ -4,11 +4,13 @@
     w_f = g if H(p_t) > H(p_s) else 1,    w_r = g if H(p_s) > H(p_t) else 1         H: entropy
 
 A student less sure than its teacher is pulled to the teacher's modes (reverse KL), a surer one is
-made to cover what the teacher holds possible (forward KL). Confidence: secondary, from two public
-re-implementations; their g is 3 and 2, the paper's is unconfirmed. In the source the teacher learns
-too; here it is what the server sent. Traps avoided: the weights are constants, no gradient goes
-through the comparison; the forward part is a KL (the re-implementations have the cross-entropy,
-with another value); the reverse part's teacher is floored at ``eps``.
+made to cover what the teacher holds possible (forward KL).
+
+Confidence: secondary, from two public re-implementations; their g is 3 and 2, the paper's is
+unconfirmed. In the source the teacher learns too; here it is what the server sent. Traps avoided:
+the weights are constants, no gradient goes through the comparison; the forward part is a KL (the
+re-implementations have the cross-entropy, with another value); the reverse part's teacher is
+floored at ``eps``.
 """
 
 import torch

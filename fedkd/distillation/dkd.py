@@ -5,8 +5,10 @@ With b = (p_y, 1 - p_y) and h the distribution among the other classes, all at t
     L = T^2 / B * sum_b [ alpha KL( b_t || b_s ) + beta KL( h_t || h_s ) ]
 
 With beta = 1 - p_t,y it would be KL itself: what the teacher holds of the other classes counts more
-here. Confidence: certain (mdistiller: alpha 1, beta 8, T 4). Left out: the cross-entropy beside it,
-and its warm-up over 20 epochs, which a distil phase does not have.
+here.
+
+Confidence: certain (mdistiller: alpha 1, beta 8, T 4). Left out: the cross-entropy beside it, and
+its warm-up over 20 epochs, which a distil phase does not have.
 
 Traps: beta belongs to a teacher's confidence: one that is fused of many clients is flat, so the
 default is 2 here (inferred), and not the source's 8; two classes leave nothing for beta; a teacher

@@ -3,8 +3,9 @@ r"""Kullback-Leibler divergence of Gaussians, for regressions that predict varia
     L = 1/B sum_b sum_t 1/2 ( log(v_s / v_t) + (v_t + (m_t - m_s)^2) / v_s - 1 )
 
 with the teacher's mean m_t and variance v_t, and the student's: KL( teacher || student ). Of a
-mixture's moments, it is in gradient the cross-entropy of the mixture itself. Confidence: certain
-(textbook).
+mixture's moments, it is in gradient the cross-entropy of the mixture itself.
+
+Confidence: certain (textbook).
 """
 
 import torch

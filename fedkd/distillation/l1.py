@@ -4,8 +4,10 @@
 
 With a teacher of logits, a and b are the raw logits of student and teacher, and the temperature
 plays no part. With a teacher of soft labels, which fix logits only up to a constant, they are the
-probabilities at temperature T. Confidence: certain (the official code has Keras's
-mean_absolute_error on raw logits); the form for soft labels is ours.
+probabilities at temperature T.
+
+Confidence: certain (the official code has Keras's mean_absolute_error on raw logits); the form for
+soft labels is ours.
 """
 
 from torch import Tensor

@@ -4,8 +4,9 @@
     L = T^2 / B * sum_b KL( softmax( Z_t / T ) || softmax( Z_s / T ) )
 
 The student learns the order and the proportions of the teacher's logits, not their scale: teachers
-of unlike confidence become alike, and the temperature of soft labels plays no part. Confidence:
-certain (sunshangquan/logit-standardization-KD: T = 2; its weight of 9 stands beside a
+of unlike confidence become alike, and the temperature of soft labels plays no part.
+
+Confidence: certain (sunshangquan/logit-standardization-KD: T = 2; its weight of 9 stands beside a
 cross-entropy, which there is none of here).
 
 Traps: two classes leave nothing but the sign of the margin; soft labels of 0 have no logarithm, and

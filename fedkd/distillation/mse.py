@@ -4,7 +4,9 @@
 
 With a teacher of logits, a and b are the raw logits of student and teacher, and the temperature
 plays no part. With a teacher of soft labels, which fix logits only up to a constant, they are the
-probabilities at temperature T. Confidence: certain (textbook; FL-bench's FedMD digests with it).
+probabilities at temperature T.
+
+Confidence: certain (textbook; FL-bench's FedMD digests with it).
 """
 
 from torch import Tensor

@@ -80,9 +80,7 @@ class RKD(Objective):
             for points in teacher.paired(student_logits, self.temperature)
         )
         if self.layers:
-            if batch is None or batch.features is None:
-                raise ValueError("rows=features needs a batch with the student's features")
-            student = batch.features["head"].flatten(1)
+            student = self.features(batch).flatten(1)
         return self.kl * self._kl(student_logits, teacher) + self.related(student, target)
 
     def related(self, student: Tensor, teacher: Tensor) -> Tensor:

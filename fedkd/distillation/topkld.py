@@ -5,10 +5,11 @@ With K the teacher's k likeliest classes, P = 1 - sum_{c in K} p_t and Q the sam
     L = T^2 / B * sum_b [ sum_{c in K} p_t ln( p_t / p_s ) + P ln( P / Q ) ]
 
 Named after TopKLD (arXiv 2501.06218), whose formula is not public: its abstract has a balance of
-what the teacher says of its k likeliest classes and of the rest. Confidence: none that it is
-theirs; this one is a plain divergence, which the codec `topk` loses nothing of. With k of all
-classes but one, or more, it is `kl`. Trap avoided: Q is a sum in logarithms, which does not
-underflow.
+what the teacher says of its k likeliest classes and of the rest.
+
+Confidence: ours, not known to be theirs; it is a plain divergence, which the codec `topk` loses
+nothing of. With k of all classes but one, or more, it is `kl`. Trap avoided: Q is a sum in
+logarithms, which does not underflow.
 """
 
 import torch

@@ -88,6 +88,9 @@ def tapped(model: nn.Module) -> Iterator[Tap]:
         handle.remove()
 
 
+LISTS = nn.ModuleList, nn.ModuleDict
+"""Modules that hold others, and compute nothing themselves."""
+
 HEAD = "head"
 """The name, in `watched`, of what goes into a model's `head`."""
 
@@ -133,12 +136,14 @@ def watched(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tenso
 def lacking(model: nn.Module, layers: Iterable[str]) -> str | None:
     """Return the first of some layers, named as for `watched`, that a model does not have.
 
+    A list of layers is none: nothing comes out of it.
+
     Examples
     --------
     >>> lacking(nn.Sequential(nn.Linear(2, 3)), ["head", "0", "stem"])
     'stem'
     """
-    modules = dict(model.named_modules())
+    modules = {name: one for name, one in model.named_modules() if not isinstance(one, LISTS)}
     linear = any(isinstance(module, nn.Linear) for module in modules.values())
     return next((n for n in layers if not (linear if n == HEAD else n in modules)), None)
 

@@ -102,7 +102,7 @@ def check_objective(
         remedy = "lower distil.batch_size or data.length"
         raise ConfigError("objective", config.objective["name"], f"{problem}: {remedy}")
     for kind, model in _named(parts, instances).items():
-        if (layer := lacking(model, parts.objective.layers)) is not None:
+        if (layer := lacking(model, parts.objective.looks_at(model))) is not None:
             problem = f"objective {config.objective['name']} looks at its layer {layer!r}, and "
             raise ConfigError("model", kind, f"{problem}it has no such")
 

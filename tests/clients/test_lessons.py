@@ -156,7 +156,17 @@ def test_side_by_side_labels_go_with_their_client() -> None:
     assert max(metric(together, "stack")) > 1
 
 
-@pytest.mark.parametrize("objective", ["ctkd", {"name": "taid", "phases": 3}, Shrinking])
+@pytest.mark.parametrize(
+    "objective",
+    [
+        "ctkd",
+        "dhkd",
+        "nd",
+        {"name": "ofa", "stages": 2, "labels": "teacher"},
+        {"name": "taid", "phases": 3},
+        Shrinking,
+    ],
+)
 def test_who_cannot_be_side_by_side_distils_alone(objective: Any) -> None:
     more = {"strategy": VOTES, "evaluate.samples": 50, "rounds": 1, "fit.epochs": 0}
     alone, together = (

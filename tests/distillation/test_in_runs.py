@@ -15,15 +15,18 @@ from fedkd.engine import shared_ray
 from fedkd.plugins import available
 
 EVERY = available("distillation", Objective).items()
-OBJECTIVES = {k: cls for k, cls in EVERY if cls.kinds is None or "soft_labels" in cls.kinds}
-"""Those of classes."""
+OF_CLASSES = {k: cls for k, cls in EVERY if cls.kinds is None or "soft_labels" in cls.kinds}
+STAGES = "ofa with stages"
+OBJECTIVES = {name: {"name": name} for name in OF_CLASSES} | {STAGES: {"name": "ofa", "stages": 2}}
+"""Those of classes, and one with what it can do besides."""
 SETTINGS: dict[str, Any] = {**TINY, "model": MIXED, "fraction": 0.6, "evaluate.every": 2}
 METHODS = {"knfu": {"name": "knfu", "beta": 0.5}, "fedmd": {"name": "fedmd", "exchange": "logits"}}
 
 
 def run(objective: str, method: str, **more: Any) -> Any:
-    labelled = {"transfer.labelled": OBJECTIVES[objective]().needs_labels}
-    return simulate(METHODS[method], objective=objective, **SETTINGS | labelled | more)
+    node = OBJECTIVES[objective]
+    labelled = {"transfer.labelled": OF_CLASSES[node["name"]]().needs_labels}
+    return simulate(METHODS[method], objective=node, **SETTINGS | labelled | more)
 
 
 @cache
@@ -43,7 +46,7 @@ def test_it_teaches_clients_of_two_architectures(objective: str, method: str) ->
     assert (result.summary["digest"] == digest_of_kl(method)) == (objective == "kl")
 
 
-@pytest.mark.parametrize("objective", mostly_slow(OBJECTIVES, "rkd", "ctkd"))
+@pytest.mark.parametrize("objective", mostly_slow(OBJECTIVES, "rkd", "ctkd", "tgeo", STAGES))
 def test_it_goes_on_from_a_checkpoint(objective: str, tmp_path: Path) -> None:
     more = {"checkpoint.every": 2, "rounds": 4}
     whole = run(objective, "knfu", **more)
@@ -69,7 +72,7 @@ def test_actors_and_this_process_agree(objective: str, method: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_is_up")
-@pytest.mark.parametrize("objective", ["ctkd", "dkd"])
+@pytest.mark.parametrize("objective", ["ctkd", "dkd", "dhkd", STAGES])
 def test_flowers_engine_carries_a_memory_and_labels(objective: str) -> None:
     inline, flower = (
         run(objective, "fedmd", rounds=3, engine=engine)

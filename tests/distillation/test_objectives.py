@@ -1,6 +1,8 @@
 """Distillation objectives against values worked out by hand, and their invariants."""
 
 import math
+import re
+import sys
 
 import pytest
 import torch
@@ -45,9 +47,20 @@ def test_short_names_resolve() -> None:
         "nkd",
         "ofa",
         "topkld",
+        "dhkd",
+        "nd",
+        "trg",
+        "tgeo",
         "gaussian_kl",
     }
     assert set(found.values()) >= set(OBJECTIVES)
+
+
+@pytest.mark.parametrize("make", available("distillation", Objective).values())
+def test_a_module_says_how_well_its_formula_is_known(make: type[Objective]) -> None:
+    doc = sys.modules[make.__module__].__doc__ or ""
+    assert len(re.findall(r"^Confidence: (?:certain|secondary|inferred|ours)\b", doc, re.M)) == 1
+    assert doc.count("Confidence:") == 1
 
 
 @pytest.mark.parametrize("make", OBJECTIVES)
