@@ -400,3 +400,37 @@ def test_no_parameter_may_be_nan(seam, name, key):
     node = {"name": name, key: float("nan")}
     with pytest.raises(ConfigError, match=rf"{SEAMS[seam].key}\.{key}=nan: must be a number"):
         SEAMS[seam].create(node)
+
+
+HALLS = """
+from flwr_datasets.partitioner import Partitioner
+
+
+class Halls(Partitioner):
+    num_partitions = 3
+
+    def load_partition(self, partition_id):
+        return self.dataset.shard(3, partition_id)
+"""
+
+
+def test_a_partitioner_that_makes_so_many_clients_deals_to_so_many(tmp_path):
+    path = tmp_path / "halls.py"
+    path.write_text(HALLS)
+    code, output = fedkd(f"{path}:Halls")
+    assert code == 0, output
+    assert "600 of 600 to 3 clients" in output
+    code, output = fedkd(f"{path}:Halls", "clients=4")
+    assert code == 2
+    assert f"clients=4: {path}:Halls makes 3 partitions: set it to that" in output
+
+
+@pytest.mark.parametrize("seam", [name for name in SEAMS if name != "strategies"])
+def test_what_the_user_sets_is_not_set_otherwise(seam):
+    words = {"clients": 4, "transfer.size": 71, "data.samples_per_client": 13, "engine.actors": 1}
+    own = {"partitioners": "iid", "privacy_attacks": "label_distribution"}
+    name = own.get(seam) or next(iter(SEAMS[seam].shipped()))
+    given = [f"{key}={value}" for key, value in words.items()]
+    config = subject_for(SEAMS[seam], name, given)[0].config
+    seen = config.clients, config.transfer.size, config.data.samples_per_client
+    assert (*seen, config.engine.name) == (4, 71, 13, "inline")

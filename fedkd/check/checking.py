@@ -20,7 +20,7 @@ from ..rounds.protocol import Strategy
 from ..run.preparing import Objects, prepare_run
 from ..run.result import RunResult
 from ..run.runner import run
-from .plugged import TINY
+from .plugged import tiny as _tiny
 from .promises import Promise, Verdict, checked
 from .strategies import Subject
 from .strategies.subject import Setting
@@ -59,7 +59,7 @@ def subject_of(target: str, overrides: Sequence[str] = (), **options: Any) -> Su
 
     def tiny(strategy: Strategy | None = None, **settings: Any) -> RunResult:
         own = Objects(strategy=strategy)
-        return run(merge(config, **TINY | settings), objects=own, report=False)
+        return run(merge(config, **_tiny(overrides) | settings), objects=own, report=False)
 
     return Subject(target, make, lambda: _setting(config), tiny, _resume, **options)
 

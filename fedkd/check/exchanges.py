@@ -17,7 +17,7 @@ from ..strategies.classwise import ClassFusion
 from ..strategies.parametric import ParameterFusion
 from ..tasks.regression import Regression
 from .common import IN_RUNS, MADE
-from .plugged import ACTIVE, CLASSES, TASKS, TINY, Plugged
+from .plugged import ACTIVE, CLASSES, TASKS, Plugged, tiny
 from .promises import Broken, Promise, expect
 
 __all__ = ["SUITE", "subject"]
@@ -35,7 +35,7 @@ def subject(seam: Seam, target: str, overrides: Sequence[str] = (), **options: A
     config = compose(overrides)
     if "strategy" not in "".join(overrides) and target.startswith("kcfu"):
         config = merge(config, **ACTIVE)
-    settings = dict(TINY) | TASKS.get(seam.resolve(target).kind, {})
+    settings = tiny(overrides) | TASKS.get(seam.resolve(target).kind, {})
     if strategy().needs_labels:
         settings["transfer.labelled"] = True
     node = {"name": target}

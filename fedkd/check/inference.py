@@ -15,7 +15,7 @@ from ..plugins import parameters
 from ..plugins.table import Seam
 from ..rng import Globals, scoped
 from .common import MADE
-from .plugged import STRATEGIES, TINY, Plugged, brief
+from .plugged import STRATEGIES, Plugged, brief, tiny
 from .promises import Broken, Promise, Skipped, expect
 
 __all__ = ["SUITE", "subject"]
@@ -28,7 +28,8 @@ def subject(seam: Seam, target: str, overrides: Sequence[str] = (), **options: A
     own = [text for text in overrides if text.partition("=")[0] in known]
     rest = [text for text in overrides if text not in own]
     node = brief(cls) | {"name": target, **{text.partition("=")[0]: _value(text) for text in own}}
-    settings = TINY | {"rounds": 2, "record.knowledge": True, "data.samples_per_client": 40}
+    own_runs = {"rounds": 2, "data.samples_per_client": 40}
+    settings = tiny(rest, own_runs) | {"record.knowledge": True}
     settings["transfer.labelled"] = True
     if not any(text.startswith("strategy") for text in rest):
         settings["strategy"] = STRATEGIES[(cls.kinds or ["logits"])[0]]

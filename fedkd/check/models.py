@@ -20,7 +20,7 @@ from ..rng import scoped, torch_generator
 from ..run.preparing import Objects
 from ..tasks.samples import Shape, Tokens, made_up
 from .common import IN_RUNS
-from .plugged import CLASSES, TINY, Plugged
+from .plugged import CLASSES, Plugged, tiny
 from .promises import Broken, Promise, Skipped, aside, expect
 
 __all__ = ["SUITE", "subject"]
@@ -70,9 +70,9 @@ class ModelSubject(Plugged):
 
 def subject(seam: Seam, target: str, overrides: Sequence[str] = (), **options: Any) -> ModelSubject:
     """Return a model that is to be checked."""
-    settings = TINY | {"strategy": {"name": "fedmd"}}
+    settings = tiny(overrides) | {"strategy": {"name": "fedmd"}}
     if any(text.startswith("strategy") for text in overrides):
-        settings = TINY
+        settings = tiny(overrides)
     config = merge(compose([f"model={target}", *overrides]), **settings)
     factory(config.model)
     return ModelSubject(seam, target, {"name": target}, config, **options)

@@ -1,6 +1,7 @@
 """What `fedkd check` holds a partitioner to."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..config.overrides import compose, merge
-from ..data.partition import partition
+from ..data.partition import count, partition
 from ..data.partitioners import made_of
+from ..errors import ConfigError
 from ..plugins.table import Seam
 from ..rng import scoped
 from .common import IN_RUNS, MADE
-from .plugged import CLASSES, TINY, Plugged, brief
+from .plugged import CLASSES, Plugged, brief, tiny
 from .promises import Promise, expect
 
 __all__ = ["SUITE", "subject"]
@@ -32,9 +34,13 @@ class Dealer(Plugged):
 
     def deal(self, seed: int = 0) -> list[NDArray[np.int64]]:
         """Return what each client gets of some samples."""
-        rows, labels = np.arange(POOL), np.arange(POOL) * 7 % CLASSES
-        pool = pa.table({"index": rows, "label": labels})
-        return partition(merge(self.config, seed=seed), pool, None)
+        return partition(merge(self.config, seed=seed), pool(), None)
+
+
+def pool() -> pa.Table:
+    """Return the samples that it deals."""
+    rows = np.arange(POOL)
+    return pa.table({"index": rows, "label": rows * 7 % CLASSES})
 
 
 def subject(seam: Seam, target: str, overrides: Sequence[str] = (), **options: Any) -> Dealer:
@@ -42,10 +48,14 @@ def subject(seam: Seam, target: str, overrides: Sequence[str] = (), **options: A
     cls = seam.resolve(target)
     config = compose([f"{seam.key}={target}", *overrides])
     node = brief(cls) | dict(config.data.partitioner)
-    settings = TINY | {seam.key: node, "data.samples_per_client": None}
+    settings = tiny(overrides, {"data.samples_per_client": None}) | {seam.key: node}
     if not any(text.startswith("strategy") for text in overrides):
         settings["strategy"] = {"name": "fedmd"}
-    return Dealer(seam, target, node, merge(config, **settings), **options)
+    dealer = Dealer(seam, target, node, merge(config, **settings), **options)
+    if "clients" in settings:
+        with suppress(ConfigError):  # which making one will say again
+            dealer.config = merge(dealer.config, clients=count(dealer.make(), pool()))
+    return dealer
 
 
 def deals(subject: Dealer) -> str:

@@ -21,7 +21,7 @@ TINY: dict[str, Any] = {
     "fit.epochs": 1,
     "evaluate.every": 100,  # so only in the last round
 }
-"""Settings of the runs that a check makes; overrides come before them."""
+"""Settings of the runs that a check makes, where overrides do not say otherwise."""
 
 ACTIVE: dict[str, Any] = {
     "strategy": {"name": "kafal", "rounds_per_cycle": 1, "budget": 0.1, "initial": 0.2},
@@ -130,8 +130,21 @@ def plugged(
     if not (settings or any(text.startswith("strategy") for text in overrides)):
         kind = (getattr(cls, "kinds", None) or ["soft_labels"])[0]
         own |= {"strategy": STRATEGIES[kind]} | TASKS.get(kind, {})
-    whole = merge(config, **TINY | own | (settings or {}))
+    whole = merge(config, **tiny(overrides, own | (settings or {})))
     return Plugged(seam, target, own[seam.key], whole, **options)
+
+
+def tiny(overrides: Sequence[str], more: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return `TINY` and more settings of a check, but for keys that overrides set.
+
+    Examples
+    --------
+    >>> sorted(set(TINY) - set(tiny(["clients=3", "engine.name=ray"])))
+    ['clients', 'engine']
+    """
+    given = {text.partition("=")[0].lstrip("+").removesuffix(".name") for text in overrides}
+    settings = TINY | (more or {})
+    return {k: v for k, v in settings.items() if k not in given or isinstance(v, dict)}
 
 
 def brief(cls: Any) -> dict[str, Any]:

@@ -10,9 +10,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
-from .codings import Coding, coding_for, from_json, numbers, to_json
+from .codings import Coding, Date, coding_for, from_json, numbers, to_json
 from .columns import LEVELS, REMEDY, Choice, few, listed, textual
 from .decode import Raw
+from .recognising import as_dates
 
 
 def encode(
@@ -88,7 +89,7 @@ def fit(
     codings: dict[str, Coding] = {}
     left = {}
     for name in names:
-        column = table.column(name)
+        column = as_dates(table.column(name))
         kind = coding_for(column.type, bool(choice.standardise))
         why = _unfit(column, choice.named is not None)
         if not textual(column.type):
@@ -118,13 +119,18 @@ def apply(
         raise ConfigError(key, shown, problem)
     parts = []
     for name, coding in codings.items():
-        column = table.column(name)
+        column = _column(table, name, coding)
         if not coding.takes(column.type) and not pa.types.is_null(column.type):
             held = f"{column.type}, and {coding.holds} in the training rows"
             raise ConfigError(key, shown, f"column {name!r} holds {held}; convert it")
         parts.append(_single(coding.apply(column)))
         _finite(parts[-1], name, key, shown)
     return np.concatenate(parts, axis=1)
+
+
+def _column(table: pa.Table, name: str, coding: Coding) -> pa.ChunkedArray:
+    column = table.column(name)
+    return as_dates(column) if isinstance(coding, Date) else column
 
 
 def _unfit(column: pa.ChunkedArray, named: bool) -> str | None:
@@ -153,9 +159,6 @@ def _meant(levels: list[str]) -> str:
     if 2 * len(odd) < len(levels):
         stray = f", but for {odd[0]!r}" if odd else ""
         return f"numbers as text{stray}: convert them"
-    with suppress(pa.ArrowInvalid):
-        pa.array(levels).cast(pa.timestamp("us"))
-        return "dates as text: convert them"
     return "text; name it with data.text"
 
 
@@ -180,6 +183,6 @@ def _told(codings: Mapping[str, Coding], tables: list[pa.Table]) -> str:
     """Return how columns become numbers, and how many values were missing or unknown."""
     told: dict[str, list[str]] = {}
     for name, coding in codings.items():
-        for words, about in coding.told([table.column(name) for table in tables]).items():
+        for words, about in coding.told([_column(t, name, coding) for t in tables]).items():
             told.setdefault(words, []).extend([] if about is None else [f"{name}{about}"])
     return "".join(f"; {words}{': ' * bool(of)}{listed(of)}" for words, of in told.items())

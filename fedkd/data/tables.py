@@ -11,15 +11,19 @@ from .columns import (
     Choice,
     Columns,
     check_named,
+    dated,
     find_images,
     numeric,
     reason,
-    textual,
 )
 from .given import as_array, samples
 from .pictures import Pictures
+from .recognising import as_dates, identifies
 from .text import texts_of
 from .textual import find_text
+
+CODE = "each row has its own; name it in data.features to use it"
+"""Why a column that tells rows apart is no feature."""
 
 _BATCH = 1000
 
@@ -57,18 +61,21 @@ def samples_of(
     """
     features = {name: kind for name, kind in dataset.features.items() if name != label}
     table = scalars(dataset, [name for name in dataset.features if _scalar(dataset, name)])
-    types = {name: table.schema.field(name).type for name in table.column_names}
+    types = {name: as_dates(table.column(name)).type for name in table.column_names}
     why = {name: reason(name, types.get(name), choice) for name in features}
+    unknown = choice.features is None
+    codes = [name for name in types if unknown and _tells_apart(table, name, types, why)]
     chosen = {name: features[name] for name in choice.features or () if name in features}
     seen = chosen or features
-    usable = [name for name in seen if why[name] is None]
+    usable = [name for name in seen if why[name] is None and name not in codes]
     numbers = any(numeric(types.get(name)) for name in usable)
     image, block = find_images(seen, key, shown), _block(seen, numbers)
     others = image is not None or block is not None or choice.features is not None
-    others |= any(not textual(types.get(name)) for name in usable)
-    text = find_text(
-        table.select([*filter(features.get, table.column_names)]), others, choice, shown
-    )
+    others |= any(numeric(types.get(name)) for name in usable)
+    dates = any(dated(types.get(name)) for name in usable)
+    apart = [name for name in codes if name != choice.text.column]
+    known = [name for name in table.column_names if name in features and name not in apart]
+    text = find_text(table.select(known), others, dates, choice, shown)
     if text is not None:
         return texts_of(table.column(text)), table, _one(label, text, why, "texts")
     if choice.named and choice.named not in ((image,), (block,)):
@@ -78,11 +85,19 @@ def samples_of(
         return x, table, _one(label, image, why, "pictures", told)
     if block is not None:
         return _stacked(dataset, block, key, shown), table, _one(label, block, why, "array")
-    wanted = choice.features or tuple(name for name in features if why[name] is None)
+    wanted = choice.features or tuple(usable)
+    why |= dict.fromkeys(codes, CODE)
     rest = [name for name in features if name not in wanted]
     other = "not in data.features" if choice.named else "the others lack it"
     left = {name: why[name] or other for name in rest}
     return np.zeros((len(dataset), 0), np.float32), table, Columns(label, wanted, left)
+
+
+def _tells_apart(
+    table: pa.Table, name: str, types: dict[str, pa.DataType], why: dict[str, str | None]
+) -> bool:
+    able = name in why and why[name] is None and not dated(types[name])
+    return able and identifies(table.column(name))
 
 
 def _one(

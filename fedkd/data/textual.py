@@ -9,7 +9,9 @@ NAMES = ("text", "sentence", "content")
 """Names that need no `data.text` where a table has several columns of text."""
 
 
-def find_text(table: pa.Table, others: bool, choice: Choice, shown: object) -> str | None:
+def find_text(
+    table: pa.Table, others: bool, dates: bool, choice: Choice, shown: object
+) -> str | None:
     """Return the column of texts, if the samples are texts.
 
     Parameters
@@ -18,6 +20,8 @@ def find_text(table: pa.Table, others: bool, choice: Choice, shown: object) -> s
         The scalar columns that could be features.
     others : bool
         Whether there are features of another type, or it is known what they are.
+    dates : bool
+        Whether there are dates: beside those, only a column that is called so is the text.
     choice : Choice
         What the user asks for.
     shown : object
@@ -43,7 +47,7 @@ def find_text(table: pa.Table, others: bool, choice: Choice, shown: object) -> s
     named = [name for name in NAMES if name in found]
     if choice.targets == "tokens" and (len(found) == 1 or named):
         return named[0] if named else found[0]
-    if others or named or any(few(table.column(name)) for name in found):
+    if others or dates or named or any(few(table.column(name)) for name in found):
         return None if others or not named else named[0]
     if len(found) > 1:
         problem = f"which column of {shown} is the text? name it with data.text=COLUMN"

@@ -90,6 +90,7 @@ class Objective:
     layers: tuple[str, ...] = ()
     remembers: bool = False
     most_rows: ClassVar[int | None] = None
+    one_row: bool = False
 
     def __init__(self, temperature: float = 1.0) -> None:
         if not 0 < temperature < math.inf:

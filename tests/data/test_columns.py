@@ -167,8 +167,9 @@ def test_one_line_says_what_is_used_and_what_is_not(tmp_path):
     path = folder(tmp_path / "own", rows(**more))
     line = (
         "data own: classification, 2 classes (0, 1), 32 training and 8 test rows; label 'label', "
-        "features a, b; numbers as given, not standardised; left out: when (null), tags (no "
-        "scalars), fine_label (another label), name (text; name it with data.text)"
+        "features a, b; numbers as given, not standardised; left out: name (each row has its own; "
+        "name it in data.features to use it), when (null), tags (no scalars), fine_label (another "
+        "label)"
     )
     run_dir = tmp_path / "run"
     settings = [f"data={path}", "clients=2", "rounds=1", "transfer.size=8", "data.alpha=null"]
@@ -269,7 +270,7 @@ def test_real_tables_ask_for_their_label(real_data):
 
 def test_the_index_of_a_frame_is_said_to_be_left_out():
     pd = pytest.importorskip("pandas")
-    frame = pd.DataFrame({"age": range(40), "a": range(40), "b": range(40)}).set_index("age")
+    frame = pd.DataFrame({"age": range(40), "a": [1, 2] * 20, "b": [1, 2] * 20}).set_index("age")
     (note,) = simulate_notes(frame, [0, 1] * 20)
     assert note.endswith("not standardised; left out: age (the frame's index)")
 

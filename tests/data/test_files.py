@@ -21,7 +21,7 @@ from fedkd import ConfigError, simulate
 from fedkd.data import prepare
 from fedkd.run.python import resume
 
-FRAME = pd.DataFrame({"a": np.arange(30) / 4, "b": np.arange(30), "label": ["x", "y", "z"] * 10})
+FRAME = pd.DataFrame({"a": np.arange(30) / 4, "b": np.arange(30) % 15, "label": [*"xyz"] * 10})
 SMALL = ["clients=2", "rounds=1", "engine=inline", "transfer.size=4", "data.alpha=null"]
 WORDS = {"clients": 2, "rounds": 1, "engine": "inline", "transfer.size": 4, "data.alpha": None}
 
@@ -55,7 +55,7 @@ def test_folders_of_csv_files_have_splits_by_their_names(tmp_path):
     csv_file(tmp_path / "test.csv", other[:9])
     corpus = prepare(tmp_path)
     assert (len(corpus.x_train), len(corpus.x_test)) == (30, 9)
-    assert corpus.x_train[[0, 29]].tolist() == [[0, 0], [29 / 4, 29 / 2]]
+    assert corpus.x_train[[0, 29]].tolist() == [[0, 0], [29 / 4, 14 / 2]]
     assert corpus.x_test[8].tolist() == [2, 4]
 
 

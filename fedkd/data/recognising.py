@@ -1,0 +1,75 @@
+"""What a table's columns hold, whatever they are called: numbers of rows, dates written as text."""
+
+import re
+from contextlib import suppress
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .columns import textual
+
+MANY = 20
+"""Rows that must differ, or it may be chance."""
+
+NEARLY = 0.9
+"""Share of different values among the rows that is enough if they only rise, or only fall."""
+
+_CODE = re.compile(r"(?=.*\d)[\w.:/@#-]{1,64}", re.ASCII)
+"""An identifier as text: one word, a digit in it."""
+
+
+def identifies(column: pa.ChunkedArray) -> bool:
+    """Say whether a column tells rows apart, and so describes none of them.
+
+    Integers and codes of letters and digits do if more than 20 rows have one and all differ, or
+    nearly all and they only rise or only fall; numbers with a fraction never do.
+
+    Examples
+    --------
+    >>> identifies(pa.chunked_array([range(100000, 100030)]))
+    True
+    >>> identifies(pa.chunked_array([[20, 31] * 15]))
+    False
+    >>> identifies(pa.chunked_array([[f"P-{row}" for row in range(30)]]))
+    True
+    """
+    held = column.drop_null()
+    integers = pa.types.is_integer(held.type)
+    if len(held) <= MANY or not (integers or textual(held.type)):
+        return False
+    different = pc.count_distinct(held).as_py()
+    if different < NEARLY * len(held):
+        return False
+    if not integers:
+        return different == len(held) and _codes(held)
+    if different == len(held):
+        return True
+    steps = np.diff(held.cast(pa.float64(), safe=False).to_numpy())
+    return bool((steps >= 0).all() or (steps <= 0).all())
+
+
+def _codes(held: pa.ChunkedArray) -> bool:
+    with suppress(pa.ArrowInvalid):
+        held.cast(pa.float64())
+        return False  # numbers, which somebody forgot to convert
+    return all(_CODE.fullmatch(text) for text in held.to_pylist())
+
+
+def as_dates(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of ISO dates or times in text as what they are, any other one as it is.
+
+    Examples
+    --------
+    >>> as_dates(pa.chunked_array([["2024-01-31", None]])).type
+    TimestampType(timestamp[us])
+    >>> as_dates(pa.chunked_array([["2024-01-31T12:00Z"]])).type
+    TimestampType(timestamp[us, tz=UTC])
+    >>> as_dates(pa.chunked_array([["2024-01-31", "soon"]])).type
+    DataType(string)
+    """
+    if textual(column.type) and column.null_count < len(column):
+        for zone in (None, "UTC"):
+            with suppress(pa.ArrowInvalid):
+                return column.cast(pa.timestamp("us", zone))
+    return column
