@@ -15,6 +15,7 @@ from ..knowledge import kind_named
 from ..plugins.several import made_of, names_of, nodes_of
 from ..plugins.table import SEAMS
 from ..rounds.guarding import CHANGED, KEPT
+from ..tasks.rows import rows_at, rows_of
 from .base import Client, ClientLoop
 
 WHAT = "guards"
@@ -136,19 +137,40 @@ class Guarded(ClientLoop):
     def _distil(
         self, client: Client, x: Tensor, teacher: Target, objective: Objective
     ) -> dict[str, float]:
-        y = teacher.labels
-        own = predicted(self.inner.predict([client], x)[0], teacher)
-        values, learnt = composed(copy.deepcopy(self.guards), teacher, own, y)
+        own = predicted(rows_of(self.inner.predict([client], x)[0]), teacher)
+        values, learnt = composed(copy.deepcopy(self.guards), teacher, own, teacher.labels)
+        if teacher.mask is not None:
+            learnt = learnt & teacher.mask
         changed = learnt & (values != teacher.values).any(dim=-1)
         rows = int(learnt.sum())
         if rows == 0 or (rows == 1 and _normalises(client.model)):
             return {KEPT: 0.0, CHANGED: 0.0}
-        if rows < len(x):
-            x, values, y = x[learnt], values[learnt], None if y is None else y[learnt]
-        target = replace(teacher, values=values, mask=None, labels=y)
+        x, target = left(x, replace(teacher, values=values), learnt)
         numbers = self.inner.distil([client], x, [target], objective)[0]
         shares = {KEPT: learnt, CHANGED: changed}
         return numbers | {name: share.double().mean().item() for name, share in shares.items()}
+
+
+def left(x: Tensor, target: Target, learnt: Tensor) -> tuple[Tensor, Target]:
+    """Return the samples with a row that is learnt from, and what is to be learnt of them.
+
+    Where samples have several rows, the target's mask says which of those are.
+
+    Parameters
+    ----------
+    x : Tensor
+        ``[samples, *shape]``.
+    target : Target
+        ``[rows, C]``.
+    learnt : Tensor
+        bool ``[rows]``.
+    """
+    each = len(learnt) // len(x)
+    samples = learnt.reshape(len(x), each).any(dim=1).nonzero().flatten()
+    rows = rows_at(samples, each)
+    labels = None if target.labels is None else target.labels[rows]
+    mask = None if each == 1 else learnt[rows]
+    return x[samples], replace(target, values=target.values[rows], labels=labels, mask=mask)
 
 
 def name_of(one: Any) -> str:

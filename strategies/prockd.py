@@ -52,6 +52,7 @@ class ProCKD(FusionStrategy):
     """
 
     exchange = "prototype_logits"
+    needs_classes = True
     per_sample = True
     sums_only = True
 

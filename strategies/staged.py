@@ -93,8 +93,8 @@ class Staged(FusionStrategy):
     def before_fit(self, plan: RoundPlan) -> Mapping[int, Records]:
         """Begin with an empty sum; send nothing."""
         if "sum" not in self.state:
-            size = plan.server.federation.transfer_size
-            self.state["sum"] = torch.zeros(size, plan.classes)
+            size = plan.server.transfer_rows
+            self.state["sum"] = torch.zeros(size, plan.server.width)
         return {}
 
     def target(self, knowledge: KnowledgeStack) -> Tensor:

@@ -77,6 +77,8 @@ class Objective:
     most_rows : int or None
         Rows of a batch at most where samples have several, as texts have one for each token, if
         what it computes grows faster than with their number; None = any.
+    one_row : bool
+        Whether it can do nothing with samples of several rows.
 
     Raises
     ------

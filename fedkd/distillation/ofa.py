@@ -74,7 +74,7 @@ class OFA(Labelled):
         within({"weight": weight}, 0, 10_000)
         within({"lr": lr}, 0, 10)
         self.gamma, self.stages, self.weight, self.lr = gamma, stages, weight, lr
-        self.remembers = bool(stages)
+        self.remembers = self.one_row = bool(stages)
 
     def looks_at(self, student: nn.Module) -> tuple[str, ...]:
         """Return the stages of this student."""

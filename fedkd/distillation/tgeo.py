@@ -81,7 +81,7 @@ class TGeo(Labelled):
         super().__init__(labels=labels, temperature=temperature)
         within({"lr": lr}, 0, 1000)
         within({"step": step}, 1e-6, 10)
-        self.remembers = ratio == "net"
+        self.remembers = self.one_row = ratio == "net"
         self.lr, self.step = lr, step
         self.student: nn.Module | None = None
 

@@ -50,6 +50,8 @@ class TRG(Objective):
     tensor([0.3470, 0.6530])
     """
 
+    most_rows = 256
+
     def __init__(
         self,
         *,

@@ -94,6 +94,9 @@ def check_objective(
     """
     if _taught(strategy, parts) is None:
         return
+    if each > 1 and parts.objective.one_row:
+        problem = f"is for samples of one row, and these have {each}; leave its net or stages out"
+        raise ConfigError("objective", config.objective["name"], problem)
     size, most = config.distil.batch_size, parts.objective.most_rows
     if most is not None and each > 1 and size * each > most:
         problem = (

@@ -53,8 +53,10 @@ SMALL = {
 SHIPPED = SEAMS["strategies"].shipped()
 ABLE = [name for name, cls in SHIPPED.items() if "tokens" in tasks_of(cls)]
 UNABLE = sorted(SHIPPED.keys() - set(ABLE))
-ALIKE = ("fedavg", "fedadam", "fedprox", "feddf", "twin_merging", "lg_fedavg")
-OWN = {name: {"model": "gru"} for name in ALIKE} | {"fedgems": {"transfer.labelled": True}}
+ALIKE = ("fedavg", "fedadam", "fedprox", "feddf", "twin_merging", "lg_fedavg", "fedpm")
+OWN = {name: {"model": "gru"} for name in ALIKE} | {
+    name: {"transfer.labelled": True} for name in ("fedgems", "staged")
+}
 CASES = {
     **{name: {"strategy": name, **OWN.get(name, {})} for name in ABLE},
     "per_round": {"strategy": "fedmd", "transfer.per_round": 3},
@@ -70,6 +72,9 @@ CASES = {
         "objective": {"name": "rkd", "rows": "features"},
         "distil.batch_size": 4,
     },
+    "directions": {"strategy": "fedmd", "objective": "nd"},
+    "second head": {"strategy": "fedmd", "objective": "dhkd"},
+    "guards": {"strategy": "knfu", "guard": ["kd3", "kl_dp"]},
     "faults": {"strategy": "knfu", "faults": {"dropout": 0.3}},
     "secure": {"strategy": "fedmd", "secure.aggregation": True},
     "dp_sgd": {
@@ -101,7 +106,7 @@ def runs():
 def test_who_makes_sense_for_tokens():
     assert [
         *("dafkd", "fd", "fedaux", "fedhkd", "fedkd_wu", "fedproto", "fedtgp", "fml"),
-        *("kafal", "kafal_soft", "kafal_student", "selective_fd", "uwa"),
+        *("kafal", "kafal_soft", "kafal_student", "prockd", "selective_fd", "uwa"),
     ] == UNABLE
 
 
@@ -189,6 +194,15 @@ REFUSED = [
     ({"objective": "mse", "strategy": "local", "objective.temprature": 1}, "objective.temprature"),
     ({"client": "experiments/plugins/label_smoothing.py:Smoothed"}, "client=.*: needs classes"),
     ({"objective": "rkd", "distil.batch_size": 64}, "objective=rkd: compares all rows .*, 512 wi"),
+    ({"objective": "trg", "distil.batch_size": 64}, "objective=trg: compares all rows .*, 512 wi"),
+    ({"objective": "tgeo", "transfer.labelled": True}, "objective=tgeo: is for samples of one row"),
+    (
+        {"objective": {"name": "ofa", "stages": 1}, "transfer.labelled": True},
+        "objective=ofa: is for samples of one row",
+    ),
+    ({"fit.align": True}, "fit.align=true"),
+    ({"transfer.mixup": 0.5}, "transfer.mixup=0.5"),
+    ({"transfer.data": "noise"}, "transfer.data=noise"),
     ({"fit.augment": True}, "fit.augment=true: flips and crops pictures"),
     ({"data": (np.zeros((20, 3)), None), "data.client": None}, "data=x: the task has next tokens"),
     ({"data": TEXTS[["who"]].assign(n=1)}, "data=DataFrame.*: the task has next tokens"),
