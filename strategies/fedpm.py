@@ -22,8 +22,8 @@ official setting is ``fit.optimizer=adam fit.lr=0.1 fit.epochs=3 fit.batch_size=
 Models predict with what theta holds more probable than not; ``inference=mean`` with ``w * theta``,
 where the paper takes the mean over several draws. The entropy coder of the paper is not there: what
 it would make of a bit is logged (``entropy``, bits a parameter by each mask's share of ones).
-Disjoint masks of clients in turn (ExSSNeT) are not. A regression runs, and is a poor fit: weights
-have one size.
+Disjoint masks of clients in turn (ExSSNeT) are not. Numbers are refused: weights of one size do not
+fit them (RMSE 2.2 where FedAvg has 0.24, four times a target's deviation with variances).
 """
 
 from collections.abc import Sequence
@@ -78,7 +78,6 @@ class FedPM(ParameterFusion):
     exchange = "masks"
     lesson_kind = "parameters"
     sums_only = True
-    kinds = None
 
     def __init__(
         self,

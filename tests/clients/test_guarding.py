@@ -30,7 +30,17 @@ HERE = Path(__file__)
 SHIPPED = SEAMS["strategies"].shipped()
 UNTAUGHT = (
     *("fd", "fedproto", "fedtgp", "fedhkd"),
-    *("fedavg", "fedprox", "fedadam", "feddf", "fml", "fedkd_wu", "lg_fedavg", "twin_merging"),
+    *(
+        "fedavg",
+        "fedprox",
+        "fedadam",
+        "feddf",
+        "fedpm",
+        "fml",
+        "fedkd_wu",
+        "lg_fedavg",
+        "twin_merging",
+    ),
     *("kafal", "kafal_student"),
 )
 """Methods whose clients are taught no class scores."""

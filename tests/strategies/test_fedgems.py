@@ -152,7 +152,7 @@ def test_the_pool_keeps_what_the_server_got_right() -> None:
     plan: Any = SimpleNamespace(
         classes=2,
         sample_ids=torch.tensor([1, 4, 6]),
-        server=SimpleNamespace(transfer_rows=8),
+        server=SimpleNamespace(transfer_rows=8, width=2),
     )
     labels, uploads = torch.tensor([0, 0, 1]), random_logits(5, 2, samples=3, classes=2)
     knowledge = stack_of(uploads, labels)
