@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
 from ..config import RunConfig
@@ -35,7 +36,7 @@ class _Worker:
         spawn = get_context("spawn")
         self.pipe, theirs = spawn.Pipe()
         self.process = spawn.Process(target=serve, args=(theirs,))
-        with _surroundings():
+        with _surroundings(), _whole():
             self.process.start()
         theirs.close()
 
@@ -130,6 +131,25 @@ def _end(workers: Sequence[_Worker], seconds: float) -> None:
         for worker in workers:
             worker.process.kill()
             worker.process.join()
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """Have SIGTERM wait: a process that is told half of what it shall do ends in a traceback.
+
+    To block it, as `_surroundings` does with others, would block it in that process for good.
+    """
+    if current_thread() is not main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if came:
+            signal.raise_signal(signal.SIGTERM)
 
 
 @contextmanager
