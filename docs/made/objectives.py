@@ -33,7 +33,7 @@ TEXT = """# Objectives
 How a client learns from its teacher: `objective=NAME`. Their formulas, and what differs from the
 source, are in [the API](../api/distillation.md), their parameters in
 [what can be plugged in](plugins.md), what they come to in
-[a study of all of them](../objectives_study.md). All with their default parameters:
+[a study of all of them](../objectives_mnist.md). All with their default parameters:
 
 - **labels**: it learns from the transfer set's labels too (`transfer.labelled=true`).
 - **features**: layers of the student that it looks at.

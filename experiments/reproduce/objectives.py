@@ -1,6 +1,6 @@
 """Every distillation objective under the same conditions: what a client gains by how it learns.
 
-``python -m fedkd.experiments.reproduce.objectives`` runs ``experiment=objectives_mnist`` with every
+``python -m fedkd.experiments.reproduce.objectives STUDY`` (``mnist``, ``topics``) runs every
 objective in the table of plug-ins that can learn from logits, and every guard around ``kl``: under
 KnFu and FedMD, at two degrees of label skew, with one architecture and with two, for several seeds.
 Every finished run is a row of ``--rows FILE``. Called again, it runs only what is missing there,
@@ -12,10 +12,11 @@ their defaults, and all the same learning rate. Those that learn from labels see
 """
 
 import time
+from functools import partial
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -26,24 +27,13 @@ from ...plugins.seam import Seam
 from ...plugins.table import SEAMS
 from ...run.runner import run
 from .cells import Row, fill, missing
+from .objectives_studies import QUICK, STRATEGIES, STUDIES, Study
 
-ROWS = Path("docs/rows/objectives_mnist.csv")
+QUICK_ROUNDS = 1
+"""Rounds of a quick run."""
 
-MODELS = {"mlp": "mlp", "mlp+lenet5": "[mlp,mlp,mlp,lenet5]"}
-"""All alike, and every fourth client another one."""
-
-ALPHAS = (0.1, 1.0)
-
-STRATEGIES = {
-    "knfu": "{name:knfu,exchange:logits,beta:1}",
-    "fedmd": "{name:fedmd,exchange:logits}",
-}
-
-QUICK = ("clients=4", "data.samples_per_client=40", "transfer.size=64")
-"""What ``--quick`` makes smaller, beside the rounds."""
-
-ROUNDS = {False: 5, True: 1}
-"""Rounds of a run, in full and quick."""
+Name = Literal["mnist", "topics"]
+"""Of a study."""
 
 
 def learned() -> list[Row]:
@@ -96,43 +86,43 @@ def chosen(only: str) -> list[Row]:
     return [names[name] for name in names if name in wanted]
 
 
-def cells(seeds: int, ways: list[Row], *, quick: bool = False) -> list[Row]:
+def cells(study: Study, seeds: int, ways: list[Row], *, quick: bool = False) -> list[Row]:
     """Return what identifies each run, seeds outermost."""
-    every = product(range(seeds), MODELS, ALPHAS, STRATEGIES, ways)
+    rounds = QUICK_ROUNDS if quick else study.rounds
     return [
         {"seed": seed, "models": models, "alpha": alpha, "strategy": strategy}
         | way
-        | {"rounds": ROUNDS[quick]}
-        for seed, models, alpha, strategy, way in every
+        | {"rounds": rounds}
+        for seed, (models, alpha, strategy), way in product(range(seeds), study.settings, ways)
     ]
 
 
-def overrides(cell: Row) -> list[str]:
+def overrides(study: Study, cell: Row) -> list[str]:
     """Return what a cell is run with."""
     guard = [] if cell["guard"] == "none" else [f"guard={cell['guard']}"]
     return [
-        "experiment=objectives_mnist",
+        *study.fixed,
         f"strategy={STRATEGIES[cell['strategy']]}",
         f"objective={cell['objective']}",
         *guard,
         f"transfer.labelled={cell['labels']}".lower(),
-        f"model={MODELS[cell['models']]}",
+        f"model={study.models[cell['models']]}",
         f"data.alpha={cell['alpha']}",
         f"seed={cell['seed']}",
         f"rounds={cell['rounds']}",
-        *(QUICK if cell["rounds"] == ROUNDS[True] else ()),
+        *(QUICK if cell["rounds"] == QUICK_ROUNDS else ()),
     ]
 
 
-def measured(cell: Row) -> Row | None:
+def measured(study: Study, cell: Row) -> Row | None:
     """Run one; say so if it is refused or fails, and leave it."""
     began = time.process_time()
     try:
         with TemporaryDirectory() as folder:
-            config = compose([*overrides(cell), f"run_dir={folder}/run"])
+            config = compose([*overrides(study, cell), f"run_dir={folder}/run"])
             summary = run(config, report=False).summary
     except FedkdError as error:
-        typer.echo(f"left out: {' '.join(overrides(cell))}: {error}", err=True)
+        typer.echo(f"left out: {' '.join(overrides(study, cell))}: {error}", err=True)
         return None
     return {
         "local": round(summary["alma_local"]["last"], 6),
@@ -143,8 +133,9 @@ def measured(cell: Row) -> Row | None:
 
 
 def command(
+    study: Annotated[Name, typer.Argument()],
     *,
-    rows: Annotated[Path, typer.Option(help="CSV file, a row a run.")] = ROWS,
+    rows: Annotated[Path | None, typer.Option(help="CSV file, a row a run.")] = None,
     seeds: Annotated[int, typer.Option(min=1)] = 3,
     only: Annotated[str, typer.Option(help="Objectives and guards, with commas.")] = "",
     quick: Annotated[bool, typer.Option(help="Tiny runs, to see that all works.")] = False,
@@ -153,11 +144,12 @@ def command(
     """Run what is missing; keep every finished run."""
     console = Console(highlight=False)
     try:
-        wanted = cells(seeds, chosen(only), quick=quick)
+        wanted = cells(STUDIES[study], seeds, chosen(only), quick=quick)
     except FedkdError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from error
-    for kept in fill(rows, wanted, measured, jobs):
+    run_one = partial(measured, STUDIES[study])
+    for kept in fill(rows or STUDIES[study].rows, wanted, run_one, jobs):
         last, left = kept[-1], len(missing(wanted, kept))
         name = f"{label(last)}, {last['strategy']}, {last['models']}, alpha {last['alpha']:g}"
         numbers = f"{last['local']:.3f}  {last['overall']:.3f}  {last['cpu_seconds']:.1f} s"

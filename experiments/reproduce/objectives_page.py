@@ -1,7 +1,7 @@
 """The page of the study of objectives: ranked against `kl`, from the rows that were kept.
 
-``python -m fedkd.experiments.reproduce.objectives_page`` writes ``docs/objectives_study.md`` and
-its figure, from ``--rows`` and ``--seconds``; it runs nothing.
+``python -m fedkd.experiments.reproduce.objectives_page STUDY`` writes ``docs/objectives_STUDY.md``
+and its figure, from ``--rows`` and ``--seconds``; it runs nothing.
 """
 
 from collections import defaultdict
@@ -14,39 +14,45 @@ from matplotlib.figure import Figure
 from ...report.style import GROUPS, canvas, styled
 from ...strategies.catalogue import table
 from .cells import Row, saved
-from .objectives import ROUNDS, ROWS, label
-from .objectives_ranking import AGAINST, SETTINGS, Finding, Setting, by_name, counted, findings
+from .objectives import Name, label
+from .objectives_ranking import AGAINST, Finding, by_name, counted, findings
 from .objectives_speed import SECONDS
-
-PAGE, FIGURE = Path("docs/objectives_study.md"), Path("experiments/figures/objectives.png")
+from .objectives_studies import STUDIES, Setting, Study
 
 SLOWER = 1.5
 """How many times the seconds of `AGAINST` count as more."""
 
 
-def page(rows: list[Row], seconds: list[Row]) -> str:
+def page(study: Study, rows: list[Row], seconds: list[Row]) -> str:
     """Return the page."""
-    found = findings(rows)
+    found = findings(study, rows)
     times = {label(row): row["seconds"] for row in seconds}
     return TEXT.format(
-        rounds=ROUNDS[False],
-        progress=progress(rows),
+        study=study,
+        title=TITLES[study.name],
+        said=study.said.format(rounds=study.rounds),
+        count=len(counted(study, rows)),
+        progress=progress(study, rows),
         verdict=verdict(found, times),
-        ranking=table(_ranking(found, times)),
-        settings=table(_by_setting(found, counted(rows))),
+        alike=table(_ranking([one for one in found if not one.labels], times)),
+        labelled=table(_ranking([one for one in found if one.labels], times)),
+        settings=table(_by_setting(found, counted(study, rows))),
+        remark=REMARKS.get(study.name, ""),
     )
 
 
-def progress(rows: list[Row]) -> str:
+def progress(study: Study, rows: list[Row]) -> str:
     """Return what is not done yet, "" when all is."""
-    settings = counted(rows)
-    away = sorted(by_name(rows).keys() - {one.name for one in findings(rows)})
+    settings = counted(study, rows)
+    away = sorted(by_name(study, rows).keys() - {one.name for one in findings(study, rows)})
     said = []
-    if len(settings) < len(SETTINGS):
+    if len(settings) < len(study.settings):
         heads = "; ".join(
             f"{strategy}, {models}, {alpha:g}" for models, alpha, strategy in settings
         )
-        said = [f"**Not done yet:** {len(settings)} of the {len(SETTINGS)} settings ({heads})."]
+        said = [
+            f"**Not done yet:** {len(settings)} of the {len(study.settings)} settings ({heads})."
+        ]
     if away:
         said.append(f"Not run in all of these: {', '.join(f'`{name}`' for name in away)}.")
     return "\n".join(["", *said, ""]) if said else ""
@@ -89,8 +95,7 @@ def _ranking(found: list[Finding], times: dict[str, float]) -> list[tuple[str, .
             spread = "{:+.1f} to {:+.1f}".format(*one.interval)
         cells = (f"{one.mean:+.1f}", spread, f"{local:+.1f}", f"{overall:+.1f}")
         time = f"{times[one.name]:.3f}" if one.name in times else "-"
-        name = f"`{one.name}`" + " †" * one.labels
-        lines.append((str(rank), name, *cells, str(len(one.points)), time))
+        lines.append((str(rank), f"`{one.name}`", *cells, str(len(one.points)), time))
     return lines
 
 
@@ -122,64 +127,75 @@ def figure(found: list[Finding]) -> Figure:
     return drawn
 
 
-TEXT = """# Objectives under the same conditions
+TITLES = {"mnist": "Objectives under the same conditions", "topics": "Objectives on texts"}
 
-MNIST, 20 clients with 200 samples each, {rounds} rounds, 500 transfer samples: every objective that
-learns from logits, and every guard around `kl`, under KnFu and FedMD, with Dirichlet(0.1) and
-Dirichlet(1), clients of one architecture (`mlp`) and with every fourth a `lenet5`. Differences to
-`kl` with the same seed and setting, in points of accuracy after the last round: the mean of local
-and global accuracy over these eight settings, then over those seeds that have all of them. The
-interval is Student's over seeds. † learns from the transfer set's labels, which `kl` does not see.
+REMARKS = {
+    "mnist": """
+KnFu mixes logits here, with beta 1. In its published form (soft labels, beta 10) it fuses next to
+nothing under Dirichlet(0.1), so that there is little to learn well or badly: with `mlp`, one seed,
+local and global accuracy are 95.1 and 27.7 with `kl`, 95.0 and 27.9 with `dist`, and 95.0 and 27.6
+for clients that stay alone. `mlkd` does harm there, too (82.6 and 18.6).
+"""
+}
+"""What else was found, with other runs than the page's."""
+
+TEXT = """# {title}
+
+{said} Every objective that
+learns from logits, and every guard around `kl`, under KnFu (logits, beta 1) and FedMD, with
+Dirichlet(0.1) and Dirichlet(1). Differences to `kl` with the same seed and setting, in points of
+accuracy after the last round: the mean of local and global accuracy over these {count} settings,
+then over those seeds that have all of them. The interval is Student's over seeds.
 {progress}
 {verdict}
 
-At 95 % about one in twenty of such intervals lies beside zero by chance; few seeds make them wide.
-All have their default parameters and the same learning rate, and losses differ in size: nothing is
-tuned, so this shows how objectives behave in one small setting as they come. A mean over settings
-may hide that an objective helps in one and hurts in another: see the second table.
+† learns from the transfer set's labels too, which `kl` does not see. At 95 % about one in twenty
+of such intervals lies beside zero by chance; few seeds make them wide. All have their default
+parameters and the same learning rate, and losses differ in size: nothing is tuned, so this shows
+how objectives behave in one small setting as they come. A mean over settings may hide that an
+objective helps in one and hurts in another: see the last table.
 
-![Difference of each objective to kl](../experiments/figures/objectives.png)
+![Difference of each objective to kl](../{study.figure})
 
-{ranking}
-Seconds are CPU seconds of learning on 1,000 samples (`mlp`, batches of 32, one thread, with the
-optimiser's step), measured beside other work: from one measurement to another they differed by up
-to a half, so *slower* above means by more than that.
+{alike}
+With the transfer set's labels, so that a gain may be the labels':
+
+{labelled}
+Seconds are CPU seconds of learning on 1,000 samples (MNIST and `mlp`, batches of 32, one thread,
+with the optimiser's step), measured beside other work: from one measurement to another they
+differed by up to a half, so *slower* above means by more than that.
 
 ## Setting by setting
 
 Means over seeds, of local and global accuracy: points of difference, and for `kl` itself the
 accuracy. Heads are strategy, models, and alpha of Dirichlet.
 
-{settings}
-KnFu mixes logits here, with beta 1. In its published form (soft labels, beta 10) it fuses next to
-nothing under Dirichlet(0.1), so that there is little to learn well or badly: with `mlp`, one seed,
-local and global accuracy are 95.1 and 27.7 with `kl`, 95.0 and 27.9 with `dist`, and 95.0 and 27.6
-for clients that stay alone. `mlkd` does harm there, too (82.6 and 18.6).
-
-The numbers are made from [a row a run](rows/objectives_mnist.csv) and
+{settings}{remark}
+The numbers are made from [a row a run](rows/objectives_{study.name}.csv) and
 [the measured seconds](rows/objectives_seconds.csv). This goes on with what is missing there, for
 more seeds or new objectives, and writes this page anew:
 
-<!-- not run: takes an hour, and MNIST -->
+<!-- not run: takes an hour, and the data -->
 ```sh
-python -m fedkd.experiments.reproduce.objectives --seeds 3
-python -m fedkd.experiments.reproduce.objectives_speed
-python -m fedkd.experiments.reproduce.objectives_page
+python -m fedkd.experiments.reproduce.objectives {study.name} --seeds 3
+python -m fedkd.experiments.reproduce.objectives_page {study.name}
 ```
 """
 
 
 def command(
+    study: Annotated[Name, typer.Argument()],
     *,
-    rows: Annotated[Path, typer.Option(help="What was run.")] = ROWS,
+    rows: Annotated[Path | None, typer.Option(help="What was run.")] = None,
     seconds: Annotated[Path, typer.Option(help="What was timed.")] = SECONDS,
-    out: Annotated[Path, typer.Option(help="The page.")] = PAGE,
-    picture: Annotated[Path, typer.Option(help="The figure.")] = FIGURE,
+    out: Annotated[Path | None, typer.Option(help="The page.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="The figure.")] = None,
 ) -> None:
     """Write the page and its figure."""
-    kept = saved(rows)
-    out.write_text(page(kept, saved(seconds)))
-    figure(findings(kept)).savefig(picture, dpi=150)
+    one = STUDIES[study]
+    kept = saved(rows or one.rows)
+    (out or one.page).write_text(page(one, kept, saved(seconds)))
+    figure(findings(one, kept)).savefig(picture or one.figure, dpi=150)
 
 
 if __name__ == "__main__":

@@ -2,20 +2,16 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from scipy.stats import ttest_1samp
 
 from .cells import Row
-from .objectives import ALPHAS, MODELS, ROUNDS, STRATEGIES, label
+from .objectives import label
+from .objectives_studies import Setting, Study
 
 AGAINST = "kl"
 METRICS = ("local", "overall")
-
-Setting = tuple[str, float, str]
-SETTINGS: list[Setting] = list(product(MODELS, ALPHAS, STRATEGIES))
-"""Models, alpha and strategy, in the order in which they are run."""
 
 Numbers = dict[str, dict[int, dict[Setting, list[float]]]]
 """A way to learn -> seed -> setting -> its accuracies in percent."""
@@ -57,12 +53,12 @@ class Finding:
         return float(low), float(high)
 
 
-def findings(rows: list[Row]) -> list[Finding]:
+def findings(study: Study, rows: list[Row]) -> list[Finding]:
     """Return what the rows say of the settings that count, best first.
 
     Only seeds that have all of these settings are paired; who has no such seed is left out.
     """
-    numbers, settings = by_name(rows), counted(rows)
+    numbers, settings = by_name(study, rows), counted(study, rows)
     labels = {label(row): row["labels"] for row in rows}
     whole = {
         name: {seed: [own[s] for s in settings] for seed, own in _whole(seeds, settings).items()}
@@ -78,25 +74,25 @@ def findings(rows: list[Row]) -> list[Finding]:
     return sorted(found, key=lambda one: -one.mean)
 
 
-def counted(rows: list[Row]) -> list[Setting]:
+def counted(study: Study, rows: list[Row]) -> list[Setting]:
     """Return the settings that count: as many of the first as leave the most finished runs.
 
     All of them once the study is done; before that, those that most ways to learn have been run in.
     """
-    numbers = by_name(rows)
+    numbers = by_name(study, rows)
 
     def finished(count: int) -> int:
-        ready = [seeds for seeds in numbers.values() if _whole(seeds, SETTINGS[:count])]
+        ready = [seeds for seeds in numbers.values() if _whole(seeds, study.settings[:count])]
         return count * len(ready)
 
-    return SETTINGS[: max(range(1, len(SETTINGS) + 1), key=finished)]
+    return study.settings[: max(range(1, len(study.settings) + 1), key=finished)]
 
 
-def by_name(rows: list[Row]) -> Numbers:
+def by_name(study: Study, rows: list[Row]) -> Numbers:
     """Return the accuracies of all runs in full."""
     numbers: Numbers = defaultdict(lambda: defaultdict(dict))
     for row in rows:
-        if row["rounds"] == ROUNDS[False]:
+        if row["rounds"] == study.rounds:
             setting = (row["models"], row["alpha"], row["strategy"])
             numbers[label(row)][row["seed"]][setting] = [100 * row[m] for m in METRICS]
     return numbers

@@ -19,6 +19,7 @@ from ...config.overrides import compose
 from ...run.runner import run
 from .cells import Row, keep
 from .objectives import cells, label, learned, overrides
+from .objectives_studies import MNIST
 
 SECONDS = Path("docs/rows/objectives_seconds.csv")
 
@@ -29,12 +30,13 @@ EPOCHS = (1, 21)
 
 def spent(way: Row, epochs: int) -> float:
     """Return the CPU seconds of a whole run under FedMD."""
-    cell = next(c for c in cells(1, [way]) if c["strategy"] == "fedmd")
+    cell = next(c for c in cells(MNIST, 1, [way]) if c["strategy"] == "fedmd")
     small = [f"clients={CLIENTS}", f"transfer.size={SIZE}", f"distil.epochs={epochs}", "rounds=1"]
     began = time.process_time()
     with TemporaryDirectory() as folder:
         run(
-            compose([*overrides(cell), *small, "device=cpu", f"run_dir={folder}/run"]), report=False
+            compose([*overrides(MNIST, cell), *small, "device=cpu", f"run_dir={folder}/run"]),
+            report=False,
         )
     return time.process_time() - began
 

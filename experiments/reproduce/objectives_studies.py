@@ -1,0 +1,83 @@
+"""The studies of objectives: on which data, in which settings, and where their rows are kept."""
+
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+Setting = tuple[str, float, str]
+"""Models, alpha of Dirichlet, and strategy."""
+
+STRATEGIES = {
+    "knfu": "{name:knfu,exchange:logits,beta:1}",
+    "fedmd": "{name:fedmd,exchange:logits}",
+}
+
+ALPHAS = (0.1, 1.0)
+
+QUICK = ("clients=4", "data.samples_per_client=40", "transfer.size=64")
+"""What ``--quick`` makes smaller, beside the rounds."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Every objective on one data set.
+
+    Parameters
+    ----------
+    name : str
+        How it is asked for.
+    models : dict
+        What clients may have: all alike, and mixed.
+    fixed : tuple of str
+        Overrides of every run.
+    said : str
+        What the page says of the data and the clients.
+    rounds : int
+        Rounds of a run.
+    """
+
+    name: str
+    models: dict[str, str]
+    fixed: tuple[str, ...]
+    said: str
+    rounds: int = 5
+
+    @property
+    def rows(self) -> Path:
+        """CSV file, a row a run."""
+        return Path(f"docs/rows/objectives_{self.name}.csv")
+
+    @property
+    def page(self) -> Path:
+        """What the rows say, in Markdown."""
+        return Path("docs", f"objectives_{self.name}.md")
+
+    @property
+    def figure(self) -> Path:
+        """What the rows say, drawn."""
+        return Path(f"experiments/figures/objectives_{self.name}.png")
+
+    @property
+    def settings(self) -> list[Setting]:
+        """All of them, in the order in which they are run."""
+        return list(product(self.models, ALPHAS, STRATEGIES))
+
+
+MNIST = Study(
+    "mnist",
+    {"mlp": "mlp", "mlp+lenet5": "[mlp,mlp,mlp,lenet5]"},
+    ("experiment=objectives_mnist",),
+    "MNIST, 20 clients with 200 samples each, {rounds} rounds, 500 transfer samples; clients of\n"
+    "one architecture (`mlp`), and with every fourth a `lenet5`.",
+)
+
+TOPICS = Study(
+    "topics",
+    {"embedding_bag": "embedding_bag", "embedding_bag+textcnn": "[embedding_bag,textcnn]"},
+    ("experiment=topics", "evaluate.every=5"),
+    "Texts: package descriptions of 10 sections, 9 clients with 300 texts each, {rounds} rounds,\n"
+    "500 transfer texts; clients of one architecture (`embedding_bag`), and with every second a\n"
+    "`textcnn`.",
+)
+
+STUDIES = {study.name: study for study in (MNIST, TOPICS)}
