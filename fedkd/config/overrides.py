@@ -23,6 +23,7 @@ from ..errors import ConfigError
 from .grammar import PATHS, parse, raw_value, split_study, sweep, sweep_names
 from .models import with_parameters
 from .saved import saved_config
+from .scheduled import SCHEDULED, with_parts
 from .schema import FREE, GROUPS, MODEL, NAMED, check_item, is_parameter
 from .settings import RunConfig
 from .trust import vet
@@ -161,6 +162,8 @@ def _apply(tree: DictConfig, given: Items) -> RunConfig:
     """Set the given items on a structured config, and return it as a checked `RunConfig`."""
     items = [leaf for key, value in given for leaf in _spread(key, value)]
     items = _one_model(_as_given(tree), items)
+    for key in SCHEDULED:
+        items = _one_schedule(tree, key, items)
     for node in FREE:
         names = [value for key, value in items if key == f"{node}.name"]
         if names and names[-1] != OmegaConf.select(tree, node).get("name"):
@@ -183,7 +186,7 @@ def _apply(tree: DictConfig, given: Items) -> RunConfig:
 
 def _spread(key: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield one checked item per leaf: dicts taken apart, ``data=NAME`` read as ``data.name``."""
-    if isinstance(value, Mapping) and key in (*GROUPS, *FREE, MODEL):
+    if isinstance(value, Mapping) and key in (*GROUPS, *FREE, MODEL, *SCHEDULED):
         for name, inner in value.items():
             yield from _spread(f"{key}.{name}", inner)
     elif value is _DELETE:
@@ -216,6 +219,18 @@ def _one_model(present: Any, items: Items) -> Items:
     if not given and not removed:
         return items
     return [*rest, (MODEL, with_parameters(present, given, removed))]
+
+
+def _one_schedule(tree: DictConfig, key: str, items: Items) -> Items:
+    """Return the items with the parts of a key's schedule put together."""
+    own = [(name, value) for name, value in items if name == key or name.startswith(f"{key}.")]
+    if not own:
+        return items
+    present = OmegaConf.to_container(tree.distil)[key.rpartition(".")[2]]  # type: ignore[index,call-overload]
+    return [
+        *(item for item in items if item not in own),
+        (key, with_parts(key, present, [(name[len(key) + 1 :], value) for name, value in own])),
+    ]
 
 
 def _texts(value: Any) -> Iterator[str]:
