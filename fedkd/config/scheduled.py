@@ -1,7 +1,7 @@
 """Keys that take a number, or a schedule ``{name: ..., parameter: value}`` of it over rounds."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -52,7 +52,7 @@ def schedule(key: str, value: Any, zero: bool = False) -> Schedule:
 
 def _named(key: str, node: Mapping[str, Any], zero: bool) -> Schedule:
     name, given = node.get("name"), {k: v for k, v in node.items() if k != "name"}
-    if name not in SCHEDULES:
+    if not isinstance(name, str) or name not in SCHEDULES:
         problem = "must be given" if name is None else "no such schedule"
         raise ConfigError(f"{key}.name", name, problem, SCHEDULES)
     accepted = {item.name: item for item in fields(SCHEDULES[name])}
@@ -103,8 +103,10 @@ def over(key: str, value: Any, rounds: int) -> Any:
     return filled
 
 
-def with_parts(key: str, present: Any, given: Mapping[str, Any]) -> Any:
-    """Return the value of a key with other parts of its schedule, or in place of one.
+def with_parts(
+    key: str, present: Any, given: Sequence[tuple[str, Any]], removed: Iterable[str] = ()
+) -> Any:
+    """Return the value of a key with other parts of its schedule, or another one.
 
     Parameters
     ----------
@@ -112,27 +114,43 @@ def with_parts(key: str, present: Any, given: Mapping[str, Any]) -> Any:
         What errors name.
     present : Any
         What it was: of another schedule, its parts are left out.
-    given : mapping
-        Its parts; under ``""`` a number that takes the place of all.
+    given : sequence of (str, Any)
+        Parts of a schedule, and under ``""`` a number, which takes the place of what came before.
+    removed : iterable of str
+        Parts that are to be as by default.
+
+    Raises
+    ------
+    ConfigError
+        For parts of no schedule, or of one that does not have them.
 
     Examples
     --------
-    >>> with_parts("distil.weight", {"name": "linear", "start": 0, "end": 1}, {"end": 2})
+    >>> warm = {"name": "linear", "start": 0, "end": 1}
+    >>> with_parts("distil.weight", warm, [("end", 2)])
     {'name': 'linear', 'start': 0, 'end': 2}
-    >>> with_parts("distil.weight", 1.0, {"end": 2})
+    >>> with_parts("distil.weight", warm, [("", 2)])
+    2
+    >>> with_parts("distil.weight", 1.0, [("end", 2)])
     Traceback (most recent call last):
         ...
-    fedkd.errors.ConfigError: distil.weight.end=2: is a schedule's; give distil.weight.name too \
-(allowed: cosine, exponential, linear, step)
+    fedkd.errors.ConfigError: distil.weight.end=2: is a schedule's, and there is none; give \
+distil.weight.name too (allowed: cosine, exponential, linear, step)
     """
-    if list(given) == [""]:
-        return given[""]
-    parts = {name: value for name, value in given.items() if name}
+    for place, (part, value) in enumerate(given):
+        if not part:
+            return with_parts(key, value, given[place + 1 :], removed)
     node = dict(present) if isinstance(present, Mapping) else {}
+    parts = dict(given)
     if parts.get("name", node.get("name")) != node.get("name"):
         node = {}
-    if "name" not in node and "name" not in parts:
+    if parts and "name" not in (parts | node):
         name, value = next(iter(parts.items()))
-        problem = f"is a schedule's; give {key}.name too"
+        problem = f"is a schedule's, and there is none; give {key}.name too"
         raise ConfigError(f"{key}.{name}", value, problem, SCHEDULES)
-    return node | parts
+    node |= parts
+    for part in removed:
+        if part not in node:
+            raise ConfigError(f"{key}.{part}", "~", "is not set, so it cannot be removed")
+        del node[part]
+    return node or present

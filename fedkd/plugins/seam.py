@@ -94,8 +94,19 @@ class Seam:
         run : mapping, optional
             The run's settings, of which the parameters that it fills in are taken.
         """
-        known = {name: value for name, value in (run or {}).items() if name in self.from_run}
+        known = self._known(run)
         return finding.create(node, self.room, self.cls, self.key, self._adapted, known)
+
+    def maker(self, node: dict[str, Any], run: Mapping[str, Any] | None = None) -> Any:
+        """Return what makes such objects, others with other parameters; see `finding.maker`.
+
+        Parameters are as for `create`. It pickles, also where the class is from a user's file.
+        """
+        known = self._known(run)
+        return finding.maker(node, self.room, self.cls, self.key, self._adapted, known)
+
+    def _known(self, run: Mapping[str, Any] | None) -> dict[str, Any]:
+        return {name: value for name, value in (run or {}).items() if name in self.from_run}
 
     def _adapted(self, found: type) -> type | None:
         adapt: finding.Adapt | None = _imported(self.adapt) if self.adapt else None

@@ -151,6 +151,7 @@ class Loop:
             **{f"seconds_{phase}": value for phase, value in seconds.items()},
             "seconds": time.perf_counter() - began,
             **columns(outcome.metrics),
+            **self.config.distil.columns(number),
             **outcome.scalars,
         }
         state = self.measured.save() | (self.clock.save() if self.clock else {})
@@ -202,7 +203,7 @@ class Loop:
             fleet=fleet,
             blocks=blocks,
             classes=federation.classes,
-            temperature=config.distil.temperature,
+            temperature=config.distil.temperature_at(number),
             sample_ids=ids,
             all_samples=len(drawn) == size,
             evaluate=tested if config.evaluate.due(number) else None,

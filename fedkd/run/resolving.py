@@ -26,7 +26,9 @@ def resolved(config: RunConfig, strategy: Strategy) -> RunConfig:
     own, objective = strategy.objective_node(), dict(config.objective)
     if objective["name"] == "auto":
         objective = own | objective | {"name": own["name"]}
-    objective.setdefault("temperature", own.get("temperature", config.distil.temperature))
+    softness = own.get("temperature", config.distil.temperature)
+    if not isinstance(softness, dict):  # a schedule's is each round's
+        objective.setdefault("temperature", softness)
     packing = strategy.compress_node() if config.compress["name"] == "none" else None
     if packing and config.secure.aggregation:
         packing["up"] = False  # masked integers cannot be packed
