@@ -59,7 +59,9 @@ def _named(key: str, node: Mapping[str, Any], zero: bool) -> Schedule:
     for parameter, value in given.items():
         if parameter not in accepted:
             problem = f"unknown key, {name} has no such parameter"
-            raise ConfigError(f"{key}.{parameter}", value, problem, [f"{key}.{k}" for k in accepted])
+            raise ConfigError(
+                f"{key}.{parameter}", value, problem, [f"{key}.{k}" for k in accepted]
+            )
         hint: Any = accepted[parameter].type
         if not fits(value, hint):
             kind = "a number" if hint is float else "an integer"

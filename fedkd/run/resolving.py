@@ -102,6 +102,17 @@ def sized(config: RunConfig, federation: Federation) -> RunConfig:
     )
 
 
+def softness(config: RunConfig, strategy: Strategy, kind: str) -> dict[str, Any]:
+    """Return the softmax temperatures of what clients upload and of teachers.
+
+    Each is a number, or a list of one for each round where they differ.
+    """
+    every = [config.distil.temperature_at(number) for number in range(1, config.rounds + 1)]
+    ways = {"uploads": strategy.softness, "teachers": strategy.teacher_softness}
+    found = {name: [way(kind, one) for one in every] for name, way in ways.items()}
+    return {name: each if len({*each}) > 1 else each[0] for name, each in found.items()}
+
+
 def spec_of(config: RunConfig, strategy: Strategy) -> dict[str, Any]:
     """Return what a ClientApp needs to know of a run beside its data, JSON-ready."""
     whole = config.to_dict() | {"exchange": strategy.exchange_node() or {"name": "soft_labels"}}
