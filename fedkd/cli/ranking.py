@@ -8,7 +8,8 @@ from rich.table import Table
 
 from ..config.overrides import compose
 from ..errors import ConfigError
-from ..run.compatibility import SAMPLES, compatibility
+from ..models.compatibility import SAMPLES
+from ..run.compatibility import compatibility
 
 
 def show_compatibility(

@@ -3,9 +3,9 @@
 With ``f`` the share of its rounds that is over, (round - 1) / (rounds - 1), at most 1::
 
     linear        (1 - f) start + f end
-    cosine        the same with (1 - cos(pi f)) / 2 in place of f    (half a cosine: slow at both ends)
-    exponential   start^(1-f) end^f                                  (the same factor each round)
-    step          linear, but only every `every` rounds              (the last of its levels is `end`)
+    cosine        the same with (1 - cos(pi f)) / 2 in place of f
+    exponential   start^(1-f) end^f
+    step          linear, but only every `every` rounds; the last of its levels is `end`
 
 The first round has `start`, the last of its rounds and whatever comes after that `end`, exactly. A
 round's number depends on nothing but the schedule and the round, so a run that was stopped goes on

@@ -17,13 +17,19 @@ which not every model has. Untrained weights are one draw: near scores say nothi
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .features import head, tapped
+
+
+SAMPLES = 64
+"""Transfer samples at most that models are compared on."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,25 @@ def view(model: nn.Module, x: Tensor, y: Tensor | None) -> View:
         return View(tap.features.detach(), None)
     (gradients,) = torch.autograd.grad(F.cross_entropy(logits, y), [head(model).weight])
     return View(tap.features.detach(), gradients)
+
+
+def scores(views: Sequence[View]) -> Tensor:
+    """Return the score of each pair of models, ``[models, models]``, float64, 0 with itself.
+
+    It is the sum of both terms where all pairs have them, else the relation term.
+
+    Examples
+    --------
+    >>> views = [View(torch.eye(2), None), View(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), None)]
+    >>> scores(views).numpy().round(6) + 0
+    array([[ 0.      , -0.199233],
+           [-0.199233,  0.      ]])
+    """
+    terms = torch.zeros(2, len(views), len(views), dtype=torch.float64)
+    for (i, one), (j, other) in combinations(enumerate(views), 2):
+        both = relation(one.features, other.features), semantic(one.gradients, other.gradients)
+        terms[:, i, j] = terms[:, j, i] = torch.tensor(both, dtype=torch.float64)
+    return terms[0] if terms.isnan().any() else terms.sum(dim=0)
 
 
 def relation(one: Tensor, other: Tensor) -> float:
