@@ -27,7 +27,6 @@ from torch.nn import functional as F
 
 from .features import head, tapped
 
-
 SAMPLES = 64
 """Transfer samples at most that models are compared on."""
 
