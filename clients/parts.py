@@ -1,7 +1,7 @@
 """The pieces a client is made of: its model, its training loop, its objective."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,8 +40,7 @@ class Parts:
     loop : ClientLoop
         Trains and predicts.
     objective : Objective
-        The prototype, as in the first round: each distillation phase works on a fresh one, see
-        `objective_at`.
+        The prototype: each distillation phase works on a fresh one, see `objective_at`.
     guard : Guards
         What is learnt of a teacher; all of it by default.
     attack : Attack
@@ -62,8 +61,8 @@ class Parts:
         The run's.
     distil : DistilConfig
         How clients learn from teachers; of it, the weight of the objective over rounds.
-    retempered : callable, optional
-        Makes the objective anew, given ``temperature=``, where that changes over rounds.
+    retempered : dict or None
+        The objective's node without a temperature, where that changes over rounds.
     """
 
     models: Sequence[Any]
@@ -80,14 +79,15 @@ class Parts:
     secure: SecureConfig = field(default_factory=SecureConfig)
     seed: int = 0
     distil: DistilConfig = field(default_factory=DistilConfig)
-    retempered: Callable[..., Objective] | None = None
+    retempered: dict[str, Any] | None = None
 
     def objective_at(self, number: int) -> Objective:
         """Return a fresh objective with the temperature and the weight of a round."""
         if self.retempered is None:
-            made = copy.deepcopy(self.objective)
-        else:  # made anew: others may have been made with its temperature
-            made = self.retempered(temperature=self.distil.temperature_at(number))
+            made: Objective = copy.deepcopy(self.objective)
+        else:  # made anew: its temperature may be in what it consists of
+            node = self.retempered | {"temperature": self.distil.temperature_at(number)}
+            made = SEAMS["objectives"].build(type(self.objective), node)
         weight = self.distil.weight_at(number)
         return made if weight == 1 else Weighted(made, weight)
 
@@ -119,23 +119,20 @@ class Parts:
             For an unknown name or parameter.
         """
         privacy = Protection.from_node(spec["privacy"], spec["seed"])
-        spec, distil = {**spec}, DistilConfig(**spec.get("distil", {}))
-        changing = isinstance(distil.temperature, dict) and "temperature" not in spec["objective"]
-        if changing:
-            spec["objective"] = spec["objective"] | {"temperature": distil.temperature_at(1)}
         made = {
             seam.part: seam.create(spec[seam.key], spec)
             for seam in PARTS
             if not seam.several and (seam.part != "task" or (task is None and "task" in spec))
         }
         made |= {} if task is None else {"task": task}
-        if changing:
-            made["retempered"] = SEAMS["objectives"].maker(spec["objective"], spec)
         made["guard"] = guard or Guards.from_node(spec.get("guard", {"name": "none"}))
+        distil = DistilConfig(**spec.get("distil", {}))
+        changing = isinstance(distil.temperature, dict) and "temperature" not in spec["objective"]
         return cls(
             **made | {"loop": privacy.loop(made["loop"]), "privacy": privacy},
             models=factories(models or spec["model"], spec["clients"]),
             secure=SecureConfig(**spec["secure"]),
             seed=spec["seed"],
             distil=distil,
+            retempered=spec["objective"] if changing else None,
         )

@@ -10,7 +10,6 @@ import math
 import pkgutil
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -136,14 +135,32 @@ def create(
         If the class cannot be found, does not have such a parameter, lacks one that has no
         default, or refuses a value.
     """
-    make = maker(node, room, base, key, adapt, known)
+    if not node.get("name"):
+        raise ConfigError(f"{key}.name", node.get("name"), "must be given", available(room, base))
+    return build(resolve(node["name"], room, base, key, adapt), node, base, key, known)
+
+
+def build(
+    cls: type,
+    node: dict[str, Any],
+    base: type,
+    key: str,
+    known: Mapping[str, Any] | None = None,
+) -> Any:
+    """Return an object of a class with the parameters of a node, which `create` found it for."""
+    given = {name: value for name, value in node.items() if name != "name"}
+    filled = from_run(base)
+    accepted = {name: kind for name, kind in signature(cls).items() if name not in filled}
+    given = checked(node["name"], given, accepted, key)
+    for name, parameter in accepted.items():
+        if parameter.default is REQUIRED and name not in given:
+            raise ConfigError(f"{key}.{name}", None, f"{node['name']} needs this parameter")
     try:
-        return make()
+        return cls(**given, **(known or {}))
     except (TypeError, ValueError) as error:
         about = re.fullmatch(r"(\w+)=(\S+) (.+)", str(error), re.DOTALL)
-        named = {*signature(make.func)} - {*from_run(base)}
-        if about and about[1] in named:  # "clip=0 must be greater than 0": which key that is
-            value = node.get(about[1], about[2])
+        if about and about[1] in accepted:  # "clip=0 must be greater than 0": which key that is
+            value = given.get(about[1], about[2])
             raise ConfigError(f"{key}.{about[1]}", value, about[3]) from error
         raise ConfigError(key, node["name"], str(error)) from error
     except FedkdError:
@@ -153,28 +170,6 @@ def create(
             raise
         problem = " ".join(f"cannot be made: {type(error).__name__}: {error}".split())
         raise ConfigError(key, node["name"], problem) from error
-
-
-def maker(
-    node: dict[str, Any],
-    room: str,
-    base: type,
-    key: str,
-    adapt: Adapt | None = None,
-    known: Mapping[str, Any] | None = None,
-) -> partial[Any]:
-    """Return the class that a node names, with its parameters; they and the errors as `create`."""
-    if not node.get("name"):
-        raise ConfigError(f"{key}.name", node.get("name"), "must be given", available(room, base))
-    cls = resolve(node["name"], room, base, key, adapt)
-    given = {name: value for name, value in node.items() if name != "name"}
-    filled = from_run(base)
-    accepted = {name: kind for name, kind in signature(cls).items() if name not in filled}
-    given = checked(node["name"], given, accepted, key)
-    for name, parameter in accepted.items():
-        if parameter.default is REQUIRED and name not in given:
-            raise ConfigError(f"{key}.{name}", None, f"{node['name']} needs this parameter")
-    return partial(cls, **given, **(known or {}))
 
 
 def checked(

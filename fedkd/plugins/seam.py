@@ -94,19 +94,12 @@ class Seam:
         run : mapping, optional
             The run's settings, of which the parameters that it fills in are taken.
         """
-        known = self._known(run)
+        known = {name: value for name, value in (run or {}).items() if name in self.from_run}
         return finding.create(node, self.room, self.cls, self.key, self._adapted, known)
 
-    def maker(self, node: dict[str, Any], run: Mapping[str, Any] | None = None) -> Any:
-        """Return what makes such objects, others with other parameters; see `finding.maker`.
-
-        Parameters are as for `create`. It pickles, also where the class is from a user's file.
-        """
-        known = self._known(run)
-        return finding.maker(node, self.room, self.cls, self.key, self._adapted, known)
-
-    def _known(self, run: Mapping[str, Any] | None) -> dict[str, Any]:
-        return {name: value for name, value in (run or {}).items() if name in self.from_run}
+    def build(self, cls: type, node: dict[str, Any]) -> Any:
+        """Return the object that a node means if its name is that of a class given as such."""
+        return finding.build(cls, node, self.cls, self.key)
 
     def _adapted(self, found: type) -> type | None:
         adapt: finding.Adapt | None = _imported(self.adapt) if self.adapt else None

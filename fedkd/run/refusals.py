@@ -141,7 +141,7 @@ def check_schedules(config: RunConfig, strategy: Strategy, parts: Parts) -> None
         why = f"objective {objective} has a temperature of its own"
     else:
         why = f"objective {objective} takes no notice of it with a teacher of {taught}"
-        if parts.objective.tempers(taught):
+        if parts.objective_at(1).tempers(taught):
             return
     if not uploads:
         raise ConfigError("distil.temperature", given, f"has no effect: {why}; leave it out")

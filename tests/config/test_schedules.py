@@ -1,6 +1,7 @@
 """Numbers over rounds: their maths, how they are given, and what is refused."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ def test_it_leads_from_start_to_end_and_stays_there(
     assert found[0] == start
     assert found[rounds - 1 :] == [end] * 3
     assert all(min(start, end) <= one <= max(start, end) for one in found)
-    steps = zip(found, found[1:], strict=False)
+    steps = pairwise(found)
     assert all((b - a) * (end - start) >= -1e-9 * max(start, end) ** 2 for a, b in steps)
 
 

@@ -1,0 +1,144 @@
+"""DisWOT's score as fusion weights: by hand, whoever takes part, on every engine."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fedkd.strategies.compatibility import Compatibility
+from fedkd.strategies.mixtures import MixingFusion
+from support import MIXED, TINY, stack_of
+from torch import Tensor, nn
+
+from fedkd import resume, simulate
+from fedkd.errors import ConfigError
+from fedkd.models.compatibility import View, relation, scores, semantic
+
+SETTINGS: dict[str, Any] = {**TINY, "clients": 6, "evaluate.every": 100}
+THREE = ["mlp", "lenet5", {"name": "mlp", "hidden": 16}]
+
+
+def run(beta: float = 1000.0, **more: Any) -> Any:
+    node = {"name": "compatibility", "beta": beta}
+    return simulate(node, **SETTINGS | {"model": THREE} | more)
+
+
+def weighed(score: Tensor, kinds: list[int], clients: list[int], beta: float) -> Tensor:
+    strategy = Compatibility(beta=beta)
+    strategy.state = {"scores": score, "architecture": torch.tensor(kinds)}
+    values = torch.full((len(clients), 2, 2), 0.5)
+    return strategy.weights(stack_of(values, clients))
+
+
+def test_three_clients_of_two_architectures_by_hand() -> None:
+    """F = I and F = (1, 0), (1, 1) have the score -0.199233; e^(-0.199233 * 5) = 0.369295."""
+    views = [View(torch.eye(2), None), View(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), None)]
+    found = weighed(scores(views), [0, 1, 0], [0, 1, 2], 5.0)
+    other = 0.369295
+    same, alone = 1 / (2 + other), 1 / (1 + 2 * other)
+    expected = [
+        [same, other * same, same],
+        [other * alone, alone, other * alone],
+        [same, other * same, same],
+    ]
+    torch.testing.assert_close(found, torch.tensor(expected), atol=1e-6, rtol=0)
+
+
+def test_the_semantic_term_counts_where_all_pairs_have_it() -> None:
+    torch.manual_seed(0)
+    wide = [View(torch.rand(4, 3), torch.randn(2, 3)) for _ in range(3)]
+    found = scores(wide)
+    for i, one in enumerate(wide):
+        for j, other in enumerate(wide):
+            terms = relation(one.features, other.features), semantic(one.gradients, other.gradients)
+            assert found[i, j].item() == pytest.approx(sum(terms), abs=1e-12)
+    narrow = View(torch.rand(4, 2), torch.randn(2, 2))
+    mixed = scores([*wide, narrow])
+    assert mixed[0, 1].item() == relation(wide[0].features, wide[1].features)
+    assert found.diagonal().tolist() == [0.0] * 3
+
+
+def test_clients_are_known_by_their_index_whoever_takes_part() -> None:
+    torch.manual_seed(0)
+    score, kinds = -torch.rand(3, 3), [0, 1, 2, 0, 1]
+    score = (score + score.T).fill_diagonal_(0)
+    whole = weighed(score, kinds, [0, 1, 2, 3, 4], 2.0)
+    some = [1, 3, 4]
+    part = whole[some][:, some]
+    torch.testing.assert_close(weighed(score, kinds, some, 2.0), part / part.sum(1, keepdim=True))
+    order = [2, 0, 1]
+    renamed = score[order][:, order]
+    back = [order.index(kind) for kind in kinds]
+    torch.testing.assert_close(weighed(renamed, back, [0, 1, 2, 3, 4], 2.0), whole)
+    assert (weighed(score, kinds, [0, 1, 2], 0.0) == 1 / 3).all()
+    alone = weighed(score, kinds, [0, 1, 2, 3, 4], 1e6)
+    assert alone[0].tolist() == [0.5, 0.0, 0.0, 0.5, 0.0]
+
+
+def test_clients_learn_most_from_their_own_architecture() -> None:
+    """Weights are on disk; those of one architecture differ by nothing but which it is."""
+    result = run()
+    state = result.arrays() if callable(getattr(result, "arrays", None)) else None
+    del state
+    table = result.rounds.to_pydict()["effective_neighbours"]
+    assert all(1 < value < 6 for value in table)
+    assert run(beta=0.0).rounds.to_pydict()["effective_neighbours"] == pytest.approx([6.0, 6.0])
+
+
+def test_one_architecture_is_the_plain_mean() -> None:
+    alike = {"model": "lenet5"}
+    plain = simulate({"name": "fedmd", "exchange": "soft_labels"}, **SETTINGS | alike)
+    own = run(**alike)
+    for name, value in plain.model(1).state_dict().items():
+        torch.testing.assert_close(own.model(1).state_dict()[name], value, rtol=1e-3, atol=1e-5)
+    assert "all clients have one architecture" in (own.run_dir / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_it_goes_on_from_a_checkpoint(labelled: bool, tmp_path: Path) -> None:
+    more = {"fraction": 0.5, "transfer.labelled": labelled, "transfer.per_round": 20}
+    whole = run(**more, rounds=3)
+    run(**more, rounds=1, run_dir=str(tmp_path / "run"))
+    assert resume(tmp_path / "run", rounds=3).summary["digest"] == whole.summary["digest"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["ray", "flower"])
+def test_every_engine_agrees(engine: str) -> None:
+    digests = {
+        run(fraction=0.5, engine=one).summary["digest"]
+        for one in ("inline", {"name": engine, "actors": 2})
+    }
+    assert len(digests) == 1
+
+
+class Headless(nn.Module):
+    """Has no linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Conv2d(1, 10, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale(x).flatten(1)
+
+
+def test_a_model_without_a_head_is_refused_by_name() -> None:
+    words = r"strategy=compatibility: compares what goes into heads, and .*Headless has no linear"
+    with pytest.raises(ConfigError, match=words):
+        run(model=["mlp", Headless])
+    with pytest.raises(ConfigError, match=r"strategy.beta=-1: must be at least 0"):
+        run(beta=-1)
+
+
+@pytest.mark.parametrize("exchange", ["soft_labels", "logits"])
+def test_what_is_exchanged_is_mixed_by_it(exchange: Any) -> None:
+    strategy = Compatibility(beta=1.0, exchange=exchange)
+    assert isinstance(strategy, MixingFusion)
+    result = simulate(strategy, **SETTINGS | {"model": MIXED})
+    assert result.summary["rejected"] == 0
+    assert strategy.state["architecture"].tolist() == [0, 1, 0, 1, 0, 1]
+    score = strategy.state["scores"]
+    assert -4 / 60 < score[0, 1] < 0
+    assert math.isclose(score[0, 1], score[1, 0])
