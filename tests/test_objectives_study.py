@@ -82,6 +82,15 @@ def test_a_guard_is_a_row_beside_its_objective():
     assert "| `kl, bsd` † | +2.0 | -0.5 to +4.5 |" in said
 
 
+def test_what_sees_labels_is_ranked_by_itself():
+    seeing = rows("dkd", (0.2, 0.3, 0.4), labels=True) + rows("bsd", (0.1, 0.2, 0.3), labels=True)
+    said = objectives_page.page(KL + rows("js", (0.01, 0.12, 0.23)) + seeing, [])
+    ranks = re.findall(r"^\| (\d) \| `(\w+)`( †)? ", said, re.M)
+    expected = [("1", "js", ""), ("2", "kl", ""), ("1", "dkd", " †"), ("2", "bsd", " †")]
+    assert ranks == expected
+    assert "ranked by themselves" not in objectives_page.page(KL, [])
+
+
 def test_the_page_is_made_of_the_rows_that_are_kept():
     page = (ROOT / objectives_page.PAGE).read_text()
     assert page == objectives_page.page(saved(ROWS), saved(SECONDS))

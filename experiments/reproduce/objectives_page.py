@@ -32,7 +32,8 @@ def page(rows: list[Row], seconds: list[Row]) -> str:
         rounds=ROUNDS[False],
         progress=progress(rows),
         verdict=verdict(found, times),
-        ranking=table(_ranking(found, times)),
+        ranking=table(_ranking([one for one in found if not one.labels], times)),
+        labelled=_labelled([one for one in found if one.labels], times),
         settings=table(_by_setting(found, counted(rows))),
     )
 
@@ -94,6 +95,11 @@ def _ranking(found: list[Finding], times: dict[str, float]) -> list[tuple[str, .
     return lines
 
 
+def _labelled(found: list[Finding], times: dict[str, float]) -> str:
+    """Return a list of its own of what sees labels, "" if nothing does."""
+    return f"\n{SEEING}\n\n{table(_ranking(found, times))}" if found else ""
+
+
 def _by_setting(found: list[Finding], settings: list[Setting]) -> list[tuple[str, ...]]:
     heads = [f"{strategy}, {models}, {alpha:g}" for models, alpha, strategy in settings]
     lines = [("objective, guard", *heads)]
@@ -122,6 +128,9 @@ def figure(found: list[Finding]) -> Figure:
     return drawn
 
 
+SEEING = """These see the transfer set's labels (†), and are ranked by themselves: that they know
+more than `kl` does is part of their difference to it."""
+
 TEXT = """# Objectives under the same conditions
 
 MNIST, 20 clients with 200 samples each, {rounds} rounds, 500 transfer samples: every objective that
@@ -140,7 +149,7 @@ may hide that an objective helps in one and hurts in another: see the second tab
 
 ![Difference of each objective to kl](../experiments/figures/objectives.png)
 
-{ranking}
+{ranking}{labelled}
 Seconds are CPU seconds of learning on 1,000 samples (`mlp`, batches of 32, one thread, with the
 optimiser's step), measured beside other work: from one measurement to another they differed by up
 to a half, so *slower* above means by more than that.

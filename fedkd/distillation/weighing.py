@@ -26,7 +26,7 @@ class Weighted(Objective):
     """
 
     def __init__(self, inner: Objective, weight: float) -> None:
-        super().__init__(inner.temperature)
+        super().__init__(getattr(inner, "temperature", 1.0))
         self.inner, self.weight = inner, weight
         self.per_sample, self.kinds = inner.per_sample, inner.kinds
         self.needs_labels, self.remembers = inner.needs_labels, inner.remembers
