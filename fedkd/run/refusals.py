@@ -17,6 +17,7 @@ from ..plugins.table import SEAMS
 from ..rounds.protocol import Strategy
 from ..tasks import Task
 from ..tasks.samples import Shape, vocabulary
+from .over_rounds import check_temperature, check_weight
 
 
 def check_parts(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
@@ -24,8 +25,8 @@ def check_parts(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     check_kinds(config, strategy, parts)
     check_guards(config, strategy, parts)
     check_labels(config, strategy, parts)
-    check_schedules(config, strategy, parts)
-    check_weight(config, strategy, parts)
+    check_temperature(config, strategy, parts, _taught(strategy, parts))
+    check_weight(config, _taught(strategy, parts))
     check_parameters(config, strategy, parts)
     check_classes(config, parts)
     check_attack(config, parts, strategy)
@@ -122,44 +123,6 @@ def check_labels(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     if wanting and not config.transfer.labelled:
         problem = f"{wanting[0]} needs the transfer set's labels; set it to true"
         raise ConfigError("transfer.labelled", False, problem)
-
-
-def check_schedules(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
-    """Refuse a temperature over rounds that nothing heeds, or that must be that of other rounds."""
-    given, taught = config.distil.temperature, _taught(strategy, parts)
-    if not isinstance(given, dict):
-        return
-    name, objective = config.strategy["name"], config.objective["name"]
-    soft = {strategy.softness(parts.exchange.kind, one) for one in (1.0, 2.0)}
-    uploads = strategy.exchange is not None and len(soft) > 1
-    if uploads and strategy.keeps_labels:
-        problem = f"{name} keeps soft labels for later rounds, which then have another temperature"
-        raise ConfigError("distil.temperature", given, f"{problem}; give one number")
-    if taught is None:
-        why = f"with {name} clients learn from no teacher on transfer samples"
-    elif parts.retempered is None:
-        why = f"objective {objective} has a temperature of its own"
-    else:
-        why = f"objective {objective} takes no notice of it with a teacher of {taught}"
-        if parts.objective_at(1).tempers(taught):
-            return
-    if not uploads:
-        raise ConfigError("distil.temperature", given, f"has no effect: {why}; leave it out")
-
-
-def check_weight(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
-    """Refuse a weight of the distillation loss that changes nothing."""
-    given = config.distil.weight
-    if given == 1:
-        return
-    if _taught(strategy, parts) is None:
-        name = config.strategy["name"]
-        problem = f"has no effect: with {name} clients learn from no teacher on transfer samples"
-        raise ConfigError("distil.weight", given, f"{problem}; leave it out")
-    ends = (given["start"], given["end"]) if isinstance(given, dict) else (given,)
-    if config.fit.optimizer == "adam" and config.fit.weight_decay == 0 and min(ends) > 0:
-        problem = "has no effect: adam's steps are the same whatever the loss is multiplied by"
-        raise ConfigError("distil.weight", given, f"{problem}; use fit.optimizer=sgd or distil.lr")
 
 
 def check_attack(config: RunConfig, parts: Parts, strategy: Strategy) -> None:
