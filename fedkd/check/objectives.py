@@ -149,12 +149,8 @@ def tempers(subject: Plugged) -> str:
         one, other = (Phase(objective).loss(student(), teacher).item() for objective in made)
         heeds += [kind] * (one != other)
         says = made[0].tempers(kind)
-        told = (
-            "changes nothing, and tempers() says it does"
-            if says
-            else "matters, and tempers() denies it"
-        )
-        expect(says == (one != other), f"with {kind} the temperature {told}")
+        told = "changes nothing; say so in" if says else "matters, whatever is said by"
+        expect(says == (one != other), f"with {kind} the temperature {told} tempers()")
     return f"with {' and '.join(heeds) or 'no kind of teacher'}"
 
 
