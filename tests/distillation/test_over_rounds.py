@@ -77,7 +77,13 @@ def parts_of(objective: dict[str, Any], **distil: Any) -> Parts:
     spec = spec_of(RunConfig(), KnFu())
 
     return Parts.from_spec(
-        spec | {"clients": 1, "objective": objective, "distil": spec["distil"] | distil}
+        spec
+        | {
+            "task": {"name": "classification"},
+            "clients": 1,
+            "objective": objective,
+            "distil": spec["distil"] | distil,
+        }
     )
 
 
@@ -179,7 +185,8 @@ def test_clients_side_by_side_are_weighted_and_tempered_alike() -> None:
 
 def test_attacks_know_each_rounds_temperature() -> None:
     more = {"record.knowledge": True, "distil.temperature": WARM, "rounds": 3}
-    subject = Subject(run(**more).run_dir)
+    result = run(**more)
+    subject = Subject(result.run_dir)
     for what in ("uploads", "teachers"):
         assert [subject.softness(what, number) for number in (1, 2, 3)] == [4.0, 2.5, 1.0]
     assert subject.parts.objective_at(2).temperature == 2.5

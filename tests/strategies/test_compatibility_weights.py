@@ -33,10 +33,10 @@ def weighed(score: Tensor, kinds: list[int], clients: list[int], beta: float) ->
 
 
 def test_three_clients_of_two_architectures_by_hand() -> None:
-    """F = I and F = (1, 0), (1, 1) have the score -0.199233; e^(-0.199233 * 5) = 0.369295."""
+    """F = I and F = (1, 0), (1, 1) have the score -0.199233; e^(-0.199233 * 5) = 0.369293."""
     views = [View(torch.eye(2), None), View(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), None)]
     found = weighed(scores(views), [0, 1, 0], [0, 1, 2], 5.0)
-    other = 0.369295
+    other = 0.369293
     same, alone = 1 / (2 + other), 1 / (1 + 2 * other)
     expected = [
         [same, other * same, same],
@@ -78,7 +78,8 @@ def test_clients_are_known_by_their_index_whoever_takes_part() -> None:
 
 
 def test_clients_learn_most_from_their_own_architecture() -> None:
-    kept = Run.load(run().run_dir).weights()
+    result = run()
+    kept = Run.load(result.run_dir).weights()
     assert kept is not None
     found, kinds = torch.from_numpy(kept[1]), torch.arange(6) % 3
     same = kinds[:, None] == kinds
@@ -129,8 +130,8 @@ def test_a_model_without_a_head_is_refused_by_name() -> None:
     words = r"strategy=compatibility: compares what goes into heads, and .*Headless has no linear"
     with pytest.raises(ConfigError, match=words):
         run(model=["mlp", Headless])
-    with pytest.raises(ConfigError, match=r"strategy.beta=-1: must be at least 0"):
-        run(beta=-1)
+    with pytest.raises(ConfigError, match=r"strategy.beta=-1.0: must be at least 0"):
+        run(beta=-1.0)
 
 
 @pytest.mark.parametrize("exchange", ["soft_labels", "logits"])
