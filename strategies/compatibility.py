@@ -2,21 +2,23 @@
 
 Dong, Li, Wei, "DisWOT: Student Architecture Search for Distillation WithOut Training", CVPR 2023,
 arXiv 2303.15678, ranks students for a teacher by how alike the two see a batch before anything is
-trained (`fedkd.models.compatibility`, which says what is certain of it). **Ours**: its score s, at
-most 0, as fusion weights among clients n and m of a round, with a(n) the architecture of n::
+trained (`fedkd.models.compatibility`, which says what is certain of it). **Ours**: its relation term
+as fusion weights among clients n and m of a round, with a(n) the architecture of n::
 
-    s_nm = s(a(n), a(m))                s of an architecture with itself is 0
+    s_nm = B * relation(a(n), a(m))     B samples; at most 0, and 0 for one architecture
     w_nm = softmax over m of (beta * s_nm)
     teacher_n = sum over m of w_nm * F_m
 
 F_m ``[samples, classes]`` is what client m uploads. beta = 0, and clients of one architecture, give
 the uniform mean; beta -> infinity leaves each architecture to itself.
 
-Scores are settled before the first round, from untrained models and the first 64 transfer samples:
-nothing of a client's data is in them, and every engine and every resumed run has the same. The
-semantic term is part of them where ``transfer.labelled=true`` and all heads have one width; else
-they are the relation term alone. Untrained weights are one draw, as of the run's seed, and the
-models of all clients of an architecture begin elsewhere: near scores say nothing.
+B makes it a mean over samples, whatever their number. The paper's semantic term is left out: it needs
+heads of one width, and compares the features of two models one by one, which differ between any two
+architectures (about -1.6 for those tried, with 0 for one with itself).
+
+Scores are settled before the first round, from untrained models and the first B = 64 transfer samples:
+nothing of a client's data is in them, and every engine and every resumed run has the same. Untrained
+weights are one draw by the run's seed, and no client begins with them: near scores say nothing.
 """
 
 import math
@@ -29,7 +31,7 @@ from torch import Tensor, nn
 from ..config import RunConfig
 from ..knowledge import CLASS_SCORES, NUMBERS, KnowledgeStack
 from ..models import model_names
-from ..models.compatibility import SAMPLES, scores, view
+from ..models.compatibility import SAMPLES, relations, view
 from ..models.features import headless
 from ..rounds.protocol import RoundPlan
 from ..rounds.server import Server
@@ -43,7 +45,7 @@ class Compatibility(MixingFusion):
     Parameters
     ----------
     beta : float
-        Sharpness, >= 0. Scores are of the order of a hundredth.
+        Sharpness, >= 0. Scores of shipped models are between -0.3 and -0.01.
     **base
         See `MixingFusion`.
 
@@ -70,7 +72,7 @@ class Compatibility(MixingFusion):
     uses_transfer = True
     kinds = (*CLASS_SCORES, *NUMBERS)
 
-    def __init__(self, beta: float = 100.0, **base: Any) -> None:
+    def __init__(self, beta: float = 20.0, **base: Any) -> None:
         super().__init__(**base)
         if not 0 <= beta < math.inf:
             raise ValueError(f"beta={beta} must be at least 0 and finite")
@@ -91,8 +93,7 @@ class Compatibility(MixingFusion):
     def before_fit(self, plan: RoundPlan) -> dict[int, Records]:
         """Compare the architectures, once; send nothing."""
         if not self.state:
-            labelled = plan.labels is not None
-            self.state["scores"], self.state["architecture"] = compared(plan.server, labelled)
+            self.state["scores"], self.state["architecture"] = compared(plan.server)
         return {}
 
     def weights(self, knowledge: KnowledgeStack) -> Tensor:
@@ -104,22 +105,11 @@ class Compatibility(MixingFusion):
         return (self.beta * self.state["scores"][kinds][:, kinds].double()).softmax(dim=-1).float()
 
 
-def compared(server: Server, labelled: bool) -> tuple[Tensor, Tensor]:
-    """Return the scores of a run's architectures, in pairs, and which one each client has.
-
-    Parameters
-    ----------
-    server : Server
-        Of the run.
-    labelled : bool
-        Whether methods may see the transfer set's labels.
-    """
+def compared(server: Server) -> tuple[Tensor, Tensor]:
+    """Return the scores of a run's architectures, in pairs, and which one each client has."""
     numbers: dict[int, int] = {}
     kinds = [numbers.setdefault(id(model), len(numbers)) for model in server.instances]
     specs = [server.models[kinds.index(number)] for number in numbers.values()]
-    rows = torch.arange(min(SAMPLES, server.federation.transfer_size))
-    labels = server.transfer_labels(rows) if labelled and server.each == 1 else None
-    if labels is not None and labels.is_floating_point():
-        labels = None
-    x = server.federation.transfer(rows)
-    return scores([view(server.model(spec), x, labels) for spec in specs]), torch.tensor(kinds)
+    x = server.federation.transfer(torch.arange(min(SAMPLES, server.federation.transfer_size)))
+    features = [view(server.model(spec), x, None).features for spec in specs]
+    return relations(features), torch.tensor(kinds)

@@ -67,25 +67,6 @@ def view(model: nn.Module, x: Tensor, y: Tensor | None) -> View:
     return View(tap.features.detach(), gradients)
 
 
-def scores(views: Sequence[View]) -> Tensor:
-    """Return the score of each pair of models, ``[models, models]``, float64, 0 with itself.
-
-    It is the sum of both terms where all pairs have them, else the relation term.
-
-    Examples
-    --------
-    >>> views = [View(torch.eye(2), None), View(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), None)]
-    >>> scores(views).numpy().round(6) + 0
-    array([[ 0.      , -0.199233],
-           [-0.199233,  0.      ]])
-    """
-    terms = torch.zeros(2, len(views), len(views), dtype=torch.float64)
-    for (i, one), (j, other) in combinations(enumerate(views), 2):
-        both = relation(one.features, other.features), semantic(one.gradients, other.gradients)
-        terms[:, i, j] = terms[:, j, i] = torch.tensor(both, dtype=torch.float64)
-    return terms[0] if terms.isnan().any() else terms.sum(dim=0)
-
-
 def relation(one: Tensor, other: Tensor) -> float:
     """Return the relation term of features ``[B, any]`` of the same samples, at most 0.
 
@@ -98,6 +79,33 @@ def relation(one: Tensor, other: Tensor) -> float:
     pairs = (unit_rows(f.flatten(1).double() @ f.flatten(1).double().T) for f in (one, other))
     left, right = pairs
     return -(left - right).square().sum().item() / len(one) ** 2
+
+
+def relations(features: Sequence[Tensor]) -> Tensor:
+    """Return B times the relation term of each pair of models, float64, 0 with itself.
+
+    That is the mean over samples of what they differ by, at least -4 whatever B is.
+
+    Parameters
+    ----------
+    features : sequence of Tensor
+        ``[B, any]``, one a model.
+
+    Returns
+    -------
+    Tensor
+        ``[models, models]``, symmetric.
+
+    Examples
+    --------
+    >>> relations([torch.eye(2), torch.tensor([[1.0, 0.0], [1.0, 1.0]])]).numpy().round(6) + 0
+    array([[ 0.      , -0.398466],
+           [-0.398466,  0.      ]])
+    """
+    found = torch.zeros(len(features), len(features), dtype=torch.float64)
+    for (i, one), (j, other) in combinations(enumerate(features), 2):
+        found[i, j] = found[j, i] = len(one) * relation(one, other)
+    return found
 
 
 def semantic(one: Tensor | None, other: Tensor | None) -> float:

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from fedkd import resume, simulate
 from fedkd.errors import ConfigError
-from fedkd.models.compatibility import View, relation, scores, semantic
+from fedkd.models.compatibility import relations
 from fedkd.report.reader import Run
 
 SETTINGS: dict[str, Any] = {**TINY, "clients": 6, "evaluate.every": 100}
 THREE = ["mlp", "lenet5", {"name": "mlp", "hidden": 16}]
 
 
-def run(beta: float = 1000.0, **more: Any) -> Any:
+def run(beta: float = 20.0, **more: Any) -> Any:
     node = {"name": "compatibility", "beta": beta}
     return simulate(node, **SETTINGS | {"model": THREE} | more)
 
@@ -33,31 +33,17 @@ def weighed(score: Tensor, kinds: list[int], clients: list[int], beta: float) ->
 
 
 def test_three_clients_of_two_architectures_by_hand() -> None:
-    """F = I and F = (1, 0), (1, 1) have the score -0.199233; e^(-0.199233 * 5) = 0.369293."""
-    views = [View(torch.eye(2), None), View(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), None)]
-    found = weighed(scores(views), [0, 1, 0], [0, 1, 2], 5.0)
-    other = 0.369293
+    """F = I and F = (1, 0), (1, 1) have -0.199233 over 2 samples: e^(-0.398466 * 5) = 0.136377."""
+    score = relations([torch.eye(2), torch.tensor([[1.0, 0.0], [1.0, 1.0]])])
+    found = weighed(score, [0, 1, 0], [0, 1, 2], 5.0)
+    other = 0.136377
     same, alone = 1 / (2 + other), 1 / (1 + 2 * other)
     expected = [
         [same, other * same, same],
         [other * alone, alone, other * alone],
         [same, other * same, same],
     ]
-    torch.testing.assert_close(found, torch.tensor(expected), atol=1e-6, rtol=0)
-
-
-def test_the_semantic_term_counts_where_all_pairs_have_it() -> None:
-    torch.manual_seed(0)
-    wide = [View(torch.rand(4, 3), torch.randn(2, 3)) for _ in range(3)]
-    found = scores(wide)
-    for i, one in enumerate(wide):
-        for j, other in enumerate(wide):
-            terms = relation(one.features, other.features), semantic(one.gradients, other.gradients)
-            assert found[i, j].item() == pytest.approx(sum(terms), abs=1e-12)
-    narrow = View(torch.rand(4, 2), torch.randn(2, 2))
-    mixed = scores([*wide, narrow])
-    assert mixed[0, 1].item() == relation(wide[0].features, wide[1].features)
-    assert found.diagonal().tolist() == [0.0] * 3
+    torch.testing.assert_close(found, torch.tensor(expected), atol=2e-6, rtol=0)
 
 
 def test_clients_are_known_by_their_index_whoever_takes_part() -> None:
@@ -97,9 +83,8 @@ def test_one_architecture_is_the_plain_mean() -> None:
     assert "all clients have one architecture" in (own.run_dir / "log.txt").read_text()
 
 
-@pytest.mark.parametrize("labelled", [False, True])
-def test_it_goes_on_from_a_checkpoint(labelled: bool, tmp_path: Path) -> None:
-    more = {"fraction": 0.5, "transfer.labelled": labelled, "transfer.per_round": 20}
+def test_it_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+    more = {"fraction": 0.5, "transfer.per_round": 20}
     whole = run(**more, rounds=3)
     run(**more, rounds=1, run_dir=str(tmp_path / "run"))
     assert resume(tmp_path / "run", rounds=3).summary["digest"] == whole.summary["digest"]
@@ -142,5 +127,5 @@ def test_what_is_exchanged_is_mixed_by_it(exchange: Any) -> None:
     assert result.summary["rejected"] == 0
     assert strategy.state["architecture"].tolist() == [0, 1, 0, 1, 0, 1]
     score = strategy.state["scores"]
-    assert -4 / 60 < score[0, 1] < 0
+    assert -4 < score[0, 1] < 0
     assert math.isclose(score[0, 1], score[1, 0])
