@@ -2,7 +2,7 @@
 
 Dong, Li, Wei, "DisWOT: Student Architecture Search for Distillation WithOut Training", CVPR 2023,
 arXiv 2303.15678, ranks students for a teacher by how alike the two see a batch before anything is
-trained (`fedkd.models.compatibility`, which says what is certain of it). **Ours**: its relation term
+trained. Confidence: certain for its relation term (`fedkd.models.compatibility`); **ours** is that
 as fusion weights among clients n and m of a round, with a(n) the architecture of n::
 
     s_nm = B * relation(a(n), a(m))     B samples; at most 0, and 0 for one architecture
@@ -12,13 +12,14 @@ as fusion weights among clients n and m of a round, with a(n) the architecture o
 F_m ``[samples, classes]`` is what client m uploads. beta = 0, and clients of one architecture, give
 the uniform mean; beta -> infinity leaves each architecture to itself.
 
-B makes it a mean over samples, whatever their number. The paper's semantic term is left out: it needs
-heads of one width, and compares the features of two models one by one, which differ between any two
-architectures (about -1.6 for those tried, with 0 for one with itself).
+B makes it a mean over samples, whatever their number. The paper's semantic term is left out: it
+needs heads of one width, and compares the features of two models one by one, which is about the
+same for any two architectures (-1.6 for those tried), with 0 for one and itself.
 
-Scores are settled before the first round, from untrained models and the first B = 64 transfer samples:
-nothing of a client's data is in them, and every engine and every resumed run has the same. Untrained
-weights are one draw by the run's seed, and no client begins with them: near scores say nothing.
+Scores are settled before the first round, from untrained models and the first B = 64 transfer
+samples: nothing of a client's data is in them, and every engine and every resumed run has the same.
+Untrained weights are one draw by the run's seed, and no client begins with them: near scores say
+nothing.
 """
 
 import math
