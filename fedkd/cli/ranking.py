@@ -8,8 +8,7 @@ from rich.table import Table
 
 from ..config.overrides import compose
 from ..errors import ConfigError
-from ..models.compatibility import SAMPLES
-from ..run.compatibility import compatibility
+from ..run.compatibility import SAMPLES, compatibility
 
 
 def show_compatibility(

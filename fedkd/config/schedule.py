@@ -2,7 +2,7 @@
 
 With ``f`` the share of its rounds that is over, (round - 1) / (rounds - 1), at most 1::
 
-    linear        (1 - f) start + f end
+    linear        start + f (end - start)
     cosine        the same with (1 - cos(pi f)) / 2 in place of f
     exponential   start^(1-f) end^f
     step          linear, but only every `every` rounds; the last of its levels is `end`
@@ -92,8 +92,8 @@ class Linear(Schedule):
     """By the same amount each round."""
 
     def between(self, share: float) -> float:
-        """Return ``(1 - f) start + f end``."""
-        return (1 - share) * self.start + share * self.end
+        """Return ``start + f (end - start)``."""
+        return self.start + share * (self.end - self.start)
 
 
 class Cosine(Linear):

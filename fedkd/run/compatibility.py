@@ -22,6 +22,8 @@ from ..plugins.table import SEAMS
 from ..rng import scoped
 from .resolving import wanted, with_task
 
+__all__ = ["SAMPLES", "Pair", "compatibility", "ranked"]
+
 
 @dataclass(frozen=True)
 class Pair:
