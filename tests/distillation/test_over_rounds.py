@@ -163,7 +163,9 @@ def test_a_weight_is_a_factor_of_the_step() -> None:
 
 @pytest.mark.parametrize("objective", mostly_slow(["kl", "taid", "ctkd"], "taid"))
 def test_objectives_with_a_state_are_weighted(objective: str) -> None:
-    result = run(objective=objective, **{"distil.weight": {"name": "step", "start": 0, "end": 2}})
+    mean = {"name": "fedmd", "exchange": "soft_labels"}
+    late = {"distil.weight": {"name": "step", "start": 0, "end": 2}}
+    result = run(mean, objective=objective, **late)
     assert result.summary["rejected"] == 0
     found = result.clients.to_pylist()
     losses = {row["round"]: row["value"] for row in found if row["metric"] == "loss_distil"}
