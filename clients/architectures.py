@@ -13,8 +13,6 @@ from ..rng import Globals, scoped
 _OWN = frozenset(vars(nn.Module())) - {"training"}
 """What every module has: parameters, buffers, children, hooks."""
 
-NORMALISING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-
 
 def architecture(model: nn.Module) -> Hashable:
     """Return what makes two models compute the same function of their parameters and buffers.
@@ -53,17 +51,6 @@ def _comparable(value: Any) -> Hashable:
         except Exception:  # such as a recurrent layer's weak references: each raises its own
             return id(value)
     return value
-
-
-def normalises(model: nn.Module) -> bool:
-    """Say whether a model normalises over its batch, which cannot be learnt from one sample.
-
-    Examples
-    --------
-    >>> normalises(nn.Sequential(nn.BatchNorm1d(2))), normalises(nn.LayerNorm(2))
-    (True, False)
-    """
-    return any(isinstance(module, NORMALISING) for module in model.modules())
 
 
 def coupled(model: nn.Module, x: Tensor) -> bool | None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..distillation.base import Objective, Target
 from ..distillation.guards import Guard
@@ -16,10 +16,12 @@ from ..plugins.several import made_of, names_of, nodes_of
 from ..plugins.table import SEAMS
 from ..rounds.guarding import CHANGED, KEPT
 from ..tasks.rows import rows_at, rows_of
-from .architectures import normalises
 from .base import Client, ClientLoop
 
 WHAT = "guards"
+
+NORMALISING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+"""Layers that cannot be trained on a single sample."""
 
 
 class Guards:
@@ -141,7 +143,7 @@ class Guarded(ClientLoop):
             learnt = learnt & teacher.mask
         changed = learnt & (values != teacher.values).any(dim=-1)
         rows = int(learnt.sum())
-        if rows == 0 or (rows == 1 and normalises(client.model)):
+        if rows == 0 or (rows == 1 and _normalises(client.model)):
             return {KEPT: 0.0, CHANGED: 0.0}
         x, target = left(x, replace(teacher, values=values), learnt)
         numbers = self.inner.distil([client], x, [target], objective)[0]
@@ -197,3 +199,7 @@ labels=None)
     if kind_named(teacher.kind).simplex:
         logits = (logits / teacher.temperature).softmax(dim=-1)
     return teacher.part(logits)
+
+
+def _normalises(model: nn.Module) -> bool:
+    return any(isinstance(module, NORMALISING) for module in model.modules())

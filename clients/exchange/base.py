@@ -18,7 +18,6 @@ from ...engine.state import Memory
 from ...knowledge import Knowledge, Target, kind_named
 from ...knowledge.admission import Expected
 from ...tasks.rows import by_sample, rows_at, rows_of
-from ..architectures import normalises
 from ..base import Client, ClientLoop
 from ..workbench import Workbench
 
@@ -198,8 +197,6 @@ class Exchange:
         x, ids = phase.transfer()
         if (mask := target.mask) is not None:
             x, ids, target = known(x, ids, target, mask)
-            if mask.sum() == 1 and normalises(phase.client.model):
-                return {}  # as of no row: there is nothing to normalise over
         if not len(x):
             return {}
         target = replace(target, labels=phase.bench.labels(ids))

@@ -140,6 +140,7 @@ class Loop:
         scalars: dict[str, Any] = {
             "round": number,
             "participants": len(plan.cohort),
+            **self.config.distil.columns(number),
             **self.measured.columns(plan.evaluate is not None),
             "rejected": len(outcome.rejected),
             "diverged": len(self.measured.diverged),
@@ -151,7 +152,6 @@ class Loop:
             **{f"seconds_{phase}": value for phase, value in seconds.items()},
             "seconds": time.perf_counter() - began,
             **columns(outcome.metrics),
-            **self.config.distil.columns(number),
             **outcome.scalars,
         }
         state = self.measured.save() | (self.clock.save() if self.clock else {})

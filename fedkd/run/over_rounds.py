@@ -9,7 +9,7 @@ from ..rounds.protocol import Strategy
 NOBODY = "clients learn from no teacher on transfer samples"
 
 
-def check_temperature(
+def check_schedule(
     config: RunConfig, strategy: Strategy, parts: Parts, taught: Kind | None
 ) -> None:
     """Refuse a temperature over rounds that nothing heeds, or that must be that of other rounds.

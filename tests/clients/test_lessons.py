@@ -5,14 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from fedkd.strategies.fedmd import FedMD
 from support import TINY
 from torch import Tensor, nn
 
 from fedkd import ConfigError, RunError, resume, simulate
 from fedkd.distillation import Batch, Objective, Target
 from fedkd.distillation.kl import KL
-from fedkd.knowledge import KnowledgeStack
 
 HERE = Path(__file__)
 VOTES = {"name": "fedmd", "exchange": "soft_labels"}
@@ -185,28 +183,3 @@ def test_a_memory_is_in_checkpoints(objective: Any, tmp_path: Path) -> None:
     assert resume(tmp_path / "run", rounds=4).summary["digest"] == whole.summary["digest"]
     forgetful = run("kl", rounds=4, **more)
     assert forgetful.summary["digest"] != whole.summary["digest"]
-
-
-class OneRow(FedMD):
-    """Teaches the first sample only."""
-
-    def covered(self, knowledge: KnowledgeStack, teacher: Tensor) -> Tensor:
-        """Return a mask of one row."""
-        return torch.arange(len(knowledge.sample_ids)) == 0
-
-
-class Normalising(nn.Sequential):
-    """Cannot be trained on one sample."""
-
-    def __init__(self) -> None:
-        super().__init__(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Linear(8, 10))
-
-
-def test_one_row_is_not_learnt_from_where_there_is_nothing_to_normalise_over() -> None:
-    taught = simulate(OneRow(exchange="soft_labels"), model=Normalising, **TINY)
-    assert taught.summary["rejected"] == 0
-    alone = simulate("local", model=Normalising, **TINY)
-    for name, value in alone.model(0).state_dict().items():
-        torch.testing.assert_close(taught.model(0).state_dict()[name], value, rtol=0, atol=0)
-    plain = simulate(OneRow(exchange="soft_labels"), model="mlp", **TINY)
-    assert plain.summary["digest"] != simulate("local", model="mlp", **TINY).summary["digest"]
