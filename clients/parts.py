@@ -1,15 +1,17 @@
 """The pieces a client is made of: its model, its training loop, its objective."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..codecs import Codec
 from ..codecs.none import NONE as FLOAT32
-from ..config import SecureConfig
+from ..config import DistilConfig, SecureConfig
 from ..distillation.base import Objective
+from ..distillation.weighing import Weighted
 from ..models import factories
-from ..plugins.table import PARTS
+from ..plugins.table import PARTS, SEAMS
 from ..tasks import Task
 from ..tasks.classification import Classification
 from .attacks import Attack
@@ -38,7 +40,7 @@ class Parts:
     loop : ClientLoop
         Trains and predicts.
     objective : Objective
-        The prototype: each distillation phase works on a fresh copy.
+        The prototype: each distillation phase works on a fresh one, see `objective_at`.
     guard : Guards
         What is learnt of a teacher; all of it by default.
     attack : Attack
@@ -57,6 +59,10 @@ class Parts:
         How what is uploaded is hidden, where the run has secure aggregation.
     seed : int
         The run's.
+    distil : DistilConfig
+        How clients learn from teachers; of it, the weight of the objective over rounds.
+    retempered : dict or None
+        The objective's node without a temperature, where that changes over rounds.
     """
 
     models: Sequence[Any]
@@ -72,6 +78,18 @@ class Parts:
     task: Task = field(default_factory=Classification)
     secure: SecureConfig = field(default_factory=SecureConfig)
     seed: int = 0
+    distil: DistilConfig = field(default_factory=DistilConfig)
+    retempered: dict[str, Any] | None = None
+
+    def objective_at(self, number: int) -> Objective:
+        """Return a fresh objective with the temperature and the weight of a round."""
+        if self.retempered is None:
+            made: Objective = copy.deepcopy(self.objective)
+        else:  # made anew: its temperature may be in what it consists of
+            node = self.retempered | {"temperature": self.distil.temperature_at(number)}
+            made = SEAMS["objectives"].build(type(self.objective), node)
+        weight = self.distil.weight_at(number)
+        return made if weight == 1 else Weighted(made, weight)
 
     @property
     def masking(self) -> Masking:
@@ -108,9 +126,13 @@ class Parts:
         }
         made |= {} if task is None else {"task": task}
         made["guard"] = guard or Guards.from_node(spec.get("guard", {"name": "none"}))
+        distil = DistilConfig(**spec.get("distil", {}))
+        changing = isinstance(distil.temperature, dict) and "temperature" not in spec["objective"]
         return cls(
             **made | {"loop": privacy.loop(made["loop"]), "privacy": privacy},
             models=factories(models or spec["model"], spec["clients"]),
             secure=SecureConfig(**spec["secure"]),
             seed=spec["seed"],
+            distil=distil,
+            retempered=spec["objective"] if changing else None,
         )

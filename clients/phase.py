@@ -1,6 +1,5 @@
 """One message being answered: who asks whom for what, with which model and which data."""
 
-import copy
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,8 +86,8 @@ class Phase:
         return self.bench.federation.classes
 
     def objective(self) -> Objective:
-        """Return a fresh copy of the distillation objective."""
-        return copy.deepcopy(self.tools.parts.objective)
+        """Return a fresh distillation objective, as it is in this round."""
+        return self.tools.parts.objective_at(self.round)
 
     def build(self, spec: Any, name: str) -> nn.Module:
         """Return another model of this client, initialised from its own stream `name`."""

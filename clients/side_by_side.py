@@ -21,6 +21,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..distillation.base import Batch, Objective, Target
+from ..distillation.weighing import Weighted
 from ..exits import contained
 from ..tasks.rows import by_sample, rows_at, rows_of
 from .architectures import architecture, coupled
@@ -191,6 +192,9 @@ class StackLoop(ClientLoop):
 def _alike(objective: Objective) -> Hashable | None:
     """Return what makes two objectives the same; None if this one is for one client at a time."""
     cls = type(objective)
+    if isinstance(objective, Weighted):
+        weighted = _alike(objective.inner)
+        return None if weighted is None else (cls, objective.weight, weighted)
     if objective.remembers or objective.layers:
         return None
     if cls.start is not Objective.start or cls.progress is not Objective.progress:

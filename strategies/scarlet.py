@@ -62,6 +62,7 @@ class SCARLET(FusionStrategy):
         if duration < 0:
             raise ValueError(f"duration={duration} must be at least 0")
         self.beta, self.duration = beta, duration
+        self.keeps_labels = duration > 1
 
     def settle(self, config: RunConfig, models: Sequence[nn.Module]) -> list[str]:
         """Warn where labels of the first round are the only ones that there will be."""

@@ -90,6 +90,12 @@ class NoTemperature(KL):
     def __init__(self): super().__init__()
 
 
+class Deaf(KL):
+    def __call__(self, *batch):
+        self.temperature = 1.0
+        return super().__call__(*batch)
+
+
 class Away(KL):
     def __call__(self, *batch): return -super().__call__(*batch)
 
@@ -327,6 +333,7 @@ def broken(tmp_path_factory):
         ("Weighing", "guards", "answers", "returns a mask [12] of torch.float32 for logits"),
         ("Blind", "guards", "answers", "returns values that are not finite for logits of +-1e4"),
         ("Moved", "guards", "pure", "a guard changes teacher"),
+        ("Deaf", "objectives", "tempers", "the temperature changes nothing; say so in tempers()"),
         ("Lucky", "guards", "pure", "draws from (or seeds) a global random generator"),
         ("Mindful", "guards", "pure", "answers in two ways, or remembers what it was asked before"),
         ("Trusting", "codecs", "hostile", "decode() takes no arrays at all"),

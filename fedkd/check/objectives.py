@@ -138,6 +138,22 @@ def finite(subject: Plugged) -> str:
     return f"{len(list(teachers(subject)))} teachers, 3 students, temperatures 0.5 to 4"
 
 
+def tempers(subject: Plugged) -> str:
+    """Compare losses at two temperatures, with a teacher of each kind."""
+    firsts: dict[str, Target] = {}
+    for _, teacher in teachers(subject):
+        firsts.setdefault(str(teacher.kind), teacher)
+    heeds = []
+    for kind, teacher in firsts.items():
+        made = [subject.make(temperature=one) for one in (1.0, 3.0)]
+        one, other = (Phase(objective).loss(student(), teacher).item() for objective in made)
+        heeds += [kind] * (one != other)
+        says = made[0].tempers(kind)
+        told = "changes nothing; say so in" if says else "matters, whatever is said by"
+        expect(says == (one != other), f"with {kind} the temperature {told} tempers()")
+    return f"with {' and '.join(heeds) or 'no kind of teacher'}"
+
+
 def teaches(subject: Plugged) -> str:
     """Follow the gradient from a student that knows nothing."""
     known = dict(teachers(subject))
@@ -217,6 +233,7 @@ def per_sample(subject: Plugged) -> str:
 SUITE: tuple[Promise, ...] = (
     *MADE,
     Promise("finite", "has finite losses and gradients", finite),
+    Promise("tempers", "heeds its temperature where it says so", tempers),
     Promise("teaches", "leads to the teacher", teaches),
     Promise("pure", "has no side effects, nor chance of its own", pure),
     Promise("forgets", "serves one client after the other", forgets),

@@ -23,6 +23,7 @@ from ..errors import ConfigError
 from .grammar import PATHS, parse, raw_value, split_study, sweep, sweep_names
 from .models import with_parameters
 from .saved import saved_config
+from .scheduled import SCHEDULED, with_parts
 from .schema import FREE, GROUPS, MODEL, NAMED, check_item, is_parameter
 from .settings import RunConfig
 from .trust import vet
@@ -160,7 +161,9 @@ def _same_place(tree: DictConfig, key: str, value: Any) -> bool:
 def _apply(tree: DictConfig, given: Items) -> RunConfig:
     """Set the given items on a structured config, and return it as a checked `RunConfig`."""
     items = [leaf for key, value in given for leaf in _spread(key, value)]
-    items = _one_model(_as_given(tree), items)
+    items = _one_model(_as_given(tree, MODEL), items)
+    for key in SCHEDULED:
+        items = _one_schedule(key, _as_given(tree, key), items)
     for node in FREE:
         names = [value for key, value in items if key == f"{node}.name"]
         if names and names[-1] != OmegaConf.select(tree, node).get("name"):
@@ -183,7 +186,8 @@ def _apply(tree: DictConfig, given: Items) -> RunConfig:
 
 def _spread(key: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield one checked item per leaf: dicts taken apart, ``data=NAME`` read as ``data.name``."""
-    if isinstance(value, Mapping) and key in (*GROUPS, *FREE, MODEL):
+    taken_apart = (*GROUPS, *FREE, MODEL, *(SCHEDULED if value else ()))  # {} is no schedule
+    if isinstance(value, Mapping) and key in taken_apart:
         for name, inner in value.items():
             yield from _spread(f"{key}.{name}", inner)
     elif value is _DELETE:
@@ -197,10 +201,11 @@ def _spread(key: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield key, value
 
 
-def _as_given(tree: DictConfig) -> Any:
-    present = OmegaConf.to_container(tree)
-    assert isinstance(present, dict)
-    return present[MODEL]
+def _as_given(tree: DictConfig, key: str) -> Any:
+    present: Any = OmegaConf.to_container(tree)
+    for name in key.split("."):
+        present = present[name]
+    return present
 
 
 def _one_model(present: Any, items: Items) -> Items:
@@ -216,6 +221,18 @@ def _one_model(present: Any, items: Items) -> Items:
     if not given and not removed:
         return items
     return [*rest, (MODEL, with_parameters(present, given, removed))]
+
+
+def _one_schedule(key: str, present: Any, items: Items) -> Items:
+    """Return the items with the parts of a key's schedule put together."""
+    own = [item for item in items if item[0] == key or item[0].startswith(f"{key}.")]
+    if not own:
+        return items
+    parts = [(name[len(key) + 1 :], value) for name, value in own]
+    given = [part for part in parts if part[1] is not _DELETE]
+    removed = [name for name, value in parts if value is _DELETE]
+    rest = [item for item in items if not any(item is one for one in own)]
+    return [*rest, (key, with_parts(key, present, given, removed))]
 
 
 def _texts(value: Any) -> Iterator[str]:

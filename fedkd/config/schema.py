@@ -8,6 +8,7 @@ from typing import Any, get_args, get_origin
 from ..errors import ConfigError, abbreviated
 from .checked import entries, leaves
 from .hints import Entry, fits, spoken
+from .scheduled import SCHEDULED
 from .settings import RunConfig
 from .study import StudyConfig
 
@@ -40,8 +41,8 @@ def keys() -> Iterator[Entry]:
 
 
 def is_parameter(key: str) -> bool:
-    """Say whether `key` is a plug-in's parameter, such as ``strategy.beta``."""
-    return key.startswith(tuple(f"{node}." for node in (*FREE, MODEL)))
+    """Say whether `key` is a parameter of a plug-in or a schedule, such as ``strategy.beta``."""
+    return key.startswith(tuple(f"{node}." for node in (*FREE, MODEL, *SCHEDULED)))
 
 
 def check_key(key: str, value: Any) -> None:

@@ -108,6 +108,7 @@ class RunConfig(Checked):
         refuse(self)
         self.data.check()
         self.transfer.check()
+        self.distil.check()
         self.engine.check()
         self.system.check(self.faults.straggler)
         if self.clients == "auto":

@@ -1,11 +1,12 @@
 """How a client learns, and when it is measured."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 from annotated_types import Ge, Gt
 
 from .checked import Auto, Checked, OneOf
+from .scheduled import over, schedule
 
 POINTS = 10
 """Rounds that ``evaluate.every=auto`` evaluates each time the number of rounds doubles."""
@@ -46,8 +47,59 @@ class DistilConfig(Checked):
     """samples per step"""
     lr: Annotated[float | None, Gt(0)] = None
     """learning rate; null = fit.lr"""
-    temperature: Annotated[float, Gt(0)] = 1.0
-    """softmax temperature of student and teacher"""
+    temperature: Any = 1.0
+    """softmax temperature of student and teacher, greater than 0; over rounds, a schedule such as
+    {name: linear, start: 4, end: 1}: linear, cosine, exponential, step"""
+    weight: Any = 1.0
+    """factor of the distillation loss, at least 0, or a schedule of it over rounds"""
+
+    def __post_init__(self) -> None:
+        for name in ("temperature", "weight"):  # as OmegaConf does where a field is a float
+            value = getattr(self, name)
+            if isinstance(value, int) and not isinstance(value, bool):
+                setattr(self, name, float(value))
+
+    def check(self) -> None:
+        """Raise `ConfigError` for what is neither a number that can be used nor a schedule."""
+        self.temperature_at(1)
+        self.weight_at(1)
+
+    def temperature_at(self, number: int) -> float:
+        """Return the softmax temperature of a round.
+
+        Examples
+        --------
+        >>> warm = DistilConfig(temperature={"name": "linear", "start": 4, "end": 1}).over(4)
+        >>> [warm.temperature_at(number) for number in range(1, 6)], warm.weight_at(3)
+        ([4.0, 3.0, 2.0, 1.0, 1.0], 1.0)
+        """
+        return schedule("distil.temperature", self.temperature).at(number)
+
+    def weight_at(self, number: int) -> float:
+        """Return the factor of the distillation loss in a round."""
+        return schedule("distil.weight", self.weight, zero=True).at(number)
+
+    def over(self, rounds: int) -> "DistilConfig":
+        """Return the same with schedules that know over how many rounds they are.
+
+        Raises
+        ------
+        ConfigError
+            If one cannot be over so many.
+        """
+        return replace(
+            self,
+            temperature=over("distil.temperature", self.temperature, rounds),
+            weight=over("distil.weight", self.weight, rounds),
+        )
+
+    def columns(self, number: int) -> dict[str, float]:
+        """Return what a round's row in the tables says of the schedules that there are."""
+        found = {
+            "distil_temperature": (self.temperature, self.temperature_at),
+            "distil_weight": (self.weight, self.weight_at),
+        }
+        return {key: at(number) for key, (value, at) in found.items() if isinstance(value, dict)}
 
 
 @dataclass

@@ -4,12 +4,12 @@ import math
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import nn
 
-from ..knowledge import CLASS_SCORES, Target
+from ..knowledge import CLASS_SCORES, Target, kind_named
 
 TeacherBatch = Target
 """What a `Target` was called; the name by which objectives of your own may know it."""
@@ -86,12 +86,12 @@ class Objective:
         If the temperature is not positive and finite.
     """
 
-    per_sample: ClassVar[bool] = False
-    kinds: ClassVar[tuple[str, ...] | None] = CLASS_SCORES
+    per_sample: bool = False
+    kinds: tuple[str, ...] | None = CLASS_SCORES
     needs_labels: bool = False
     layers: tuple[str, ...] = ()
     remembers: bool = False
-    most_rows: ClassVar[int | None] = None
+    most_rows: int | None = None
     one_row: bool = False
 
     def __init__(self, temperature: float = 1.0) -> None:
@@ -144,6 +144,11 @@ class Objective:
             raise ValueError(f"{type(self).__name__} needs a batch with the student's features")
         return batch.features["head"]
 
+    def tempers(self, kind: str) -> bool:
+        """Say whether its temperature plays a part with teachers of a kind; by default it does."""
+        del kind
+        return True
+
     def looks_at(self, student: nn.Module) -> tuple[str, ...]:
         """Return the layers of this student that it looks at, by default `layers`."""
         del student
@@ -190,6 +195,10 @@ class Matching(Objective):
     ) -> torch.Tensor:
         """Return the scalar loss of one batch."""
         return self.compared(*teacher.paired(student_logits, self.temperature))
+
+    def tempers(self, kind: str) -> bool:
+        """Say so of soft labels: other numbers are compared as they are."""
+        return kind_named(kind).simplex
 
     def compared(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
         """Return the loss of what the student says, given what it should, in the same form."""

@@ -35,6 +35,11 @@ class GaussianKL(Objective):
     def __init__(self, *, temperature: float = 1.0) -> None:
         super().__init__(temperature)
 
+    def tempers(self, kind: str) -> bool:
+        """Say no: Gaussians have a variance of their own."""
+        del kind
+        return False
+
     def __call__(
         self, student_logits: torch.Tensor, teacher: Target, batch: Batch | None = None
     ) -> torch.Tensor:

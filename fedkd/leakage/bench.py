@@ -161,7 +161,7 @@ class Bench:
     def _labels(self, shadow: Shadow, ids: Tensor) -> Tensor:
         """Return the soft labels that a shadow would upload."""
         logits = self.subject.logits(shadow.uploading, self.subject.transfer[ids])
-        return (logits / self.subject.temperature).softmax(dim=-1)
+        return (logits / self.subject.softness("uploads", shadow.round)).softmax(dim=-1)
 
     def _trial(self, clients: list[int], candidates: Candidates) -> Trial:
         x, y = self.pools.gather(candidates.rows)

@@ -23,10 +23,13 @@ class Shadow:
         After its last fit: what the last upload is made of.
     final : nn.Module
         After its last distillation.
+    round : int
+        The last one with an upload; 0 = there was none.
     """
 
     uploading: nn.Module
     final: nn.Module
+    round: int
 
 
 def surrogate(
@@ -75,14 +78,14 @@ def replay(subject: Subject, client: int, x: Tensor, y: Tensor, name: str) -> Sh
     have seen the client's samples. What an exchange adds to the fit's loss is left out.
     """
     shadow = subject.client(subject.fresh(client, name), x, y, f"replay.{name}", client)
-    uploading = shadow.model
+    uploading, newest = shadow.model, 0
     for record in subject.recordings:
         if client not in record.clients:
             continue
         subject.parts.loop.fit([shadow])
-        uploading = copy.deepcopy(shadow.model)
+        uploading, newest = copy.deepcopy(shadow.model), record.round
         _distil(subject, shadow, record)
-    return Shadow(uploading.eval(), shadow.model.eval())
+    return Shadow(uploading.eval(), shadow.model.eval(), newest)
 
 
 def _distil(subject: Subject, shadow: Client, record: Recorded) -> None:
@@ -96,8 +99,9 @@ def _distil(subject: Subject, shadow: Client, record: Recorded) -> None:
     if not len(ids):
         return
     labels = subject.seen_labels(ids)
-    teacher = Target(values, record.kind, subject.teacher_temperature, labels=labels)
-    subject.parts.guarded.distil([shadow], subject.transfer[ids], [teacher], subject.objective())
+    teacher = Target(values, record.kind, subject.softness("teachers", record.round), labels=labels)
+    objective = subject.parts.objective_at(record.round)
+    subject.parts.guarded.distil([shadow], subject.transfer[ids], [teacher], objective)
 
 
 def log_probability(subject: Subject, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:

@@ -1,11 +1,10 @@
 """A recorded run, as attacks see it: recordings, models, the truth to measure against."""
 
-import copy
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -149,19 +148,18 @@ class Subject:
         nobody = self.client(model, x[:0], torch.zeros(0, dtype=torch.int64), "predict", 0)
         return self.parts.loop.predict([nobody], x)[0]
 
-    @property
-    def temperature(self) -> float:
-        """Softmax temperature of uploaded soft labels; 1 for other kinds."""
-        return cast(float, self.spec["softness"]["uploads"])
+    def softness(self, what: str, number: int) -> float:
+        """Return the softmax temperature of a round's soft labels; 1 for other kinds.
 
-    @property
-    def teacher_temperature(self) -> float:
-        """Softmax temperature of the teachers."""
-        return cast(float, self.spec["softness"]["teachers"])
-
-    def objective(self) -> Any:
-        """Return a fresh distillation objective."""
-        return copy.deepcopy(self.parts.objective)
+        Parameters
+        ----------
+        what : {"uploads", "teachers"}
+            Which of them.
+        number : int
+            The round.
+        """
+        each: list[float] = self.spec["softness"][what]
+        return each[min(max(number, 1), len(each)) - 1]
 
     @cached_property
     def transfer(self) -> Tensor:
@@ -189,5 +187,9 @@ def _spec(run_dir: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         problem = f"its spec.json and config.yaml differ in {', '.join(differ)}; make it again"
         raise ConfigError("run", run_dir, problem)
     with readable("run", run_dir, "its spec.json cannot be used"):
-        spec["softness"] = {key: float(spec["softness"][key]) for key in ("uploads", "teachers")}
+        given = {key: spec["softness"][key] for key in ("uploads", "teachers")}
+        spec["softness"] = {
+            key: [float(one) for one in (each if isinstance(each, list) else [each])]
+            for key, each in given.items()
+        }
     return spec

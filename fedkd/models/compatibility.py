@@ -17,13 +17,18 @@ which not every model has. Untrained weights are one draw: near scores say nothi
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .features import head, tapped
+
+SAMPLES = 64
+"""Transfer samples at most that models are compared on."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,33 @@ def relation(one: Tensor, other: Tensor) -> float:
     pairs = (unit_rows(f.flatten(1).double() @ f.flatten(1).double().T) for f in (one, other))
     left, right = pairs
     return -(left - right).square().sum().item() / len(one) ** 2
+
+
+def relations(features: Sequence[Tensor]) -> Tensor:
+    """Return B times the relation term of each pair of models, float64, 0 with itself.
+
+    That is the mean over samples of what they differ by, at least -4 whatever B is.
+
+    Parameters
+    ----------
+    features : sequence of Tensor
+        ``[B, any]``, one a model.
+
+    Returns
+    -------
+    Tensor
+        ``[models, models]``, symmetric.
+
+    Examples
+    --------
+    >>> relations([torch.eye(2), torch.tensor([[1.0, 0.0], [1.0, 1.0]])]).numpy().round(6) + 0
+    array([[ 0.      , -0.398466],
+           [-0.398466,  0.      ]])
+    """
+    found = torch.zeros(len(features), len(features), dtype=torch.float64)
+    for (i, one), (j, other) in combinations(enumerate(features), 2):
+        found[i, j] = found[j, i] = len(one) * relation(one, other)
+    return found
 
 
 def semantic(one: Tensor | None, other: Tensor | None) -> float:

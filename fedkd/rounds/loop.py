@@ -140,6 +140,7 @@ class Loop:
         scalars: dict[str, Any] = {
             "round": number,
             "participants": len(plan.cohort),
+            **self.config.distil.columns(number),
             **self.measured.columns(plan.evaluate is not None),
             "rejected": len(outcome.rejected),
             "diverged": len(self.measured.diverged),
@@ -202,7 +203,7 @@ class Loop:
             fleet=fleet,
             blocks=blocks,
             classes=federation.classes,
-            temperature=config.distil.temperature,
+            temperature=config.distil.temperature_at(number),
             sample_ids=ids,
             all_samples=len(drawn) == size,
             evaluate=tested if config.evaluate.due(number) else None,

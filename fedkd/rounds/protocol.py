@@ -72,6 +72,10 @@ class Strategy(ABC):
     sums_only: bool = False
     """True where sums over clients, of what each can compute by itself, are all the server needs:
     `fuse` makes of one row, the mean, what it makes of all rows"""
+    keeps_labels: bool = False
+    """True where soft labels made in one round are learnt from in others"""
+    mixed: ClassVar[bool] = False
+    """True where what the method does shows only among models of several architectures"""
     brief: ClassVar[Mapping[str, Any]] = {}
     """Parameters with which a run of four rounds shows what each of the others does"""
     kinds: ClassVar[tuple[str, ...] | None] = CLASS_SCORES

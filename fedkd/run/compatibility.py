@@ -15,15 +15,14 @@ from ..config import RunConfig
 from ..data import build_federation, corpora
 from ..errors import ConfigError
 from ..models import ZOO, build, check_model
-from ..models.compatibility import View, relation, semantic, view
+from ..models.compatibility import SAMPLES, View, relation, semantic, view
 from ..models.features import headless
 from ..models.specs import model_name
 from ..plugins.table import SEAMS
 from ..rng import scoped
 from .resolving import wanted, with_task
 
-SAMPLES = 64
-"""Transfer samples at most that models are compared on."""
+__all__ = ["SAMPLES", "Pair", "compatibility", "ranked"]
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ from .refusals import (
     suited,
     without_replay,
 )
-from .resolving import resolved, sized, spec_of, wanted, with_task
+from .resolving import resolved, sized, softness, spec_of, wanted, with_task
 from .securing import check_secure
 from .virtual import keep_devices, uncounted, virtual_clock
 
@@ -162,7 +162,8 @@ def prepare_run(
     if strategy.exchange_node() != node:
         parts.exchange = _settled(config, strategy, parts.exchange)
     afforded = _affordable(config, parts, strategy, federation, resumed)
-    config = afforded.config
+    config = replace(afforded.config, distil=afforded.config.distil.over(afforded.config.rounds))
+    parts.distil = config.distil
     parts.privacy.calibrate(config.privacy.get("noise_multiplier"))
     server = Server(federation, parts.models, instances, config.seed, outputs, config.task["name"])
     if (reason := strategy.refusal(server)) is not None:
@@ -200,10 +201,9 @@ def _written(
     config: RunConfig, strategy: Strategy, parts: Parts, federation: Federation, run_dir: Path
 ) -> str:
     """Write ``spec.json`` and ``config.yaml``; return what is in the first."""
-    about = parts.exchange.kind, config.distil.temperature
-    softness = {"uploads": strategy.softness(*about), "teachers": strategy.teacher_softness(*about)}
-    made = {"data": federation.locator, "softness": softness}
-    made |= {
+    made = {
+        "data": federation.locator,
+        "softness": softness(config, strategy, parts.exchange.kind),
         "outputs": list(parts.task.outputs(federation.targets)),
         "score": parts.task.score.about(),
     }

@@ -17,6 +17,7 @@ from ..plugins.table import SEAMS
 from ..rounds.protocol import Strategy
 from ..tasks import Task
 from ..tasks.samples import Shape, vocabulary
+from .over_rounds import check_schedule, check_weight
 
 
 def check_parts(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
@@ -24,6 +25,8 @@ def check_parts(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     check_kinds(config, strategy, parts)
     check_guards(config, strategy, parts)
     check_labels(config, strategy, parts)
+    check_schedule(config, strategy, parts, _taught(strategy, parts))
+    check_weight(config, _taught(strategy, parts))
     check_parameters(config, strategy, parts)
     check_classes(config, parts)
     check_attack(config, parts, strategy)

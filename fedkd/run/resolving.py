@@ -26,7 +26,9 @@ def resolved(config: RunConfig, strategy: Strategy) -> RunConfig:
     own, objective = strategy.objective_node(), dict(config.objective)
     if objective["name"] == "auto":
         objective = own | objective | {"name": own["name"]}
-    objective.setdefault("temperature", own.get("temperature", config.distil.temperature))
+    softness = own.get("temperature", config.distil.temperature)
+    if not isinstance(softness, dict):  # a schedule's is each round's
+        objective.setdefault("temperature", softness)
     packing = strategy.compress_node() if config.compress["name"] == "none" else None
     if packing and config.secure.aggregation:
         packing["up"] = False  # masked integers cannot be packed
@@ -98,6 +100,17 @@ def sized(config: RunConfig, federation: Federation) -> RunConfig:
         ),
         transfer=replace(config.transfer, size=federation.transfer_size),
     )
+
+
+def softness(config: RunConfig, strategy: Strategy, kind: str) -> dict[str, Any]:
+    """Return the softmax temperatures of what clients upload and of teachers.
+
+    Each is a number, or a list of one for each round where they differ.
+    """
+    every = [config.distil.temperature_at(number) for number in range(1, config.rounds + 1)]
+    ways = {"uploads": strategy.softness, "teachers": strategy.teacher_softness}
+    found = {name: [way(kind, one) for one in every] for name, way in ways.items()}
+    return {name: each if len({*each}) > 1 else each[0] for name, each in found.items()}
 
 
 def spec_of(config: RunConfig, strategy: Strategy) -> dict[str, Any]:

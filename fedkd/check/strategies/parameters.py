@@ -22,6 +22,9 @@ RUN: dict[str, Any] = {
 }
 """Settings of the runs: several steps an epoch, clients of unequal size."""
 
+MIXED = ["mlp", "lenet5"]
+"""Models for methods that are about several architectures."""
+
 NUMBERS = (1, 2, 0.5, 3, 0.1, 0, 0.9, 20)
 """What is tried for a number, beside half and twice its default; refused values are passed by."""
 
@@ -73,7 +76,8 @@ def changes(
 
 def outcome(subject: Subject, settings: dict[str, Any]) -> object:
     """Return what a run comes to: models, what the server keeps, accuracies, and bytes."""
-    summary = subject.run(**RUN, **settings).summary
+    more = {"model": MIXED} if subject.make().mixed else {}
+    summary = subject.run(**RUN, **more, **settings).summary
     names = ("digest", "alma_local", "alma_global", "bytes_up", "bytes_down")
     return [summary[name] for name in names]
 

@@ -11,7 +11,8 @@ prediction is taken once a phase, and there is one teacher. Traps: teacher and s
 at one temperature, so a teacher that the server has sharpened (DS-FL's ERA) nearly always wins; and
 a mean over skewed clients is flatter than each of them, so that the student nearly always wins:
 clients then stay as they are, sure and wrong. ``labels=transfer`` compares what matters, and the
-tables say how often the student won (``guard_changed``).
+tables say how often the student won (``guard_changed``). Kept samples are in the batches all the
+same: they count in the statistics of batch normalisation, and in objectives that compare samples.
 """
 
 from typing import Literal

@@ -1,0 +1,55 @@
+"""Temperatures and weights of distillation that would change nothing are refused."""
+
+from ..clients import Parts
+from ..config import RunConfig
+from ..errors import ConfigError
+from ..knowledge import Kind
+from ..rounds.protocol import Strategy
+
+NOBODY = "clients learn from no teacher on transfer samples"
+
+
+def check_schedule(
+    config: RunConfig, strategy: Strategy, parts: Parts, taught: Kind | None
+) -> None:
+    """Refuse a temperature over rounds that nothing heeds, or that must be that of other rounds.
+
+    `taught` is what the objective learns from; None = there is nothing.
+    """
+    given, name = config.distil.temperature, config.strategy["name"]
+    if not isinstance(given, dict):
+        return
+    soft = {strategy.softness(parts.exchange.kind, one) for one in (1.0, 2.0)}
+    uploads = strategy.exchange is not None and len(soft) > 1
+    if uploads and strategy.keeps_labels:
+        problem = f"{name} keeps soft labels for later rounds, which then have another temperature"
+        raise ConfigError("distil.temperature", given, f"{problem}; give one number")
+    why = _unheeded(config, parts, taught)
+    if why and not uploads:
+        raise ConfigError("distil.temperature", given, f"has no effect: {why}; leave it out")
+
+
+def _unheeded(config: RunConfig, parts: Parts, taught: Kind | None) -> str | None:
+    """Say why the clients' objective does not heed the temperature of a round; None if it does."""
+    objective = config.objective["name"]
+    if taught is None:
+        return f"with {config.strategy['name']} {NOBODY}"
+    if parts.retempered is None:
+        return f"objective {objective} has a temperature of its own"
+    if parts.objective_at(1).tempers(taught):
+        return None
+    return f"objective {objective} takes no notice of it with a teacher of {taught}"
+
+
+def check_weight(config: RunConfig, taught: Kind | None) -> None:
+    """Refuse a weight of the distillation loss that changes nothing."""
+    given = config.distil.weight
+    if given == 1:
+        return
+    if taught is None:
+        why = f"has no effect: with {config.strategy['name']} {NOBODY}; leave it out"
+        raise ConfigError("distil.weight", given, why)
+    ends = (given["start"], given["end"]) if isinstance(given, dict) else (given,)
+    if config.fit.optimizer == "adam" and config.fit.weight_decay == 0 and min(ends) > 0:
+        problem = "has no effect: adam's steps are the same whatever the loss is multiplied by"
+        raise ConfigError("distil.weight", given, f"{problem}; use fit.optimizer=sgd or distil.lr")
