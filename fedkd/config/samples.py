@@ -89,7 +89,7 @@ class TransferConfig(Checked):
     hard: bool = False
     """whether rounds use the augmented view of each sample on which clients disagree the most"""
     views: Annotated[int, Ge(1)] = 4
-    """augmented views of each sample, made once, beside the original"""
+    """augmented views of each sample beside the original, made once; every process holds all"""
     explore: Annotated[float, Interval(gt=0, le=1)] = 0.5
     """share of the samples that try another view in a round from the second on"""
     strength: Annotated[float, Interval(gt=0, le=1)] = 0.1

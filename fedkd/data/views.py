@@ -91,11 +91,8 @@ def _pictures(views: Views, x: Tensor, draws: Draws) -> Tensor:
     (height, width), strength = x.shape[-2:], views.strength
     drawn = torch.tensor(np.stack([one.uniform(-1, 1, 5) for one in draws]))
     angle, right, down, larger, mirrored = drawn.unbind(dim=1)
-    zoom, sign = 1 / (1 + strength * larger.abs()), 1 - 2 * ((mirrored < 0) & views.flip).double()
-    cos, sin = (
-        zoom * (strength * torch.pi * angle).cos(),
-        zoom * (strength * torch.pi * angle).sin(),
-    )
+    turn, zoom = strength * torch.pi * angle, 1 / (1 + strength * larger.abs())
+    cos, sin, sign = zoom * turn.cos(), zoom * turn.sin(), 1.0 - 2.0 * (views.flip & (mirrored < 0))
     # In the grid's coordinates either side is 2 long, whatever its pixels.
     rows = [sign * cos, -sin * height / width, 2 * strength * right]
     rows += [sign * sin * width / height, cos, 2 * strength * down]

@@ -156,5 +156,6 @@ def test_tables_keep_columns_of_two_values_and_texts_are_shortened(tmp_path):
     split = dict(np.load(table.run_dir / "split.npz"))
     assert (split["views_scale"] > 0).tolist() == [True, True, True, False]
     settings = {"data.samples_per_client": None, "data.alpha": None, **WORDS}
+    settings |= {"rounds": 4, "transfer.strength": 0.5}
     texts = fedkd.simulate("fedmd", run_dir=tmp_path / "texts", **{**hard, **settings})
     assert texts.rounds["views_kept"].to_pylist()[-1] > 0
