@@ -139,7 +139,8 @@ def views_of(config: RunConfig, source: Corpus) -> Views | None:
     if transfer.flip and kind != "pictures":
         problem = f"mirrors pictures, and the samples of {source.name} are {kind}; leave it out"
         raise ConfigError("transfer.flip", True, problem)
-    scale, problem = _scale(source, kind), None
+    scale = _scale(source, kind)
+    problem = None
     if source.targets.tokens:
         problem = "of a text without some of its words the next tokens are others"
     elif kind != "texts" and not scale.any():
