@@ -7,15 +7,18 @@ which a federation does not have. **Ours** is a stand-in: clients, which are one
 vote by what they upload anyway::
 
     d(u, v) = mean_n KL( p_n || pbar )     of view v of sample u, pbar = mean_n p_n
+    r(u, v) = d(u, v) / mean of d over the round's samples
     round 1:    the originals, v = 0
     round t:    for a share ``transfer.explore`` of the samples a view drawn from the others,
                 for all others the view that is kept
-    after it:   a view that was kept has its new d; one that was tried is kept if its d is larger
+    after it:   a view that was kept has its new r; one that was tried is kept if its r is larger
 
 With two clients d is their Jensen-Shannon divergence; of predictions of numbers it is the variance
-between clients, mean over targets. Clients label as many samples as without; what it costs is that
-their numbers travel. Only admitted knowledge votes, and only on what two clients or more have sent;
-who was away uses what the others have chosen. A sample is first used as it is.
+between clients, mean over targets. Clients agree more and more as they learn from one another, and
+cohorts differ: numbers of two rounds are comparable only in proportion to their rounds' means.
+Clients label as many samples as without; what it costs is that their numbers travel. Only admitted
+knowledge votes, and only on what two clients or more have sent; who was away uses what the others
+have chosen. A sample is first used as it is.
 """
 
 from collections.abc import Mapping
@@ -34,7 +37,7 @@ UNKNOWN = -1.0
 
 
 class Hardest:
-    """The views that are kept, and how much clients disagreed on each when it was last used.
+    """The views that are kept, and how far clients were apart on each when it was last used.
 
     Parameters
     ----------
@@ -52,7 +55,7 @@ class Hardest:
     kept : Tensor
         int64 ``[size]``, in 0..views; 0 is the original.
     apart : Tensor
-        float64 ``[size]``, at least 0, or `UNKNOWN`.
+        float64 ``[size]``, r, at least 0, or `UNKNOWN`.
 
     Examples
     --------
@@ -62,7 +65,7 @@ class Hardest:
     >>> labels = torch.tensor([[[1.0, 0.0], [0.5, 0.5]], [[0.0, 1.0], [0.5, 0.5]]])
     >>> voted = hardest.vote(KnowledgeStack("soft_labels", labels, [0, 1], torch.tensor([2, 3])))
     >>> hardest.kept.tolist(), hardest.apart.round(decimals=4).tolist()
-    ([1, 1], [0.6931, 0.0])
+    ([1, 1], [2.0, 0.0])
     """
 
     def __init__(self, size: int, views: int, explore: float, seed: int, each: int = 1) -> None:
@@ -102,9 +105,12 @@ class Hardest:
             if self.each > 1:
                 apart = by_sample(apart, self.each).mean(dim=1)
             heard = ~apart.isnan()
-            self._keep(samples_at(knowledge.sample_ids, self.each)[heard], apart[heard])
+            mean = apart[heard].mean()  # nan where nobody was heard
+            if mean > 0:
+                samples = samples_at(knowledge.sample_ids, self.each)
+                self._keep(samples[heard], apart[heard] / mean)
             if heard.any():
-                columns["disagreement"] = apart[heard].mean().item()
+                columns["disagreement"] = mean.item()
         return {**columns, "views_kept": (self.kept > 0).double().mean().item()}
 
     def _keep(self, samples: Tensor, apart: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,16 +72,17 @@ def test_numbers_disagree_by_their_variance():
     assert gaussian.apart(torch.cat([means, 9 * means], dim=-1), half).tolist() == [0.5]
 
 
-def test_the_first_of_the_two_pairs_is_kept():
-    for first, second, kept in ((F1, F2, 0), (F2, F1, 1)):
-        hardest = Hardest(size=1, views=1, explore=1.0, seed=0)
-        hardest.vote(stack_of(pairs(first)))
-        ids = hardest.samples(2, torch.arange(1))
-        assert ids.tolist() == [1]  # the view is tried
-        tried = stack_of(pairs(second))
-        columns = hardest.vote(type(tried)(tried.kind, tried.values, tried.clients, ids))
-        assert (hardest.kept.tolist(), columns["views_kept"]) == ([kept], kept)
-        assert hardest.apart.item() == pytest.approx(0.073671, abs=1e-6)
+@pytest.mark.parametrize("power", [1.0, 0.1])
+def test_the_first_of_the_two_pairs_is_kept_however_much_clients_agree_by_then(power):
+    hardest = Hardest(size=2, views=1, explore=1.0, seed=0)
+    hardest.vote(stack_of(pairs(F1, F2)))
+    mean = (0.073671 + 0.024157) / 2
+    assert hardest.apart.tolist() == pytest.approx([0.073671 / mean, 0.024157 / mean], abs=1e-4)
+    ids = hardest.samples(2, torch.arange(2))
+    assert ids.tolist() == [2, 3]  # views are tried
+    tried = stack_of((pairs(F2, F1).log() * power).softmax(dim=-1))
+    columns = hardest.vote(replace(tried, sample_ids=ids))
+    assert (hardest.kept.tolist(), columns["views_kept"]) == ([0, 1], 0.5)
 
 
 @given(st.integers(1, 7), st.integers(1, 4), st.floats(0.1, 1.0), st.integers(0, 99), st.data())
@@ -96,17 +98,19 @@ def test_votes_follow_the_rule_sample_by_sample(size, views, explore, seed, data
         assert ids.tolist() == sorted(ids.tolist())
         labels = torch.from_numpy(rng.dirichlet([0.3] * 3, (2, some))).float()
         mask = torch.from_numpy(rng.random((2, some)) < 0.9)
-        stack = stack_of(labels, mask=mask)
-        stack = type(stack)(stack.kind, stack.values, stack.clients, ids, mask)
+        stack = replace(stack_of(labels, mask=mask), sample_ids=ids)
         found = stack.disagreement().tolist()
+        mean = np.mean([value for value in found if not math.isnan(value)] or [0.0])
         for one, value in zip(ids.tolist(), found, strict=True):
             sample, version = one % size, one // size
             if apart[sample] == UNKNOWN:
                 assert version == 0  # a sample is first used as it is
-            if not math.isnan(value) and (version == kept[sample] or value > apart[sample]):
-                kept[sample], apart[sample] = version, value
+            share = value / mean if mean else math.nan
+            if share >= 0 and (version == kept[sample] or share > apart[sample]):
+                kept[sample], apart[sample] = version, share
         hardest.vote(stack)
-        assert (hardest.kept.tolist(), hardest.apart.tolist()) == (kept, apart)
+        assert hardest.kept.tolist() == kept
+        assert hardest.apart.tolist() == pytest.approx(apart)
         again = Hardest(size, views, explore, seed)
         again.load(json.loads(json.dumps(hardest.save())))
         assert torch.equal(again.samples(number + 1, drawn), hardest.samples(number + 1, drawn))
@@ -121,10 +125,12 @@ def test_the_share_is_explored_and_no_view_is_preferred():
     assert torch.allclose(shares, torch.tensor([0.1, 0.1, 0.7, 0.1]), atol=0.02)
 
 
-def test_a_skipped_round_changes_nothing():
+def test_rounds_that_say_nothing_change_nothing():
     hardest = Hardest(size=2, views=1, explore=1.0, seed=0)
-    before = hardest.save()
+    before, alike = hardest.save(), torch.full((2, 2, 4), 0.25)
     assert hardest.vote(None) == {"views_kept": 0.0}
+    assert hardest.vote(stack_of(alike[:1])) == {"views_kept": 0.0}
+    assert hardest.vote(stack_of(alike)) == {"disagreement": 0.0, "views_kept": 0.0}
     assert hardest.save() == before
 
 
