@@ -76,8 +76,7 @@ def test_numbers_disagree_by_their_variance():
 def test_the_first_of_the_two_pairs_is_kept_however_much_clients_agree_by_then(power):
     hardest = Hardest(size=2, views=1, explore=1.0, seed=0)
     hardest.vote(stack_of(pairs(F1, F2)))
-    mean = (0.073671 + 0.024157) / 2
-    assert hardest.apart.tolist() == pytest.approx([0.073671 / mean, 0.024157 / mean], abs=1e-4)
+    assert hardest.ranks.tolist() == [0.75, 0.25]
     ids = hardest.samples(2, torch.arange(2))
     assert ids.tolist() == [2, 3]  # views are tried
     tried = stack_of((pairs(F2, F1).log() * power).softmax(dim=-1))
@@ -88,7 +87,7 @@ def test_the_first_of_the_two_pairs_is_kept_however_much_clients_agree_by_then(p
 @given(st.integers(1, 7), st.integers(1, 4), st.floats(0.1, 1.0), st.integers(0, 99), st.data())
 def test_votes_follow_the_rule_sample_by_sample(size, views, explore, seed, data):
     hardest = Hardest(size, views, explore, seed)
-    kept, apart = [0] * size, [UNKNOWN] * size
+    kept, ranks = [0] * size, [UNKNOWN] * size
     some = data.draw(st.integers(1, size))
     rng = np.random.default_rng(seed)
     for number in range(1, 6):
@@ -100,17 +99,19 @@ def test_votes_follow_the_rule_sample_by_sample(size, views, explore, seed, data
         mask = torch.from_numpy(rng.random((2, some)) < 0.9)
         stack = replace(stack_of(labels, mask=mask), sample_ids=ids)
         found = stack.disagreement().tolist()
-        mean = np.mean([value for value in found if not math.isnan(value)] or [0.0])
+        heard = [value for value in found if not math.isnan(value)]
         for one, value in zip(ids.tolist(), found, strict=True):
             sample, version = one % size, one // size
-            if apart[sample] == UNKNOWN:
+            if ranks[sample] == UNKNOWN:
                 assert version == 0  # a sample is first used as it is
-            share = value / mean if mean else math.nan
-            if share >= 0 and (version == kept[sample] or share > apart[sample]):
-                kept[sample], apart[sample] = version, share
+            if math.isnan(value):
+                continue
+            rank = sum((other < value) + (other == value) / 2 for other in heard) / len(heard)
+            if version == kept[sample] or rank > ranks[sample] + 1e-12:
+                kept[sample], ranks[sample] = version, rank
         hardest.vote(stack)
         assert hardest.kept.tolist() == kept
-        assert hardest.apart.tolist() == pytest.approx(apart)
+        assert hardest.ranks.tolist() == pytest.approx(ranks)
         again = Hardest(size, views, explore, seed)
         again.load(json.loads(json.dumps(hardest.save())))
         assert torch.equal(again.samples(number + 1, drawn), hardest.samples(number + 1, drawn))
@@ -119,7 +120,7 @@ def test_votes_follow_the_rule_sample_by_sample(size, views, explore, seed, data
 
 def test_the_share_is_explored_and_no_view_is_preferred():
     hardest = Hardest(size=6000, views=3, explore=0.3, seed=1)
-    hardest.kept[:], hardest.apart[:] = 2, 0.5
+    hardest.kept[:], hardest.ranks[:] = 2, 0.5
     versions = hardest.samples(7, torch.arange(6000)) // 6000
     shares = torch.bincount(versions, minlength=4) / 6000
     assert torch.allclose(shares, torch.tensor([0.1, 0.1, 0.7, 0.1]), atol=0.02)
@@ -130,8 +131,10 @@ def test_rounds_that_say_nothing_change_nothing():
     before, alike = hardest.save(), torch.full((2, 2, 4), 0.25)
     assert hardest.vote(None) == {"views_kept": 0.0}
     assert hardest.vote(stack_of(alike[:1])) == {"views_kept": 0.0}
-    assert hardest.vote(stack_of(alike)) == {"disagreement": 0.0, "views_kept": 0.0}
     assert hardest.save() == before
+    for ids in ([0, 1], [2, 3]):
+        same = replace(stack_of(alike), sample_ids=torch.tensor(ids))
+        assert hardest.vote(same) == {"disagreement": 0.0, "views_kept": 0.0}
 
 
 def test_clients_send_as_much_as_without_and_are_sent_sample_numbers():
