@@ -137,10 +137,9 @@ def views_of(config: RunConfig, source: Corpus) -> Views | None:
     kind = "pictures" if len(source.shape) == 3 else "tables"
     kind = "texts" if source.vocabulary is not None else kind
     if transfer.flip and kind != "pictures":
-        problem = f"mirrors pictures, and the samples of {source.name} are {kind}; leave it out"
-        raise ConfigError("transfer.flip", True, problem)
-    scale = _scale(source, kind)
-    problem = None
+        why = f"mirrors pictures, and the samples of {source.name} are {kind}; leave it out"
+        raise ConfigError("transfer.flip", True, why)
+    scale, problem = _scale(source, kind), None
     if source.targets.tokens:
         problem = "of a text without some of its words the next tokens are others"
     elif kind != "texts" and not scale.any():
