@@ -73,6 +73,7 @@ def test_behind_masks_the_sum_is_the_same() -> None:
         ("Mean", ["attack=lma"], r"^attack=lma: poisons soft_labels or logits, .*expectations"),
         ("Mean", ["privacy=gaussian", "privacy.epsilon=1"], "is for soft_labels or logits"),
         ("Mean", ["strategy.temperature=2"], "clients exchange expectations"),
+        ("Mean", ["transfer.hard=true"], "their expectations do not say how far they are apart"),
         ("Unknown", [], "no kind: kind=predictionz must be soft_labels, logits, class_knowledge"),
     ],
 )

@@ -86,14 +86,30 @@ class TransferConfig(Checked):
     """of clusters and gaussian: their standard deviation, as a share of the data's range"""
     mixup: Annotated[float, Interval(ge=0, le=1)] = 0.0
     """share of the samples that are mixed of two, once, before anybody labels them"""
+    hard: bool = False
+    """whether rounds use the augmented view of each sample on which clients disagree the most"""
+    views: Annotated[int, Ge(1)] = 4
+    """augmented views of each sample beside the original, made once; every process holds all"""
+    explore: Annotated[float, Interval(gt=0, le=1)] = 0.5
+    """share of the samples that try another view in a round from the second on"""
+    strength: Annotated[float, Interval(gt=0, le=1)] = 0.1
+    """how far views are from the sample: turns of half a circle, shares of a side, of a deviation;
+    of texts the share of words that are left out"""
+    flip: bool = False
+    """whether views of pictures are mirrored by chance, too"""
 
     def check(self) -> None:
-        """Raise `ConfigError` for what is said of noise where there is none, or no such."""
+        """Raise `ConfigError` for what is said of noise, or of views, where there is no such."""
         asked = self.data == NOISE
-        for key, used in (("noise", asked), ("spread", asked and self.noise != "uniform")):
-            value = getattr(self, key)
-            if not used and value != getattr(TransferConfig(), key):
-                what = "transfer.data=noise" if not asked else "clusters and gaussian noise"
-                raise ConfigError(f"transfer.{key}", value, f"is for {what}; leave it out")
+        self._idle(("noise", "spread"), asked, "transfer.data=noise")
+        self._idle(("spread",), not asked or self.noise != "uniform", "clusters and gaussian noise")
+        self._idle(("views", "explore", "strength", "flip"), self.hard, "transfer.hard=true")
         if asked and self.split is not None:
             raise ConfigError("transfer.split", self.split, "noise is made up; leave it out")
+
+    def _idle(self, keys: tuple[str, ...], used: bool, what: str) -> None:
+        """Refuse keys that are set where they have no use."""
+        for key in keys:
+            value = getattr(self, key)
+            if not used and value != getattr(TransferConfig(), key):
+                raise ConfigError(f"transfer.{key}", value, f"is for {what}; leave it out")

@@ -14,6 +14,7 @@ from ..errors import ConfigError
 from ..tasks.targets import Targets
 from .corpus import Corpus
 from .sampling import balanced
+from .views import Views
 
 _TEST_SEED = 0  # the evaluation subset is the same in every run
 
@@ -104,6 +105,11 @@ class Federation:
             notes.append(
                 f"transfer.mixup: {mixed} of {self.transfer_size} samples are mixed of two"
             )
+        if self.views is not None:
+            notes.append(
+                f"transfer.hard: {self.transfer_size} samples have {self.views.count} views each, "
+                "and rounds use those on which clients disagree"
+            )
         notes += [f"data {self.corpus.name}: {problem}" for problem in self._untested()]
         return notes
 
@@ -153,8 +159,18 @@ class Federation:
 
     @property
     def transfer_size(self) -> int:
-        """Number of transfer samples."""
+        """Number of transfer samples, U: views of one are not counted."""
         return len(self._split["transfer"])
+
+    @cached_property
+    def views(self) -> Views | None:
+        """How views of transfer samples are made, where there are any."""
+        return Views.unpacked(self._split)
+
+    @property
+    def versions(self) -> int:
+        """Versions of each transfer sample, V: the original and its views."""
+        return 1 if self.views is None else 1 + self.views.count
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -196,9 +212,20 @@ class Federation:
         return self._split["histogram"].astype(np.float64)
 
     def transfer(self, ids: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the transfer samples, x float32 [U, *shape], or only those at some positions."""
+        """Return all versions of the transfer samples, x float32 [V U, *shape], or some of them.
+
+        Those at positions 0..U-1 are the originals, in this order, then come their first views.
+        """
+        size = self.transfer_size
+        ids = torch.arange(self.versions * size) if ids is None else ids
+        x = self._originals((ids % size).numpy())
+        if self.views is not None:
+            viewed = torch.nonzero(ids >= size).flatten()
+            x[viewed] = self.views.of(x[viewed], ids[viewed])
+        return x
+
+    def _originals(self, places: NDArray[np.int64]) -> torch.Tensor:
         rows, partner = self._split["transfer"], self._split.get("partner")
-        places = np.arange(len(rows)) if ids is None else ids.numpy()
         x = self.transfer_corpus.tensor("train", rows[places])[0]
         if partner is not None:
             mixed = np.flatnonzero(partner[places] != places)
@@ -213,9 +240,10 @@ class Federation:
         return self.transfer_corpus.labelled and "partner" not in self._split
 
     def transfer_labels(self) -> torch.Tensor:
-        """Return their labels, int64 [U]; only methods with ``transfer.labelled`` may look.
+        """Return their labels, int64 [V U]; only methods with ``transfer.labelled`` may look.
 
-        Numbers are standardised as those of the clients are; next tokens are [U, length].
+        Numbers are standardised as those of the clients are; next tokens are [U, length]. A view
+        has its sample's label.
 
         Raises
         ------
@@ -227,7 +255,8 @@ class Federation:
             raise ConfigError("transfer.data", self.transfer_corpus.name, f"has no labels, {mixed}")
         labels = self.transfer_corpus.y_train[self._split["transfer"]]
         tokens = np.int64 if self.targets.tokens else None
-        return self.corpus.standardised(torch.tensor(np.asarray(labels, dtype=tokens)))
+        found = self.corpus.standardised(torch.tensor(np.asarray(labels, dtype=tokens)))
+        return torch.cat([found] * self.versions)
 
     def test(self, samples: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the official test split, or a class-balanced subset that is always the same.

@@ -22,6 +22,7 @@ from .mixing import check_mixup, mixed
 from .testing import own_tests, packed
 from .text import FILE as TOKENIZER
 from .transfer import transfer_rows
+from .views import Views, views_of
 from .windows import refuse_unfit
 
 
@@ -38,6 +39,8 @@ class Settled(NamedTuple):
     """the transfer samples"""
     notes: list[str]
     """what is worth saying"""
+    views: Views | None = None
+    """how views of the transfer samples are made"""
 
 
 def build_federation(
@@ -81,7 +84,7 @@ def build_federation(
     """
     given = given or {}
     settled = settled or check_samples(config, corpus, transfer_corpus, given)
-    config, source, holding, transfer, notes = settled
+    config, source, holding, transfer, notes, views = settled
     taken = transfer if source is corpus else np.zeros(0, np.int64)
     pool = np.setdiff1d(np.arange(len(corpus.y_train)), taken)
     each = None if holding else _samples_per_client(config, corpus, len(pool))
@@ -98,6 +101,7 @@ def build_federation(
     for name, chunks in zip(("train", "validation"), zip(*parts, strict=True), strict=True):
         held |= packed(name, chunks)
     held |= mixed(config.seed, config.transfer.mixup, len(transfer))
+    held |= {} if views is None else views.packed()
     held |= tests | ({"notes": np.array(notes)} if notes else {})
     held["histogram"] = np.stack([_counts(corpus, np.concatenate(pair)) for pair in parts])
     held["class_names"] = np.array(corpus.class_names)
@@ -140,6 +144,7 @@ def check_samples(
     transfer, told = transfer_rows(config, source, about, given)
     size, left = len(transfer), len(corpus.y_train)
     check_mixup(config, source, size)
+    views = views_of(config, source)
     if holding is None:
         left -= size if source is corpus else 0
         if not left:
@@ -150,7 +155,7 @@ def check_samples(
         problem = f"more than the transfer set holds ({size})"
         raise ConfigError("transfer.per_round", config.transfer.per_round, problem)
     check_tested(config, corpus)
-    return Settled(config, source, holding, transfer, [*notes, *told])
+    return Settled(config, source, holding, transfer, [*notes, *told], views)
 
 
 def _source(corpus: Corpus, transfer_corpus: Corpus | None) -> Corpus:

@@ -92,6 +92,19 @@ class Kind(str):
         """Return values of what `linear` returned, mixed."""
         return values
 
+    def apart(self, values: Tensor, weights: Tensor) -> Tensor:
+        """Return how far clients are from their mean, a number for each row, at least 0.
+
+        Parameters
+        ----------
+        values : Tensor
+            ``[n, rows, ...]``.
+        weights : Tensor
+            float64 ``[n, rows]``, columns sum to 1: what a client counts in a row's mean.
+        """
+        del values, weights
+        raise AttributeError(f"{self} do not say how far clients are apart")
+
     def distribution(self, values: Tensor) -> Tensor:
         """Return how each client's predictions are spread, ``[n, bins]``, rows sum to 1."""
         del values
@@ -114,7 +127,22 @@ class Kind(str):
         return student_logits, values
 
 
-class SoftLabels(Kind):
+class _ClassScores(Kind):
+    """What says of each sample which class it may be."""
+
+    def apart(self, values: Tensor, weights: Tensor) -> Tensor:
+        """Return ``sum_n w_n KL(p_n || pbar)`` in nats; of two clients the JS divergence.
+
+        It is computed as ``H(pbar) - sum_n w_n H(p_n)``, in float64.
+        """
+        p = self.probabilities(values).double()
+        mean = torch.einsum("nr,nrc->rc", weights, p)
+        own = torch.special.entr(p).sum(dim=-1)
+        apart: Tensor = torch.special.entr(mean).sum(dim=-1) - (weights * own).sum(dim=0)
+        return apart.clamp_min(0)
+
+
+class SoftLabels(_ClassScores):
     """Class probabilities ``[samples, classes]``."""
 
     on_samples = True
@@ -161,7 +189,7 @@ class SoftLabels(Kind):
         return own * values.log()
 
 
-class Logits(Kind):
+class Logits(_ClassScores):
     """Logits ``[samples, classes]``."""
 
     on_samples = True

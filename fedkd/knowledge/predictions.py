@@ -58,6 +58,12 @@ class Predictions(Kind):
         """Return the noise."""
         return noise
 
+    def apart(self, values: Tensor, weights: Tensor) -> Tensor:
+        """Return the variance between clients, mean over targets, in units of the targets' own."""
+        found, shares = values.double(), weights.unsqueeze(-1)
+        mean = (shares * found).sum(dim=0)
+        return (shares * (found - mean).square()).sum(dim=0).mean(dim=-1)
+
     def distribution(self, values: Tensor) -> Tensor:
         """Return each client's shares of predictions in the bins of all clients' ``[n, bins]``.
 
@@ -131,6 +137,10 @@ class GaussianPredictions(Predictions):
         """Return the means, for losses that compare numbers."""
         del own, temperature
         return student_logits.chunk(2, dim=-1)[0], values.chunk(2, dim=-1)[0]
+
+    def apart(self, values: Tensor, weights: Tensor) -> Tensor:
+        """Return the variance between clients' means, as for plain predictions."""
+        return super().apart(values.chunk(2, dim=-1)[0], weights)
 
     def distribution(self, values: Tensor) -> Tensor:
         """Return each client's mass in the bins: that of the mixture of its Gaussians.

@@ -19,8 +19,11 @@ from flwr.app import ConfigRecord, MetricRecord, RecordDict
 from torch import Tensor
 
 from .arrays import to_arrays
-from .kinds import kind_named
+from .kinds import Kind, kind_named
 from .shelf import side_by_side
+
+_AT_ONCE = 256
+"""Samples of which all clients' knowledge is taken at a time in double precision."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,21 @@ class KnowledgeStack:
         """Return how each client's predictions of numbers are spread, ``[n, bins]``."""
         return kind_named(self.kind).distribution(self.values)
 
+    def disagreement(self) -> Tensor:
+        """Return how far clients are from their mean on each sample, float64 ``[samples]``.
+
+        See `Kind.apart`; nan where fewer than two clients have sent something.
+
+        Examples
+        --------
+        >>> labels = torch.tensor([[[1.0, 0.0], [0.5, 0.5]], [[0.0, 1.0], [0.5, 0.5]]])
+        >>> KnowledgeStack("soft_labels", labels, [0, 1], torch.arange(2)).disagreement()
+        tensor([0.6931, 0.0000], dtype=torch.float64)
+        """
+        kind, samples = kind_named(self.kind), range(0, len(self.sample_ids), _AT_ONCE)
+        parts = [self.view(slice(first, first + _AT_ONCE)) for first in samples]
+        return torch.cat([_apart(kind, part) for part in parts] or [torch.zeros(0).double()])
+
     @property
     def logits(self) -> Tensor:
         """Logits ``[n, samples, classes]``; soft labels do not determine them."""
@@ -156,6 +174,13 @@ class KnowledgeStack:
     def block(self, samples: slice) -> "KnowledgeStack":
         """Return a copy of the part of the stack that concerns some of the samples."""
         return self.view(samples).compact()
+
+
+def _apart(kind: Kind, part: KnowledgeStack) -> Tensor:
+    sent = torch.ones(part.values.shape[:2]) if part.mask is None else part.mask
+    count = sent.double().sum(dim=0)
+    apart = kind.apart(part.values, sent.double() / count.clamp_min(1))
+    return torch.where(count < 2, torch.nan, apart)
 
 
 def to_record(

@@ -26,6 +26,7 @@ from ..tasks import Task
 from ..tasks.rows import rows_at
 from .drawing import draw, drawn_cohort
 from .guarding import columns
+from .hardest import Hardest
 from .keeping import Batches, final, restore, snapshots
 from .measuring import ERRORS, Measurements, phase_seconds
 from .protocol import Outcome, RoundPlan, Strategy
@@ -89,6 +90,7 @@ class Loop:
         self.faults = Faults(config.faults, config.seed, available)
         self.number = 0  # the round under way
         self.measured = Measurements(config.population, len(server.federation.corpus.y_test), task)
+        self.hardest = _hardest(config, server)
         # What it held after the round, and the round's row, as both are where more rounds follow.
         self.kept: tuple[dict[str, Any], Row | None] = {}, None
         self.started: float | None = None
@@ -116,6 +118,8 @@ class Loop:
         self.measured.load(checkpoint.measured)
         if self.clock is not None:
             self.clock.load(checkpoint.measured)
+        if self.hardest is not None:
+            self.hardest.load(checkpoint.measured)
         return checkpoint.round
 
     def _progress(self, phase: str, done: int, total: int) -> None:
@@ -130,6 +134,7 @@ class Loop:
         if self.clock is not None:
             self.clock.begin()
         outcome = self.strategy.round(plan)
+        voted = self.hardest.vote(outcome.knowledge) if self.hardest else {}
         self.measured.stale |= outcome.changed
         seconds = phase_seconds(outcome)
         if plan.evaluate is not None:
@@ -152,9 +157,11 @@ class Loop:
             **{f"seconds_{phase}": value for phase, value in seconds.items()},
             "seconds": time.perf_counter() - began,
             **columns(outcome.metrics),
+            **voted,
             **outcome.scalars,
         }
         state = self.measured.save() | (self.clock.save() if self.clock else {})
+        state |= self.hardest.save() if self.hardest else {}
         self.kept = state, None
         if number == self.config.rounds and plan.evaluate != 0:
             self.kept = self.kept[0], Row(scalars, _rows(outcome, self.measured.diverged))
@@ -195,7 +202,8 @@ class Loop:
             tested = 0  # no more rounds can follow
         some = config.transfer.per_round
         drawn = draw(size, some or size, stream(config.seed, SERVER, number, "transfer"))
-        ids = rows_at(drawn, self.server.each)
+        used = self.hardest.samples(number, drawn) if self.hardest else drawn
+        ids = rows_at(used, self.server.each)
         labels = self.server.transfer_labels(ids) if config.transfer.labelled else None
         return RoundPlan(
             number=number,
@@ -205,7 +213,7 @@ class Loop:
             classes=federation.classes,
             temperature=config.distil.temperature_at(number),
             sample_ids=ids,
-            all_samples=len(drawn) == size,
+            all_samples=len(drawn) == size and self.hardest is None,
             evaluate=tested if config.evaluate.due(number) else None,
             seed=stream(config.seed, SERVER, number, "strategy"),
             expect=lambda client, ids: self.expect(client, number, ids),
@@ -247,6 +255,14 @@ class Loop:
             keeper.keep(Checkpoint(number, passing, server, measured, spent, row))
         elif last:
             deque(passing, maxlen=0)  # as above; a keeper drains it itself
+
+
+def _hardest(config: RunConfig, server: Server) -> Hardest | None:
+    """Return what chooses among views of the transfer samples, if there are any."""
+    views, size = server.federation.views, server.federation.transfer_size
+    if views is None:
+        return None
+    return Hardest(size, views.count, config.transfer.explore, config.seed, server.each)
 
 
 def _rows(outcome: Outcome, diverged: Iterable[int]) -> list[tuple[int, str, float]]:

@@ -72,8 +72,8 @@ class Server:
 
     @property
     def transfer_rows(self) -> int:
-        """Rows of knowledge on the whole transfer set."""
-        return self.federation.transfer_size * self.each
+        """Rows of knowledge on the whole transfer set, views included."""
+        return self.federation.versions * self.federation.transfer_size * self.each
 
     def transfer(self, ids: Tensor) -> Tensor:
         """Return transfer samples ``[samples, *shape]``, of whose rows these are the numbers."""

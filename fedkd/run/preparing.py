@@ -33,6 +33,7 @@ from ..rundir.checkpoint import Checkpoint
 from ..tasks import Task
 from ..tasks.rows import each_of
 from .aligning import check_align
+from .disagreeing import check_hard
 from .refusals import (
     check_inputs,
     check_models,
@@ -100,7 +101,8 @@ class Prepared:
 
     def bytes_of(self, client: int) -> int:
         """Return the bytes of the numbers that a client uploads at most, before compression."""
-        return self.expect(client, 0, torch.arange(self.server.transfer_rows)).nbytes
+        rows = self.federation.transfer_size * self.server.each
+        return self.expect(client, 0, torch.arange(rows)).nbytes
 
 
 def prepare_run(
@@ -141,6 +143,7 @@ def prepare_run(
     config = resolved(config, strategy)
     parts = _parts(config, strategy, objects, task)
     check_parts(config, strategy, parts)
+    check_hard(config, strategy, parts)
     known = check_samples(given, *sources, objects.held)
     ahead(config.engine)
     federation: Federation = build_federation(given, *sources, run_dir, objects.held, known)

@@ -202,6 +202,7 @@ REFUSED = [
     ),
     ({"fit.align": True}, "fit.align=true"),
     ({"transfer.mixup": 0.5}, "transfer.mixup=0.5"),
+    ({"transfer.hard": True}, "transfer.hard=true: of a text without some of its words"),
     ({"transfer.data": "noise"}, "transfer.data=noise"),
     ({"fit.augment": True}, "fit.augment=true: flips and crops pictures"),
     ({"data": (np.zeros((20, 3)), None), "data.client": None}, "data=x: the task has next tokens"),
