@@ -48,7 +48,7 @@ class Standard(ClientLoop):
                 value = value + client.extra_loss(logits, labels)
             return value if penalty is None else value + penalty()
 
-        return self._train(client, len(x), self.fit_config, loss, fitting=True)
+        return self._train(client, len(x), client.settings(self.fit_config), loss, fitting=True)
 
     def private_loss(self, client: Client, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss on a private batch: outputs ``[batch, ...]``, labels ``[batch, ...]``."""
