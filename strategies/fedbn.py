@@ -9,7 +9,7 @@ Normalization", ICLR 2021, arXiv 2102.07623. Confidence: certain (official code)
 The official mean is uniform, and tells BatchNorm by "bn" in a layer's name, so that one within a
 ``Sequential`` is shared by mistake. Here a layer is what its class is. A model without such layers
 is refused: all of it would be shared, as in FedAvg. A client that has not trained yet has no
-statistics of its own.
+statistics of its own. ``model=auto`` stands for ``resnet8``, the smallest of the zoo that has them.
 """
 
 from torch import Tensor, nn
@@ -36,6 +36,7 @@ class FedBN(CommonStart):
     """
 
     exchange = "beside_norms"
+    usual_model = "resnet8"
     parts = "layers beside BatchNorm"
 
     def __init__(self, weighting: Weighting = "uniform", **base: float | None) -> None:

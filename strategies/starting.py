@@ -1,14 +1,14 @@
 """Base of the methods that share a part of a model which, at first, is the same for all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from ..knowledge import Knowledge, KnowledgeStack, Teacher
+from ..knowledge import KnowledgeStack, Teacher
 from ..models.flat import flatten, unpack
-from ..rounds.protocol import Outcome, RoundPlan
+from ..rounds.protocol import RoundPlan
 from ..rounds.server import Server
 from .base import Records
 from .sharing import PartFusion
@@ -52,9 +52,10 @@ class CommonStart(PartFusion):
 
     def before_fit(self, plan: RoundPlan) -> Mapping[int, Records]:
         """Send the shared part to those who do not have it, a whole model to newcomers."""
+        nobody = torch.zeros(plan.server.clients, dtype=torch.bool)
+        # who is up to date has answered, and so has had its first model
+        self.state["met"] = self.state.get("met", nobody) | self.state.get("fresh", nobody)
         records, starts = dict(super().before_fit(plan)), dict[int, Tensor]()
-        if "met" not in self.state:
-            self.state["met"] = torch.zeros(plan.server.clients, dtype=torch.bool)
         for client in plan.cohort:
             if self.state["met"][client]:
                 continue
@@ -64,15 +65,6 @@ class CommonStart(PartFusion):
             whole = Teacher("parameters", starts[architecture], [client]).records()
             records[client] = {"teacher": whole[client]}
         return records
-
-    def teach(
-        self, plan: RoundPlan, admitted: Sequence[Knowledge], outcome: Outcome
-    ) -> tuple[str, Mapping[int, Records]]:
-        """Fuse; note whose uploads prove that they have had their first model."""
-        met = self.state["met"].clone()
-        met[torch.tensor([one.client for one in admitted])] = True
-        self.state["met"] = met
-        return super().teach(plan, admitted, outcome)
 
     def _start(self, server: Server, client: int) -> Tensor:
         """Return a first model ``[size of all]`` with what its group shares by now."""

@@ -80,13 +80,13 @@ class Part(Parameters):
 
     def receive(self, phase: Phase, target: Target) -> None:
         """Take over the server's part; the first time, with the rest that all start from."""
-        model, tensors = phase.client.model, phase.client.tensors
+        model = phase.client.model
         part = self.part(model)
         if len(target.values) == count(part):
             unpack(part, target.values)
             return
         own = {name: value.clone() for name, value in floats(model).items() if name not in part}
         unflatten(model, target.values)
-        if STARTED in tensors:
+        if STARTED in phase.client.tensors:
             unpack(others(model, part), pack(own))
-        tensors[STARTED] = torch.ones(1)
+        phase.client.tensors[STARTED] = torch.ones(1)

@@ -67,6 +67,8 @@ class Strategy(ABC):
     needs_labels: ClassVar[bool] = False
     homogeneous: ClassVar[bool] = False
     """True where all clients must have one architecture"""
+    usual_model: ClassVar[str] = "mlp"
+    """What ``model=auto`` stands for with pictures and numbers: the quickest that the method fits"""
     personalised: ClassVar[bool] = False
     """True where clients may learn from different teachers"""
     sums_only: bool = False
