@@ -13,13 +13,8 @@ at every measurement. The body's statistics of BatchNorm, which the official net
 frozen with it.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
-
-from ..config import RunConfig
-from ..errors import ConfigError
 from .bodies import TunedBodies
 from .starting import Weighting
 
@@ -57,16 +52,9 @@ class FedRep(TunedBodies):
         if body_epochs < 1:
             raise ValueError(f"body_epochs={body_epochs} must be at least 1")
         self.body_epochs = body_epochs
+        self.least_epochs = body_epochs + 1  # one for the head
 
     def exchange_node(self) -> dict[str, Any]:
         """Return the exchange with its parameters."""
         own = {"body_epochs": self.body_epochs, "tune": self.tune, "tuned": "head"}
         return super().exchange_node() | own
-
-    def settle(self, config: RunConfig, models: Sequence[nn.Module]) -> list[str]:
-        """Refuse a fit without an epoch for the head."""
-        if config.fit.epochs <= self.body_epochs:
-            problem = f"leaves no epoch for the head, of strategy.body_epochs={self.body_epochs}"
-            remedy = f"set it to {self.body_epochs + 1} or more"
-            raise ConfigError("fit.epochs", config.fit.epochs, f"{problem}; {remedy}")
-        return super().settle(config, models)

@@ -23,5 +23,5 @@ class BesideNorms(Part):
         """Refuse a model without BatchNorm, or with nothing else."""
         does = "shares all but BatchNorm"
         if not any(isinstance(layer, BATCH_NORMS) for layer in model.modules()):
-            return does, "has none: use strategy=fedavg, or a model that has, such as resnet8"
+            return does, "has none: use a model that has, such as resnet8, or strategy=fedavg"
         return None if unnormalised(model) else (does, "has nothing else")
