@@ -23,4 +23,4 @@ class Head(Part):
     def unfit(self, model: nn.Module) -> tuple[str, str] | None:
         """Refuse a model without a linear layer."""
         found = headless({"": model})
-        return found and ("shares the last linear layer", found.strip())
+        return None if found is None else ("shares the last linear layer", found.strip())
