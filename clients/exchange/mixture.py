@@ -33,7 +33,7 @@ class Mixed(nn.Module):
     Attributes
     ----------
     apart : Tensor
-        The shared model's outputs of the latest batch, with gradient.
+        The shared model's outputs of the latest batch in training, with gradient.
     """
 
     apart: Tensor
@@ -44,8 +44,10 @@ class Mixed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[batch, *shape]`` to mixed outputs."""
-        self.apart = self.shared(x)
-        outputs: Tensor = self.mix * self.own(x) + (1 - self.mix) * self.apart.detach()
+        apart = self.shared(x)
+        if self.training:  # else a loop may work on several clients' models at once
+            self.apart = apart
+        outputs: Tensor = self.mix * self.own(x) + (1 - self.mix) * apart.detach()
         return outputs
 
 

@@ -82,7 +82,8 @@ def ran(case=(), **more):
 
 def test_who_makes_sense_for_a_regression():
     assert [
-        *("coordinate_median", "dsfl", "fedadam", "fedavg", "fedbabu", "fedbn", "fedmd"),
+        *("apfl", "coordinate_median", "ditto", "dsfl", "fedadam", "fedavg", "fedbabu", "fedbn"),
+        "fedmd",
         *("fedper", "fedprox", "fedrep", "geometric_median", "knfu", "lg_fedavg", "local"),
         "trimmed_mean",
     ] == ABLE
