@@ -122,8 +122,8 @@ def runs():
 
 def test_who_makes_sense_for_tokens():
     assert [
-        *("dafkd", "fd", "fedaux", "fedhkd", "fedkd_wu", "fedproto", "fedtgp", "fml"),
-        *("kafal", "kafal_soft", "kafal_student", "prockd", "selective_fd", "uwa"),
+        *("dafkd", "fd", "fedaux", "fedhkd", "fedkd_wu", "fedproto", "fedrod", "fedtgp"),
+        *("fml", "kafal", "kafal_soft", "kafal_student", "prockd", "selective_fd", "uwa"),
     ] == UNABLE
 
 
