@@ -1,7 +1,7 @@
 """What a client loop is. Subclass `ClientLoop` to train clients your own way."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -39,6 +39,8 @@ class Client:
         Where the optimiser's state comes from and goes to in a fit; None = a fresh optimiser.
     schedule : callable, optional
         Epoch of the fit -> factor of the learning rate; None = 1.
+    epochs : int, optional
+        Epochs of the fit; None = ``fit.epochs``.
     loss : callable
         ``(outputs, labels) -> loss``, the task's on a private batch: a mean over samples.
     exact : bool
@@ -57,8 +59,13 @@ class Client:
     log_prior: Tensor | None = None
     carried: dict[str, Tensor] | None = None
     schedule: Callable[[int], float] | None = None
+    epochs: int | None = None
     loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy
     exact: bool = True
+
+    def settings(self, fit: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``fit.*`` as it is for this client's fit: with as many epochs as it shall have."""
+        return {**fit, "epochs": fit["epochs"] if self.epochs is None else self.epochs}
 
 
 class ClientLoop(ABC):
@@ -89,7 +96,10 @@ class ClientLoop(ABC):
 
     @abstractmethod
     def fit(self, clients: Sequence[Client]) -> list[dict[str, float]]:
-        """Train every client on its private data; return numbers for the tables."""
+        """Train every client on its private data; return numbers for the tables.
+
+        What has no gradient (``requires_grad=False``) stays as it is: a method may freeze a part.
+        """
 
     @abstractmethod
     def distil(

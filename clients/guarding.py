@@ -12,6 +12,7 @@ from ..distillation.guards import Guard
 from ..distillation.guards.base import composed
 from ..errors import ConfigError
 from ..knowledge import kind_named
+from ..models.parts import BATCH_NORMS
 from ..plugins.several import made_of, names_of, nodes_of
 from ..plugins.table import SEAMS
 from ..rounds.guarding import CHANGED, KEPT
@@ -19,9 +20,6 @@ from ..tasks.rows import rows_at, rows_of
 from .base import Client, ClientLoop
 
 WHAT = "guards"
-
-NORMALISING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-"""Layers that cannot be trained on a single sample."""
 
 
 class Guards:
@@ -202,4 +200,4 @@ labels=None)
 
 
 def _normalises(model: nn.Module) -> bool:
-    return any(isinstance(module, NORMALISING) for module in model.modules())
+    return any(isinstance(module, BATCH_NORMS) for module in model.modules())

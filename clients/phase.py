@@ -115,6 +115,12 @@ class Phase:
         if "evaluate" not in self.options:
             return {}
         started = seconds()
+        with self.tools.parts.exchange.measuring(self):
+            result = self._measures()
+        return result | {"seconds_evaluate": seconds() - started}
+
+    def _measures(self) -> dict[str, float]:
+        """Return the metrics of the client's model as it is."""
         task, samples = self.tools.parts.task, int(self.options["evaluate"]) or None
         x, y = self.bench.test(samples)
         logits = self.bench.once((self.broadcast, len(y)), lambda: self.measured(x, y))
@@ -127,7 +133,7 @@ class Phase:
             result["validation"] = self._scored("validation", *held)["validation"]
         if not logits.isfinite().all():
             result[DIVERGED] = 1.0
-        return result | {"seconds_evaluate": seconds() - started}
+        return result
 
     def _scored(self, where: str, x: Tensor, y: Tensor) -> dict[str, float]:
         """Return the task's metrics on the client's own samples; nan where there are none."""

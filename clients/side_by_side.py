@@ -99,7 +99,7 @@ class StackLoop(ClientLoop):
         return self._training(
             "fit",
             training,
-            self.fit_config,
+            client.settings(self.fit_config),
             loss,
             per_sample=True,
             about=(prior is None, bool(mu)) if plain else None,

@@ -48,7 +48,7 @@ class Standard(ClientLoop):
                 value = value + client.extra_loss(logits, labels)
             return value if penalty is None else value + penalty()
 
-        return self._train(client, len(x), self.fit_config, loss, fitting=True)
+        return self._train(client, len(x), client.settings(self.fit_config), loss, fitting=True)
 
     def private_loss(self, client: Client, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss on a private batch: outputs ``[batch, ...]``, labels ``[batch, ...]``."""
@@ -167,12 +167,22 @@ def batches(
     return parts
 
 
-def proximal_term(model: nn.Module, mu: float) -> Callable[[], Tensor]:
+def proximal_term(
+    model: nn.Module, mu: float, centre: nn.Module | None = None
+) -> Callable[[], Tensor]:
     """Return FedProx's penalty ``mu/2 * ||w - w_start||^2`` as a function of the current weights.
 
-    Source: Li et al., "Federated Optimization in Heterogeneous Networks", MLSys 2020.
+    Source: Li et al., "Federated Optimization in Heterogeneous Networks", MLSys 2020. `centre` is a
+    model of the same architecture whose weights take the place of the first ones.
+
+    Examples
+    --------
+    >>> model, centre = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    >>> _ = nn.init.zeros_(model.weight), nn.init.ones_(centre.weight)
+    >>> proximal_term(model, 1.0, centre)().item()
+    0.5
     """
-    start = [parameter.detach().clone() for parameter in model.parameters()]
+    start = [parameter.detach().clone() for parameter in (centre or model).parameters()]
 
     def penalty() -> Tensor:
         moved = zip(model.parameters(), start, strict=True)

@@ -12,18 +12,14 @@ alone in its group shares nothing, and trains as it would locally; a run where t
 lot is refused.
 """
 
-from collections import Counter
-from collections.abc import Hashable
-
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..models.features import head
-from ..models.flat import flatten, layout
-from ..rounds.server import Server
-from .parametric import ParameterFusion
+from ..models.parts import top
+from .sharing import PartFusion
 
 
-class LGFedAvg(ParameterFusion):
+class LGFedAvg(PartFusion):
     """Averaged last layers on top of each client's own representation.
 
     Parameters
@@ -48,22 +44,12 @@ class LGFedAvg(ParameterFusion):
     """
 
     exchange = "head"
-    homogeneous = False
-    sums_only = True
+    parts = "heads"
 
-    def group(self, server: Server, client: int) -> Hashable:
-        """Return the shapes of the client's head."""
-        return layout(head(server.instances[client]))
+    def part(self, model: nn.Module) -> dict[str, Tensor]:
+        """Return the head."""
+        return top(model)
 
-    def first(self, server: Server, client: int) -> Tensor:
-        """Return the head ``[size]`` that the client's group starts from."""
-        return flatten(head(server.model(server.models[client])))
-
-    def refusal(self, server: Server) -> str | None:
-        """Refuse a run in which no two clients could share anything."""
-        sizes = Counter(self.groups(server).values())
-        if server.clients == 1 or max(sizes.values()) > 1:
-            return None
-        heads = (head(model).weight for model in server.instances)
-        shapes = ", ".join(f"{outputs} x {inputs}" for outputs, inputs in (w.shape for w in heads))
-        return f"no two clients have heads of one shape ({shapes}): there is nothing to share"
+    def described(self, model: nn.Module) -> str:
+        """Return the shape of the head's weight."""
+        return " x ".join(str(length) for length in head(model).weight.shape)

@@ -160,6 +160,14 @@ class Exchange:
         del phase
         return nullcontext()
 
+    def measuring(self, phase: Phase) -> AbstractContextManager[None]:
+        """Hold while the client is measured; may put another model in its place meanwhile.
+
+        What it does there nobody but the simulation sees, and nothing of it is kept.
+        """
+        del phase
+        return nullcontext()
+
     def upload(self, phase: Phase) -> Knowledge:
         """Return what the client uploads after its fit."""
         x, ids = phase.transfer()

@@ -36,7 +36,7 @@ class Parameters(Exchange):
         vector = self.vector(phase)
         return Knowledge(phase.index, self.kind, vector, NO_SAMPLES, extras={"samples": samples})
 
-    def weights_of(self, knowledge: Knowledge) -> Tensor:
+    def weights_of(self, knowledge: Knowledge) -> Tensor | None:
         """Return the samples trained on, ``[1]``; who has none weighs a little all the same."""
         return knowledge.extras["samples"].clamp_min(1)
 

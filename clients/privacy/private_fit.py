@@ -70,7 +70,7 @@ class PrivateFit(ClientLoop):
         steps, losses = steps_of(len(client.y), self.fit_config["batch_size"]), []
         with per_sample(client.model) as module:
             optimizer = self._optimizer(client, len(client.y) / steps, source)
-            for epoch in range(self.fit_config["epochs"]):
+            for epoch in range(client.settings(self.fit_config)["epochs"]):
                 if client.schedule is not None:
                     rate = self.fit_config["lr"] * client.schedule(epoch)
                     optimizer.original_optimizer.param_groups[0]["lr"] = rate

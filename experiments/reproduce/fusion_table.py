@@ -29,8 +29,8 @@ from .cells import Row, fill, missing, saved
 ALPHAS = (0.1, 1.0)
 METRICS = ("alma_local", "alma_global")
 
-OTHERWISE = ("kafal", "kafal_soft", "kafal_student")
-"""Strategies that learn from a part of the labels only: not the same conditions."""
+OTHERWISE = ("kafal", "kafal_soft", "kafal_student", "fedbn")
+"""Strategies not under the same conditions: with a part of the labels only, with another model."""
 
 
 SETTINGS: dict[str, tuple[str, ...]] = {
@@ -47,6 +47,7 @@ NOTES = {
     "fedgems": "May look at the transfer set's labels.",
     "ktpfl": "Without T² in its loss, as in the official code.",
     "dafkd": "Without T² in its loss: that belongs to the paper's learning rate of 1e-5.",
+    "fedbabu": "What is measured is fine-tuned for five epochs, as officially.",
     "fedhkd": "Its noise has a standard deviation of 2, as in the official code.",
 }
 """Footnotes of rows."""

@@ -58,8 +58,10 @@ def subject_of(target: str, overrides: Sequence[str] = (), **options: Any) -> Su
         return strategy
 
     def tiny(strategy: Strategy | None = None, **settings: Any) -> RunResult:
-        own = Objects(strategy=strategy)
-        return run(merge(config, **_tiny(overrides) | settings), objects=own, report=False)
+        own, whole = Objects(strategy=strategy), _tiny(overrides) | settings
+        if "fit.epochs" in whole:
+            whole["fit.epochs"] = max(whole["fit.epochs"], make().least_epochs)
+        return run(merge(config, **whole), objects=own, report=False)
 
     return Subject(target, make, lambda: _setting(config), tiny, _resume, **options)
 

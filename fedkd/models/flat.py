@@ -1,7 +1,12 @@
 """A model's parameters as one vector, and back."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
+
+Layout = tuple[tuple[str, tuple[int, ...]], ...]
+"""Names and shapes."""
 
 
 def floats(model: nn.Module) -> dict[str, Tensor]:
@@ -9,7 +14,7 @@ def floats(model: nn.Module) -> dict[str, Tensor]:
     return {k: v.detach() for k, v in model.state_dict().items() if v.is_floating_point()}
 
 
-def layout(model: nn.Module) -> tuple[tuple[str, tuple[int, ...]], ...]:
+def layout(model: nn.Module) -> Layout:
     """Return names and shapes: models with equal layouts can be averaged.
 
     Examples
@@ -17,7 +22,44 @@ def layout(model: nn.Module) -> tuple[tuple[str, tuple[int, ...]], ...]:
     >>> layout(nn.Linear(2, 1))
     (('weight', (1, 2)), ('bias', (1,)))
     """
-    return tuple((name, tuple(value.shape)) for name, value in floats(model).items())
+    return shapes(floats(model))
+
+
+def shapes(tensors: Mapping[str, Tensor]) -> Layout:
+    """Return names and shapes of tensors: those with equal ones can be averaged."""
+    return tuple((name, tuple(value.shape)) for name, value in tensors.items())
+
+
+def count(tensors: Mapping[str, Tensor]) -> int:
+    """Return how many numbers `pack` would return."""
+    return sum(value.numel() for value in tensors.values())
+
+
+def pack(tensors: Mapping[str, Tensor]) -> Tensor:
+    """Return tensors as one float32 vector ``[size]``, in fresh memory on the CPU.
+
+    Examples
+    --------
+    >>> pack({"a": torch.ones(1, 2), "b": torch.zeros(1)})
+    tensor([1., 1., 0.])
+    """
+    return torch.cat([value.detach().flatten().float() for value in tensors.values()]).cpu()
+
+
+@torch.no_grad()
+def unpack(tensors: Mapping[str, Tensor], vector: Tensor) -> None:
+    """Copy a vector that `pack` made of tensors of the same shapes into these.
+
+    Examples
+    --------
+    >>> model = nn.Linear(2, 1)
+    >>> unpack(floats(model), torch.tensor([1.0, 2.0, 3.0]))
+    >>> model.bias.item()
+    3.0
+    """
+    parts = vector.split([value.numel() for value in tensors.values()])
+    for value, part in zip(tensors.values(), parts, strict=True):
+        value.copy_(part.view_as(value))
 
 
 def size(model: nn.Module) -> int:
@@ -28,12 +70,12 @@ def size(model: nn.Module) -> int:
     >>> size(nn.Linear(2, 1))
     3
     """
-    return sum(value.numel() for value in floats(model).values())
+    return count(floats(model))
 
 
 def flatten(model: nn.Module) -> Tensor:
     """Return a model's floating-point state as one float32 vector ``[size]``, in fresh memory."""
-    return torch.cat([value.flatten().float() for value in floats(model).values()]).cpu()
+    return pack(floats(model))
 
 
 def unflatten(model: nn.Module, vector: Tensor) -> nn.Module:
@@ -44,9 +86,5 @@ def unflatten(model: nn.Module, vector: Tensor) -> nn.Module:
     >>> unflatten(nn.Linear(2, 1), torch.tensor([1.0, 2.0, 3.0])).bias.item()
     3.0
     """
-    own = floats(model)
-    parts = vector.split([value.numel() for value in own.values()])
-    with torch.no_grad():
-        for value, part in zip(own.values(), parts, strict=True):
-            value.copy_(part.view_as(value))
+    unpack(floats(model), vector)
     return model

@@ -45,10 +45,11 @@ _NAMED = 80
 """Characters that a name has of a parameter's value."""
 
 
-def settled(model: Any, shape: Shape, each: bool = False) -> Any:
+def settled(model: Any, shape: Shape, each: bool = False, usual: str = "mlp") -> Any:
     """Return a spec, or a list, in which ``auto`` is the model for samples of this shape.
 
-    `each` says whether it is to answer at every place of a text.
+    `each` says whether it is to answer at every place of a text, `usual` what is for pictures and
+    numbers.
 
     Examples
     --------
@@ -56,10 +57,10 @@ def settled(model: Any, shape: Shape, each: bool = False) -> Any:
     ('mlp', {'name': 'embedding_bag', 'dim': 8})
     """
     if isinstance(model, list | tuple):
-        return [settled(one, shape, each) for one in model]
+        return [settled(one, shape, each, usual) for one in model]
     if isinstance(model, Mapping):
-        return {**model, "name": settled(model.get("name"), shape, each)}
-    quick = ("gru" if each else "embedding_bag") if isinstance(shape, Tokens) else "mlp"
+        return {**model, "name": settled(model.get("name"), shape, each, usual)}
+    quick = ("gru" if each else "embedding_bag") if isinstance(shape, Tokens) else usual
     return quick if isinstance(model, str) and model == AUTO else model
 
 

@@ -56,6 +56,8 @@ class Strategy(ABC):
         Softmax temperature of the soft labels that clients upload; None = ``distil.temperature``.
     state : dict of str to Tensor
         What the method remembers from round to round, by client index where it is per client.
+    least_epochs : int
+        How many epochs a fit must have: ``fit.epochs`` below are refused.
     lesson_kind : str or None
         Kind of what clients are sent, where that is not the kind of what they upload.
     """
@@ -64,9 +66,12 @@ class Strategy(ABC):
     lesson_kind: ClassVar[str | None] = None
     objective: str = "kl"
     temperature: float | None = None
+    least_epochs: int = 0
     needs_labels: ClassVar[bool] = False
     homogeneous: ClassVar[bool] = False
     """True where all clients must have one architecture"""
+    usual_model: ClassVar[str] = "mlp"
+    """What ``model=auto`` stands for with pictures and numbers: the quickest that is fit for it"""
     personalised: ClassVar[bool] = False
     """True where clients may learn from different teachers"""
     sums_only: bool = False

@@ -147,10 +147,11 @@ def prepare_run(
     known = check_samples(given, *sources, objects.held)
     ahead(config.engine)
     federation: Federation = build_federation(given, *sources, run_dir, objects.held, known)
-    config, resumes = sized(config, federation), given.resume is not None
+    usual, resumes = strategy.usual_model, given.resume is not None
+    config = sized(config, federation, usual)
     parts.exchange.input_shape = federation.shape
     tokens = federation.targets.tokens is not None
-    models = settled(objects.model, federation.shape, tokens) or config.model
+    models = settled(objects.model, federation.shape, tokens, usual) or config.model
     parts.models = factories(models, config.population)
     instances = _instances(parts, federation, config.task["name"])
     check_inputs(config, parts, federation.shape)

@@ -23,6 +23,7 @@ from .over_rounds import check_schedule, check_weight
 def check_parts(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     """Refuse parts that do not go together, whatever the data are."""
     check_kinds(config, strategy, parts)
+    check_epochs(config, strategy)
     check_guards(config, strategy, parts)
     check_labels(config, strategy, parts)
     check_schedule(config, strategy, parts, _taught(strategy, parts))
@@ -46,6 +47,13 @@ def check_kinds(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
         able = [key for key, cls in known if cls.kinds is None or taught in cls.kinds]
         problem = f"learns from {' or '.join(kinds or ())}, and {name} teaches {taught}"
         raise ConfigError("objective", config.objective["name"], problem, able)
+
+
+def check_epochs(config: RunConfig, strategy: Strategy) -> None:
+    """Refuse a fit that is too short for what the method does in it."""
+    if config.fit.epochs < strategy.least_epochs:
+        problem = f"must be at least {strategy.least_epochs} for {config.strategy['name']}"
+        raise ConfigError("fit.epochs", config.fit.epochs, problem)
 
 
 def check_guards(config: RunConfig, strategy: Strategy, parts: Parts) -> None:

@@ -87,12 +87,15 @@ def with_task(config: RunConfig, corpus: Corpus) -> RunConfig:
     return replace(config, task=config.task | {"name": name})
 
 
-def sized(config: RunConfig, federation: Federation) -> RunConfig:
-    """Return the configuration with the numbers of samples that have been dealt, and the models."""
+def sized(config: RunConfig, federation: Federation, usual: str) -> RunConfig:
+    """Return the configuration with the numbers of samples that have been dealt, and the models.
+
+    `usual` is the model of pictures and numbers that ``model=auto`` stands for.
+    """
     tokens = federation.targets.tokens is not None
     return replace(
         config,
-        model=settled(config.model, federation.shape, tokens),
+        model=settled(config.model, federation.shape, tokens, usual),
         data=replace(
             config.data,
             samples_per_client=federation.samples_per_client,

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from fedkd.clients import Client
+from fedkd.clients import Client, ClientLoop
 from fedkd.clients.exchange import SoftLabels
 from fedkd.clients.exchange.logits import Logits
 from fedkd.clients.optimisers import OPTIMIZERS
 from fedkd.clients.passes import PREDICT_BATCH
+from fedkd.clients.privacy.dp_sgd import DPSGD
+from fedkd.clients.side_by_side import StackLoop
 from fedkd.clients.standard import Standard, batches, proximal_term
 from fedkd.experiments.plugins.label_smoothing import Smoothed
 from hypothesis import given
@@ -52,6 +54,23 @@ def client_of(model: nn.Module | None = None, n: int = 10, seed: int = 1, **opti
 def same_model(one: nn.Module, two: nn.Module, atol: float = 1e-6) -> None:
     for name, value in one.state_dict().items():
         torch.testing.assert_close(value, two.state_dict()[name], atol=atol, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["standard", "stack", "private"])
+def test_a_client_may_have_epochs_of_its_own(kind: str) -> None:
+    """So that a method can divide a fit: what it says counts, not ``fit.epochs``."""
+
+    def fitted(epochs: int, own: int | None) -> nn.Module:
+        loop: ClientLoop = loop_of(fit={"epochs": epochs})
+        if kind == "private":
+            loop = DPSGD(clip=1.0, noise_multiplier=1.0).loop(loop)
+        one = client_of()
+        one.epochs = own
+        (StackLoop(loop) if isinstance(loop, Standard) and kind == "stack" else loop).fit([one])
+        return one.model
+
+    same_model(fitted(2, 5), fitted(5, None), atol=0)
+    same_model(fitted(2, 0), model_of(), atol=0)
 
 
 # -- batches -------------------------------------------------------------------------------------

@@ -102,7 +102,8 @@ def measured(name: str) -> tuple[dict[str, Any], Strategy, bool]:
         Whether clients were sent different lessons for the same rows.
     """
     cls = resolve(name, "strategies", Strategy)
-    model = "mlp" if cls.homogeneous else MIXED  # type: ignore[attr-defined]
+    several = not cls.homogeneous and cls.usual_model == "mlp"  # type: ignore[attr-defined]
+    model = MIXED if several else cls.usual_model  # type: ignore[attr-defined]
     more = {"model": model, "transfer.labelled": cls.needs_labels}  # type: ignore[attr-defined]
     strategy: Strategy = cls()
     with watched() as lessons:

@@ -32,7 +32,8 @@ def small_mnist(real_data: Callable[[str], Path], tmp_path_factory: pytest.TempP
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_it_runs(name: str, small_mnist: Path, tmp_path: Path) -> None:
     cls = STRATEGIES[name]
-    model = "mlp" if cls.homogeneous else MIXED  # type: ignore[attr-defined]
+    several = not cls.homogeneous and cls.usual_model == "mlp"  # type: ignore[attr-defined]
+    model = MIXED if several else cls.usual_model  # type: ignore[attr-defined]
     labels = str(cls.needs_labels).lower()  # type: ignore[attr-defined]
     given = [f"strategy={name}", f"data={small_mnist}", f"model={model}", f"run_dir={tmp_path}/run"]
     more = ["transfer.size=60", f"transfer.labelled={labels}"]

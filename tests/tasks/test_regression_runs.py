@@ -9,6 +9,7 @@ import pytest
 import yaml
 from sklearn.datasets import load_diabetes
 from support import fedkd, mostly_slow, slow
+from torch import nn
 
 from fedkd import ConfigError, simulate
 from fedkd.config import EngineConfig, RunConfig
@@ -38,14 +39,28 @@ SMALL = {
     "engine": "inline",
 }
 NODES = {"dsfl": {"name": "dsfl", "aggregation": "sa"}}
+
+
+class Normed(nn.Sequential):
+    """A model of numbers with BatchNorm, which the zoo does not have."""
+
+    def __init__(self, shape, outputs):
+        hidden = nn.Linear(shape[0], 16), nn.BatchNorm1d(16), nn.ReLU()
+        super().__init__(*hidden, nn.Linear(16, outputs))
+
+
+OWN = {"fedbn": {"model": Normed}}
 SHIPPED = SEAMS["strategies"].shipped()
 ABLE = [name for name, cls in SHIPPED.items() if able_kinds(cls, Regression())]
 UNABLE = sorted(SHIPPED.keys() - set(ABLE))
 PAIRS = pd.DataFrame({"a": Y, "b": Y, "x": X[:, 0]})
 VARIANCE = {"task.variance": True}
 CASES = {
-    **{name: {"strategy": NODES.get(name, name)} for name in ABLE},
-    **{f"{name}-variance": {"strategy": NODES.get(name, name)} | VARIANCE for name in ABLE},
+    **{name: {"strategy": NODES.get(name, name)} | OWN.get(name, {}) for name in ABLE},
+    **{
+        f"{name}-variance": {"strategy": NODES.get(name, name)} | VARIANCE | OWN.get(name, {})
+        for name in ABLE
+    },
     "two": {"strategy": "knfu", "data": (X, TWO)},
     "two-variance": {"strategy": "knfu", "data": (X, TWO)} | VARIANCE,
     "subset": {"strategy": "fedmd", "transfer.per_round": 20, "data.validation": 0.2},
@@ -67,8 +82,10 @@ def ran(case=(), **more):
 
 def test_who_makes_sense_for_a_regression():
     assert [
-        *("coordinate_median", "dsfl", "fedadam", "fedavg", "fedmd"),
-        *("fedprox", "geometric_median", "knfu", "local", "trimmed_mean"),
+        *("apfl", "coordinate_median", "ditto", "dsfl", "fedadam", "fedavg", "fedbabu", "fedbn"),
+        "fedmd",
+        *("fedper", "fedprox", "fedrep", "geometric_median", "knfu", "lg_fedavg", "local"),
+        "trimmed_mean",
     ] == ABLE
 
 

@@ -1,0 +1,40 @@
+"""Ditto at the client: the shared model is trained, then an own one that is pulled towards it."""
+
+from ...models.flat import flatten
+from ..standard import proximal_term
+from .base import Phase
+from .beside import SHARED, Beside
+
+
+class Pulled(Beside):
+    """Fits the shared model, then the own with ``lam / 2 * ||v - w||^2``, w as it was sent.
+
+    Parameters
+    ----------
+    lam : float
+        Weight of the pull, at least 0.
+    """
+
+    def __init__(self, lam: float = 1.0) -> None:
+        if not lam >= 0:
+            raise ValueError(f"lam={lam} must be at least 0")
+        self.lam = lam
+
+    def fit(self, phase: Phase) -> dict[str, float]:
+        """Train both on the same batches; return the own model's loss, and the shared one's."""
+        client, own = phase.client, phase.client.model
+        shared, drawn = self.shared(phase), client.generator.get_state()
+        pull = proximal_term(own, self.lam, shared)
+        client.model = shared
+        try:
+            told = phase.loop.fit([client])[0]
+        finally:
+            client.model = own
+        client.tensors[SHARED] = flatten(shared)
+        client.generator.set_state(drawn)
+        client.extra_loss = lambda logits, labels: pull()
+        try:
+            numbers = phase.loop.fit([client])[0]
+        finally:
+            client.extra_loss = None
+        return numbers | {"loss_shared": told["loss_fit"]}
