@@ -50,6 +50,7 @@ class LGFedAvg(ParameterFusion):
     exchange = "head"
     homogeneous = False
     sums_only = True
+    kinds = None
 
     def group(self, server: Server, client: int) -> Hashable:
         """Return the shapes of the client's head."""

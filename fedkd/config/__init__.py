@@ -4,10 +4,11 @@ from .execution import EngineConfig, FaultsConfig, SecureConfig
 from .samples import DataConfig, TransferConfig
 from .settings import RunConfig, flatten
 from .system import SystemConfig
-from .training import EvaluateConfig, FitConfig
+from .training import DistilConfig, EvaluateConfig, FitConfig
 
 __all__ = [
     "DataConfig",
+    "DistilConfig",
     "EngineConfig",
     "EvaluateConfig",
     "FaultsConfig",

@@ -64,9 +64,9 @@ def build(spec: Any, shape: Shape, classes: Outputs, task: str = "classification
     ----------
     spec : str, mapping or callable
         Zoo name, ``auto``, ``FILE.py:Class``, ``package.module:Class``, one of them with
-        parameters, or a callable. It gets those of the keyword arguments ``shape`` (or ``in_shape``,
-        ``input_shape``), ``outputs`` (or ``classes``, ``num_classes``), ``task`` and, where samples
-        are texts, ``vocabulary`` and ``per_token`` that its signature names.
+        parameters, or a callable. It gets those of the keyword arguments ``shape`` (or
+        ``in_shape``, ``input_shape``), ``outputs`` (or ``classes``, ``num_classes``), ``task`` and,
+        where samples are texts, ``vocabulary`` and ``per_token`` that its signature names.
     shape : tuple of int
         Shape of one sample: ``(channels, height, width)``, ``(features,)`` or `Tokens`.
     classes : int or tuple of int

@@ -68,7 +68,8 @@ def ran(case=(), **more):
 def test_who_makes_sense_for_a_regression():
     assert [
         *("coordinate_median", "dsfl", "fedadam", "fedavg", "fedmd"),
-        *("fedprox", "geometric_median", "knfu", "local", "trimmed_mean"),
+        *("fedprox", "geometric_median", "knfu", "lg_fedavg", "local", "trimmed_mean"),
+        "twin_merging",
     ] == ABLE
 
 
@@ -157,6 +158,13 @@ def test_a_method_that_makes_no_sense_is_refused_by_name(name):
         ({"strategy": {"name": "fedmd", "exchange": "logits"}}, "strategy.exchange=logits: regr"),
         ({"strategy": {"name": "fedmd", "temperature": 2.0}}, "strategy.temperature=2.0: has no"),
         ({"strategy": {"name": "knfu", "epd_estimator": "histogram"}}, "strategy.epd_estimator="),
+        ({"distil.temperature": 2}, "distil.temperature=2.0: softens class scores, and regr"),
+        ({"strategy": "fedavg", "distil.temperature": 2}, "distil.temperature=2.0: softens"),
+        ({"objective": {"name": "mse", "temperature": 3}}, "objective.temperature=3.*: softens"),
+        (
+            {"strategy": {"name": "fedmd", "weighting": "precision"}},
+            "strategy.weighting=precision: .*task.variance=true",
+        ),
         ({"objective": "kl"}, "objective=kl: learns from soft_labels or logits"),
         ({"objective": "gaussian_kl"}, "objective=gaussian_kl: learns from gaussian_predictions"),
         ({"objective": "kl"} | VARIANCE, "objective=kl: .*allowed: gaussian_kl, l1, mse"),
