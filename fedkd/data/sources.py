@@ -35,7 +35,8 @@ def find(data: Any, key: str = "data", choice: Choice | None = None) -> Source:
     key : str
         The configuration key that errors name.
     choice : Choice, optional
-        What is known of its columns; where labels are `optional`, x alone will do, and a list is x.
+        What is known of its columns; where labels are `optional`, x alone will do, and a list is x,
+        such as texts. Neither need running text have labels: ``(texts, None)``.
 
     Raises
     ------
@@ -56,9 +57,13 @@ def find(data: Any, key: str = "data", choice: Choice | None = None) -> Source:
     choice = choice or Choice()
     if isinstance(data, str | Path):
         return _find_named(str(data), key, choice)
-    if is_per_client(data):
+    if is_per_client(data) and not (choice.optional and _are_texts(data)):
         if choice.optional:
             problem = "is one set for all clients; give that, not a list"
+            raise ConfigError(key, f"list[{len(data)}]", problem)
+        if _are_texts(data) and any(" " in one for one in data):
+            what = "None" if choice.targets == "tokens" else "labels"
+            problem = f"its members are texts, no files or names of data sets; give (texts, {what})"
             raise ConfigError(key, f"list[{len(data)}]", problem)
         if isinstance(data[0], tuple) and len(data[0]) == 2 and np.isscalar(data[0][1]):
             problem = "its members seem to be samples; give (x, y) with all of them"
@@ -76,6 +81,12 @@ def find(data: Any, key: str = "data", choice: Choice | None = None) -> Source:
     if parts[1] is None and not plain:
         raise ConfigError(key, type(data).__name__, "has no labels; its samples must be (x, y)")
     return from_arrays(parts, key, choice)
+
+
+def _are_texts(data: Any) -> bool:
+    """Say whether a list holds texts and names no data set."""
+    known = (name in CATALOGUE or place_of(name) or _local(name) for name in data)
+    return all(isinstance(one, str) for one in data) and not any(known)
 
 
 def place_of(name: str) -> Path | None:

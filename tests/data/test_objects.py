@@ -280,6 +280,7 @@ def test_clients_are_dealt_what_is_theirs(kind, tmp_path):
         ([(X, Y), [X, Y]], r"data\[1\]=list: give the arrays"),
         ([(X[0], 0), (X[1], 1)], "seem to be samples"),
         ([(X[0], "cat")] * 4, "seem to be samples"),
+        (["a text", "another one"], r"data=list\[2\]: its members are texts.*\(texts, labels\)"),
         (pa.table(FRAME), r"give its to_pandas\(\)"),
         ((pa.table(FRAME), Y), r"give its to_pandas\(\)"),
         ((TABLE, Y), r"give its to_pandas\(\)"),
@@ -335,6 +336,21 @@ def test_transfer_sets_need_no_labels(kind):
     group = {"transfer": {"data": UNLABELLED[kind], "size": 9}}
     words = {key: value for key, value in SMALL.items() if key != "transfer.size"}
     assert simulate("fedmd", (X, Y), **words, **group).summary["digest"] == digest
+
+
+def test_a_list_of_texts_is_a_transfer_set(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    texts = [f"word{k % 7} and word{k % 3}" for k in range(40)]
+    private = texts, [k % 2 for k in range(40)]
+    words = SMALL | {"transfer.size": 9, "data.length": 8, "data.vocabulary": 270}
+    digests = {
+        simulate("fedmd", private, **words, **{"transfer.data": data}).summary["digest"]
+        for data in (texts, np.array(texts), (texts, None), pd.Series(texts))
+    }
+    assert len(digests) == 1
+    (tmp_path / "digits.csv").write_text("a,label\n1,0\n")
+    with pytest.raises(ConfigError, match="is one set for all clients"):
+        simulate("fedmd", private, **words, **{"transfer.data": ["digits.csv", "a text"]})
 
 
 def test_columns_of_transfer_sets_are_matched_by_name():
