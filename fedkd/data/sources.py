@@ -130,8 +130,14 @@ def _find_named(name: str, key: str, choice: Choice) -> Source:
         return from_folder(own, key, choice) if own.is_dir() else from_file(own, key, choice)
     if name.strip() and _local(name):
         return from_folder(local_folder(name), key, choice)
-    if name in HUB:
-        return from_hub(name, key, choice)
+    refuse_nowhere(name, key)
+    return from_hub(name, key, choice)
+
+
+def refuse_nowhere(name: str, key: str) -> None:
+    """Refuse the name of a data set that is nowhere, without looking into any."""
+    if name in CATALOGUE or place_of(name) is not None or (name.strip() and _local(name)):
+        return
     root = os.environ.get("FEDKD_DATA_DIR") or "not set"
     problem = f"{_ANY_NAME}, and no folder in $FEDKD_DATA_DIR ({root})"
     raise ConfigError(key, name, problem, CATALOGUE)

@@ -41,7 +41,7 @@ _WHY = {
     "data.standardise": "the samples are windows of text; leave it out",
     "data.split": f"{_NUMBERS}use data.client=COLUMN",
     "transfer.split": f"{_NUMBERS}leave it out, or give their texts as transfer.data",
-    "data.alpha": "skews classes, and next tokens are none; leave it out, or use data.client=COLUMN",
+    "data.alpha": "skews classes, and next tokens are none; leave it out, or give data.client",
 }
 _SKEWED = ("dirichlet", "pathological", "shard")
 

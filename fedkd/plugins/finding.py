@@ -29,6 +29,7 @@ __all__ = [
     "load_object",
     "parameters",
     "resolve",
+    "vet",
 ]
 
 REQUIRED = inspect.Parameter.empty
@@ -135,16 +136,7 @@ def create(
         If the class cannot be found, does not have such a parameter, lacks one that has no
         default, or refuses a value.
     """
-    if not node.get("name"):
-        raise ConfigError(f"{key}.name", node.get("name"), "must be given", available(room, base))
-    cls = resolve(node["name"], room, base, key, adapt)
-    given = {name: value for name, value in node.items() if name != "name"}
-    filled = from_run(base)
-    accepted = {name: kind for name, kind in signature(cls).items() if name not in filled}
-    given = checked(node["name"], given, accepted, key)
-    for name, parameter in accepted.items():
-        if parameter.default is REQUIRED and name not in given:
-            raise ConfigError(f"{key}.{name}", None, f"{node['name']} needs this parameter")
+    cls, given, accepted = vet(node, room, base, key, adapt)
     try:
         return cls(**given, **(known or {}))
     except (TypeError, ValueError) as error:
@@ -160,6 +152,27 @@ def create(
             raise
         problem = " ".join(f"cannot be made: {type(error).__name__}: {error}".split())
         raise ConfigError(key, node["name"], problem) from error
+
+
+def vet(
+    node: Mapping[str, Any], room: str, base: type, key: str, adapt: Adapt | None = None
+) -> tuple[type, dict[str, Any], dict[str, inspect.Parameter]]:
+    """Return the class that a configuration node names, its parameters, and which it has.
+
+    Nothing is made; parameters and errors are those of `create`, but for values that only the class
+    itself refuses.
+    """
+    if not node.get("name"):
+        raise ConfigError(f"{key}.name", node.get("name"), "must be given", available(room, base))
+    cls = resolve(node["name"], room, base, key, adapt)
+    given = {name: value for name, value in node.items() if name != "name"}
+    filled = from_run(base)
+    accepted = {name: kind for name, kind in signature(cls).items() if name not in filled}
+    given = checked(node["name"], given, accepted, key)
+    for name, parameter in accepted.items():
+        if parameter.default is REQUIRED and name not in given:
+            raise ConfigError(f"{key}.{name}", None, f"{node['name']} needs this parameter")
+    return cls, given, accepted
 
 
 def checked(

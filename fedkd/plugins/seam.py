@@ -97,6 +97,10 @@ class Seam:
         known = {name: value for name, value in (run or {}).items() if name in self.from_run}
         return finding.create(node, self.room, self.cls, self.key, self._adapted, known)
 
+    def vet(self, node: dict[str, Any]) -> None:
+        """Refuse a configuration node whose class or parameters cannot be; see `finding.vet`."""
+        finding.vet(node, self.room, self.cls, self.key, self._adapted)
+
     def _adapted(self, found: type) -> type | None:
         adapt: finding.Adapt | None = _imported(self.adapt) if self.adapt else None
         return adapt(found) if adapt else None

@@ -11,7 +11,7 @@ from ..data import HELD, is_data, is_per_client
 from ..errors import ConfigError
 from ..models import model_name
 from ..rounds.protocol import Strategy
-from .preparing import Objects
+from .objects import Objects
 from .result import RunResult
 from .runner import run
 

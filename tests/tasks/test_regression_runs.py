@@ -19,7 +19,7 @@ from fedkd.engine import shared_ray
 from fedkd.plugins.table import SEAMS
 from fedkd.report import Run, compare
 from fedkd.rounds.protocol import able_kinds
-from fedkd.run.preparing import Objects
+from fedkd.run.objects import Objects
 from fedkd.run.runner import run
 from fedkd.tasks.regression import Regression
 

@@ -1,0 +1,51 @@
+"""What the configuration names and nobody finds, refused before data are read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..config import RunConfig
+from ..config.samples import NOISE
+from ..errors import ConfigError
+from ..plugins.loading import is_code
+from .catalogue import DEALERS
+from .rownumbers import refuse_missing
+from .sources import refuse_nowhere
+
+PARTITIONER = "data.partitioner"
+
+
+def refuse_unfound(config: RunConfig, given: Mapping[str, Any], transfer: Any = None) -> None:
+    """Refuse a partitioner, a file of row numbers or a transfer set that is not there.
+
+    Parameters
+    ----------
+    config : RunConfig
+    given : mapping
+        Python objects in place of values, by their keys.
+    transfer : optional
+        One in place of ``transfer.data``.
+
+    Raises
+    ------
+    ConfigError
+        For the first.
+    """
+    node = config.data.partitioner
+    if PARTITIONER not in given and "_target_" not in node:
+        refuse_unknown(str(node.get("name", "auto")))
+    for key, value in {
+        "data.split": config.data.split,
+        "transfer.split": config.transfer.split,
+    }.items():
+        if value is not None and key not in given:
+            refuse_missing(value, key)
+    name = config.transfer.data
+    if transfer is None and name and name != NOISE:
+        refuse_nowhere(name, "transfer.data")
+
+
+def refuse_unknown(name: str) -> None:
+    """Refuse a partitioner's name that is neither a short one nor code."""
+    if not is_code(name) and name not in DEALERS:
+        problem = "no such partitioner (any other one: data.partitioner=module:Class)"
+        raise ConfigError(PARTITIONER, name, problem, DEALERS)
