@@ -27,7 +27,7 @@ _EXPORTS = {
     "is_per_client": "objects",
     "partition_table": "federation",
     "prepare": "preparation",
-    "refuse_unfound": "unfound",
+    "refuse_foreseen": "foreseeing",
 }
 
 __all__ = [
@@ -46,7 +46,7 @@ __all__ = [
     "numbered",
     "partition_table",
     "prepare",
-    "refuse_unfound",
+    "refuse_foreseen",
 ]
 
 

@@ -12,8 +12,8 @@ from ..plugins.loading import is_code, load_object
 from ..rng import SERVER, stream
 from .catalogue import DEALERS
 from .flower import partitioner as flower
-from .unfound import PARTITIONER as KEY
-from .unfound import refuse_unknown
+from .foreseeing import PARTITIONER as KEY
+from .foreseeing import refuse_unknown
 
 Partitioner = flower.Partitioner
 

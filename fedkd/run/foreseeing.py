@@ -3,7 +3,7 @@
 from ..clients.guarding import Guards
 from ..clients.privacy.protection import Protection
 from ..config import RunConfig
-from ..data import refuse_unfound
+from ..data import refuse_foreseen
 from ..engine.system import devices
 from ..models import factories
 from ..plugins.table import PARTS, SEAMS
@@ -20,7 +20,7 @@ def foresee(config: RunConfig, objects: Objects) -> None:
     ConfigError
         For the first.
     """
-    refuse_unfound(config, objects.held, objects.transfer)
+    refuse_foreseen(config, objects.held, objects.data, objects.transfer)
     for seam in PARTS:
         node = getattr(config, seam.key, None)  # what is exchanged is the strategy's
         if node is not None and not seam.several and node["name"] != "auto":

@@ -31,7 +31,7 @@ from ..rounds.server import Server
 from ..rundir.checkpoint import Checkpoint
 from ..tasks import Task
 from ..tasks.rows import each_of
-from .aligning import check_align
+from .aligning import check_heads
 from .foreseeing import foresee
 from .objects import Objects
 from .refusals import (
@@ -140,7 +140,7 @@ def prepare_run(
     parts.models = factories(models, config.population)
     instances = _instances(parts, federation, config.task["name"])
     check_inputs(config, parts, federation.shape)
-    check_align(config, strategy, parts, instances, federation.classes)
+    check_heads(config, parts, instances, federation.classes)
     check_models(config, strategy, parts, instances)
     outputs = parts.task.outputs(federation.targets)
     check_objective(config, strategy, parts, instances, each_of(outputs))

@@ -17,6 +17,8 @@ from ..plugins.table import SEAMS
 from ..rounds.protocol import Strategy
 from ..tasks import Task
 from ..tasks.samples import Shape, vocabulary
+from .aligning import check_align
+from .securing import check_sums
 
 
 def check_parts(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
@@ -29,6 +31,9 @@ def check_parts(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     check_classes(config, parts)
     check_attack(config, parts, strategy)
     check_codec(config, parts, strategy)
+    check_align(config, strategy, parts)
+    if config.secure.aggregation:
+        check_sums(config, strategy, parts)
 
 
 def check_kinds(config: RunConfig, strategy: Strategy, parts: Parts) -> None:

@@ -8,22 +8,28 @@ from ..config.samples import NOISE
 from ..errors import ConfigError
 from ..plugins.loading import is_code
 from .catalogue import DEALERS
+from .holders import refuse_dealing
+from .objects import is_per_client
 from .rownumbers import refuse_missing
 from .sources import refuse_nowhere
 
 PARTITIONER = "data.partitioner"
 
 
-def refuse_unfound(config: RunConfig, given: Mapping[str, Any], transfer: Any = None) -> None:
+def refuse_foreseen(
+    config: RunConfig, given: Mapping[str, Any], data: Any = None, transfer: Any = None
+) -> None:
     """Refuse a partitioner, a file of row numbers or a transfer set that is not there.
+
+    And keys that deal samples, where the configuration says who holds which.
 
     Parameters
     ----------
     config : RunConfig
     given : mapping
         Python objects in place of values, by their keys.
-    transfer : optional
-        One in place of ``transfer.data``.
+    data, transfer : optional
+        Those in place of ``data.name`` and ``transfer.data``.
 
     Raises
     ------
@@ -39,6 +45,11 @@ def refuse_unfound(config: RunConfig, given: Mapping[str, Any], transfer: Any = 
     }.items():
         if value is not None and key not in given:
             refuse_missing(value, key)
+    holder = "data.split" if "data.split" in given else config.data.held
+    if holder is not None or is_per_client(data):
+        column = config.data.client
+        told = f"data.client={column}" if holder == "data.client" else holder
+        refuse_dealing(config.data, told or "the list of data sets")
     name = config.transfer.data
     if transfer is None and name and name != NOISE:
         refuse_nowhere(name, "transfer.data")
