@@ -127,19 +127,29 @@ def _labels(raw: Raw) -> str:
 
 
 def _tables(given: Tables, key: str) -> dict[str, Any]:
-    return {split: _stack([one[split] for one in given], key) for split in _splits(given, key)}
+    names = given[0]["train"].column_names
+    splits = {split: [one[split] for one in given] for split in _splits(given, key)}
+    for split, parts in splits.items():
+        _check_columns(parts, names, split, key)
+    return {split: _stack(parts, names, key) for split, parts in splits.items()}
 
 
-def _stack(parts: list[Any], key: str) -> Any:
+def _check_columns(parts: list[Any], names: list[str], split: str, key: str) -> None:
+    """Refuse columns that are not the first client's; a test split may have more of them."""
+    for client, part in enumerate(parts):
+        odd = sorted(set(names) ^ set(part.column_names))
+        lost = sorted(set(names) - set(part.column_names))
+        problem = f"its columns are not those of client 0: {', '.join(odd)}" if odd else ""
+        if split == "test":
+            problem = f"its test set lacks the columns {', '.join(lost)}" if lost else ""
+        if problem:
+            raise ConfigError(key, f"client {client}", problem)
+
+
+def _stack(parts: list[Any], names: list[str], key: str) -> Any:
     """Return the tables of several clients as one, columns matched by name."""
     import datasets
 
-    names = parts[0].column_names
-    for client, part in enumerate(parts):
-        odd = sorted(set(names) ^ set(part.column_names))
-        if odd:
-            problem = f"its columns are not those of client 0: {', '.join(odd)}"
-            raise ConfigError(key, f"client {client}", problem)
     kinds = datasets.Features(
         {name: _kind([part.features[name] for part in parts], name, key) for name in names}
     )

@@ -216,6 +216,37 @@ def test_lists_of_test_sets_stay_apart():
     assert tables.columns("test").column(CLIENT).to_pylist() == [0, 0, 1, 1, 2, 2]
 
 
+def test_a_clients_own_test_set_may_have_classes_and_columns_of_its_own(tmp_path):
+    def table(names, rows, **more):
+        frame = pd.DataFrame({"a": X[rows, 0], "b": X[rows, 1], "label": Y[rows] % 2, **more})
+        found = datasets.Dataset.from_pandas(frame, preserve_index=False)
+        return found.cast_column("label", datasets.ClassLabel(names=names))
+
+    one = {"train": table(["u", "v"], range(10)), "test": table(["v", "w"], range(4), more=1)}
+    two = {"train": table(["v", "u"], range(10, 24)), "test": table(["w", "v"], range(4, 9))}
+    config = merge(RunConfig(), clients=2, **{"data.test": "local", "transfer.size": 4})
+    corpus = corpora(config, [one, two])[0]
+    assert corpus.class_names == ["u", "v", "w"]
+    assert corpus.y_test.tolist() == [1, 2, 1, 2, 2, 1, 2, 1, 2]
+    assert corpus.y_train[:4].tolist() == [0, 1, 0, 1]
+    assert corpus.y_train[10:14].tolist() == [1, 0, 1, 0]
+    assert corpus.features == ["a", "b"]
+    federation = build_federation(config, corpus, None, tmp_path)
+    assert federation.own_test(1)[1].tolist() == [2, 1, 2, 1, 2]
+    assert federation.own_test(0)[1].tolist() == [1, 2, 1, 2]
+    summary = simulate("fedmd", [one, two], **SMALL | {"data.test": "local"}).summary
+    assert summary["rejected"] == 0
+    alone = prepare(one)
+    assert (alone.class_names, alone.y_test.tolist()) == (["u", "v", "w"], [1, 2, 1, 2])
+    lacks = {"train": two["train"], "test": two["test"].remove_columns("b")}
+    with pytest.raises(ConfigError, match=r"client 1: its test set lacks the columns b"):
+        prepare([one, lacks])
+    with pytest.raises(ConfigError, match=r"client 0: its test set lacks the columns b"):
+        prepare([lacks, one])
+    with pytest.raises(ConfigError, match=r"one has names of classes or one-hot labels"):
+        prepare((X[:6], np.eye(3)[Y[:6]], X[6:9], Y[6:9]))
+
+
 def test_lists_of_files_are_per_client(tmp_path):
     for number, frame in enumerate(FRAMES):
         frame.to_csv(tmp_path / f"{number}.csv", index=False)
