@@ -272,7 +272,7 @@ def _tokenised(path: Path, splits: dict[str, Raw], text: Text) -> tuple[str | No
 
 
 def _match_classes(train: Raw, test: Raw) -> None:
-    """Number the classes of both splits alike, where their names say which is which."""
+    """Give a class one number in both splits, where names say which is which."""
     if not train.class_names or not test.class_names or train.class_names == test.class_names:
         return
     whole = list(dict.fromkeys([*train.class_names, *test.class_names]))
