@@ -88,7 +88,7 @@ KNOWN = {"task": "classification", "clients": 5}
         ({"data.split": "nowhere.json"}, "data.split"),
         ({"transfer.split": "nowhere.txt"}, "transfer.split"),
         ({"transfer.data": "nowhere"}, "transfer.data"),
-        ({"clients": 5, "system": "nowhere.csv"}, "system.name"),
+        ({"clients": 5, "system": "nowhere.csv"}, "system"),
         (KNOWN | {"objective": "gaussian_kl"}, "objective"),
         (KNOWN | {"task": "regression", "distil.temperature": 2.0}, "distil.temperature"),
         (KNOWN | {"task": "regression", "fit.align": True}, "fit.align"),

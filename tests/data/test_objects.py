@@ -227,17 +227,17 @@ def test_a_clients_own_test_set_may_have_classes_and_columns_of_its_own(tmp_path
     config = merge(RunConfig(), clients=2, **{"data.test": "local", "transfer.size": 4})
     corpus = corpora(config, [one, two])[0]
     assert corpus.class_names == ["u", "v", "w"]
-    assert corpus.y_test.tolist() == [1, 2, 1, 2, 2, 1, 2, 1, 2]
-    assert corpus.y_train[:4].tolist() == [0, 1, 0, 1]
-    assert corpus.y_train[10:14].tolist() == [1, 0, 1, 0]
+    assert corpus.y_test.tolist() == [1, 2, 1, 1, 1, 2, 2, 1, 2]
+    assert corpus.y_train[:4].tolist() == [0, 1, 0, 0]
+    assert corpus.y_train[10:14].tolist() == [0, 1, 1, 0]
     assert corpus.features == ["a", "b"]
     federation = build_federation(config, corpus, None, tmp_path)
-    assert federation.own_test(1)[1].tolist() == [2, 1, 2, 1, 2]
-    assert federation.own_test(0)[1].tolist() == [1, 2, 1, 2]
+    assert federation.own_test(1)[1].tolist() == [1, 2, 2, 1, 2]
+    assert federation.own_test(0)[1].tolist() == [1, 2, 1, 1]
     summary = simulate("fedmd", [one, two], **SMALL | {"data.test": "local"}).summary
     assert summary["rejected"] == 0
     alone = prepare(one)
-    assert (alone.class_names, alone.y_test.tolist()) == (["u", "v", "w"], [1, 2, 1, 2])
+    assert (alone.class_names, alone.y_test.tolist()) == (["u", "v", "w"], [1, 2, 1, 1])
     lacks = {"train": two["train"], "test": two["test"].remove_columns("b")}
     with pytest.raises(ConfigError, match=r"client 1: its test set lacks the columns b"):
         prepare([one, lacks])

@@ -158,6 +158,7 @@ def test_a_method_that_makes_no_sense_is_refused_by_name(name):
         ({"strategy": {"name": "fedmd", "exchange": "logits"}}, "strategy.exchange=logits: regr"),
         ({"strategy": {"name": "fedmd", "temperature": 2.0}}, "strategy.temperature=2.0: has no"),
         ({"strategy": {"name": "knfu", "epd_estimator": "histogram"}}, "strategy.epd_estimator="),
+        ({"task": {"name": "regression", "beta": 0.5}}, "task.beta=0.5: is for variance=true"),
         ({"distil.temperature": 2}, "distil.temperature=2.0: softens class scores, and regr"),
         ({"strategy": "fedavg", "distil.temperature": 2}, "distil.temperature=2.0: softens"),
         ({"objective": {"name": "mse", "temperature": 3}}, "objective.temperature=3.*: softens"),
@@ -205,6 +206,18 @@ def test_what_does_not_fit_is_refused_by_name(settings, words, monkeypatch, requ
 def test_a_variance_is_no_parameter_of_a_classification():
     with pytest.raises(ConfigError, match=r"task.variance=true: unknown key, classification"):
         simulate("fedmd", **{"task.variance": True, "engine": "inline"})
+
+
+@pytest.mark.parametrize("strategy", ["local", "fedmd"])
+def test_a_variance_learns_as_well_as_none_does(strategy):
+    """At the default learning rate, where the likelihood itself ends far beyond the spread."""
+    common = SMALL | {"rounds": 5, "fit.lr": 0.05, "clients": 2, "fraction": 1.0}
+    plain, with_variance = (
+        ran(strategy=strategy, **common | more).summary["score_global"]["last"]
+        for more in ({}, VARIANCE)
+    )
+    assert with_variance < 1.2 * plain
+    assert with_variance < 0.6 * Y.std()
 
 
 def test_whole_numbers_are_classes_unless_told_otherwise():
