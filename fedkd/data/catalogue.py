@@ -8,8 +8,5 @@ HUB = {
 }
 """Catalogue name -> repository on the Hugging Face hub."""
 
-DEALERS = ("auto", "iid", "dirichlet", "pathological", "shard")
-"""Names that ``data.partitioner`` knows; ``auto`` chooses by alpha and samples_per_client."""
-
 CATALOGUE = ("digits", *HUB)
 """Every name that ``data=NAME`` knows."""

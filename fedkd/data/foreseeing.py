@@ -5,15 +5,12 @@ from typing import Any
 
 from ..config import RunConfig
 from ..config.samples import NOISE
-from ..errors import ConfigError
-from ..plugins.loading import is_code
-from .catalogue import DEALERS
+from .dealers import KEY as PARTITIONER
+from .dealers import refuse_unknown
 from .holders import refuse_dealing
 from .objects import is_per_client
 from .rownumbers import refuse_missing
 from .sources import refuse_nowhere
-
-PARTITIONER = "data.partitioner"
 
 
 def refuse_foreseen(
@@ -53,10 +50,3 @@ def refuse_foreseen(
     name = config.transfer.data
     if transfer is None and name and name != NOISE:
         refuse_nowhere(name, "transfer.data")
-
-
-def refuse_unknown(name: str) -> None:
-    """Refuse a partitioner's name that is neither a short one nor code."""
-    if not is_code(name) and name not in DEALERS:
-        problem = "no such partitioner (any other one: data.partitioner=module:Class)"
-        raise ConfigError(PARTITIONER, name, problem, DEALERS)

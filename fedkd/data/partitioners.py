@@ -10,10 +10,8 @@ from ..errors import PROBLEM, ConfigError, one_line
 from ..plugins.finding import checked_value
 from ..plugins.loading import is_code, load_object
 from ..rng import SERVER, stream
-from .catalogue import DEALERS
+from .dealers import DEALERS, KEY, refuse_unknown
 from .flower import partitioner as flower
-from .foreseeing import PARTITIONER as KEY
-from .foreseeing import refuse_unknown
 
 Partitioner = flower.Partitioner
 
