@@ -21,7 +21,7 @@ from .fingerprint import of_json
 from .noise import noise
 from .objects import is_per_client
 from .sampling import proportional
-from .sources import find
+from .sources import find, refuse_texts
 from .targets import bin_names, binned, described, told
 from .text import FILE, Text, encoded
 from .windows import TRANSFER, owned, refuse_unfit, windowed
@@ -58,6 +58,7 @@ def corpora(
         If one is not found or cannot be used, or the transfer set lacks columns; if the data are
         those of so many clients, and `config` has another number.
     """
+    refuse_texts(data, "data", targets)
     own = len(data) if is_per_client(data) else config.clients
     if isinstance(config.clients, int) and own != config.clients:
         problem = f"data is a list of {own}, one per client; leave it out, or give that"

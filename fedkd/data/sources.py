@@ -61,10 +61,7 @@ def find(data: Any, key: str = "data", choice: Choice | None = None) -> Source:
         if choice.optional:
             problem = "is one set for all clients; give that, not a list"
             raise ConfigError(key, f"list[{len(data)}]", problem)
-        if _are_texts(data) and any(" " in one for one in data):
-            what = "None" if choice.targets == "tokens" else "labels"
-            problem = f"its members are texts, no files or names of data sets; give (texts, {what})"
-            raise ConfigError(key, f"list[{len(data)}]", problem)
+        refuse_texts(data, key, choice.targets)
         if isinstance(data[0], tuple) and len(data[0]) == 2 and np.isscalar(data[0][1]):
             problem = "its members seem to be samples; give (x, y) with all of them"
             raise ConfigError(key, f"list[{len(data)}]", problem)
@@ -83,10 +80,19 @@ def find(data: Any, key: str = "data", choice: Choice | None = None) -> Source:
     return from_arrays(parts, key, choice)
 
 
+def refuse_texts(data: Any, key: str, targets: str | None) -> None:
+    """Refuse texts where a list is one data set for each client."""
+    if isinstance(data, list) and _are_texts(data) and any(" " in one for one in data):
+        what = "None" if targets == "tokens" else "labels"
+        problem = f"its members are texts, no files or names of data sets; give (texts, {what})"
+        raise ConfigError(key, f"list[{len(data)}]", problem)
+
+
 def _are_texts(data: Any) -> bool:
     """Say whether a list holds texts and names no data set."""
-    known = (name in CATALOGUE or place_of(name) or _local(name) for name in data)
-    return all(isinstance(one, str) for one in data) and not any(known)
+    if not all(isinstance(one, str) for one in data):
+        return False
+    return not any(name in CATALOGUE or place_of(name) or _local(name) for name in data)
 
 
 def place_of(name: str) -> Path | None:
