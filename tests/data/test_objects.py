@@ -401,6 +401,22 @@ def test_columns_of_transfer_sets_are_matched_by_name():
         simulate("fedmd", FRAME, **words, **{"transfer.data": public.drop(columns="b")})
 
 
+def test_a_table_without_labels_may_have_texts_in_columns(tmp_path):
+    """It has no test split either, and so no row there that could be encoded."""
+    frame = FRAME.assign(sex=["f", "m", "m"] * 8)
+    frame.drop(columns="label").to_csv(tmp_path / "public.csv", index=False)
+    words = SMALL | {"transfer.size": 9}
+    for public in (str(tmp_path / "public.csv"), frame.drop(columns="label")):
+        result = simulate("fedmd", frame, **words, **{"transfer.data": public})
+        assert result.summary["rejected"] == 0
+
+
+def test_named_classes_are_no_numbers():
+    table = TABLE.cast_column("label", datasets.ClassLabel(names=["cat", "dog", "owl"]))
+    with pytest.raises(ConfigError, match=r"labels are classes \(cat, dog, owl\), no numbers"):
+        simulate("fedmd", table, task="regression", **SMALL)
+
+
 def test_several_columns_of_classes_are_no_label_of_a_transfer_set():
     kind = datasets.ClassLabel(names=["u", "v", "w"])
     table = TABLE.select_columns(["a", "b", "label"]).rename_column("label", "one")
