@@ -197,6 +197,56 @@ def test_lists_know_whose_a_sample_is(kind):
     assert swapped.path != corpus.path
 
 
+def test_a_frame_and_its_parts_read_alike():
+    """Columns, coding and classes; parts hold whole numbers, or nothing, where others do not."""
+    days = pd.date_range("2024-01-01", periods=24)
+    frame = FRAME.assign(
+        code=[f"P-{k}" for k in range(24)],
+        some=[None] * 10 + [1.5] * 3 + [2] * 11,
+        text=["u"] * 10 + ["v"] * 14,
+        kind=pd.Categorical(["p", "q"] * 12),
+        day=[None] * 10 + [day.date() for day in days[10:]],
+        when=days,
+        flag=X[:, 2] > 0,
+        label=["ill", "healthy"] * 12,
+    )
+    parts = [frame[:10].assign(some=None), frame[10:13], frame[13:].assign(some=2, when=days[13:])]
+    whole, several = prepare(frame), prepare(parts)
+    assert whole.features == several.features
+    assert "code" not in several.features
+    assert whole.class_names == several.class_names == ["healthy", "ill"]
+    assert whole.shape == several.shape
+    kinds = [{k: v["kind"] for k, v in one.encoding.items()} for one in (whole, several)]
+    assert kinds[0] == kinds[1]
+    left = [one.note.partition("left out")[2] for one in (whole, several)]
+    assert left[0] == left[1]
+
+
+FLAGS = [k % 3 == 0 for k in range(24)]
+
+
+@pytest.mark.parametrize("kind", ["lists", "arrays", "tensors", "frame", "one-hot", "column"])
+def test_booleans_are_two_classes_and_zeros_and_ones(kind):
+    rows, x = [[flag, not flag] for flag in FLAGS], np.array(FLAGS)
+    data = {
+        "lists": (rows, FLAGS),
+        "arrays": (np.array(rows), x),
+        "tensors": TensorDataset(torch.tensor(rows), torch.tensor(FLAGS)),
+        "frame": pd.DataFrame({"a": x, "b": ~x, "label": x}),
+        "one-hot": (rows, [[not flag, flag] for flag in FLAGS]),
+        "column": datasets.Dataset.from_dict({"x": rows, "label": FLAGS}),
+    }[kind]
+    corpus = prepare(data)
+    x, y = (np.concatenate([getattr(corpus, f"{n}_{s}") for s in ("train", "test")]) for n in "xy")
+    assert corpus.classes == 2
+    assert (x.dtype, x.shape) == (np.float32, (24, 2))
+    assert np.array_equal(x[:, 0], y)
+    assert np.array_equal(x[:, 1], 1 - y)
+    assert y.sum() == 8
+    numbers = prepare(data, choice=Choice(targets="numbers")) if kind != "one-hot" else None
+    assert numbers is None or set(numbers.y_train) == {0.0, 1.0}
+
+
 def test_lists_of_test_sets_stay_apart():
     test = [(X[:2], Y[:2]), (X[2:5], Y[2:5]), (X[5:9], Y[5:9])]
     nested = prepare(list(zip(ARRAYS, test, strict=True)))
