@@ -48,6 +48,7 @@ CASES = {
     **{f"{name}-variance": {"strategy": NODES.get(name, name)} | VARIANCE for name in ABLE},
     "two": {"strategy": "knfu", "data": (X, TWO)},
     "two-variance": {"strategy": "knfu", "data": (X, TWO)} | VARIANCE,
+    "precision-variance": {"strategy": {"name": "fedmd", "weighting": "precision"}} | VARIANCE,
     "subset": {"strategy": "fedmd", "transfer.per_round": 20, "data.validation": 0.2},
     "float16": {"strategy": "fedmd", "compress": "float16"} | VARIANCE,
     "noise": {
