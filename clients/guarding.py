@@ -51,8 +51,12 @@ class Guards:
         >>> list(made), made["kd3"].tau
         (['kd3', 'kl_dp'], 0.6)
         """
-        seam = SEAMS["guards"]
-        return cls(made_of(nodes_of(seam, node, WHAT), seam.create))
+        return cls(made_of(cls.nodes(node), SEAMS["guards"].create))
+
+    @staticmethod
+    def nodes(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Return each guard's own node, by name; raises as `from_node`."""
+        return nodes_of(SEAMS["guards"], node, WHAT)
 
     @classmethod
     def of(cls, given: Sequence[Any]) -> "Guards":

@@ -171,5 +171,6 @@ class Phase:
         records["metrics"] = MetricRecord(told)
         if self.tools.measures:
             records[MEASURED] = MetricRecord(own)
+        self.memory.check()
         self.tools.state.commit(self.context, self.memory)
         return Message(RecordDict(records), reply_to=self.message)

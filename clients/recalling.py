@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from torch import Tensor
 
 from ..distillation.base import NOTHING, Objective
+from ..engine.state import refuse_others
 from .base import Client
 
 
@@ -36,6 +37,8 @@ def recalled(
     own = [name for name in client.tensors if name.startswith(prefix)]
     memory = {name.removeprefix(prefix): client.tensors[name].to(device) for name in own}
     yield memory
+    for name, value in memory.items():
+        refuse_others(f"{type(objective).__name__}'s {name}", value)
     for name in own:
         del client.tensors[name]
     for name, value in memory.items():

@@ -43,7 +43,7 @@ class FedKDWu(MenteeFusion):
     Parameters
     ----------
     mentee : str
-        The shared model, as for ``model=``.
+        The shared model, as for ``model=``; auto = mlp, for texts embedding_bag.
     hidden : int
         Hidden features that are compared, >= 1.
     energy_start, energy_end : float
@@ -65,7 +65,7 @@ class FedKDWu(MenteeFusion):
 
     def __init__(
         self,
-        mentee: str = "mlp",
+        mentee: str = "auto",
         hidden: int = 64,
         energy_start: float = 0.95,
         energy_end: float = 0.98,

@@ -7,19 +7,28 @@ the consensus is ``Z(x) = (1/N) sum_n f_n(x)``, and each client minimises the me
 ``|f_n(x) - Z(x)|`` (the *digest*), then trains on its private data (the *revisit*).
 
 For a regression it is the mean of the clients' predictions; with variances, the mean and variance
-of the mixture of their Gaussians (ours).
+of the mixture of their Gaussians (ours). ``weighting=precision`` weighs each client by how sure it
+is of each sample (ours; standard algebra of Gaussians)::
+
+    w_n = (1 / v_n) / sum_m 1 / v_m     mu = sum_n w_n mu_n     v = sum_n w_n (v_n + mu_n^2) - mu^2
+
+The product rule's variance, ``1 / sum_n 1 / v_n``, would take errors that clients share for
+independent ones. Who claims a small variance weighs most: this is no mean for hostile clients.
 
 Two differences from the paper, which are the same for every method here: a round starts with the
 private training and ends with the digest, and there is no training on labelled public data
 beforehand.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from ..knowledge import CLASS_SCORES, NUMBERS, KnowledgeStack
+from ..maths.gaussians import precision_mean
 from .mixtures import Mixed, MixingFusion
+
+Weighting = Literal["uniform", "precision"]
 
 
 class FedMD(MixingFusion):
@@ -30,6 +39,9 @@ class FedMD(MixingFusion):
     exchange : {"logits", "soft_labels"}
         What clients upload. ``objective=auto`` is the paper's L1 for logits and KL for soft labels;
         ``objective=l1``, ``mse`` and ``kl`` are available for both.
+    weighting : {"uniform", "precision"}
+        What clients weigh in the mean of Gaussians (``task.variance=true``): all alike, or each by
+        the inverse of the variance that it predicts for the sample and target.
     **base
         See `FusionStrategy`.
 
@@ -39,15 +51,34 @@ class FedMD(MixingFusion):
     >>> values = torch.tensor([[[1.0, 3.0]], [[3.0, -1.0]]])
     >>> FedMD().fuse(KnowledgeStack("logits", values, [0, 1], torch.arange(1)))
     tensor([[2., 1.]])
+    >>> gaussians = torch.tensor([[[1.0, 1.0]], [[4.0, 0.5]]])  # means, then variances
+    >>> stack = KnowledgeStack("gaussian_predictions", gaussians, [0, 1], torch.arange(1))
+    >>> FedMD(weighting="precision").fuse(stack)
+    tensor([[3.0000, 2.6667]])
     """
 
     per_sample = True
     sums_only = True
+    """unless clients are weighted, which takes their variances one by one"""
     kinds = (*CLASS_SCORES, *NUMBERS)
 
-    def __init__(self, exchange: Mixed = "logits", **base: Any) -> None:
+    def __init__(
+        self, exchange: Mixed = "logits", weighting: Weighting = "uniform", **base: Any
+    ) -> None:
         super().__init__(exchange=exchange, **base)
+        self.weighting = weighting
+        self.sums_only = weighting == "uniform"
+
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of the weighting, where clients predict no variances."""
+        found = super().unused(kind)
+        if kind != "gaussian_predictions":
+            why = "weighs by variances, which a regression predicts with task.variance=true"
+            found["weighting"] = f"{why}; leave it out"
+        return found
 
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the mean ``[samples, classes]`` over clients."""
+        if self.weighting == "precision":
+            return precision_mean(knowledge.values)
         return knowledge.mean()

@@ -25,7 +25,7 @@ class FML(MenteeFusion):
     Parameters
     ----------
     mentee : str
-        The shared ("meme") model, as for ``model=``.
+        The shared ("meme") model, as for ``model=``; auto = mlp, for texts embedding_bag.
     alpha, beta : float
         Share of cross-entropy in the loss of the own and of the shared model, in [0, 1]; the rest
         is what it learns from the other. 1 is training alone.
@@ -35,14 +35,14 @@ class FML(MenteeFusion):
     Examples
     --------
     >>> FML(alpha=0.7).exchange_node()
-    {'name': 'mentee', 'mentee': 'mlp', 'alpha': 0.7, 'beta': 0.5}
+    {'name': 'mentee', 'mentee': 'auto', 'alpha': 0.7, 'beta': 0.5}
     """
 
     exchange = "mentee"
     sums_only = True
 
     def __init__(
-        self, mentee: str = "mlp", alpha: float = 0.5, beta: float = 0.5, **base: float | None
+        self, mentee: str = "auto", alpha: float = 0.5, beta: float = 0.5, **base: float | None
     ) -> None:
         super().__init__(mentee, **base)
         if not 0 <= alpha <= 1 or not 0 <= beta <= 1:

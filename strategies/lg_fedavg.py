@@ -45,6 +45,7 @@ class LGFedAvg(PartFusion):
 
     exchange = "head"
     parts = "heads"
+    kinds = None
 
     def part(self, model: nn.Module) -> dict[str, Tensor]:
         """Return the head."""

@@ -17,7 +17,7 @@ class MenteeFusion(ParameterFusion):
     Parameters
     ----------
     mentee : str
-        The shared model, as for ``model=``.
+        The shared model, as for ``model=``; auto = mlp, for texts embedding_bag.
     **base
         See `FusionStrategy`.
     """
@@ -25,7 +25,7 @@ class MenteeFusion(ParameterFusion):
     needs_classes = True
     homogeneous = False
 
-    def __init__(self, mentee: str = "mlp", **base: float | None) -> None:
+    def __init__(self, mentee: str = "auto", **base: float | None) -> None:
         super().__init__(**base)
         self.mentee = mentee
 

@@ -66,6 +66,7 @@ class TwinMerging(ParameterFusion):
     """
 
     personalised = True
+    kinds = None
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from fedkd.cli.app import app
-from fedkd.knowledge import KnowledgeStack
+from fedkd.knowledge import KnowledgeStack, kind_named
 from fedkd.models import ZOO
 from fedkd.models.shapes import FOR_TEXTS
 from fedkd.tasks.samples import Shape, Tokens
@@ -52,7 +52,7 @@ def stack_of(
 
     Entries outside `mask` are set to 0; `more` are other fields of the stack.
     """
-    samples = values.shape[1] if kind in ("soft_labels", "logits") else 0
+    samples = values.shape[1] if kind_named(kind).on_samples else 0
     if mask is not None:
         values = values * mask.unsqueeze(-1)
     clients = list(range(len(values))) if clients is None else clients

@@ -76,6 +76,22 @@ def test_an_objective_that_leaves_fails_alone_and_side_by_side() -> None:
             run(objective=f"{FILE}:Objective", engine=engine)
 
 
+@pytest.mark.parametrize("engine", ["inline", pytest.param("flower", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("key", "name", "words"),
+    [
+        ("objective", "Counting", "distil; .*TypeError: Counting's batches=2 is of type int"),
+        ("client", "Noting", r"fit; .*TypeError: losses=\[.*\] is of type list"),
+    ],
+)
+def test_what_is_no_tensor_is_not_kept(key: str, name: str, words: str, engine: str) -> None:
+    """In the first round, not when a checkpoint is written or the client moves."""
+    line = rf"^every client failed in train\.{words}, and clients keep tensors alone: use torch"
+    with pytest.raises(RunError, match=line) as caught:
+        run(engine=engine, **{key: f"tests/plugins/keeping.py:{name}"})
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("setting", "query"), [({"sampler": "Picks"}, "score"), ({"oracle": "Labels"}, "annotate")]
 )

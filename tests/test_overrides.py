@@ -134,6 +134,29 @@ def test_every_preset_composes():
     assert (study.clients, study.transfer.size, study.fit.epochs) == (5, 1000, 2)
 
 
+def test_a_file_says_it_as_an_override_does(tmp_path, monkeypatch):
+    """A mere name in a preset, or in a run's own configuration, is no traceback."""
+    text = "task: regression\nstrategy: fedmd\nengine: inline\ndata:\n  partitioner: iid\n"
+    preset, run = tmp_path / "mine.yaml", tmp_path / "config.yaml"
+    preset.write_text(text)
+    run.write_text(text)
+    monkeypatch.setattr("fedkd.config.overrides.presets", lambda: {"mine": preset})
+    said = compose(["task=regression", "strategy=fedmd", "engine=inline", "data.partitioner=iid"])
+    assert compose(["experiment=mine"]) == said
+    assert compose([f"resume={tmp_path}", "trust=true"]).task == said.task
+    assert compose(["experiment=mine", "task=tokens"]).task == {"name": "tokens"}
+    for wrong, line in {
+        "seeds: 3": "seeds=3: unknown key; did you mean 'seed'",
+        "fit: {lr: fast}": "fit.lr=fast: must be a number",
+        "- 3": "is no mapping of keys",
+        "a: [": "cannot be read",
+    }.items():
+        preset.write_text(wrong)
+        with pytest.raises(ConfigError, match=line) as caught:
+            compose(["experiment=mine"])
+        assert "\n" not in str(caught.value)
+
+
 def test_naming_another_method_drops_the_first_ones_parameters():
     base = RunConfig(strategy={"name": "knfu", "beta": 3.0})
     assert merge(base, strategy="knfu").strategy == {"name": "knfu", "beta": 3.0}

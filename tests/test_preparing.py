@@ -68,6 +68,48 @@ def test_mods_that_would_do_nothing_are_left_out(monkeypatch: pytest.MonkeyPatch
             simulate("knfu", **TINY, **{key: name}, **more)
 
 
+KNOWN = {"task": "classification", "clients": 5}
+"""What must be said for all parts to be made, and not only looked at, before data are read."""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "key"),
+    [
+        ({"objective": {"name": "kl", "nope": 1}}, "objective.nope"),
+        ({"client": "nope"}, "client"),
+        ({"attack": {"name": "lma", "fraction": "all"}}, "attack.fraction"),
+        ({"guard": ["kd3", "nope"]}, "guard"),
+        ({"privacy": {"name": "gaussian", "nope": 1}}, "privacy.nope"),
+        ({"compress": {"name": "topk", "k": "five"}}, "compress.k"),
+        ({"model": ["mlp", "nope"]}, "model"),
+        ({"model": {"name": "mlp", "nope": 1}}, "model.nope"),
+        ({"data.partitioner": "nope"}, "data.partitioner"),
+        ({"data.client": "who", "data.alpha": 3.0}, "data.alpha"),
+        ({"data.split": "nowhere.json"}, "data.split"),
+        ({"transfer.split": "nowhere.txt"}, "transfer.split"),
+        ({"transfer.data": "nowhere"}, "transfer.data"),
+        ({"clients": 5, "system": "nowhere.csv"}, "system"),
+        (KNOWN | {"objective": "gaussian_kl"}, "objective"),
+        (KNOWN | {"task": "regression", "distil.temperature": 2.0}, "distil.temperature"),
+        (KNOWN | {"task": "regression", "fit.align": True}, "fit.align"),
+        (KNOWN | {"secure.aggregation": True}, "secure.aggregation"),
+        (KNOWN | {"objective": "dkd"}, "transfer.labelled"),
+        (KNOWN | {"compress": {"name": "topk", "k": 0}}, "compress.k"),
+    ],
+    ids=str,
+)
+def test_what_no_data_could_mend_is_refused_before_any_are_read(
+    wrong: dict[str, Any], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def called(*args: Any) -> None:
+        raise AssertionError("data are read")
+
+    monkeypatch.setattr("fedkd.run.preparing.corpora", called)
+    with pytest.raises(ConfigError) as caught:
+        simulate("knfu", engine="inline", **wrong)
+    assert caught.value.key == key
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -16,7 +16,8 @@ from fedkd.engine import Fleet, shared_ray
 from fedkd.plugins import available
 from fedkd.rounds.protocol import Strategy
 from fedkd.run.estimate import plan
-from fedkd.run.preparing import Objects, prepare_run
+from fedkd.run.objects import Objects
+from fedkd.run.preparing import prepare_run
 from fedkd.secure.shamir import SHARE_BYTES
 
 TINY = {"clients": 4, "rounds": 1, "data.samples_per_client": 12, "transfer.size": 20}

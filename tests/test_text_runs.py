@@ -90,8 +90,7 @@ def test_every_method_works_on_texts_or_says_why_not(name: str) -> None:
     node = {"name": name}
     if "mentee" in parameters(cls):
         with pytest.raises(ConfigError, match=r"strategy\.mentee=mlp: needs pictures or numbers"):
-            run(node)
-        node["mentee"] = "embedding_bag"
+            run(node | {"mentee": "mlp"})
     model = "auto" if cls.homogeneous else MIXED[:3]
     settings = {"model": model, "transfer.labelled": cls.needs_labels}
     settings |= {"fit.epochs": max(1, cls().least_epochs)}

@@ -54,12 +54,12 @@ class Mentee(Parameters):
     Parameters
     ----------
     mentee : str
-        The shared model, as for ``model=``.
+        The shared model, as for ``model=``; auto = mlp, for texts embedding_bag.
     alpha, beta : float
         Share of cross-entropy in the loss of the own model and of the mentee, in [0, 1].
     """
 
-    def __init__(self, mentee: str = "mlp", alpha: float = 0.5, beta: float = 0.5) -> None:
+    def __init__(self, mentee: str = "auto", alpha: float = 0.5, beta: float = 0.5) -> None:
         if not 0 <= alpha <= 1 or not 0 <= beta <= 1:
             raise ValueError(f"alpha={alpha} and beta={beta} must be in [0, 1]")
         self.mentee, self.alpha, self.beta = mentee, alpha, beta
@@ -109,7 +109,7 @@ def size_of(spec: str, shape: tuple[int, ...], classes: int) -> int:
 
     Examples
     --------
-    >>> size_of("mlp", (64,), 10)
+    >>> size_of("auto", (64,), 10)
     15010
     """
     with scoped(0):

@@ -64,7 +64,7 @@ class Mentor(Mentee):
     Parameters
     ----------
     mentee : str
-        The shared model, as for ``model=``.
+        The shared model, as for ``model=``; auto = mlp, for texts embedding_bag.
     hidden : int
         Features that are compared, >= 1; both models' are pooled to as many.
     energy_start, energy_end, ramp
@@ -77,7 +77,7 @@ class Mentor(Mentee):
 
     def __init__(
         self,
-        mentee: str = "mlp",
+        mentee: str = "auto",
         hidden: int = 64,
         energy_start: float = 0.95,
         energy_end: float = 0.98,

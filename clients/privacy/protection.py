@@ -56,9 +56,12 @@ class Protection:
         >>> made["dp_sgd"].clip, made["gaussian"].clip
         (2.0, 0.5)
         """
-        seam = SEAMS["privacy"]
-        nodes = nodes_of(seam, node, "mechanisms", parameters(Budget))
-        return cls(made_of(nodes, seam.create), seed)
+        return cls(made_of(cls.nodes(node), SEAMS["privacy"].create), seed)
+
+    @staticmethod
+    def nodes(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Return each mechanism's own node, by name; raises as `from_node`."""
+        return nodes_of(SEAMS["privacy"], node, "mechanisms", parameters(Budget))
 
     @property
     def secure(self) -> bool:

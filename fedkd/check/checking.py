@@ -17,7 +17,8 @@ from ..config import RunConfig
 from ..config.overrides import compose, merge
 from ..plugins.table import SEAMS, Seam, seams_of
 from ..rounds.protocol import Strategy
-from ..run.preparing import Objects, prepare_run
+from ..run.objects import Objects
+from ..run.preparing import prepare_run
 from ..run.result import RunResult
 from ..run.runner import run
 from .plugged import tiny as _tiny

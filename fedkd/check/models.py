@@ -17,7 +17,7 @@ from ..models import build, check_model, factory, refuse_shared
 from ..models.features import head, tapped
 from ..plugins.table import Seam
 from ..rng import scoped, torch_generator
-from ..run.preparing import Objects
+from ..run.objects import Objects
 from ..tasks.samples import Shape, Tokens, made_up
 from .common import IN_RUNS
 from .plugged import CLASSES, Plugged, tiny

@@ -9,7 +9,7 @@ from ..config import RunConfig
 from ..config.overrides import compose, merge
 from ..plugins.table import Seam
 from ..rounds.protocol import Strategy
-from ..run.preparing import Objects
+from ..run.objects import Objects
 from ..run.result import RunResult
 from ..run.runner import run
 

@@ -1,8 +1,9 @@
 """From Hydra overrides, or from `simulate`'s keywords, to a checked `RunConfig`.
 
-Presets (``experiment=NAME``) are composed by Hydra and override values are read by Hydra's parser.
-Three things are added: ``strategy=knfu`` means ``strategy.name=knfu`` (see `schema.NAMED`), a value
-that Hydra's lexer cannot take, such as a path, is quoted, and every error is a `ConfigError`.
+Override values are read by Hydra's parser, and what is in a preset (``experiment=NAME``) or in a
+run's ``config.yaml`` is read as overrides are. Three things are added: ``strategy=knfu`` means
+``strategy.name=knfu`` (see `schema.NAMED`), a value that Hydra's lexer cannot take, such as a path,
+is quoted, and every error is a `ConfigError`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +19,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from ..errors import ConfigError
 from .grammar import PATHS, parse, raw_value, split_study, sweep, sweep_names
@@ -117,7 +119,22 @@ def _preset(name: Any) -> DictConfig:
         raise ConfigError("experiment", name, "no such experiment", known)
     ConfigStore.instance().store(name="fedkd_schema", node=RunConfig)
     with _own_hydra():
-        return hydra_compose("config", [f"experiment={name}"] if name else [])
+        tree = hydra_compose("config", [])
+    if name is not None:
+        _put(tree, list(_written(known[str(name)]).items()))
+    return tree
+
+
+def _written(path: Path) -> dict[str, Any]:
+    """Return what a preset says, with its interpolations."""
+    try:
+        found = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except (OSError, YAMLError, OmegaConfBaseException) as error:
+        problem = f"{path.name} cannot be read ({_first_line(error)})"
+        raise ConfigError("experiment", path.stem, problem) from error
+    if not isinstance(found, dict):
+        raise ConfigError("experiment", path.stem, f"{path.name} is no mapping of keys")
+    return {str(key): value for key, value in found.items()}
 
 
 def _saved(run_dir: Any) -> DictConfig:
@@ -125,11 +142,21 @@ def _saved(run_dir: Any) -> DictConfig:
     tree, saved = OmegaConf.structured(RunConfig), saved_config(run_dir)
     for key in ("resume", "force", "trust"):  # only whoever resumes it can say so
         saved.pop(key, None)
+    _name_nodes(saved)
     try:
         OmegaConf.unsafe_merge(tree, saved)
     except OmegaConfBaseException as error:
         raise ConfigError("resume", run_dir, f"its config.yaml: {_first_line(error)}") from error
     return tree
+
+
+def _name_nodes(saved: dict[str, Any]) -> None:
+    """Put ``{"name": NAME}`` where somebody has written a mere name, as in an override."""
+    for key in NAMED:
+        group, _, name = key.rpartition(".")
+        node = saved.get(group) if group else saved
+        if isinstance(node, dict) and isinstance(node.get(name), str):
+            node[name] = {"name": node[name]}
 
 
 @contextmanager
@@ -160,6 +187,19 @@ def _same_place(tree: DictConfig, key: str, value: Any) -> bool:
 
 def _apply(tree: DictConfig, given: Items) -> RunConfig:
     """Set the given items on a structured config, and return it as a checked `RunConfig`."""
+    items = _put(tree, given)
+    try:
+        config = OmegaConf.to_object(tree)
+    except OmegaConfBaseException as error:  # such as ${fit.lrr}
+        key = error.full_key or "override"
+        raise ConfigError(key, dict(items).get(key), _first_line(error)) from error
+    assert isinstance(config, RunConfig)
+    config.check()
+    return config
+
+
+def _put(tree: DictConfig, given: Items) -> Items:
+    """Set the given items on a structured config; return them, a leaf each."""
     items = [leaf for key, value in given for leaf in _spread(key, value)]
     items = _one_model(_as_given(tree, MODEL), items)
     for key in SCHEDULED:
@@ -174,14 +214,7 @@ def _apply(tree: DictConfig, given: Items) -> RunConfig:
             _set(tree, key, value)
         except OmegaConfBaseException as error:
             raise ConfigError(key, value, _first_line(error)) from error
-    try:
-        config = OmegaConf.to_object(tree)
-    except OmegaConfBaseException as error:  # such as ${fit.lrr}
-        key = error.full_key or "override"
-        raise ConfigError(key, dict(items).get(key), _first_line(error)) from error
-    assert isinstance(config, RunConfig)
-    config.check()
-    return config
+    return items
 
 
 def _spread(key: str, value: Any) -> Iterator[tuple[str, Any]]:

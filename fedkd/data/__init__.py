@@ -27,6 +27,7 @@ _EXPORTS = {
     "is_per_client": "objects",
     "partition_table": "federation",
     "prepare": "preparation",
+    "refuse_foreseen": "foreseeing",
 }
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "numbered",
     "partition_table",
     "prepare",
+    "refuse_foreseen",
 ]
 
 

@@ -185,6 +185,8 @@ class Category:
 
     def apply(self, column: pa.ChunkedArray) -> NDArray[np.float64]:
         """Return a 1 at the level, [n, levels]; none for a level that is not known."""
+        if not len(column):  # the test split of what has no labels
+            return np.zeros((0, len(self.levels)))
         from sklearn.preprocessing import OneHotEncoder
 
         known = np.array(self.levels, dtype=object)

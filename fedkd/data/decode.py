@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..errors import ConfigError
+from ..errors import ConfigError, one_line
 from .columns import Choice, Columns, find_labels
 from .frames import dataset_of, index_of, is_frame, refuse_table
 from .given import as_array, samples
@@ -216,6 +216,7 @@ def decode(dataset: Any, key: str, shown: object, choice: Choice, *, outside: bo
         raise ConfigError("data.label", list(labels), problem)
     given = scalars(dataset, list(labels))
     if numeric := hold_numbers(given, choice.targets):
+        _refuse_named(dataset.features, labels, *about)
         y = numbers_of(given, *about)
     else:
         y, names = classes(from_column(given.column(label), *about), *about)
@@ -225,6 +226,19 @@ def decode(dataset: Any, key: str, shown: object, choice: Choice, *, outside: bo
     rest = dataset.remove_columns(list(labels[1:])) if labels[1:] else dataset
     x, table, columns = samples_of(rest, label, key, shown, choice, outside)
     return Raw(x, y, table, names, replace(columns, label=", ".join(labels)), labels=labels)
+
+
+def _refuse_named(
+    features: Mapping[str, Any], labels: tuple[str, ...], key: str, shown: object
+) -> None:
+    """Refuse classes with names where labels are to be numbers: their order means nothing."""
+    for label in labels:
+        names = getattr(features[label], "names", None) or []
+        if names != [str(place) for place in range(len(names))]:
+            problem = f"are classes ({one_line(', '.join(names), 60)}), no numbers"
+            raise ConfigError(
+                key, shown, f"labels {problem}; use task=classification, or name a column"
+            )
 
 
 def decoded(

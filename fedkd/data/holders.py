@@ -55,7 +55,7 @@ def find_holding(
         )
         raise ConfigError(*about, problem)
     key = f"data.client={column}" if config.data.client else "the list of data sets"
-    _refuse_dealing(config.data, key if split is None else "data.split")
+    refuse_dealing(config.data, key if split is None else "data.split")
     return natural(str(column), corpus, key) if split is None else _from_rows(split, corpus)
 
 
@@ -87,7 +87,7 @@ def numbered(
     return replace(config, clients=count(partitioner, every))
 
 
-def _refuse_dealing(data: DataConfig, holder: str) -> None:
+def refuse_dealing(data: DataConfig, holder: str) -> None:
     """Refuse keys that say how samples are dealt where somebody already holds them."""
     usual = DataConfig()
     keys = {

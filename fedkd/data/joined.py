@@ -12,6 +12,7 @@ from ..errors import ConfigError
 from .columns import Choice
 from .decode import Raw, Source, decoded, quiet
 from .fingerprint import of_json
+from .loading import readable
 
 CLIENT = "__client__"
 """The column that says whose a sample is, 0..N-1."""
@@ -64,7 +65,12 @@ def joined(sources: Sequence[Source], key: str, choice: Choice) -> Source:
             whole = _tables(given, key)
         apart = replace(choice, apart=(*choice.apart, CLIENT))
         outside = any(source.outside for source in sources)
-        return decoded(whole, key, "list", apart, outside=outside)
+        raws = decoded(whole, key, "list", apart, outside=outside)
+        columns = raws["train"].columns
+        assert columns is not None  # only arrays have none
+        left = {name: why for name, why in columns.left.items() if name != CLIENT}
+        raws["train"].columns = replace(columns, left=left)  # it is ours, and no news
+        return raws
 
     def again() -> str:
         return of_json([one.again() if one.again else one.fingerprint for one in sources])
@@ -127,23 +133,36 @@ def _labels(raw: Raw) -> str:
 
 
 def _tables(given: Tables, key: str) -> dict[str, Any]:
-    return {split: _stack([one[split] for one in given], key) for split in _splits(given, key)}
+    names = given[0]["train"].column_names
+    splits = {split: [one[split] for one in given] for split in _splits(given, key)}
+    for split, parts in splits.items():
+        _check_columns(parts, names, split, key)
+    return {split: _stack(parts, names, key) for split, parts in splits.items()}
 
 
-def _stack(parts: list[Any], key: str) -> Any:
+def _check_columns(parts: list[Any], names: list[str], split: str, key: str) -> None:
+    """Refuse columns that are not the first client's; a test split may have more of them."""
+    for client, part in enumerate(parts):
+        odd = sorted(set(names) ^ set(part.column_names))
+        lost = sorted(set(names) - set(part.column_names))
+        problem = f"its columns are not those of client 0: {', '.join(odd)}" if odd else ""
+        if split == "test":
+            problem = f"its test set lacks the columns {', '.join(lost)}" if lost else ""
+        if problem:
+            raise ConfigError(key, f"client {client}", problem)
+
+
+def _stack(parts: list[Any], names: list[str], key: str) -> Any:
     """Return the tables of several clients as one, columns matched by name."""
     import datasets
 
-    names = parts[0].column_names
-    for client, part in enumerate(parts):
-        odd = sorted(set(names) ^ set(part.column_names))
-        if odd:
-            problem = f"its columns are not those of client 0: {', '.join(odd)}"
-            raise ConfigError(key, f"client {client}", problem)
     kinds = datasets.Features(
         {name: _kind([part.features[name] for part in parts], name, key) for name in names}
     )
-    alike = [_cast(part.select_columns(names), kinds) for part in parts]
+    alike = []
+    for client, part in enumerate(parts):
+        with readable(key, f"client {client}"):  # a value may not fit the type that all have
+            alike.append(_cast(part.select_columns(names), kinds))
     whole = datasets.concatenate_datasets(alike)
     return whole.add_column(CLIENT, _owners([len(part) for part in parts]).to_numpy())
 
@@ -177,9 +196,13 @@ def _kind(kinds: list[Any], name: str, key: str) -> Any:
         types = {kind.dtype.removeprefix("large_") for kind in known}
         if types == {"string"}:
             return datasets.Value("large_string")
-        if all(one.startswith(("int", "uint", "float", "bool")) for one in types):
-            whole = all(not one.startswith("float") and one != "uint64" for one in types)
-            return datasets.Value("int64" if whole else "float64")
+        if all(one.startswith(("int", "uint", "float", "bool", "decimal")) for one in types):
+            real = any(one.startswith(("float", "decimal")) or one == "uint64" for one in types)
+            return datasets.Value("float64" if real else "int64")
+        if all(one.startswith(("timestamp", "date")) and "tz=" not in one for one in types):
+            return datasets.Value("timestamp[us]")
+    if all(isinstance(kind, datasets.List) and kind.length == known[0].length for kind in known):
+        return datasets.List(_kind([kind.feature for kind in known], name, key), known[0].length)
     odd = next(client for client, kind in enumerate(kinds) if kind in known and kind != known[0])
     shown = [getattr(kind, "dtype", type(kind).__name__) for kind in (kinds[odd], known[0])]
     problem = f"its column {name!r} holds {shown[0]}, and that of others {shown[1]}"

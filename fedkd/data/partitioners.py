@@ -10,22 +10,19 @@ from ..errors import PROBLEM, ConfigError, one_line
 from ..plugins.finding import checked_value
 from ..plugins.loading import is_code, load_object
 from ..rng import SERVER, stream
+from .dealers import DEALERS, KEY, refuse_unknown
 from .flower import partitioner as flower
-
-KEY = "data.partitioner"
 
 Partitioner = flower.Partitioner
 
-SHIPPED: dict[str, type[flower.Partitioner]] = {
-    "iid": flower.IidPartitioner,
-    "dirichlet": flower.DirichletPartitioner,
-    "pathological": flower.PathologicalPartitioner,
-    "shard": flower.ShardPartitioner,
-}
+_KINDS = (
+    flower.IidPartitioner,
+    flower.DirichletPartitioner,
+    flower.PathologicalPartitioner,
+    flower.ShardPartitioner,
+)
+SHIPPED: dict[str, type[flower.Partitioner]] = dict(zip(DEALERS[1:], _KINDS, strict=True))
 """Those that have a short name."""
-
-SHORT_NAMES = ("auto", *SHIPPED)
-"""Names that ``data.partitioner`` knows; ``auto`` chooses by alpha and samples_per_client."""
 
 _TWO_CLASSES = {
     "pathological": {"num_classes_per_partition": 2},
@@ -46,9 +43,7 @@ def choose(
         return target, _locate(target), node
     if is_code(name):
         return name, _subclass(load_object(name, KEY), KEY, name), node
-    if name not in SHORT_NAMES:
-        problem = "no such partitioner (any other one: data.partitioner=module:Class)"
-        raise ConfigError(KEY, name, problem, SHORT_NAMES)
+    refuse_unknown(name)
     if name == "auto":
         alpha = node.get("alpha", config.data.alpha)
         name = "iid" if alpha is None else "dirichlet"

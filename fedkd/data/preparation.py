@@ -21,7 +21,7 @@ from .fingerprint import of_json
 from .noise import noise
 from .objects import is_per_client
 from .sampling import proportional
-from .sources import find
+from .sources import find, refuse_texts
 from .targets import bin_names, binned, described, told
 from .text import FILE, Text, encoded
 from .windows import TRANSFER, owned, refuse_unfit, windowed
@@ -58,6 +58,7 @@ def corpora(
         If one is not found or cannot be used, or the transfer set lacks columns; if the data are
         those of so many clients, and `config` has another number.
     """
+    refuse_texts(data, "data", targets)
     own = len(data) if is_per_client(data) else config.clients
     if isinstance(config.clients, int) and own != config.clients:
         problem = f"data is a list of {own}, one per client; leave it out, or give that"
@@ -200,6 +201,7 @@ def _write(
     train, test = splits["train"], splits["test"]
     given = len(train), len(test)
     encoding = encode(splits, choice, key, shown)
+    _match_classes(train, test)
     _check_alike(train, test, str(shown), key)
     tokens, size = (
         windowed(path, splits, choice.text, owners, key, str(shown))
@@ -270,13 +272,25 @@ def _tokenised(path: Path, splits: dict[str, Raw], text: Text) -> tuple[str | No
     return told, tokenizer.get_vocab_size()
 
 
+def _match_classes(train: Raw, test: Raw) -> None:
+    """Give a class one number in both splits, where names say which is which."""
+    if not train.class_names or not test.class_names or train.class_names == test.class_names:
+        return
+    whole = list(dict.fromkeys([*train.class_names, *test.class_names]))
+    for raw in (train, test):
+        assert raw.class_names is not None  # just looked at
+        raw.y = np.array([whole.index(name) for name in raw.class_names])[raw.y]
+        raw.class_names = whole
+
+
 def _check_alike(train: Raw, test: Raw, name: str, key: str) -> None:
     if train.x.shape[1:] != test.x.shape[1:] or train.x.dtype != test.x.dtype:
         seen = [f"{raw.x.dtype} {raw.x.shape[1:]}" for raw in (train, test)]
         problem = f"train {seen[0]} and test {seen[1]} samples differ in shape or type"
         raise ConfigError(key, name, problem)
     if train.class_names != test.class_names:
-        raise ConfigError(key, name, "the train and test splits differ in their class names")
+        problem = "of the train and test splits one has names of classes or one-hot labels, and "
+        raise ConfigError(key, name, f"{problem}the other has not; give one kind")
     if train.y.shape[1:] != test.y.shape[1:]:
         seen = [f"{list(raw.y.shape[1:]) or 1}" for raw in (train, test)]
         raise ConfigError(key, name, f"train has {seen[0]} and test {seen[1]} targets a sample")

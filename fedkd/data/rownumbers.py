@@ -110,18 +110,24 @@ def shown(given: Any) -> object:
 
 def _read(name: str, key: str) -> Any:
     """Return what is in a file of row numbers: a mapping, a list or an array."""
+    refuse_missing(name, key)
     path = Path(name).expanduser()
-    if not path.is_file():
-        raise ConfigError(key, name, "there is no such file")
     try:
         if path.suffix == ".json":
             return json.loads(path.read_text())
-        if path.suffix in (".npz", ".npy"):
-            return _arrays(np.load(path, allow_pickle=False))
+        return _arrays(np.load(path, allow_pickle=False))
     except (OSError, ValueError, EOFError, KeyError, RecursionError, BadZipFile) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(key, name, f"cannot be read ({reason})") from error
-    raise ConfigError(key, name, f"must be {_READABLE[key]}")
+
+
+def refuse_missing(name: str, key: str) -> None:
+    """Refuse a file of row numbers that is not there, or is of another kind."""
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise ConfigError(key, name, "there is no such file")
+    if path.suffix not in (".json", ".npz", ".npy"):
+        raise ConfigError(key, name, f"must be {_READABLE[key]}")
 
 
 def _arrays(found: Any) -> Any:

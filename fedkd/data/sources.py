@@ -35,7 +35,8 @@ def find(data: Any, key: str = "data", choice: Choice | None = None) -> Source:
     key : str
         The configuration key that errors name.
     choice : Choice, optional
-        What is known of its columns; where labels are `optional`, x alone will do, and a list is x.
+        What is known of its columns; where labels are `optional`, x alone will do, and a list is x,
+        such as texts. Neither need running text have labels: ``(texts, None)``.
 
     Raises
     ------
@@ -56,10 +57,11 @@ def find(data: Any, key: str = "data", choice: Choice | None = None) -> Source:
     choice = choice or Choice()
     if isinstance(data, str | Path):
         return _find_named(str(data), key, choice)
-    if is_per_client(data):
+    if is_per_client(data) and not (choice.optional and _are_texts(data)):
         if choice.optional:
             problem = "is one set for all clients; give that, not a list"
             raise ConfigError(key, f"list[{len(data)}]", problem)
+        refuse_texts(data, key, choice.targets)
         if isinstance(data[0], tuple) and len(data[0]) == 2 and np.isscalar(data[0][1]):
             problem = "its members seem to be samples; give (x, y) with all of them"
             raise ConfigError(key, f"list[{len(data)}]", problem)
@@ -76,6 +78,21 @@ def find(data: Any, key: str = "data", choice: Choice | None = None) -> Source:
     if parts[1] is None and not plain:
         raise ConfigError(key, type(data).__name__, "has no labels; its samples must be (x, y)")
     return from_arrays(parts, key, choice)
+
+
+def refuse_texts(data: Any, key: str, targets: str | None) -> None:
+    """Refuse texts where a list is one data set for each client."""
+    if isinstance(data, list) and _are_texts(data) and any(" " in one for one in data):
+        what = "None" if targets == "tokens" else "labels"
+        problem = f"its members are texts, no files or names of data sets; give (texts, {what})"
+        raise ConfigError(key, f"list[{len(data)}]", problem)
+
+
+def _are_texts(data: Any) -> bool:
+    """Say whether a list holds texts and names no data set."""
+    if not all(isinstance(one, str) for one in data):
+        return False
+    return not any(name in CATALOGUE or place_of(name) or _local(name) for name in data)
 
 
 def place_of(name: str) -> Path | None:
@@ -119,8 +136,14 @@ def _find_named(name: str, key: str, choice: Choice) -> Source:
         return from_folder(own, key, choice) if own.is_dir() else from_file(own, key, choice)
     if name.strip() and _local(name):
         return from_folder(local_folder(name), key, choice)
-    if name in HUB:
-        return from_hub(name, key, choice)
+    refuse_nowhere(name, key)
+    return from_hub(name, key, choice)
+
+
+def refuse_nowhere(name: str, key: str) -> None:
+    """Refuse the name of a data set that is nowhere, without looking into any."""
+    if name in CATALOGUE or place_of(name) is not None or (name.strip() and _local(name)):
+        return
     root = os.environ.get("FEDKD_DATA_DIR") or "not set"
     problem = f"{_ANY_NAME}, and no folder in $FEDKD_DATA_DIR ({root})"
     raise ConfigError(key, name, problem, CATALOGUE)

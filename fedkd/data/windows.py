@@ -34,12 +34,14 @@ _OPTIONS = {
     ("transfer", "split"): (None,),
     ("data", "alpha"): (None, 0.1),
 }
+_NUMBERS = "has numbers of rows, and samples are windows of text; "
 _WHY = {
-    "label": "next tokens are the labels; leave it out",
-    "features": "the samples are windows of text; leave it out",
-    "standardise": "the samples are windows of text; leave it out",
-    "split": "has numbers of rows, and samples are windows of text; use data.client=COLUMN",
-    "alpha": "skews classes, and next tokens are none; leave it out, or use data.client=COLUMN",
+    "data.label": "next tokens are the labels; leave it out",
+    "data.features": "the samples are windows of text; leave it out",
+    "data.standardise": "the samples are windows of text; leave it out",
+    "data.split": f"{_NUMBERS}use data.client=COLUMN",
+    "transfer.split": f"{_NUMBERS}leave it out, or give their texts as transfer.data",
+    "data.alpha": "skews classes, and next tokens are none; leave it out, or give data.client",
 }
 _SKEWED = ("dirichlet", "pathological", "shard")
 
@@ -62,7 +64,8 @@ def refuse_unfit(config: RunConfig, given: Mapping[str, Any] | None = None) -> N
         value = getattr(getattr(config, group), key)
         if f"{group}.{key}" in (given or {}) or value not in idle:
             shown = "..." if value is None else value
-            raise ConfigError(f"{group}.{key}", shown, f"{_WHY[key]} (the task has next tokens)")
+            problem = f"{_WHY[f'{group}.{key}']} (the task has next tokens)"
+            raise ConfigError(f"{group}.{key}", shown, problem)
     node = config.data.partitioner
     target = str(node.get("_target_", "")).rpartition(".")[-1]
     name = target or str(node.get("name"))

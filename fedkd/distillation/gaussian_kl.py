@@ -1,11 +1,14 @@
 r"""Kullback-Leibler divergence of Gaussians, for regressions that predict variances.
 
-    L = 1/B sum_b sum_t 1/2 ( log(v_s / v_t) + (v_t + (m_t - m_s)^2) / v_s - 1 )
+    L = 1/B sum_b sum_t v_s^beta 1/2 ( log(v_s / v_t) + (v_t + (m_t - m_s)^2) / v_s - 1 )
 
 with the teacher's mean m_t and variance v_t, and the student's: KL( teacher || student ). Of a
-mixture's moments, it is in gradient the cross-entropy of the mixture itself.
+mixture's moments, it is in gradient the cross-entropy of the mixture itself. The weight v_s^beta
+carries no gradient: as in the loss on private data (`fedkd.tasks.regression`), beta = 1 has the
+steps of squared error, and beta = 0, the divergence itself, diverges where variances are small.
 
-Confidence: certain (textbook).
+Confidence: certain for beta = 0 (textbook); the weight is that of beta-NLL (Seitzer et al., ICLR
+2022), put on a divergence by us.
 """
 
 import torch
@@ -19,6 +22,8 @@ class GaussianKL(Objective):
 
     Parameters
     ----------
+    beta : float
+        Exponent of the student's variance in the weight, in [0, 1].
     temperature : float
         Unused: Gaussians have a variance of their own.
 
@@ -32,8 +37,11 @@ class GaussianKL(Objective):
     per_sample = True
     kinds = ("gaussian_predictions",)
 
-    def __init__(self, *, temperature: float = 1.0) -> None:
+    def __init__(self, *, beta: float = 1.0, temperature: float = 1.0) -> None:
         super().__init__(temperature)
+        if not 0 <= beta <= 1:
+            raise ValueError(f"beta={beta} must be in [0, 1]")
+        self.beta = beta
 
     def tempers(self, kind: str) -> bool:
         """Say no: Gaussians have a variance of their own."""
@@ -47,5 +55,6 @@ class GaussianKL(Objective):
         mean, log_variance = moments(student_logits)
         wanted, variance = teacher.values.chunk(2, dim=-1)
         squares = (variance + (wanted - mean).square()) * (-log_variance).exp()
-        each = (log_variance - variance.log() + squares - 1) / 2
+        weights = (self.beta * log_variance.detach()).exp()
+        each = weights * (log_variance - variance.log() + squares - 1) / 2
         return each.sum() / len(student_logits)

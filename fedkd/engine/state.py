@@ -14,6 +14,7 @@ import torch
 from flwr.app import ArrayRecord, Context
 from torch import Tensor, nn
 
+from ..errors import shortened
 from ..knowledge.arrays import moved, to_arrays, to_tensor, values_of
 
 
@@ -23,6 +24,33 @@ class Memory:
 
     model: nn.Module
     tensors: dict[str, Tensor] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Refuse what no checkpoint could keep, and no other process be sent.
+
+        Raises
+        ------
+        TypeError
+            If something is no tensor.
+        """
+        for name, value in self.tensors.items():
+            refuse_others(name, value)
+
+
+def refuse_others(name: str, value: object) -> None:
+    """Raise `TypeError` for what a client is to keep under a name, if it is no tensor.
+
+    Examples
+    --------
+    >>> refuse_others("steps", torch.tensor(3))
+    >>> refuse_others("steps", 3)
+    Traceback (most recent call last):
+        ...
+    TypeError: steps=3 is of type int, and clients keep tensors alone: use torch.tensor(...)
+    """
+    if not isinstance(value, Tensor):
+        what = f"{name}={shortened(value)} is of type {type(value).__name__}"
+        raise TypeError(f"{what}, and clients keep tensors alone: use torch.tensor(...)")
 
 
 OWN_KEYS = ("model", "tensors")

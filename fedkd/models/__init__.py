@@ -63,10 +63,10 @@ def build(spec: Any, shape: Shape, classes: Outputs, task: str = "classification
     Parameters
     ----------
     spec : str, mapping or callable
-        Zoo name, ``FILE.py:Class``, ``package.module:Class``, one of them with parameters, or a
-        callable. It gets those of the keyword arguments ``shape`` (or ``in_shape``,
-        ``input_shape``), ``outputs`` (or ``classes``, ``num_classes``), ``task`` and, where samples
-        are texts, ``vocabulary`` and ``per_token`` that its signature names.
+        Zoo name, ``auto``, ``FILE.py:Class``, ``package.module:Class``, one of them with
+        parameters, or a callable. It gets those of the keyword arguments ``shape`` (or
+        ``in_shape``, ``input_shape``), ``outputs`` (or ``classes``, ``num_classes``), ``task`` and,
+        where samples are texts, ``vocabulary`` and ``per_token`` that its signature names.
     shape : tuple of int
         Shape of one sample: ``(channels, height, width)``, ``(features,)`` or `Tokens`.
     classes : int or tuple of int
@@ -93,6 +93,7 @@ def build(spec: Any, shape: Shape, classes: Outputs, task: str = "classification
 package.module:Class; did you mean 'mlp'? (allowed: embedding_bag, fedmd_cnn2, fedmd_cnn3, gru, \
 huggingface, lenet5, mlp, resnet8, textcnn, transformer)
     """
+    spec = settled(spec, shape, len(shape_of(classes)) > 1)
     name, make = model_name(spec), factory(spec)
     try:
         model = make(**_arguments(make, shape, classes, task))

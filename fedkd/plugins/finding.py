@@ -29,6 +29,7 @@ __all__ = [
     "load_object",
     "parameters",
     "resolve",
+    "vet",
 ]
 
 REQUIRED = inspect.Parameter.empty
@@ -135,26 +136,18 @@ def create(
         If the class cannot be found, does not have such a parameter, lacks one that has no
         default, or refuses a value.
     """
-    if not node.get("name"):
-        raise ConfigError(f"{key}.name", node.get("name"), "must be given", available(room, base))
-    return build(resolve(node["name"], room, base, key, adapt), node, base, key, known)
+    return build(named(node, room, base, key, adapt), node, base, key, known)
 
 
 def build(
     cls: type,
-    node: dict[str, Any],
+    node: Mapping[str, Any],
     base: type,
     key: str,
     known: Mapping[str, Any] | None = None,
 ) -> Any:
     """Return an object of a class with the parameters of a node, which `create` found it for."""
-    given = {name: value for name, value in node.items() if name != "name"}
-    filled = from_run(base)
-    accepted = {name: kind for name, kind in signature(cls).items() if name not in filled}
-    given = checked(node["name"], given, accepted, key)
-    for name, parameter in accepted.items():
-        if parameter.default is REQUIRED and name not in given:
-            raise ConfigError(f"{key}.{name}", None, f"{node['name']} needs this parameter")
+    given, accepted = arguments(cls, node, base, key)
     try:
         return cls(**given, **(known or {}))
     except (TypeError, ValueError) as error:
@@ -170,6 +163,36 @@ def build(
             raise
         problem = " ".join(f"cannot be made: {type(error).__name__}: {error}".split())
         raise ConfigError(key, node["name"], problem) from error
+
+
+def vet(
+    node: Mapping[str, Any], room: str, base: type, key: str, adapt: Adapt | None = None
+) -> None:
+    """Refuse what `create` would, but for values that only the class itself refuses."""
+    arguments(named(node, room, base, key, adapt), node, base, key)
+
+
+def named(
+    node: Mapping[str, Any], room: str, base: type, key: str, adapt: Adapt | None = None
+) -> type:
+    """Return the class that a configuration node names; see `create`."""
+    if not node.get("name"):
+        raise ConfigError(f"{key}.name", node.get("name"), "must be given", available(room, base))
+    return resolve(node["name"], room, base, key, adapt)
+
+
+def arguments(
+    cls: type, node: Mapping[str, Any], base: type, key: str
+) -> tuple[dict[str, Any], dict[str, inspect.Parameter]]:
+    """Return a node's parameters in the types of a class, and which parameters that has."""
+    given = {name: value for name, value in node.items() if name != "name"}
+    filled = from_run(base)
+    accepted = {name: kind for name, kind in signature(cls).items() if name not in filled}
+    given = checked(node["name"], given, accepted, key)
+    for name, parameter in accepted.items():
+        if parameter.default is REQUIRED and name not in given:
+            raise ConfigError(f"{key}.{name}", None, f"{node['name']} needs this parameter")
+    return given, accepted
 
 
 def checked(

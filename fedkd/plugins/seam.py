@@ -101,6 +101,10 @@ class Seam:
         """Return the object that a node means if its name is that of a class given as such."""
         return finding.build(cls, node, self.cls, self.key)
 
+    def vet(self, node: dict[str, Any]) -> None:
+        """Refuse a configuration node whose class or parameters cannot be; see `finding.vet`."""
+        finding.vet(node, self.room, self.cls, self.key, self._adapted)
+
     def _adapted(self, found: type) -> type | None:
         adapt: finding.Adapt | None = _imported(self.adapt) if self.adapt else None
         return adapt(found) if adapt else None

@@ -23,7 +23,8 @@ from ..knowledge import kind_named
 from ..models import deal, model_names
 from ..models.flat import size
 from ..rounds.timing import Cost, Workload, measure
-from .preparing import Objects, Prepared, prepare_run
+from .objects import Objects
+from .preparing import Prepared, prepare_run
 from .securing import traffic
 
 MESSAGE = 0.003

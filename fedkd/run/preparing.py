@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from ..atomic import write_text
 from ..clients import Parts
 from ..clients.exchange import Exchange
-from ..clients.guarding import Guards
 from ..clients.privacy.planning import Affordable, affordable
 from ..clients.privacy.protection import budget
 from ..config import EngineConfig, RunConfig
@@ -32,8 +31,10 @@ from ..rounds.server import Server
 from ..rundir.checkpoint import Checkpoint
 from ..tasks import Task
 from ..tasks.rows import each_of
-from .aligning import check_align
+from .aligning import check_heads
 from .disagreeing import check_hard
+from .foreseeing import foresee
+from .objects import Objects
 from .refusals import (
     check_inputs,
     check_models,
@@ -46,19 +47,6 @@ from .refusals import (
 from .resolving import resolved, sized, softness, spec_of, wanted, with_task
 from .securing import check_secure
 from .virtual import keep_devices, uncounted, virtual_clock
-
-
-@dataclass(frozen=True)
-class Objects:
-    """Python objects given in place of names in the configuration."""
-
-    strategy: Strategy | None = None
-    data: Any = None
-    model: Any = None
-    transfer: Any = None
-    held: Mapping[str, Any] = field(default_factory=dict)
-    """who holds what, by the keys of `fedkd.data.HELD`"""
-    guard: Guards | None = None
 
 
 @dataclass(frozen=True)
@@ -133,17 +121,17 @@ def prepare_run(
         For the first thing that no run could use.
     """
     config.check()
-    strategy = objects.strategy or SEAMS["strategies"].create(config.strategy)
+    own = objects.strategy or SEAMS["strategies"].create(config.strategy)
+    config = located(config, objects.held)
+    foresee(config, objects)
+    told = config.task["name"] != "auto" and config.clients != "auto"
+    made = _made(config, own, objects) if told else None  # what data cannot mend is refused now
     sources = corpora(config, objects.data, objects.transfer, wanted(config))
-    given = numbered(located(config, objects.held), sources[0], objects.held)
+    given = numbered(config, sources[0], objects.held)
     given.check()
     config = with_task(given, sources[0])
-    task: Task = SEAMS["tasks"].create(config.task)
-    strategy = suited(config, strategy, task)
+    strategy, parts = made or _made(config, own, objects)
     config = resolved(config, strategy)
-    parts = _parts(config, strategy, objects, task)
-    check_parts(config, strategy, parts)
-    check_hard(config, strategy, parts)
     known = check_samples(given, *sources, objects.held)
     ahead(config.engine)
     federation: Federation = build_federation(given, *sources, run_dir, objects.held, known)
@@ -155,7 +143,7 @@ def prepare_run(
     parts.models = factories(models, config.population)
     instances = _instances(parts, federation, config.task["name"])
     check_inputs(config, parts, federation.shape)
-    check_align(config, strategy, parts, instances, federation.classes)
+    check_heads(config, parts, instances, federation.classes)
     check_models(config, strategy, parts, instances)
     outputs = parts.task.outputs(federation.targets)
     check_objective(config, strategy, parts, instances, each_of(outputs))
@@ -215,6 +203,17 @@ def _written(
     write_text(run_dir / "spec.json", text)
     write_text(run_dir / "config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
     return text
+
+
+def _made(config: RunConfig, strategy: Strategy, objects: Objects) -> tuple[Strategy, Parts]:
+    """Return the strategy as it is for the task, and the clients' parts, if they fit together."""
+    task: Task = SEAMS["tasks"].create(config.task)
+    strategy = suited(config, strategy, task)
+    config = resolved(config, strategy)
+    parts = _parts(config, strategy, objects, task)
+    check_parts(config, strategy, parts)
+    check_hard(config, strategy, parts)
+    return strategy, parts
 
 
 def _parts(config: RunConfig, strategy: Strategy, objects: Objects, task: Task) -> Parts:

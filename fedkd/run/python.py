@@ -11,7 +11,7 @@ from ..data import HELD, is_data, is_per_client
 from ..errors import ConfigError
 from ..models import model_name
 from ..rounds.protocol import Strategy
-from .preparing import Objects
+from .objects import Objects
 from .result import RunResult
 from .runner import run
 
@@ -46,10 +46,10 @@ def simulate(
     **settings
         Everything else of the configuration: ``clients=20``, ``engine="inline"``,
         ``fit={"lr": 0.1}``, ``**{"data.alpha": 1.0}``. ``transfer={"data": ...}`` takes what
-        `data` does but lists, and x alone: it needs no labels. ``data.split`` and
-        ``transfer.split`` take arrays too, ``data.partitioner`` an object, and ``guard`` a Guard
-        object or class, or a list of such and of names. Without ``run_dir``
-        the run directory is a temporary one that lives as long as the result.
+        `data` does but lists of such, and x alone, be it a list of texts: it needs no labels.
+        ``data.split`` and ``transfer.split`` take arrays too, ``data.partitioner`` an object, and
+        ``guard`` a Guard object or class, or a list of such and of names. Without ``run_dir`` the
+        run directory is a temporary one that lives as long as the result.
 
     Returns
     -------

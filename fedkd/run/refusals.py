@@ -6,9 +6,9 @@ from torch import nn
 
 from ..clients import Parts
 from ..clients.privacy.base import PUBLIC
-from ..config import RunConfig
+from ..config import DistilConfig, RunConfig
 from ..errors import ConfigError
-from ..knowledge import CLASS_SCORES, Kind, kind_named
+from ..knowledge import CLASS_SCORES, NUMBERS, Kind, kind_named
 from ..models import model_names
 from ..models.features import lacking
 from ..models.flat import layout
@@ -17,7 +17,9 @@ from ..plugins.table import SEAMS
 from ..rounds.protocol import Strategy
 from ..tasks import Task
 from ..tasks.samples import Shape, vocabulary
+from .aligning import check_align
 from .over_rounds import check_schedule, check_weight
+from .securing import check_sums
 
 
 def check_parts(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
@@ -26,12 +28,16 @@ def check_parts(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     check_epochs(config, strategy)
     check_guards(config, strategy, parts)
     check_labels(config, strategy, parts)
+    check_temperature(config, parts)
     check_schedule(config, strategy, parts, _taught(strategy, parts))
     check_weight(config, _taught(strategy, parts))
     check_parameters(config, strategy, parts)
     check_classes(config, parts)
     check_attack(config, parts, strategy)
     check_codec(config, parts, strategy)
+    check_align(config, strategy, parts)
+    if config.secure.aggregation:
+        check_sums(config, strategy, parts)
 
 
 def check_kinds(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
@@ -131,6 +137,25 @@ def check_labels(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     if wanting and not config.transfer.labelled:
         problem = f"{wanting[0]} needs the transfer set's labels; set it to true"
         raise ConfigError("transfer.labelled", False, problem)
+
+
+def check_temperature(config: RunConfig, parts: Parts) -> None:
+    """Refuse a softmax temperature where all that models say is numbers, which have none.
+
+    What an objective of the user's makes of it, it alone knows.
+    """
+    shipped = config.objective["name"] in SEAMS["objectives"].shipped()
+    if not shipped or not all(kind in NUMBERS for kind in parts.task.kinds):
+        return
+    usual = DistilConfig().temperature
+    given = {
+        "distil.temperature": config.distil.temperature,
+        "objective.temperature": config.objective.get("temperature", usual),
+    }
+    for key, value in given.items():
+        if value != usual:
+            problem = f"softens class scores, and {config.task['name']} has none; leave it out"
+            raise ConfigError(key, value, problem)
 
 
 def check_attack(config: RunConfig, parts: Parts, strategy: Strategy) -> None:

@@ -28,7 +28,8 @@ from ..rundir.directory import log_file, run_directory
 from ..rundir.identity import identity
 from ..rundir.resuming import find_checkpoint, same_split
 from .executing import execute
-from .preparing import Objects, Prepared, prepare_run
+from .objects import Objects
+from .preparing import Prepared, prepare_run
 from .result import RunResult
 
 log = logging.getLogger("fedkd")

@@ -40,16 +40,7 @@ def check_secure(
     classes : int
         Number of classes.
     """
-    if (reason := _individual(config, strategy)) is not None:
-        able = [name for name, cls in SEAMS["strategies"].shipped().items() if cls.sums_only]
-        problem = f"{config.strategy['name']} {reason}; it works with {', '.join(able)}"
-        raise ConfigError("secure.aggregation", True, problem)
-    if not kind_named(parts.exchange.kind).plain:
-        problem = f"the sum of {parts.exchange.kind} lacks how their means are spread"
-        raise ConfigError("secure.aggregation", True, f"{problem}; use task.variance=false")
-    if parts.codec.up:
-        problem = "masked integers cannot be compressed: leave compress=none, or secure.aggregation"
-        raise ConfigError("compress", config.compress["name"], problem)
+    check_sums(config, strategy, parts)
     none = torch.zeros(1, dtype=torch.int64)
     wanted = [parts.exchange.expected(k, 0, none, classes, m) for k, m in enumerate(instances)]
     if len({one.shape for one in wanted}) > 1:
@@ -60,6 +51,20 @@ def check_secure(
         problem = f"leave {layout.fraction} bits behind the point for a sum over {config.cohort}"
         remedy = "use secure.bits=64 or a smaller secure.clip"
         raise ConfigError("secure.bits", layout.bits, f"{problem} clients; {remedy}")
+
+
+def check_sums(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
+    """Raise `ConfigError` if a sum is not enough, whatever models and data are."""
+    if (reason := _individual(config, strategy)) is not None:
+        able = [name for name, cls in SEAMS["strategies"].shipped().items() if cls.sums_only]
+        problem = f"{config.strategy['name']} {reason}; it works with {', '.join(able)}"
+        raise ConfigError("secure.aggregation", True, problem)
+    if not kind_named(parts.exchange.kind).plain:
+        problem = f"the sum of {parts.exchange.kind} lacks how their means are spread"
+        raise ConfigError("secure.aggregation", True, f"{problem}; use task.variance=false")
+    if parts.codec.up:
+        problem = "masked integers cannot be compressed: leave compress=none, or secure.aggregation"
+        raise ConfigError("compress", config.compress["name"], problem)
 
 
 def traffic(

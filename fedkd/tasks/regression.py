@@ -12,9 +12,15 @@ follows its histogram over classes; R2 is then relative to the spread that the c
 With ``task.variance=true`` a model returns the mean and the logarithm of the variance of each
 target, clamped to [-7, 7]: variances from 0.0009 to 1,100, in units of the targets' own. The loss
 is the negative log-likelihood of a Gaussian (Nix and Weigend, ICNN 1994; Kendall and Gal, NeurIPS
-2017)::
+2017), each term weighted by a power of its variance that carries no gradient (beta-NLL: Seitzer et
+al., ICLR 2022)::
 
-    L = 1/2 mean( log v + (y - m)^2 / v + log 2 pi )
+    L = 1/2 mean( v^beta ( log v + (y - m)^2 / v + log 2 pi ) )
+
+beta = 0 is the likelihood itself. Its steps are ``lr / v`` wide for the mean, which a model that
+fits well does not survive: diamonds, 5 clients, 4 rounds, ``fit.lr=0.05``, RMSE 32,000 and with
+FedMD 8,000,000, where squared error has 1,050. beta = 1, the default, has the steps of squared
+error: 940 and 850; the paper's 0.5 is 1,290 and diverges.
 
 ``nll`` is that in the targets' units, and ``coverage`` the share of targets within the central 90 %
 of their Gaussian: 0.9 is best, less is overconfident.
@@ -44,6 +50,8 @@ class Regression(Task):
     ----------
     variance : bool
         Have models predict a variance beside each mean.
+    beta : float or None
+        With a variance: how far its steps are made those of squared error, in [0, 1]; None = 1.
 
     Examples
     --------
@@ -64,8 +72,12 @@ class Regression(Task):
     }
     score: ClassVar[Score] = Score("rmse", more=False)
 
-    def __init__(self, variance: bool = False) -> None:
-        self.variance = variance
+    def __init__(self, variance: bool = False, beta: float | None = None) -> None:
+        if beta is not None and not 0 <= beta <= 1:
+            raise ValueError(f"beta={beta} must be in [0, 1]")
+        if beta is not None and not variance:
+            raise ValueError(f"beta={beta} is for variance=true; leave it out")
+        self.variance, self.beta = variance, 1.0 if beta is None else beta
         self.kinds = ("gaussian_predictions",) if variance else ("predictions",)
 
     @property
@@ -85,13 +97,14 @@ class Regression(Task):
         return ((2 if self.variance else 1) * targets.size,)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean squared error, or the mean negative log-likelihood."""
+        """Return the mean squared error, or the mean of weighted negative log-likelihoods."""
         wanted = targets if targets.dim() > 1 else targets.unsqueeze(-1)
         if not self.variance:
             return F.mse_loss(outputs, wanted)
         mean, log_variance = moments(outputs)
         squares = (wanted - mean).square() * (-log_variance).exp()
-        return (log_variance + squares + _LOG_2_PI).mean() / 2
+        weights = (self.beta * log_variance.detach()).exp()
+        return (weights * (log_variance + squares + _LOG_2_PI)).mean() / 2
 
     def metrics(
         self, outputs: Tensor, targets: Tensor, weights: Tensor, about: Targets

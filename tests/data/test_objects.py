@@ -197,6 +197,56 @@ def test_lists_know_whose_a_sample_is(kind):
     assert swapped.path != corpus.path
 
 
+def test_a_frame_and_its_parts_read_alike():
+    """Columns, coding and classes; parts hold whole numbers, or nothing, where others do not."""
+    days = pd.date_range("2024-01-01", periods=24)
+    frame = FRAME.assign(
+        code=[f"P-{k}" for k in range(24)],
+        some=[None] * 10 + [1.5] * 3 + [2] * 11,
+        text=["u"] * 10 + ["v"] * 14,
+        kind=pd.Categorical(["p", "q"] * 12),
+        day=[None] * 10 + [day.date() for day in days[10:]],
+        when=days,
+        flag=X[:, 2] > 0,
+        label=["ill", "healthy"] * 12,
+    )
+    parts = [frame[:10].assign(some=None), frame[10:13], frame[13:].assign(some=2, when=days[13:])]
+    whole, several = prepare(frame), prepare(parts)
+    assert whole.features == several.features
+    assert "code" not in several.features
+    assert whole.class_names == several.class_names == ["healthy", "ill"]
+    assert whole.shape == several.shape
+    kinds = [{k: v["kind"] for k, v in one.encoding.items()} for one in (whole, several)]
+    assert kinds[0] == kinds[1]
+    left = [one.note.partition("left out")[2] for one in (whole, several)]
+    assert left[0] == left[1]
+
+
+FLAGS = [k % 3 == 0 for k in range(24)]
+
+
+@pytest.mark.parametrize("kind", ["lists", "arrays", "tensors", "frame", "one-hot", "column"])
+def test_booleans_are_two_classes_and_zeros_and_ones(kind):
+    rows, x = [[flag, not flag] for flag in FLAGS], np.array(FLAGS)
+    data = {
+        "lists": (rows, FLAGS),
+        "arrays": (np.array(rows), x),
+        "tensors": TensorDataset(torch.tensor(rows), torch.tensor(FLAGS)),
+        "frame": pd.DataFrame({"a": x, "b": ~x, "label": x}),
+        "one-hot": (rows, [[not flag, flag] for flag in FLAGS]),
+        "column": datasets.Dataset.from_dict({"x": rows, "label": FLAGS}),
+    }[kind]
+    corpus = prepare(data)
+    x, y = (np.concatenate([getattr(corpus, f"{n}_{s}") for s in ("train", "test")]) for n in "xy")
+    assert corpus.classes == 2
+    assert (x.dtype, x.shape) == (np.float32, (24, 2))
+    assert np.array_equal(x[:, 0], y)
+    assert np.array_equal(x[:, 1], 1 - y)
+    assert y.sum() == 8
+    numbers = prepare(data, choice=Choice(targets="numbers")) if kind != "one-hot" else None
+    assert numbers is None or set(numbers.y_train) == {0.0, 1.0}
+
+
 def test_lists_of_test_sets_stay_apart():
     test = [(X[:2], Y[:2]), (X[2:5], Y[2:5]), (X[5:9], Y[5:9])]
     nested = prepare(list(zip(ARRAYS, test, strict=True)))
@@ -214,6 +264,37 @@ def test_lists_of_test_sets_stay_apart():
     )
     assert same(tables, prepare(splits))
     assert tables.columns("test").column(CLIENT).to_pylist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_a_clients_own_test_set_may_have_classes_and_columns_of_its_own(tmp_path):
+    def table(names, rows, **more):
+        frame = pd.DataFrame({"a": X[rows, 0], "b": X[rows, 1], "label": Y[rows] % 2, **more})
+        found = datasets.Dataset.from_pandas(frame, preserve_index=False)
+        return found.cast_column("label", datasets.ClassLabel(names=names))
+
+    one = {"train": table(["u", "v"], range(10)), "test": table(["v", "w"], range(4), more=1)}
+    two = {"train": table(["v", "u"], range(10, 24)), "test": table(["w", "v"], range(4, 9))}
+    config = merge(RunConfig(), clients=2, **{"data.test": "local", "transfer.size": 4})
+    corpus = corpora(config, [one, two])[0]
+    assert corpus.class_names == ["u", "v", "w"]
+    assert corpus.y_test.tolist() == [1, 2, 1, 1, 1, 2, 2, 1, 2]
+    assert corpus.y_train[:4].tolist() == [0, 1, 0, 0]
+    assert corpus.y_train[10:14].tolist() == [0, 1, 1, 0]
+    assert corpus.features == ["a", "b"]
+    federation = build_federation(config, corpus, None, tmp_path)
+    assert federation.own_test(1)[1].tolist() == [1, 2, 2, 1, 2]
+    assert federation.own_test(0)[1].tolist() == [1, 2, 1, 1]
+    summary = simulate("fedmd", [one, two], **SMALL | {"data.test": "local"}).summary
+    assert summary["rejected"] == 0
+    alone = prepare(one)
+    assert (alone.class_names, alone.y_test.tolist()) == (["u", "v", "w"], [1, 2, 1, 1])
+    lacks = {"train": two["train"], "test": two["test"].remove_columns("b")}
+    with pytest.raises(ConfigError, match=r"client 1: its test set lacks the columns b"):
+        prepare([one, lacks])
+    with pytest.raises(ConfigError, match=r"client 0: its test set lacks the columns b"):
+        prepare([lacks, one])
+    with pytest.raises(ConfigError, match=r"one has names of classes or one-hot labels"):
+        prepare((X[:6], np.eye(3)[Y[:6]], X[6:9], Y[6:9]))
 
 
 def test_lists_of_files_are_per_client(tmp_path):
@@ -280,6 +361,7 @@ def test_clients_are_dealt_what_is_theirs(kind, tmp_path):
         ([(X, Y), [X, Y]], r"data\[1\]=list: give the arrays"),
         ([(X[0], 0), (X[1], 1)], "seem to be samples"),
         ([(X[0], "cat")] * 4, "seem to be samples"),
+        (["a text", "another one"], r"data=list\[2\]: its members are texts.*\(texts, labels\)"),
         (pa.table(FRAME), r"give its to_pandas\(\)"),
         ((pa.table(FRAME), Y), r"give its to_pandas\(\)"),
         ((TABLE, Y), r"give its to_pandas\(\)"),
@@ -337,6 +419,21 @@ def test_transfer_sets_need_no_labels(kind):
     assert simulate("fedmd", (X, Y), **words, **group).summary["digest"] == digest
 
 
+def test_a_list_of_texts_is_a_transfer_set(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    texts = [f"word{k % 7} and word{k % 3}" for k in range(40)]
+    private = texts, [k % 2 for k in range(40)]
+    words = SMALL | {"transfer.size": 9, "data.length": 8, "data.vocabulary": 270}
+    digests = {
+        simulate("fedmd", private, **words, **{"transfer.data": data}).summary["digest"]
+        for data in (texts, np.array(texts), (texts, None), pd.Series(texts))
+    }
+    assert len(digests) == 1
+    (tmp_path / "digits.csv").write_text("a,label\n1,0\n")
+    with pytest.raises(ConfigError, match="is one set for all clients"):
+        simulate("fedmd", private, **words, **{"transfer.data": ["digits.csv", "a text"]})
+
+
 def test_columns_of_transfer_sets_are_matched_by_name():
     public = pd.DataFrame({"b": PUBLIC[:, 1], "a": PUBLIC[:, 0], "more": 1.0})
     words = SMALL | {"transfer.size": 9}
@@ -352,6 +449,22 @@ def test_columns_of_transfer_sets_are_matched_by_name():
     assert len(digests) == 1
     with pytest.raises(ConfigError, match=r"transfer\.data=.*lacks the feature columns b"):
         simulate("fedmd", FRAME, **words, **{"transfer.data": public.drop(columns="b")})
+
+
+def test_a_table_without_labels_may_have_texts_in_columns(tmp_path):
+    """It has no test split either, and so no row there that could be encoded."""
+    frame = FRAME.assign(sex=["f", "m", "m"] * 8)
+    frame.drop(columns="label").to_csv(tmp_path / "public.csv", index=False)
+    words = SMALL | {"transfer.size": 9}
+    for public in (str(tmp_path / "public.csv"), frame.drop(columns="label")):
+        result = simulate("fedmd", frame, **words, **{"transfer.data": public})
+        assert result.summary["rejected"] == 0
+
+
+def test_named_classes_are_no_numbers():
+    table = TABLE.cast_column("label", datasets.ClassLabel(names=["cat", "dog", "owl"]))
+    with pytest.raises(ConfigError, match=r"labels are classes \(cat, dog, owl\), no numbers"):
+        simulate("fedmd", table, task="regression", **SMALL)
 
 
 def test_several_columns_of_classes_are_no_label_of_a_transfer_set():

@@ -33,7 +33,8 @@ from fedkd.engine.state import (
 from fedkd.errors import ConfigError
 from fedkd.flower import identity
 from fedkd.models.resnet8 import ResNet8
-from fedkd.run.preparing import Objects, prepare_run
+from fedkd.run.objects import Objects
+from fedkd.run.preparing import prepare_run
 
 # -- placement -----------------------------------------------------------------------------------
 

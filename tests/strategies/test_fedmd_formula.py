@@ -30,6 +30,51 @@ def test_mean_of_soft_labels_by_hand() -> None:
     assert torch.equal(teacher.values, torch.tensor([[0.5, 0.5]]))
 
 
+def test_the_mean_weighted_by_precision_by_hand() -> None:
+    """Two targets; of the first, precisions 1, 1/2 and 1/4 give weights 4/7, 2/7 and 1/7.
+
+    Its mean is (0 + 2 * 7 + 14) / 7 = 4, its variance (4 * 1 + 2 * (2 + 49) + 4 + 196) / 7 - 16.
+    Of the second all variances are 1: the plain mean, and 1 beside what the means differ.
+    """
+    first, second = [(0.0, 1.0), (7.0, 2.0), (14.0, 4.0)], [(0.0, 1.0), (3.0, 1.0), (0.0, 1.0)]
+    values = torch.tensor([[[a, b, v, w]] for (a, v), (b, w) in zip(first, second, strict=True)])
+    stack = stack_of(values, kind="gaussian_predictions")
+    strategy = FedMD(weighting="precision")
+    teacher, _ = fuse_in_blocks(strategy, stack, InlineBlocks())
+    by_hand = torch.tensor([[4.0, 1.0, 306 / 7 - 16, 3.0]])
+    torch.testing.assert_close(teacher.values, by_hand)
+    assert (FedMD().sums_only, strategy.sums_only) == (True, False)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 7))
+def test_the_mean_weighted_by_precision_lies_between(seed: int, n: int) -> None:
+    """In any order; whose variance is far smaller decides; alike variances are the plain mean."""
+    generator = torch.Generator().manual_seed(seed)
+    means = torch.randn(n, 9, 2, generator=generator)
+    variances = torch.rand(n, 9, 2, generator=generator) + 0.1
+    values = torch.cat([means, variances], dim=-1)
+
+    def fused(values: torch.Tensor, weighting: str = "precision") -> torch.Tensor:
+        strategy = FedMD(weighting=weighting)  # type: ignore[arg-type]
+        stack = stack_of(values, kind="gaussian_predictions")
+        return fuse_in_blocks(strategy, stack, InlineBlocks())[0].values
+
+    mean, variance = fused(values).chunk(2, dim=-1)
+    assert (mean <= means.amax(dim=0) + 1e-5).all()
+    assert (mean >= means.amin(dim=0) - 1e-5).all()
+    assert (variance >= variances.amin(dim=0) - 1e-5).all()
+    torch.testing.assert_close(
+        fused(values[torch.randperm(n, generator=generator)]), torch.cat([mean, variance], dim=-1)
+    )
+    alike = torch.cat([means, torch.full_like(means, 0.5)], dim=-1)
+    torch.testing.assert_close(fused(alike), fused(alike, "uniform"))
+    sure = values.clone()
+    sure[0, :, 2:] = 1e-3
+    sure[1:, :, 2:] = 1e3
+    torch.testing.assert_close(fused(sure)[:, :2], means[0], atol=1e-4, rtol=0)
+
+
 def test_the_objective_follows_what_is_exchanged() -> None:
     assert (FedMD().exchange, FedMD().objective) == ("logits", "l1")
     soft = FedMD(exchange="soft_labels")

@@ -50,7 +50,8 @@ def test_loss_and_likelihood_are_those_of_torch():
     outputs, targets = sampled(variance=True)
     mean, log_variance = moments(outputs)
     theirs = torch.nn.GaussianNLLLoss(full=True)(mean, targets, log_variance.exp())
-    assert Regression(variance=True).loss(outputs, targets).item() == pytest.approx(theirs.item())
+    plain = Regression(variance=True, beta=0.0).loss(outputs, targets)
+    assert plain.item() == pytest.approx(theirs.item())
     ones = torch.ones(40, dtype=torch.float64)
     found = Regression(variance=True).metrics(outputs, targets, ones, ABOUT)
     in_units = theirs.item() + np.mean(np.log(ABOUT.std))
@@ -59,10 +60,29 @@ def test_loss_and_likelihood_are_those_of_torch():
     assert found["coverage"] == pytest.approx(inside.double().mean().item())
 
 
+def test_small_variances_make_no_large_steps():
+    """By hand, y = 1, m = 0, v = e^-4: slopes v^beta (m - y) / v, and v^beta (1 - 1 / v) / 2."""
+    v = math.exp(-4)
+    for beta in (0.0, 0.5, 1.0):
+        slopes = v**beta * -1 / v, v**beta * (1 - 1 / v) / 2
+        outputs = torch.tensor([[0.0, -4.0]], requires_grad=True)
+        Regression(variance=True, beta=beta).loss(outputs, torch.ones(1)).backward()
+        assert outputs.grad.flatten().tolist() == pytest.approx(slopes, rel=1e-5)
+        student = torch.tensor([[0.0, -4.0]], requires_grad=True)
+        teacher = Target(torch.tensor([[1.0, 0.5]]), "gaussian_predictions")
+        GaussianKL(beta=beta)(student, teacher).backward()
+        slopes = v**beta * -1 / v, v**beta * (1 - 1.5 / v) / 2
+        assert student.grad.flatten().tolist() == pytest.approx(slopes, rel=1e-5)
+    assert Regression(variance=True).beta == GaussianKL().beta == 1
+    for wrong in ({"beta": 0.5}, {"variance": True, "beta": 1.5}):
+        with pytest.raises(ValueError, match="beta="):
+            Regression(**wrong)
+
+
 def test_variances_are_clamped():
     sure = torch.tensor([[0.0, -50.0], [0.0, 50.0]])
     assert moments(sure)[1].flatten().tolist() == [-7.0, 7.0]
-    loss = Regression(variance=True).loss(sure, torch.ones(2))
+    loss = Regression(variance=True, beta=0.0).loss(sure, torch.ones(2))
     assert loss.isfinite()
     assert loss < 1e3
 
@@ -133,9 +153,8 @@ def test_the_divergence_is_that_of_torch():
     student = normal(mean, (log_variance / 2).exp())
     teacher = normal(values[:, :2], values[:, 2:].sqrt())
     wanted = torch.distributions.kl_divergence(teacher, student).sum(dim=-1).mean()
-    assert GaussianKL()(outputs, Target(values, "gaussian_predictions")).item() == pytest.approx(
-        wanted.item(), rel=1e-5
-    )
+    found = GaussianKL(beta=0.0)(outputs, Target(values, "gaussian_predictions"))
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["predictions", "gaussian_predictions"])

@@ -20,7 +20,7 @@ from fedkd.engine import shared_ray
 from fedkd.plugins.table import SEAMS
 from fedkd.report import Run, compare
 from fedkd.rounds.protocol import able_kinds
-from fedkd.run.preparing import Objects
+from fedkd.run.objects import Objects
 from fedkd.run.runner import run
 from fedkd.tasks.regression import Regression
 
@@ -63,6 +63,7 @@ CASES = {
     },
     "two": {"strategy": "knfu", "data": (X, TWO)},
     "two-variance": {"strategy": "knfu", "data": (X, TWO)} | VARIANCE,
+    "precision-variance": {"strategy": {"name": "fedmd", "weighting": "precision"}} | VARIANCE,
     "subset": {"strategy": "fedmd", "transfer.per_round": 20, "data.validation": 0.2},
     "float16": {"strategy": "fedmd", "compress": "float16"} | VARIANCE,
     "noise": {
@@ -85,7 +86,7 @@ def test_who_makes_sense_for_a_regression():
         *("apfl", "coordinate_median", "ditto", "dsfl", "fedadam", "fedavg", "fedbabu", "fedbn"),
         "fedmd",
         *("fedper", "fedprox", "fedrep", "geometric_median", "knfu", "lg_fedavg", "local"),
-        "trimmed_mean",
+        *("trimmed_mean", "twin_merging"),
     ] == ABLE
 
 
@@ -174,6 +175,14 @@ def test_a_method_that_makes_no_sense_is_refused_by_name(name):
         ({"strategy": {"name": "fedmd", "exchange": "logits"}}, "strategy.exchange=logits: regr"),
         ({"strategy": {"name": "fedmd", "temperature": 2.0}}, "strategy.temperature=2.0: has no"),
         ({"strategy": {"name": "knfu", "epd_estimator": "histogram"}}, "strategy.epd_estimator="),
+        ({"task": {"name": "regression", "beta": 0.5}}, "task.beta=0.5: is for variance=true"),
+        ({"distil.temperature": 2}, "distil.temperature=2.0: softens class scores, and regr"),
+        ({"strategy": "fedavg", "distil.temperature": 2}, "distil.temperature=2.0: softens"),
+        ({"objective": {"name": "mse", "temperature": 3}}, "objective.temperature=3.*: softens"),
+        (
+            {"strategy": {"name": "fedmd", "weighting": "precision"}},
+            "strategy.weighting=precision: .*task.variance=true",
+        ),
         ({"objective": "kl"}, "objective=kl: learns from soft_labels or logits"),
         ({"objective": "gaussian_kl"}, "objective=gaussian_kl: learns from gaussian_predictions"),
         ({"objective": "kl"} | VARIANCE, "objective=kl: .*allowed: gaussian_kl, l1, mse"),
@@ -214,6 +223,18 @@ def test_what_does_not_fit_is_refused_by_name(settings, words, monkeypatch, requ
 def test_a_variance_is_no_parameter_of_a_classification():
     with pytest.raises(ConfigError, match=r"task.variance=true: unknown key, classification"):
         simulate("fedmd", **{"task.variance": True, "engine": "inline"})
+
+
+@pytest.mark.parametrize("strategy", ["local", "fedmd"])
+def test_a_variance_learns_as_well_as_none_does(strategy):
+    """At the default learning rate, where the likelihood itself ends far beyond the spread."""
+    common = SMALL | {"rounds": 5, "fit.lr": 0.05, "clients": 2, "fraction": 1.0}
+    plain, with_variance = (
+        ran(strategy=strategy, **common | more).summary["score_global"]["last"]
+        for more in ({}, VARIANCE)
+    )
+    assert with_variance < 1.2 * plain
+    assert with_variance < 0.6 * Y.std()
 
 
 def test_whole_numbers_are_classes_unless_told_otherwise():

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from fedkd import tasks
 from fedkd.data.windows import cut, owned
-from fedkd.tasks import Tested
 from fedkd.tasks.rows import by_sample, rows_at, rows_of, samples_at
 from fedkd.tasks.targets import Targets
 from fedkd.tasks.tokens import LARGEST, Tokens
@@ -76,7 +76,7 @@ def test_what_has_diverged_is_bad_and_does_not_drop_out(bad):
 
 
 def test_clients_without_a_test_have_no_number_and_groups_weigh():
-    tested = Tested(TARGETS, torch.zeros(2, dtype=torch.int64), torch.tensor([2.0]).double())
+    tested = tasks.Tested(TARGETS, torch.zeros(2, dtype=torch.int64), torch.tensor([2.0]).double())
     kept = TASK.condensed(OUTPUTS, TARGETS)
     found = TASK.examined(kept, tested, ABOUT)(torch.tensor([7.0]))
     assert found["local"] == pytest.approx(found["global"])

@@ -18,7 +18,7 @@ from fedkd.engine import shared_ray
 from fedkd.models import build, check_model
 from fedkd.plugins.table import SEAMS
 from fedkd.rounds.protocol import unfit
-from fedkd.run.preparing import Objects
+from fedkd.run.objects import Objects
 from fedkd.run.runner import run
 from fedkd.rundir.recordings import Recordings
 from fedkd.tasks.samples import Tokens as Shape
