@@ -137,7 +137,17 @@ def create(
     """
     if not node.get("name"):
         raise ConfigError(f"{key}.name", node.get("name"), "must be given", available(room, base))
-    cls = resolve(node["name"], room, base, key, adapt)
+    return build(resolve(node["name"], room, base, key, adapt), node, base, key, known)
+
+
+def build(
+    cls: type,
+    node: dict[str, Any],
+    base: type,
+    key: str,
+    known: Mapping[str, Any] | None = None,
+) -> Any:
+    """Return an object of a class with the parameters of a node, which `create` found it for."""
     given = {name: value for name, value in node.items() if name != "name"}
     filled = from_run(base)
     accepted = {name: kind for name, kind in signature(cls).items() if name not in filled}

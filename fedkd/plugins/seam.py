@@ -97,6 +97,10 @@ class Seam:
         known = {name: value for name, value in (run or {}).items() if name in self.from_run}
         return finding.create(node, self.room, self.cls, self.key, self._adapted, known)
 
+    def build(self, cls: type, node: dict[str, Any]) -> Any:
+        """Return the object that a node means if its name is that of a class given as such."""
+        return finding.build(cls, node, self.cls, self.key)
+
     def _adapted(self, found: type) -> type | None:
         adapt: finding.Adapt | None = _imported(self.adapt) if self.adapt else None
         return adapt(found) if adapt else None

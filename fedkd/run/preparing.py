@@ -58,6 +58,8 @@ class Objects:
     held: Mapping[str, Any] = field(default_factory=dict)
     """who holds what, by the keys of `fedkd.data.HELD`"""
     guard: Guards | None = None
+    objective: Any = None
+    """an objective, or a class of such"""
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,10 @@ def _written(
 def _parts(config: RunConfig, strategy: Strategy, objects: Objects, task: Task) -> Parts:
     """Make the clients' parts."""
     with _speaking_of_the_strategy(config):
-        return Parts.from_spec(spec_of(config, strategy), objects.model, task, objects.guard)
+        objective, spec = objects.objective, spec_of(config, strategy)
+        if isinstance(objective, type):
+            objective = SEAMS["objectives"].build(objective, config.objective)
+        return Parts.from_spec(spec, objects.model, task, objects.guard, objective)
 
 
 def _settled(config: RunConfig, strategy: Strategy, exchange: Exchange) -> Exchange:
