@@ -33,12 +33,14 @@ from ..rundir.checkpoint import Checkpoint
 from ..tasks import Task
 from ..tasks.rows import each_of
 from .aligning import check_align
+from .alone import check_alone
 from .refusals import (
     check_inputs,
     check_models,
     check_objective,
     check_parts,
     check_privacy,
+    lesson_of,
     suited,
     without_replay,
 )
@@ -173,6 +175,8 @@ def prepare_run(
     if config.secure.aggregation:
         check_secure(config, strategy, parts, instances, outputs[-1])
     sizes = [parts.privacy.kept(size) for size in server.sizes]
+    taught = lesson_of(strategy, parts) is not None
+    check_alone(config, parts, instances, federation.shape, sizes, taught)
     clock = virtual_clock(config, strategy, server, parts.exchange.kind, sizes)
     keep_devices(clock, run_dir, resumes and not given.force)
     notes += uncounted(clock, server)

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+from fedkd.strategies.fedmd import FedMD
 from support import TINY
 from torch import Tensor, nn
 
 from fedkd import ConfigError, RunError, resume, simulate
 from fedkd.distillation import Batch, Objective, Target
+from fedkd.distillation.guards.kd3 import KD3
 from fedkd.distillation.kl import KL
 
 HERE = Path(__file__)
@@ -183,3 +185,51 @@ def test_a_memory_is_in_checkpoints(objective: Any, tmp_path: Path) -> None:
     assert resume(tmp_path / "run", rounds=4).summary["digest"] == whole.summary["digest"]
     forgetful = run("kl", rounds=4, **more)
     assert forgetful.summary["digest"] != whole.summary["digest"]
+
+
+# -- objectives from Python ----------------------------------------------------------------------
+
+
+class Scaled(KL):
+    """The KL divergence times something."""
+
+    def __init__(self, *, by: float = 1.0, temperature: float = 1.0) -> None:
+        super().__init__(temperature=temperature)
+        self.by = by
+
+    def __call__(
+        self, student_logits: Tensor, teacher: Target, batch: Batch | None = None
+    ) -> Tensor:
+        """Return it."""
+        return self.by * super().__call__(student_logits, teacher)
+
+
+def test_an_objective_is_a_name_an_object_or_a_class(tmp_path: Path) -> None:
+    more = TINY | {"checkpoint.every": 1, "distil.temperature": 2.0}
+    by_name = simulate(VOTES, objective={"name": f"{HERE}:Scaled", "by": 3.0}, **more)
+    by_class = simulate(VOTES, objective=Scaled, **more, **{"objective.by": 3.0})
+    thing = Scaled(by=3.0, temperature=2.0)
+    simulate(VOTES, objective=thing, **more | {"rounds": 1}, run_dir=str(tmp_path / "run"))
+    resumed = resume(tmp_path / "run", rounds=2, objective=thing)
+    plain = simulate(VOTES, **more)
+    digests = [one.summary["digest"] for one in (by_name, by_class, resumed, plain)]
+    assert digests[0] == digests[1] == digests[2] != digests[3]
+
+
+@pytest.mark.parametrize(
+    ("key", "given"),
+    [
+        ("objective", {"objective": 3}),
+        ("objective", {"objective": nn.Linear(1, 1)}),
+        ("objective.by", {"objective": Scaled(), "objective.by": 3.0}),
+        ("objective.bye", {"objective": Scaled, "objective.bye": 3.0}),
+        ("guard.tau", {"guard": [KD3(), "kl_dp"], "guard.tau": 0.2}),
+        ("strategy.exchange", {"strategy": FedMD(), "strategy.exchange": "logits"}),
+        ("objective", {"strategy": "feddf", "objective": "dkd"}),
+        ("objective.scale", {"strategy": "fedavg", "objective.scale": False}),
+    ],
+)
+def test_what_would_change_nothing_is_refused(key: str, given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        simulate(**{"strategy": VOTES} | TINY | given)
+    assert refused.value.key == key
