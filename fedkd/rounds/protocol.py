@@ -64,7 +64,7 @@ class Strategy(ABC):
     lesson_kind: ClassVar[str | None] = None
     objective: str = "kl"
     temperature: float | None = None
-    needs_labels: ClassVar[bool] = False
+    needs_labels: bool = False
     homogeneous: ClassVar[bool] = False
     """True where all clients must have one architecture"""
     personalised: ClassVar[bool] = False

@@ -40,6 +40,7 @@ from .refusals import (
     check_objective,
     check_parts,
     check_privacy,
+    idle,
     lesson_of,
     suited,
     without_replay,
@@ -163,6 +164,7 @@ def prepare_run(
     check_privacy(config, strategy, parts, instances)
     node = strategy.exchange_node()
     notes = [*federation.notes, *strategy.settle(config, instances)]
+    notes += idle(config, strategy, parts)
     if strategy.exchange_node() != node:
         parts.exchange = _settled(config, strategy, parts.exchange)
     afforded = _affordable(config, parts, strategy, federation, resumed)

@@ -37,26 +37,12 @@ def check_kinds(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
         taught = lesson_of(strategy, parts)
     except ValueError as error:
         raise ConfigError("strategy", name, f"exchanges what is no kind: {error}") from None
-    if taught is None and strategy.exchange is not None:
-        check_idle(config, strategy, parts)
     kinds = parts.objective.kinds
     if taught is not None and taught not in (kinds or [taught]):
         known = SEAMS["objectives"].shipped().items()
         able = [key for key, cls in known if cls.kinds is None or taught in cls.kinds]
         problem = f"learns from {' or '.join(kinds or ())}, and {name} teaches {taught}"
         raise ConfigError("objective", config.objective["name"], problem, able)
-
-
-def check_idle(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
-    """Refuse an objective of the user's where no client learns by it."""
-    own, given = strategy.objective_node(), config.objective
-    differing = [key for key in given if key != "temperature" and given[key] != own.get(key)]
-    if differing:
-        key = "name" if "name" in differing else differing[0]
-        what = strategy.lesson_kind or parts.exchange.kind
-        method = config.strategy["name"]
-        problem = f"would change nothing, as {method} teaches its clients {what}; leave it out"
-        raise ConfigError("objective" if key == "name" else f"objective.{key}", given[key], problem)
 
 
 def check_guards(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
@@ -234,6 +220,21 @@ def without_replay(config: RunConfig, parts: Parts, resumes: bool) -> RunConfig:
         )
         raise ConfigError("secure.rng", "os", f"{problem}; start a new run")
     return replace(config, engine=replace(config.engine, max_restarts=0))
+
+
+def idle(config: RunConfig, strategy: Strategy, parts: Parts) -> list[str]:
+    """Say that nobody learns by the objective that the user named, if that is so.
+
+    It is no mistake: a sweep over strategies may have some that teach no predictions.
+    """
+    own, given = strategy.objective_node(), config.objective
+    asked = any(key != "temperature" and given[key] != own.get(key) for key in given)
+    if not asked or lesson_of(strategy, parts) is not None:
+        return []
+    what = strategy.lesson_kind or parts.exchange.kind
+    taught = "nothing" if strategy.exchange is None else what
+    who = config.strategy["name"]
+    return [f"objective={given['name']} changes nothing: {who} teaches its clients {taught}"]
 
 
 def lesson_of(strategy: Strategy, parts: Parts) -> Kind | None:

@@ -10,6 +10,7 @@ from support import TINY
 from torch import Tensor, nn
 
 from fedkd import ConfigError, RunError, resume, simulate
+from fedkd.callbacks import Callback
 from fedkd.distillation import Batch, Objective, Target
 from fedkd.distillation.guards.kd3 import KD3
 from fedkd.distillation.kl import KL
@@ -125,8 +126,18 @@ def test_without_transfer_labelled_there_are_none() -> None:
     assert "\n" not in str(error.value)
 
 
-def test_where_the_objective_has_nothing_to_do_it_needs_nothing() -> None:
-    run(Labelled, strategy="fedavg", rounds=1)
+def test_where_the_objective_has_nothing_to_do_it_needs_nothing_and_a_note_says_so() -> None:
+    class Noting(Callback):
+        def on_run_start(self, run: Any) -> None:
+            noted.extend(run.notes)
+
+    noted: list[str] = []
+    run(Labelled, strategy="fedavg", rounds=1, callbacks=[Noting()])
+    assert [note for note in noted if "changes nothing: fedavg teaches" in note]
+    noted.clear()
+    for strategy in (VOTES, "fedavg"):
+        simulate(strategy, callbacks=[Noting()], **TINY | {"rounds": 1})
+    assert not [note for note in noted if "changes nothing" in note]
 
 
 def test_layers_are_watched_if_declared() -> None:
@@ -225,8 +236,6 @@ def test_an_objective_is_a_name_an_object_or_a_class(tmp_path: Path) -> None:
         ("objective.bye", {"objective": Scaled, "objective.bye": 3.0}),
         ("guard.tau", {"guard": [KD3(), "kl_dp"], "guard.tau": 0.2}),
         ("strategy.exchange", {"strategy": FedMD(), "strategy.exchange": "logits"}),
-        ("objective", {"strategy": "feddf", "objective": "dkd"}),
-        ("objective.scale", {"strategy": "fedavg", "objective.scale": False}),
     ],
 )
 def test_what_would_change_nothing_is_refused(key: str, given: dict[str, Any]) -> None:
