@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor
 
@@ -36,7 +37,20 @@ def recalled(
     own = [name for name in client.tensors if name.startswith(prefix)]
     memory = {name.removeprefix(prefix): client.tensors[name].to(device) for name in own}
     yield memory
+    kept = {prefix + name: _travelling(objective, name, value) for name, value in memory.items()}
     for name in own:
         del client.tensors[name]
-    for name, value in memory.items():
-        client.tensors[prefix + name] = value.detach().cpu().clone()
+    client.tensors.update(kept)
+
+
+def _travelling(objective: Objective, name: str, value: Any) -> Tensor:
+    """Return a copy of what is kept, on the CPU; refuse what no checkpoint can have."""
+    who = f"{type(objective).__name__} keeps memory[{name!r}]"
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{who}, a {type(value).__name__}, and it must be a tensor")
+    value = value.detach().cpu().clone()
+    try:
+        value.numpy()
+    except TypeError:
+        raise TypeError(f"{who} as {value.dtype}, which does not travel; use float32") from None
+    return value

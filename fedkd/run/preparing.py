@@ -24,6 +24,7 @@ from ..engine.system import VirtualClock
 from ..errors import ConfigError
 from ..knowledge.admission import Expected
 from ..models import check_model, factories, model_names, refuse_shared, settled
+from ..plugins import parameters
 from ..plugins.loading import load_object
 from ..plugins.table import SEAMS
 from ..privacy.ledger import Ledger
@@ -226,7 +227,9 @@ def _parts(config: RunConfig, strategy: Strategy, objects: Objects, task: Task) 
     with _speaking_of_the_strategy(config):
         objective, spec = objects.objective, spec_of(config, strategy)
         if isinstance(objective, type):
-            objective = SEAMS["objectives"].build(objective, config.objective)
+            lacking = {"temperature"} - parameters(objective).keys()
+            own = {k: v for k, v in config.objective.items() if k not in lacking}
+            objective = SEAMS["objectives"].build(objective, own)
         return Parts.from_spec(spec, objects.model, task, objects.guard, objective)
 
 

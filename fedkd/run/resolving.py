@@ -14,6 +14,8 @@ from ..engine.cluster import cores
 from ..engine.placement import actors_by_default, gpu_share
 from ..errors import ConfigError
 from ..models import settled
+from ..plugins import parameters
+from ..plugins.loading import is_code
 from ..plugins.table import PARTS, SEAMS
 from ..rounds.protocol import Strategy
 
@@ -26,7 +28,9 @@ def resolved(config: RunConfig, strategy: Strategy) -> RunConfig:
     own, objective = strategy.objective_node(), dict(config.objective)
     if objective["name"] == "auto":
         objective = own | objective | {"name": own["name"]}
-    objective.setdefault("temperature", own.get("temperature", config.distil.temperature))
+    if _softens(objective["name"]):
+        default = own.get("temperature", config.distil.temperature)
+        objective.setdefault("temperature", default)
     packing = strategy.compress_node() if config.compress["name"] == "none" else None
     if packing and config.secure.aggregation:
         packing["up"] = False  # masked integers cannot be packed
@@ -51,6 +55,11 @@ def resolved(config: RunConfig, strategy: Strategy) -> RunConfig:
         force=False,
         trust=False,
     )
+
+
+def _softens(name: str) -> bool:
+    """Say whether an objective has a temperature; so have all that fedkd knows."""
+    return not is_code(name) or "temperature" in parameters(SEAMS["objectives"].resolve(name))
 
 
 def _anywhere(name: Any, reserved: str | None = None) -> Any:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from fedkd import ConfigError, RunError, resume, simulate
 from fedkd.callbacks import Callback
 from fedkd.distillation import Batch, Objective, Target
+from fedkd.distillation.guards import Guard
+from fedkd.distillation.guards.base import composed
 from fedkd.distillation.guards.kd3 import KD3
 from fedkd.distillation.kl import KL
 
@@ -242,3 +244,52 @@ def test_what_would_change_nothing_is_refused(key: str, given: dict[str, Any]) -
     with pytest.raises(ConfigError) as refused:
         simulate(**{"strategy": VOTES} | TINY | given)
     assert refused.value.key == key
+
+
+# -- what cannot be learnt from ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("returned", "kept", "told"),
+    [
+        (lambda loss: loss.expand(3), None, "Wrong returns a tensor [3]"),
+        (lambda loss: loss.detach(), None, "Wrong returns a tensor without gradient"),
+        (float, None, "Wrong returns a float"),
+        (None, 3, "Wrong keeps memory['it'], a int"),
+        (None, torch.ones(1, dtype=torch.bfloat16), "use float32"),
+    ],
+)
+def test_no_loss_and_no_memory_are_named(returned: Any, kept: Any, told: str) -> None:
+    class Wrong(KL):
+        remembers = kept is not None
+
+        def __call__(
+            self, student_logits: Tensor, teacher: Target, batch: Batch | None = None
+        ) -> Tensor:
+            loss = super().__call__(student_logits, teacher)
+            if kept is not None:
+                self.memory(batch)["it"] = kept
+            answer: Tensor = returned(loss) if returned else loss
+            return answer
+
+    with pytest.raises(RunError) as failed:
+        simulate(VOTES, objective=Wrong(), **TINY)
+    assert told in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (lambda v: (2 * v, torch.ones(len(v), dtype=torch.bool)), "that are no soft_labels"),
+        (lambda v: (v / 0, torch.ones(len(v), dtype=torch.bool)), "not finite"),
+        (lambda v: (v, [True] * len(v)), "no tuple of two tensors"),
+        (lambda v: None, "no tuple of two tensors"),
+    ],
+)
+def test_a_guards_answer_is_looked_at(answer: Any, told: str) -> None:
+    class Wrong(Guard):
+        def __call__(self, teacher: Target, own: Target, y: Tensor | None = None) -> Any:
+            return answer(teacher.values)
+
+    with pytest.raises(ValueError, match=told):
+        composed([Wrong()], Target(torch.eye(3)), Target(torch.eye(3)))
