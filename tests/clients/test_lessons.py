@@ -254,7 +254,7 @@ def test_what_would_change_nothing_is_refused(key: str, given: dict[str, Any]) -
     [
         (lambda loss: loss.expand(3), None, "Wrong returns a tensor [3]"),
         (lambda loss: loss.detach(), None, "Wrong returns a tensor without gradient"),
-        (float, None, "Wrong returns a float"),
+        (lambda loss: loss.item(), None, "Wrong returns a float"),
         (None, 3, "Wrong keeps memory['it'], a int"),
         (None, torch.ones(1, dtype=torch.bfloat16), "use float32"),
     ],
