@@ -47,7 +47,7 @@ def check_alone(
         return
     name = model_name(parts.models[clients[0]])
     problem = "cannot be trained on a single sample, as it normalises over a batch"
-    numbers = {"fit.batch_size": config.fit.batch_size}
+    numbers: dict[str, int | None] = {"fit.batch_size": config.fit.batch_size}
     if taught:
         numbers |= {"distil.batch_size": config.distil.batch_size}
         numbers |= {"transfer.size": config.transfer.size}
