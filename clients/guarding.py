@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..distillation.base import Objective, Target
 from ..distillation.guards import Guard
 from ..distillation.guards.base import composed
 from ..errors import ConfigError
 from ..knowledge import kind_named
-from ..models.parts import BATCH_NORMS
+from ..models.alone import suffices
 from ..plugins.several import made_of, names_of, nodes_of
 from ..plugins.table import SEAMS
 from ..rounds.guarding import CHANGED, KEPT
@@ -144,10 +144,9 @@ class Guarded(ClientLoop):
         if teacher.mask is not None:
             learnt = learnt & teacher.mask
         changed = learnt & (values != teacher.values).any(dim=-1)
-        rows = int(learnt.sum())
-        if rows == 0 or (rows == 1 and _normalises(client.model)):
-            return {KEPT: 0.0, CHANGED: 0.0}
         x, target = left(x, replace(teacher, values=values), learnt)
+        if not suffices(client.model, x):
+            return {KEPT: 0.0, CHANGED: 0.0}
         numbers = self.inner.distil([client], x, [target], objective)[0]
         shares = {KEPT: learnt, CHANGED: changed}
         return numbers | {name: share.double().mean().item() for name, share in shares.items()}
@@ -201,7 +200,3 @@ labels=None)
     if kind_named(teacher.kind).simplex:
         logits = (logits / teacher.temperature).softmax(dim=-1)
     return teacher.part(logits)
-
-
-def _normalises(model: nn.Module) -> bool:
-    return any(isinstance(module, BATCH_NORMS) for module in model.modules())

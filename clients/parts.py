@@ -11,6 +11,7 @@ from ..config import DistilConfig, SecureConfig
 from ..distillation.base import Objective
 from ..distillation.weighing import Weighted
 from ..models import factories
+from ..plugins import parameters
 from ..plugins.table import PARTS, SEAMS
 from ..tasks import Task
 from ..tasks.classification import Classification
@@ -108,10 +109,11 @@ class Parts:
         models: Any = None,
         task: Task | None = None,
         guard: Guards | None = None,
+        objective: Objective | None = None,
     ) -> "Parts":
         """Make the parts that a spec names.
 
-        Objects may take the place of names: `models`, a `task`, a `guard`.
+        Objects may take the place of names: `models`, a `task`, a `guard`, an `objective`.
 
         Raises
         ------
@@ -119,15 +121,22 @@ class Parts:
             For an unknown name or parameter.
         """
         privacy = Protection.from_node(spec["privacy"], spec["seed"])
-        made = {
+        objects: dict[str, Any] = {"task": task, "objective": objective}
+        made = {part: one for part, one in objects.items() if one is not None}
+        made |= {
             seam.part: seam.create(spec[seam.key], spec)
             for seam in PARTS
-            if not seam.several and (seam.part != "task" or (task is None and "task" in spec))
+            if not seam.several
+            and seam.part not in made
+            and (seam.key in spec or seam.key != "task")
         }
-        made |= {} if task is None else {"task": task}
         made["guard"] = guard or Guards.from_node(spec.get("guard", {"name": "none"}))
         distil = DistilConfig(**spec.get("distil", {}))
-        changing = isinstance(distil.temperature, dict) and "temperature" not in spec["objective"]
+        changing = (
+            isinstance(distil.temperature, dict)
+            and "temperature" not in spec["objective"]
+            and "temperature" in parameters(type(made["objective"]))
+        )
         return cls(
             **made | {"loop": privacy.loop(made["loop"]), "privacy": privacy},
             models=factories(models or spec["model"], spec["clients"]),

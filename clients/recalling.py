@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor
 
@@ -37,9 +38,19 @@ def recalled(
     own = [name for name in client.tensors if name.startswith(prefix)]
     memory = {name.removeprefix(prefix): client.tensors[name].to(device) for name in own}
     yield memory
-    for name, value in memory.items():
-        refuse_others(f"{type(objective).__name__}'s {name}", value)
+    kept = {prefix + name: _travelling(objective, name, value) for name, value in memory.items()}
     for name in own:
         del client.tensors[name]
-    for name, value in memory.items():
-        client.tensors[prefix + name] = value.detach().cpu().clone()
+    client.tensors.update(kept)
+
+
+def _travelling(objective: Objective, name: str, value: Any) -> Tensor:
+    """Return a copy of what is kept, on the CPU; refuse what no checkpoint can have."""
+    who = f"{type(objective).__name__}'s memory[{name!r}]"
+    refuse_others(who, value)
+    value = value.detach().cpu().clone()
+    try:
+        value.numpy()
+    except TypeError:
+        raise TypeError(f"{who} is {value.dtype}, which does not travel; use float32") from None
+    return value

@@ -113,7 +113,8 @@ class StackLoop(ClientLoop):
             batch = Batch(x, rows_at(rows, each), y.flatten() if told else None)
             return objective(rows_of(logits), teacher.part(rows_of(target)), batch)
 
-        alike = None if teacher.mask is not None else _alike(objective)
+        looks = teacher.mask is not None or objective.looks_at(client.model)
+        alike = None if looks else _alike(objective)
         samples, values = self.loop.resident(x), by_sample(teacher.values, each)
         training = Training(client.model, samples, values, client.generator)
         labels = None if teacher.labels is None else by_sample(teacher.labels, each)

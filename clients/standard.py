@@ -90,7 +90,7 @@ class Standard(ClientLoop):
                     y = None if y is None else y[kept]
                     features = {name: one[kept] for name, one in features.items()}
                 batch = Batch(samples, places, y, features or None, memory)
-                return objective(logits, teacher.part(target), batch)
+                return scalar(objective, objective(logits, teacher.part(target), batch))
 
             return self._train(client, len(x), self.distil_settings, loss, objective.progress)
 
@@ -140,6 +140,23 @@ class Standard(ClientLoop):
             way = EXACT if client.exact else self.passes.quickest(model, x)
             answers.append(way.logits(model, x).cpu())
         return answers
+
+
+def scalar(objective: Objective, loss: Any) -> Tensor:
+    """Return what an objective has returned, if it can be learnt from.
+
+    Raises
+    ------
+    TypeError
+        If it is anything but one number with a gradient.
+    """
+    if isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad:
+        return loss
+    got = f"a {type(loss).__name__}"
+    if isinstance(loss, Tensor):
+        got = f"a tensor {list(loss.shape)}" if loss.dim() else "a tensor without gradient"
+    wanted = "a loss is a tensor of one number, with the gradient of student_logits"
+    raise TypeError(f"objective {type(objective).__name__} returns {got}; {wanted}")
 
 
 def placed(features: Tensor, each: int) -> Tensor:

@@ -49,7 +49,7 @@ class Staged(FusionStrategy):
     keep : float
         What the sum of the round before counts, in [0, 1).
     hard : float
-        Weight of the labels, in [0, 1].
+        Weight of the labels, in [0, 1]; 0 needs none.
     **base
         See `FusionStrategy`.
 
@@ -89,6 +89,7 @@ class Staged(FusionStrategy):
         if not 0 <= hard <= 1:
             raise ValueError(f"hard={hard} must be in [0, 1]")
         self.stages, self.rate, self.keep, self.hard = stages, rate, keep, hard
+        self.needs_labels = hard > 0
 
     def before_fit(self, plan: RoundPlan) -> Mapping[int, Records]:
         """Begin with an empty sum; send nothing."""
@@ -99,8 +100,10 @@ class Staged(FusionStrategy):
 
     def target(self, knowledge: KnowledgeStack) -> Tensor:
         """Return q ``[samples, classes]``."""
-        assert knowledge.labels is not None
         soft = knowledge.logits.mean(dim=0).softmax(dim=-1)
+        if not self.hard:
+            return soft
+        assert knowledge.labels is not None
         return self.hard * F.one_hot(knowledge.labels, soft.shape[-1]) + (1 - self.hard) * soft
 
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:

@@ -17,6 +17,7 @@ from ...distillation.base import Objective
 from ...engine.state import Memory
 from ...knowledge import Knowledge, Target, kind_named
 from ...knowledge.admission import Expected
+from ...models.alone import suffices
 from ...tasks.rows import by_sample, rows_at, rows_of
 from ..base import Client, ClientLoop
 from ..workbench import Workbench
@@ -205,7 +206,7 @@ class Exchange:
         x, ids = phase.transfer()
         if (mask := target.mask) is not None:
             x, ids, target = known(x, ids, target, mask)
-        if not len(x):
+        if not suffices(phase.client.model, x):
             return {}
         target = replace(target, labels=phase.bench.labels(ids))
         return phase.loop.distil([phase.client], x, [target], phase.objective())[0]

@@ -67,7 +67,7 @@ class Strategy(ABC):
     objective: str = "kl"
     temperature: float | None = None
     least_epochs: int = 0
-    needs_labels: ClassVar[bool] = False
+    needs_labels: bool = False
     homogeneous: ClassVar[bool] = False
     """True where all clients must have one architecture"""
     usual_model: ClassVar[str] = "mlp"

@@ -23,7 +23,8 @@ def foresee(config: RunConfig, objects: Objects) -> None:
     refuse_foreseen(config, objects.held, objects.data, objects.transfer)
     for seam in PARTS:
         node = getattr(config, seam.key, None)  # what is exchanged is the strategy's
-        if node is not None and not seam.several and node["name"] != "auto":
+        given = getattr(objects, seam.key, None)  # an object has been made already
+        if node is not None and given is None and not seam.several and node["name"] != "auto":
             seam.vet(node)
     for node in Protection.nodes(config.privacy).values():
         SEAMS["privacy"].vet(node)

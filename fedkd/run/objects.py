@@ -1,10 +1,14 @@
-"""Python objects that a user may give in place of names."""
+"""Python objects among the settings: each leaves its name there, and is handed on beside them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from ..clients.guarding import Guards
+from ..clients.guarding import Guards, name_of
+from ..data import HELD
+from ..errors import ConfigError
+from ..plugins.table import SEAMS
 from ..rounds.protocol import Strategy
 
 
@@ -19,3 +23,73 @@ class Objects:
     held: Mapping[str, Any] = field(default_factory=dict)
     """who holds what, by the keys of `fedkd.data.HELD`"""
     guard: Guards | None = None
+    objective: Any = None
+    """an objective, or a class of such"""
+
+
+def guards_in(settings: dict[str, Any]) -> tuple[dict[str, Any], Guards | None]:
+    """Return the settings with their types in the place of guards, and those, if there are such."""
+    value: Any = settings.get("guard")
+    several = isinstance(value, list | tuple)
+    items = list(value) if several else [value]
+    if value is None or all(isinstance(one, str | Path | Mapping) for one in items):
+        return settings, None
+    names = [name_of(one) for one in items]
+    own_parameters("guard", " and ".join(names), settings)
+    return settings | {"guard": names if several else names[0]}, Guards.of(items)
+
+
+def objective_in(settings: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """Return the settings with its type in the place of an objective, and that, if it is one."""
+    value: Any = settings.get("objective")
+    if value is None or isinstance(value, str | Path | Mapping):
+        return settings, None
+    cls = value if isinstance(value, type) else type(value)
+    if not issubclass(cls, SEAMS["objectives"].cls):
+        problem = "must be a name, a dict, or an Objective object or class"
+        raise ConfigError("objective", value, problem)
+    node = {"name": cls.__name__}
+    if value is not cls:
+        own_parameters("objective", cls.__name__, settings)
+        node |= {"temperature": value.temperature} if hasattr(value, "temperature") else {}
+    return settings | {"objective": node}, value
+
+
+def own_parameters(key: str, name: str, settings: Mapping[str, Any]) -> None:
+    """Refuse parameters of what is given as an object: they would change nothing."""
+    for other, value in settings.items():
+        if other.startswith(f"{key}."):
+            problem = f"{name} is given as an object, which has its own; leave it out"
+            raise ConfigError(other, value, problem)
+
+
+def held_in(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings with their types in the place of objects, and who holds what."""
+    held: dict[str, Any] = {}
+    for key in HELD:
+        settings, value = taken(settings, key, _is_node if key == "data.partitioner" else is_name)
+        held |= {} if value is None else {key: value}
+    return settings, held
+
+
+def is_name(value: Any) -> bool:
+    """Say whether a setting is a name or a place, and no object."""
+    return isinstance(value, str | Path)
+
+
+def _is_node(value: Any) -> bool:
+    return isinstance(value, str | Path | Mapping)
+
+
+def taken(
+    settings: dict[str, Any], key: str, is_plain: Callable[[Any], bool]
+) -> tuple[dict[str, Any], Any]:
+    """Return the settings with its type in the place of an object, and that; None if it is none."""
+    group, name = key.split(".")
+    node = settings.get(group)
+    inside = isinstance(node, Mapping) and name in node
+    value = node[name] if isinstance(node, Mapping) and inside else settings.get(key)
+    if value is None or is_plain(value):
+        return settings, None
+    shown = type(value).__name__
+    return settings | ({group: {**node, name: shown}} if node and inside else {key: shown}), value

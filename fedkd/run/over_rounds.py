@@ -35,7 +35,7 @@ def _unheeded(config: RunConfig, parts: Parts, taught: Kind | None) -> str | Non
     if taught is None:
         return f"with {config.strategy['name']} {NOBODY}"
     if parts.retempered is None:
-        return f"objective {objective} has a temperature of its own"
+        return f"objective {objective} has a temperature of its own, or none"
     if parts.objective_at(1).tempers(taught):
         return None
     return f"objective {objective} takes no notice of it with a teacher of {taught}"

@@ -23,6 +23,7 @@ from ..engine.system import VirtualClock
 from ..errors import ConfigError
 from ..knowledge.admission import Expected
 from ..models import check_model, factories, model_names, refuse_shared, settled
+from ..plugins import parameters
 from ..plugins.loading import load_object
 from ..plugins.table import SEAMS
 from ..privacy.ledger import Ledger
@@ -32,6 +33,7 @@ from ..rundir.checkpoint import Checkpoint
 from ..tasks import Task
 from ..tasks.rows import each_of
 from .aligning import check_heads
+from .alone import check_alone
 from .disagreeing import check_hard
 from .foreseeing import foresee
 from .objects import Objects
@@ -41,6 +43,8 @@ from .refusals import (
     check_objective,
     check_parts,
     check_privacy,
+    idle,
+    lesson_of,
     suited,
     without_replay,
 )
@@ -142,15 +146,13 @@ def prepare_run(
     models = settled(objects.model, federation.shape, tokens, usual) or config.model
     parts.models = factories(models, config.population)
     instances = _instances(parts, federation, config.task["name"])
-    check_inputs(config, parts, federation.shape)
-    check_heads(config, parts, instances, federation.classes)
-    check_models(config, strategy, parts, instances)
     outputs = parts.task.outputs(federation.targets)
-    check_objective(config, strategy, parts, instances, each_of(outputs))
+    _check_models(config, strategy, parts, instances, federation)
     config = without_replay(config, parts, resumes)
     check_privacy(config, strategy, parts, instances)
     node = strategy.exchange_node()
     notes = [*federation.notes, *strategy.settle(config, instances)]
+    notes += idle(config, strategy, parts)
     if strategy.exchange_node() != node:
         parts.exchange = _settled(config, strategy, parts.exchange)
     afforded = _affordable(config, parts, strategy, federation, resumed)
@@ -164,6 +166,8 @@ def prepare_run(
     if config.secure.aggregation:
         check_secure(config, strategy, parts, instances, outputs[-1])
     sizes = [parts.privacy.kept(size) for size in server.sizes]
+    taught = lesson_of(strategy, parts) is not None
+    check_alone(config, parts, instances, federation.shape, sizes, taught)
     clock = virtual_clock(config, strategy, server, parts.exchange.kind, sizes)
     keep_devices(clock, run_dir, resumes and not given.force)
     notes += uncounted(clock, server)
@@ -187,6 +191,21 @@ def prepare_run(
         privacy=afforded.summary,
         notes=notes,
     )
+
+
+def _check_models(
+    config: RunConfig,
+    strategy: Strategy,
+    parts: Parts,
+    instances: list[nn.Module],
+    federation: Federation,
+) -> None:
+    """Refuse models that the samples, the method, or what clients learn by cannot work with."""
+    check_inputs(config, parts, federation.shape)
+    check_heads(config, parts, instances, federation.classes)
+    check_models(config, strategy, parts, instances)
+    rows = each_of(parts.task.outputs(federation.targets))
+    check_objective(config, strategy, parts, instances, rows)
 
 
 def _written(
@@ -219,7 +238,12 @@ def _made(config: RunConfig, strategy: Strategy, objects: Objects) -> tuple[Stra
 def _parts(config: RunConfig, strategy: Strategy, objects: Objects, task: Task) -> Parts:
     """Make the clients' parts."""
     with _speaking_of_the_strategy(config):
-        return Parts.from_spec(spec_of(config, strategy), objects.model, task, objects.guard)
+        objective, spec = objects.objective, spec_of(config, strategy)
+        if isinstance(objective, type):
+            lacking = {"temperature"} - parameters(objective).keys()
+            own = {k: v for k, v in config.objective.items() if k not in lacking}
+            objective = SEAMS["objectives"].build(objective, own)
+        return Parts.from_spec(spec, objects.model, task, objects.guard, objective)
 
 
 def _settled(config: RunConfig, strategy: Strategy, exchange: Exchange) -> Exchange:

@@ -1,17 +1,16 @@
 """What people call from Python: a run from keywords or objects, and one that goes on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..callbacks import Callback
-from ..clients.guarding import Guards, name_of
 from ..config import RunConfig
-from ..data import HELD, is_data, is_per_client
+from ..data import is_data, is_per_client
 from ..errors import ConfigError
 from ..models import model_name
 from ..rounds.protocol import Strategy
-from .objects import Objects
+from .objects import Objects, guards_in, held_in, is_name, objective_in, own_parameters, taken
 from .result import RunResult
 from .runner import run
 
@@ -48,7 +47,8 @@ def simulate(
         ``fit={"lr": 0.1}``, ``**{"data.alpha": 1.0}``. ``transfer={"data": ...}`` takes what
         `data` does but lists of such, and x alone, be it a list of texts: it needs no labels.
         ``data.split`` and ``transfer.split`` take arrays too, ``data.partitioner`` an object, and
-        ``guard`` a Guard object or class, or a list of such and of names. Without ``run_dir`` the
+        ``guard`` a Guard object or class, or a list of such and of names. ``objective`` takes an
+        Objective object, or a class, whose parameters are ``objective.*``. Without ``run_dir`` the
         run directory is a temporary one that lives as long as the result.
 
     Returns
@@ -76,6 +76,7 @@ def simulate(
     given: dict[str, Any] = {}
     if isinstance(strategy, Strategy):
         given["strategy"], settings["strategy"] = strategy, type(strategy).__name__
+        own_parameters("strategy", type(strategy).__name__, settings)
     elif not isinstance(strategy, str | Mapping | None):
         problem = "must be a name, a dict or a Strategy object; Flower's go in FlowerStrategy(...)"
         raise ConfigError("strategy", model_name(strategy), problem)
@@ -83,9 +84,10 @@ def simulate(
         given["data"], settings["data"] = data, type(data).__name__
     if is_per_client(data):
         settings.setdefault("clients", len(data))
-    settings, given["transfer"] = _taken(settings, "transfer.data", _is_name)
-    settings, given["held"] = _held(settings)
-    settings, given["guard"] = _guards(settings)
+    settings, given["transfer"] = taken(settings, "transfer.data", is_name)
+    settings, given["held"] = held_in(settings)
+    settings, given["guard"] = guards_in(settings)
+    settings, given["objective"] = objective_in(settings)
     models = model if isinstance(model, list | tuple) else [model]
     if not all(isinstance(one, str | Mapping) for one in models):
         given["model"] = list(models)
@@ -121,7 +123,8 @@ def resume(
         runs are known without.
     **settings
         What shall differ: a larger ``rounds``, another ``engine``; and again the arrays or the
-        object that ``data.split``, ``transfer.split``, ``data.partitioner`` or ``guard`` was.
+        object that ``data.split``, ``transfer.split``, ``data.partitioner``, ``guard`` or
+        ``objective`` was.
         Anything else needs ``force=True``.
 
     Raises
@@ -132,50 +135,9 @@ def resume(
     """
     from ..config.overrides import compose
 
-    settings, transfer = _taken(settings, "transfer.data", _is_name)
-    settings, held = _held(settings)
-    settings, guard = _guards(settings)
+    settings, transfer = taken(settings, "transfer.data", is_name)
+    settings, held = held_in(settings)
+    settings, guard = guards_in(settings)
+    settings, objective = objective_in(settings)
     config = compose([f"resume={run_dir}"], trust=trust, **settings)
-    return run(config, callbacks, Objects(strategy, data, model, transfer, held, guard))
-
-
-def _guards(settings: dict[str, Any]) -> tuple[dict[str, Any], Guards | None]:
-    """Return the settings with their types in the place of guards, and those, if there are such."""
-    value: Any = settings.get("guard")
-    several = isinstance(value, list | tuple)
-    items = list(value) if several else [value]
-    if value is None or all(isinstance(one, str | Path | Mapping) for one in items):
-        return settings, None
-    names = [name_of(one) for one in items]
-    return settings | {"guard": names if several else names[0]}, Guards.of(items)
-
-
-def _held(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the settings with their types in the place of objects, and who holds what."""
-    held: dict[str, Any] = {}
-    for key in HELD:
-        settings, value = _taken(settings, key, _is_node if key == "data.partitioner" else _is_name)
-        held |= {} if value is None else {key: value}
-    return settings, held
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str | Path)
-
-
-def _is_node(value: Any) -> bool:
-    return isinstance(value, str | Path | Mapping)
-
-
-def _taken(
-    settings: dict[str, Any], key: str, is_plain: Callable[[Any], bool]
-) -> tuple[dict[str, Any], Any]:
-    """Return the settings with its type in the place of an object, and that; None if it is none."""
-    group, name = key.split(".")
-    node = settings.get(group)
-    inside = isinstance(node, Mapping) and name in node
-    value = node[name] if isinstance(node, Mapping) and inside else settings.get(key)
-    if value is None or is_plain(value):
-        return settings, None
-    shown = type(value).__name__
-    return settings | ({group: {**node, name: shown}} if node and inside else {key: shown}), value
+    return run(config, callbacks, Objects(strategy, data, model, transfer, held, guard, objective))

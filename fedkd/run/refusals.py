@@ -29,8 +29,8 @@ def check_parts(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     check_guards(config, strategy, parts)
     check_labels(config, strategy, parts)
     check_temperature(config, parts)
-    check_schedule(config, strategy, parts, _taught(strategy, parts))
-    check_weight(config, _taught(strategy, parts))
+    check_schedule(config, strategy, parts, lesson_of(strategy, parts))
+    check_weight(config, lesson_of(strategy, parts))
     check_parameters(config, strategy, parts)
     check_classes(config, parts)
     check_attack(config, parts, strategy)
@@ -44,7 +44,7 @@ def check_kinds(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     """Refuse knowledge of a kind that nobody knows, or that the objective cannot learn from."""
     name = config.strategy["name"]
     try:
-        taught = _taught(strategy, parts)
+        taught = lesson_of(strategy, parts)
     except ValueError as error:
         raise ConfigError("strategy", name, f"exchanges what is no kind: {error}") from None
     kinds = parts.objective.kinds
@@ -66,7 +66,7 @@ def check_guards(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     """Refuse guards where clients are not taught what samples may be (nothing is fine)."""
     if not parts.guard.guards or strategy.exchange is None:
         return
-    if (taught := _taught(strategy, parts)) not in CLASS_SCORES:
+    if (taught := lesson_of(strategy, parts)) not in CLASS_SCORES:
         what = taught or strategy.lesson_kind or parts.exchange.kind
         method, able = config.strategy["name"], " or ".join(CLASS_SCORES)
         problem = f"is for {able}, and {method} teaches {what}; leave it out"
@@ -109,7 +109,7 @@ def check_objective(
 
     `each` is how many rows of knowledge a transfer sample has.
     """
-    if _taught(strategy, parts) is None:
+    if lesson_of(strategy, parts) is None:
         return
     if each > 1 and parts.objective.one_row:
         problem = f"is for samples of one row, and these have {each}; leave its net or stages out"
@@ -130,7 +130,7 @@ def check_objective(
 def check_labels(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     """Refuse what learns from the transfer set's labels where it may not see them."""
     wanting = [config.strategy["name"]] if strategy.needs_labels else []
-    if parts.objective.needs_labels and _taught(strategy, parts) is not None:
+    if parts.objective.needs_labels and lesson_of(strategy, parts) is not None:
         wanting.append(f"objective {config.objective['name']}")
     if strategy.exchange is not None:
         wanting += [f"guard {name}" for name in parts.guard.needing_labels]
@@ -258,7 +258,22 @@ def without_replay(config: RunConfig, parts: Parts, resumes: bool) -> RunConfig:
     return replace(config, engine=replace(config.engine, max_restarts=0))
 
 
-def _taught(strategy: Strategy, parts: Parts) -> Kind | None:
+def idle(config: RunConfig, strategy: Strategy, parts: Parts) -> list[str]:
+    """Say that nobody learns by the objective that the user named, if that is so.
+
+    It is no mistake: a sweep over strategies may have some that teach no predictions.
+    """
+    own, given = strategy.objective_node(), config.objective
+    asked = any(key != "temperature" and given[key] != own.get(key) for key in given)
+    if not asked or lesson_of(strategy, parts) is not None:
+        return []
+    what = strategy.lesson_kind or parts.exchange.kind
+    taught = "nothing" if strategy.exchange is None else what
+    who = config.strategy["name"]
+    return [f"objective={given['name']} changes nothing: {who} teaches its clients {taught}"]
+
+
+def lesson_of(strategy: Strategy, parts: Parts) -> Kind | None:
     """Return the kind of knowledge that the objective learns from; None if it has nothing to do."""
     exchanged = parts.exchange.kind
     taught = kind_named(strategy.lesson_kind or exchanged, exchanged)

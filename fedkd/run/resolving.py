@@ -14,6 +14,8 @@ from ..engine.cluster import cores
 from ..engine.placement import actors_by_default, gpu_share
 from ..errors import ConfigError
 from ..models import settled
+from ..plugins import parameters
+from ..plugins.loading import is_code
 from ..plugins.table import PARTS, SEAMS
 from ..rounds.protocol import Strategy
 
@@ -27,7 +29,9 @@ def resolved(config: RunConfig, strategy: Strategy) -> RunConfig:
     if objective["name"] == "auto":
         objective = own | objective | {"name": own["name"]}
     softness = own.get("temperature", config.distil.temperature)
-    if not isinstance(softness, dict):  # a schedule's is each round's
+    if _softens(objective["name"]) and not isinstance(
+        softness, dict
+    ):  # a schedule's is each round's
         objective.setdefault("temperature", softness)
     packing = strategy.compress_node() if config.compress["name"] == "none" else None
     if packing and config.secure.aggregation:
@@ -53,6 +57,11 @@ def resolved(config: RunConfig, strategy: Strategy) -> RunConfig:
         force=False,
         trust=False,
     )
+
+
+def _softens(name: str) -> bool:
+    """Say whether an objective has a temperature; so have all that fedkd knows."""
+    return not is_code(name) or "temperature" in parameters(SEAMS["objectives"].resolve(name))
 
 
 def _anywhere(name: Any, reserved: str | None = None) -> Any:

@@ -5,11 +5,16 @@ from typing import Any
 
 import pytest
 import torch
+from fedkd.strategies.fedmd import FedMD
 from support import TINY
 from torch import Tensor, nn
 
 from fedkd import ConfigError, RunError, resume, simulate
+from fedkd.callbacks import Callback
 from fedkd.distillation import Batch, Objective, Target
+from fedkd.distillation.guards import Guard
+from fedkd.distillation.guards.base import composed
+from fedkd.distillation.guards.kd3 import KD3
 from fedkd.distillation.kl import KL
 
 HERE = Path(__file__)
@@ -123,8 +128,18 @@ def test_without_transfer_labelled_there_are_none() -> None:
     assert "\n" not in str(error.value)
 
 
-def test_where_the_objective_has_nothing_to_do_it_needs_nothing() -> None:
-    run(Labelled, strategy="fedavg", rounds=1)
+def test_where_the_objective_has_nothing_to_do_it_needs_nothing_and_a_note_says_so() -> None:
+    class Noting(Callback):
+        def on_run_start(self, run: Any) -> None:
+            noted.extend(run.notes)
+
+    noted: list[str] = []
+    run(Labelled, strategy="fedavg", rounds=1, callbacks=[Noting()])
+    assert [note for note in noted if "changes nothing: fedavg teaches" in note]
+    noted.clear()
+    for strategy in (VOTES, "fedavg"):
+        simulate(strategy, callbacks=[Noting()], **TINY | {"rounds": 1})
+    assert not [note for note in noted if "changes nothing" in note]
 
 
 def test_layers_are_watched_if_declared() -> None:
@@ -183,3 +198,98 @@ def test_a_memory_is_in_checkpoints(objective: Any, tmp_path: Path) -> None:
     assert resume(tmp_path / "run", rounds=4).summary["digest"] == whole.summary["digest"]
     forgetful = run("kl", rounds=4, **more)
     assert forgetful.summary["digest"] != whole.summary["digest"]
+
+
+# -- objectives from Python ----------------------------------------------------------------------
+
+
+class Scaled(KL):
+    """The KL divergence times something."""
+
+    def __init__(self, *, by: float = 1.0, temperature: float = 1.0) -> None:
+        super().__init__(temperature=temperature)
+        self.by = by
+
+    def __call__(
+        self, student_logits: Tensor, teacher: Target, batch: Batch | None = None
+    ) -> Tensor:
+        """Return it."""
+        return self.by * super().__call__(student_logits, teacher)
+
+
+def test_an_objective_is_a_name_an_object_or_a_class(tmp_path: Path) -> None:
+    more = TINY | {"checkpoint.every": 1, "distil.temperature": 2.0}
+    by_name = simulate(VOTES, objective={"name": f"{HERE}:Scaled", "by": 3.0}, **more)
+    by_class = simulate(VOTES, objective=Scaled, **more, **{"objective.by": 3.0})
+    thing = Scaled(by=3.0, temperature=2.0)
+    simulate(VOTES, objective=thing, **more | {"rounds": 1}, run_dir=str(tmp_path / "run"))
+    resumed = resume(tmp_path / "run", rounds=2, objective=thing)
+    plain = simulate(VOTES, **more)
+    digests = [one.summary["digest"] for one in (by_name, by_class, resumed, plain)]
+    assert digests[0] == digests[1] == digests[2] != digests[3]
+
+
+@pytest.mark.parametrize(
+    ("key", "given"),
+    [
+        ("objective", {"objective": 3}),
+        ("objective", {"objective": nn.Linear(1, 1)}),
+        ("objective.by", {"objective": Scaled(), "objective.by": 3.0}),
+        ("objective.bye", {"objective": Scaled, "objective.bye": 3.0}),
+        ("guard.tau", {"guard": [KD3(), "kl_dp"], "guard.tau": 0.2}),
+        ("strategy.exchange", {"strategy": FedMD(), "strategy.exchange": "logits"}),
+    ],
+)
+def test_what_would_change_nothing_is_refused(key: str, given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        simulate(**{"strategy": VOTES} | TINY | given)
+    assert refused.value.key == key
+
+
+# -- what cannot be learnt from ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("returned", "kept", "told"),
+    [
+        (lambda loss: loss.expand(3), None, "Wrong returns a tensor [3]"),
+        (lambda loss: loss.detach(), None, "Wrong returns a tensor without gradient"),
+        (lambda loss: loss.item(), None, "Wrong returns a float"),
+        (None, 3, "Wrong's memory['it']=3 is of type int"),
+        (None, torch.ones(1, dtype=torch.bfloat16), "use float32"),
+    ],
+)
+def test_no_loss_and_no_memory_are_named(returned: Any, kept: Any, told: str) -> None:
+    class Wrong(KL):
+        remembers = kept is not None
+
+        def __call__(
+            self, student_logits: Tensor, teacher: Target, batch: Batch | None = None
+        ) -> Tensor:
+            loss = super().__call__(student_logits, teacher)
+            if kept is not None:
+                self.memory(batch)["it"] = kept
+            answer: Tensor = returned(loss) if returned else loss
+            return answer
+
+    with pytest.raises(RunError) as failed:
+        simulate(VOTES, objective=Wrong(), **TINY)
+    assert told in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (lambda v: (2 * v, torch.ones(len(v), dtype=torch.bool)), "that are no soft_labels"),
+        (lambda v: (v / 0, torch.ones(len(v), dtype=torch.bool)), "not finite"),
+        (lambda v: (v, [True] * len(v)), "no tuple of two tensors"),
+        (lambda v: None, "no tuple of two tensors"),
+    ],
+)
+def test_a_guards_answer_is_looked_at(answer: Any, told: str) -> None:
+    class Wrong(Guard):
+        def __call__(self, teacher: Target, own: Target, y: Tensor | None = None) -> Any:
+            return answer(teacher.values)
+
+    with pytest.raises(ValueError, match=told):
+        composed([Wrong()], Target(torch.eye(3)), Target(torch.eye(3)))

@@ -267,6 +267,24 @@ def test_distil_side_by_side_is_distil_one_by_one(objective: str, name: str) -> 
         assert mine["stack"] == (1.0 if objective in ALONE else 3.0)
 
 
+def test_what_looks_at_layers_of_some_models_goes_alone() -> None:
+    class Searching(KL):
+        def looks_at(self, student: nn.Module) -> tuple[str, ...]:
+            return ("1",) if "1" in dict(student.named_children()) else ()
+
+        def __call__(
+            self, student_logits: Tensor, teacher: Target, batch: Batch | None = None
+        ) -> Tensor:
+            assert batch is not None
+            assert batch.features is not None
+            return super().__call__(student_logits, teacher) + batch.features["1"].square().mean()
+
+    _, together = loops()
+    clients = clients_of(small, EQUAL)
+    numbers = together.distil(clients, X, teachers_of(clients), Searching())
+    assert [each["stack"] for each in numbers] == [1.0] * 3
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_an_objective_that_may_be_padded_is_a_mean_over_samples(objective: str) -> None:
     loss = OBJECTIVES[objective](temperature=2.0)

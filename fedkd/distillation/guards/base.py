@@ -1,11 +1,12 @@
 """What a guard is: a look at the teacher, before a client learns from it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...knowledge import Target
+from ...knowledge import Target, kind_named
 
 Lesson = tuple[Tensor, Tensor]
 """What is learnt from: values ``[U, C]`` like the teacher's, and which rows, bool ``[U]``."""
@@ -116,19 +117,30 @@ def composed(
         if not len(rows):
             break
         seen = teacher.part(values[rows]), own.part(own.values[rows])
-        found, learnt = _checked(guard, *guard(*seen, None if y is None else y[rows]), seen[0])
+        answer = guard(*seen, None if y is None else y[rows])
+        found, learnt = _checked(type(guard).__name__, answer, teacher.values[rows].shape, teacher)
         values[rows] = found
         rows = rows[learnt]
     mask = torch.zeros(len(values), dtype=torch.bool).index_fill_(0, rows, True)
     return values, mask
 
 
-def _checked(guard: Guard, values: Tensor, learnt: Tensor, teacher: Target) -> Lesson:
-    wanted = teacher.values.shape
+def _checked(name: str, answer: Any, wanted: torch.Size, teacher: Target) -> Lesson:
+    """Return a guard's answer, if something of the teacher's kind can be learnt from it."""
+    pair = answer if isinstance(answer, tuple) else ()
+    if len(pair) != 2 or not all(isinstance(part, Tensor) for part in pair):
+        raise ValueError(f"{name} returns no tuple of two tensors, values and mask")
+    values, learnt = pair
     if values.shape != wanted:
-        got = f"{type(guard).__name__} returns values {list(values.shape)}"
+        got = f"{name} returns values {list(values.shape)}"
         raise ValueError(f"{got}, and the teacher is {list(wanted)}")
     if learnt.shape != wanted[:1] or learnt.dtype != torch.bool:
-        got = f"{type(guard).__name__} returns a mask {list(learnt.shape)} of {learnt.dtype}"
+        got = f"{name} returns a mask {list(learnt.shape)} of {learnt.dtype}"
         raise ValueError(f"{got}, and it must be bool {list(wanted[:1])}")
+    kept, kind = values[learnt], kind_named(teacher.kind)
+    wrong = None if kept.isfinite().all() else "they are not finite"
+    if wrong is None and kind.simplex and len(kept):
+        wrong = kind.check(kept)
+    if wrong is not None:
+        raise ValueError(f"{name} returns values that are no {teacher.kind}: {wrong}")
     return values, learnt
