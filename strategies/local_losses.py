@@ -9,10 +9,14 @@ from typing import Any, ClassVar
 
 from flwr.serverapp import strategy as flower
 
-from ..clients.exchange import Exchange
+from ..knowledge import CLASS_SCORES
 from ..plugins.table import SEAMS
+from ..rounds.server import Server
 from ..rounds.timing import Workload
 from .flower_adapter import FlowerStrategy
+
+MANY = 3
+"""Classes of which two are wrong, and can be compared."""
 
 
 class LocalLossFedAvg(FlowerStrategy):
@@ -30,13 +34,20 @@ class LocalLossFedAvg(FlowerStrategy):
     """
 
     sums_only = True
+    kinds = CLASS_SCORES
     frozen: ClassVar[int] = 1
 
     def __init__(self, **exchange: Any) -> None:
         super().__init__(flower.FedAvg())
+        SEAMS["exchanges"].resolve(str(self.exchange))(**exchange)  # it raises for bad values
         self.node = {"name": self.exchange, **exchange}
-        made: Exchange = SEAMS["exchanges"].create(self.node)
-        del made
+
+    def refusal(self, server: Server) -> str | None:
+        """Refuse two classes where the wrong ones are compared: there is only one."""
+        if self.needs_classes and server.classes < MANY:
+            what = "compares what models think of the wrong classes"
+            return f"{what}, and the data have {server.classes - 1}; use fedavg"
+        return super().refusal(server)
 
     def exchange_node(self) -> dict[str, Any]:
         """Return the exchange with its parameters."""

@@ -1,6 +1,5 @@
 """Features near those of the received model, far from those of the client's last: MOON."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 

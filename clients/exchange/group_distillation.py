@@ -1,4 +1,4 @@
-"""Learning from the received model group by group, and over both models' heads: FedDistill (Song)."""
+"""Learning from the received model by groups of classes, and across heads: Song's FedDistill."""
 
 from collections.abc import Mapping
 
@@ -40,8 +40,9 @@ class GroupDistillation(LocalLoss):
         beta_fc: float = 0.3,
         gamma: float | None = None,
     ) -> None:
-        named = {"alpha_t": alpha_t, "alpha_r": alpha_r, "alpha_f": alpha_f}
-        for name, value in (named | {"beta_l": beta_l, "beta_e": beta_e, "beta_fc": beta_fc}).items():
+        weights = {"alpha_t": alpha_t, "alpha_r": alpha_r, "alpha_f": alpha_f}
+        weights |= {"beta_l": beta_l, "beta_e": beta_e, "beta_fc": beta_fc}
+        for name, value in weights.items():
             if not value >= 0:
                 raise ValueError(f"{name}={value} must be at least 0")
         if gamma is not None and not 0 <= gamma < 1:
@@ -88,8 +89,9 @@ def rich_classes(labels: Tensor, classes: int, gamma: float | None = None) -> Te
 
     Examples
     --------
-    >>> rich_classes(torch.tensor([0, 0, 1, 2]), 4), rich_classes(torch.tensor([0, 0, 1, 2]), 4, 0.5)
-    (tensor([ True, False, False, False]), tensor([False, False, False, False]))
+    >>> labels = torch.tensor([0, 0, 1, 2])
+    >>> rich_classes(labels, 4), rich_classes(labels, 4, 0.1)
+    (tensor([ True, False, False, False]), tensor([ True,  True,  True, False]))
     """
     counts = torch.bincount(labels, minlength=classes)
     if gamma is None:

@@ -10,10 +10,10 @@ ABSENT = -torch.inf
 def divergence_among(
     teacher: Tensor, student: Tensor, hidden: Tensor, label: Tensor, tau: float
 ) -> Tensor:
-    """Return ``tau^2 KL(s(teacher / tau) || s(student / tau))`` among some classes, a mean, in nats.
+    """Return ``tau^2 KL(s(teacher / tau) || s(student / tau))`` among some classes, in nats.
 
-    The student's softmax leaves out the true class; the teacher's leaves out what is hidden, too. A
-    sample of which nothing is left to the teacher counts 0. No gradient goes into the teacher.
+    A mean over the batch. The student's softmax leaves out the true class; the teacher's leaves out
+    what is hidden, too. A sample of which nothing is left to the teacher counts 0. No gradient goes into the teacher.
 
     Parameters
     ----------
