@@ -8,8 +8,8 @@ Confidence: certain (official code)::
     w      = sum_n samples_n * w_n / sum_n samples_n                    Flower's FedAvg
 
 z_g are the logits of the received model, in evaluation mode; ``teacher=uniform`` is FedLMD-Tf,
-whose teacher finds all of those classes equally likely. beta and tau are 1. M_n is counted anew in each
-fit and never leaves the client. Nothing is remembered.
+whose teacher finds all of those classes equally likely. beta and tau are 1. M_n is counted anew in
+each fit and never leaves the client. Nothing is remembered.
 
 The released code has two faults that are not here. Where y is the only minority class, every logit
 of the teacher is masked alike and the loss jumps to about 1000; such samples are skipped here. And

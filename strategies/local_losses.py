@@ -34,7 +34,7 @@ class LocalLossFedAvg(FlowerStrategy):
     """
 
     sums_only = True
-    kinds = CLASS_SCORES
+    kinds: ClassVar[tuple[str, ...] | None] = CLASS_SCORES
     frozen: ClassVar[int] = 1
 
     def __init__(self, **exchange: Any) -> None:

@@ -13,7 +13,8 @@ def divergence_among(
     """Return ``tau^2 KL(s(teacher / tau) || s(student / tau))`` among some classes, in nats.
 
     A mean over the batch. The student's softmax leaves out the true class; the teacher's leaves out
-    what is hidden, too. A sample of which nothing is left to the teacher counts 0. No gradient goes into the teacher.
+    what is hidden, too; a sample of which nothing is left to it counts 0. No gradient goes into the
+    teacher.
 
     Parameters
     ----------

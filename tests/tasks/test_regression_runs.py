@@ -68,7 +68,7 @@ def ran(case=(), **more):
 def test_who_makes_sense_for_a_regression():
     assert [
         *("coordinate_median", "dsfl", "fedadam", "fedavg", "fedmd"),
-        *("fedprox", "geometric_median", "knfu", "local", "trimmed_mean"),
+        *("fedprox", "geometric_median", "knfu", "local", "moon", "trimmed_mean"),
     ] == ABLE
 
 
