@@ -50,3 +50,16 @@ def unflatten(model: nn.Module, vector: Tensor) -> nn.Module:
         for value, part in zip(own.values(), parts, strict=True):
             value.copy_(part.view_as(value))
     return model
+
+
+def trained(model: nn.Module) -> Tensor:
+    """Return which of the numbers of `flatten` are parameters, and no buffers: bool ``[size]``.
+
+    Examples
+    --------
+    >>> trained(nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1))).tolist()
+    [True, True, True, True, False, False]
+    """
+    names = {name for name, _ in model.named_parameters()}
+    parts = [torch.full((v.numel(),), name in names) for name, v in floats(model).items()]
+    return torch.cat(parts)
