@@ -12,9 +12,9 @@ and the paper's option II; the paper has no code of its own)::
 Control variates start at 0. Who is away keeps its own; who comes is sent w and c first. Both ways
 a message is twice FedAvg's.
 
-With momentum ``c_k+ - c_k + c`` would be no mean gradient if it were divided by the number of steps:
-here a also counts how far momentum carries each (`fedkd.maths.momentum`), so that it is one, whose
-weights are the gradients' shares in the movement; the correction goes through momentum as the
+With momentum ``c_k+ - c_k + c`` would be no mean gradient if it were divided by the number of
+steps: here a also counts how far momentum carries each (`fedkd.maths.momentum`), so that it is one,
+whose weights are the gradients' shares in the movement; the correction goes through momentum as the
 gradient does. Re-implementations divide by the number of steps all the same, or by the epochs that
 were planned, and correct BatchNorm's statistics: they are averaged here, and not corrected.
 

@@ -9,7 +9,7 @@ from ...models.flat import flatten, size, unflatten
 from .base import Phase
 from .corrected import PENDING, Even
 
-COMMON, OWN, CHANGE = "common", "control", "change"
+COMMON, OWN = "common", "control"
 
 
 class Controlled(Even):
@@ -32,11 +32,10 @@ class Controlled(Even):
         """Return ``c_k+ = c_k - c - moved / (lr a)``, a the steps with what momentum adds."""
         common, own = self.variates(phase)
         if not steps:
-            return {OWN: own, CHANGE: torch.zeros_like(own)}
+            return {OWN: own}
         settings = phase.loop.fit_config
         scale = settings["lr"] * carried(steps, settings["momentum"])
-        change = -common - moved / scale
-        return {OWN: own + change, CHANGE: change}
+        return {OWN: own - common - moved / scale}
 
     def variates(self, phase: Phase) -> tuple[Tensor, Tensor]:
         """Return c and c_k ``[size]``; they start at 0."""
@@ -45,7 +44,8 @@ class Controlled(Even):
 
     def vector(self, phase: Phase) -> Tensor:
         """Return the model and the change."""
-        return torch.cat([flatten(phase.client.model), phase.client.tensors[PENDING + CHANGE]])
+        change = phase.client.tensors[PENDING + OWN] - self.variates(phase)[1]
+        return torch.cat([flatten(phase.client.model), change])
 
     def receive(self, phase: Phase, target: Target) -> None:
         """Start from the server's model and control variate."""

@@ -108,7 +108,7 @@ class Pull:
         model, self.alpha, self.steps = phase.client.model, alpha, 0
         state = {k: v for k, v in model.state_dict().items() if v.is_floating_point()}
         sizes = [value.numel() for value in state.values()]
-        known = dict(model.named_parameters())
+        known = dict(model.named_parameters()) if alpha or linear.any() else {}
         rows = zip(state, linear.split(sizes), start.split(sizes), strict=True)
         self.parts = [
             (known[name], c.view_as(known[name]).to(known[name]), s.view_as(known[name]))
