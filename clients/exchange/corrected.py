@@ -40,13 +40,7 @@ class Corrected(Parameters):
 
     @contextmanager
     def fitting(self, phase: Phase) -> Iterator[None]:
-        """Add the correction; count the steps.
-
-        Raises
-        ------
-        RuntimeError
-            If the model has moved, and the loop has not asked for what is added to the loss.
-        """
+        """Add the correction; count the steps."""
         client = phase.client
         start, own = flatten(client.model), trained(client.model)
         linear, alpha = self.correction(phase)
@@ -57,8 +51,6 @@ class Corrected(Parameters):
         finally:
             client.extra_loss = None
         moved = torch.where(own, flatten(client.model) - start, 0.0)
-        if not pull.steps and moved.any():
-            raise RuntimeError("client: the loop trains without what a method adds to its loss")
         kept = self.after(phase, moved, pull.steps)
         client.tensors |= {PENDING + name: value for name, value in kept.items()}
 

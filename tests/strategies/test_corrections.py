@@ -20,7 +20,7 @@ from support import MIXED, TINY
 from torch import Tensor, nn
 
 import fedkd
-from fedkd.errors import ConfigError, RunError
+from fedkd.errors import ConfigError
 from fedkd.knowledge import KnowledgeStack, Target, to_tensor
 from fedkd.maths.momentum import carried
 from fedkd.models.flat import flatten, trained
@@ -235,14 +235,6 @@ def test_masked_sums_end_as_plain_ones(method: str) -> None:
 # -- what is refused -------------------------------------------------------------------------------
 
 
-class Deaf(Standard):
-    """A loop that does not know of what methods add to the loss."""
-
-    def _fit(self, client: Client) -> float:
-        client.extra_loss = None
-        return super()._fit(client)
-
-
 def test_what_cannot_be_done_right_is_refused_by_name() -> None:
     for name in METHODS:
         with pytest.raises(ConfigError, match=rf"fit\.optimizer=adam: {name} corrects .* use sgd"):
@@ -251,8 +243,6 @@ def test_what_cannot_be_done_right_is_refused_by_name() -> None:
             fedkd.simulate(name, model=MIXED, **SMALL)
         with pytest.raises(ConfigError, match=f"privacy=dp_sgd: .*in its own way.*{name}"):
             fedkd.simulate(name, privacy={"name": "dp_sgd", "noise_multiplier": 1.0}, **SMALL)
-        with pytest.raises(RunError, match="the loop trains without what a method adds"):
-            fedkd.simulate(name, client=Deaf, **SMALL)
     with pytest.raises(ConfigError, match="fednova looks at what each"):
         fedkd.simulate("fednova", **SMALL | {"secure.aggregation": True})
 

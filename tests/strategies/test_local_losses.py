@@ -8,8 +8,10 @@ import pytest
 import torch
 from fedkd.clients.base import Client
 from fedkd.clients.exchange.contrastive import PREVIOUS, Contrastive, contrast
+from fedkd.clients.exchange.counted_steps import CountedSteps
 from fedkd.clients.exchange.group_distillation import GroupDistillation, rich_classes
 from fedkd.clients.exchange.label_masking import LabelMasking, majority
+from fedkd.clients.exchange.mentee import Mentee
 from fedkd.clients.exchange.not_true import NotTrue
 from fedkd.clients.exchange.received import LocalLoss
 from fedkd.clients.standard import Standard
@@ -24,6 +26,7 @@ from fedkd.errors import ConfigError
 from fedkd.knowledge import to_tensor
 from fedkd.maths.groups import group_divergence
 from fedkd.maths.masked import divergence_among
+from fedkd.models import build
 from fedkd.models.flat import flatten, unflatten
 from fedkd.models.resnet8 import ResNet8
 from fedkd.rundir.checkpoint import newest
@@ -215,6 +218,27 @@ def test_the_received_model_stays_as_it_came_and_nothing_is_left_behind(
     assert not torch.equal(flatten(model), before)
     assert phase.client.extra_loss is None
     assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+class Deaf(Standard):
+    """A loop that does not know of what methods add to the loss."""
+
+    def _fit(self, client: Client) -> float:
+        client.extra_loss = None
+        return super()._fit(client)
+
+
+@pytest.mark.parametrize("exchange", [NotTrue(), CountedSteps(), Mentee()])
+def test_a_loop_that_leaves_out_what_a_method_adds_fails_and_is_not_fedavg(exchange: Any) -> None:
+    mentee = flatten(build("mlp", (4,), 3))
+    phase = phase_of(small(), {"mentee": mentee})
+    phase.build = lambda spec, name: build(spec, (4,), 3)
+    assert "loss_fit" in exchange.fit(phase)
+    phase.loop = Deaf(fit=FIT, distil=FIT, device="cpu")
+    with pytest.raises(RuntimeError, match=r"client: Deaf trains without what the method adds"):
+        exchange.fit(phase)
+    phase.loop = Deaf(fit=FIT | {"epochs": 0}, distil=FIT, device="cpu")
+    exchange.fit(phase)  # and one that does not train need not ask
 
 
 def test_a_fit_that_fails_leaves_nothing_behind_and_keeps_no_model() -> None:
