@@ -67,8 +67,8 @@ def ran(case=(), **more):
 
 def test_who_makes_sense_for_a_regression():
     assert [
-        *("coordinate_median", "dsfl", "fedadam", "fedavg", "fedmd"),
-        *("fedprox", "geometric_median", "knfu", "local", "moon", "trimmed_mean"),
+        *("coordinate_median", "dsfl", "fedadam", "fedavg", "feddyn", "fedmd", "fednova"),
+        *("fedprox", "geometric_median", "knfu", "local", "moon", "scaffold", "trimmed_mean"),
     ] == ABLE
 
 

@@ -53,7 +53,8 @@ SMALL = {
 SHIPPED = SEAMS["strategies"].shipped()
 ABLE = [name for name, cls in SHIPPED.items() if "tokens" in tasks_of(cls)]
 UNABLE = sorted(SHIPPED.keys() - set(ABLE))
-ALIKE = ("fedavg", "fedadam", "fedprox", "feddf", "twin_merging", "lg_fedavg", "fedpm", "moon")
+ALIKE = ("fedavg", "fedadam", "fedprox", "feddf", "twin_merging", "lg_fedavg", "fedpm")
+ALIKE += ("moon", "scaffold", "feddyn", "fednova")
 OWN = {name: {"model": "gru"} for name in ALIKE} | {
     name: {"transfer.labelled": True} for name in ("fedgems", "staged")
 }
