@@ -43,8 +43,9 @@ class Controlled(Even):
         return tensors.get(COMMON, nothing), tensors.get(OWN, nothing)
 
     def vector(self, phase: Phase) -> Tensor:
-        """Return the model and the change."""
-        change = phase.client.tensors[PENDING + OWN] - self.variates(phase)[1]
+        """Return the model and the change, which is 0 where a (hostile) client has not fitted."""
+        own = self.variates(phase)[1]
+        change = phase.client.tensors.get(PENDING + OWN, own) - own
         return torch.cat([flatten(phase.client.model), change])
 
     def receive(self, phase: Phase, target: Target) -> None:

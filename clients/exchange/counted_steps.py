@@ -31,7 +31,7 @@ class CountedSteps(Corrected):
         return {STEPS: torch.tensor([carried(steps, phase.loop.fit_config["momentum"])])}
 
     def upload(self, phase: Phase) -> Knowledge:
-        """Return the model and both numbers."""
+        """Return the model and both numbers; who (hostile) has not fitted took 0 steps."""
         knowledge = super().upload(phase)
-        steps = {STEPS: phase.client.tensors[PENDING + STEPS]}
+        steps = {STEPS: phase.client.tensors.get(PENDING + STEPS, torch.zeros(1))}
         return replace(knowledge, extras={**knowledge.extras, **steps})
