@@ -50,3 +50,4 @@ class FedLMD(LocalLossFedAvg):
         teacher: Literal["received", "uniform"] = "received",
     ) -> None:
         super().__init__(beta=beta, tau=tau, teacher=teacher)
+        self.frozen = int(teacher == "received")

@@ -35,7 +35,7 @@ class LocalLossFedAvg(FlowerStrategy):
 
     sums_only = True
     kinds: ClassVar[tuple[str, ...] | None] = CLASS_SCORES
-    frozen: ClassVar[int] = 1
+    frozen: int = 1
 
     def __init__(self, **exchange: Any) -> None:
         super().__init__(flower.FedAvg())

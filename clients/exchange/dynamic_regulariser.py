@@ -34,8 +34,8 @@ class DynamicRegulariser(Even):
 
     def correction(self, phase: Phase) -> tuple[Tensor, float]:
         """Return ``alpha_k h_k`` and ``alpha_k = alpha * mean samples / samples``."""
-        mean = float(phase.options.get(MEAN_SAMPLES, self.samples(phase)))
-        alpha = self.alpha * mean / max(1, self.samples(phase))
+        own = len(phase.bench.private(phase.index)[1])  # as the mean counts: privacy may use fewer
+        alpha = self.alpha * float(phase.options[MEAN_SAMPLES]) / max(1, own)
         return alpha * self.past(phase), alpha
 
     def after(self, phase: Phase, moved: Tensor, steps: int) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from fedkd.clients.base import Client
 from fedkd.clients.exchange.controlled import COMMON, OWN, Controlled
 from fedkd.clients.exchange.corrected import PENDING, Corrected
 from fedkd.clients.exchange.counted_steps import STEPS, CountedSteps
-from fedkd.clients.exchange.dynamic_regulariser import PAST, DynamicRegulariser
+from fedkd.clients.exchange.dynamic_regulariser import MEAN_SAMPLES, PAST, DynamicRegulariser
 from fedkd.clients.standard import Standard
 from fedkd.strategies.feddyn import FedDyn
 from fedkd.strategies.fednova import FedNova
@@ -50,7 +50,9 @@ def phase_of(loss: Any, steps: int, momentum: float = 0.0, lr: float = 0.1, y: f
         "epochs": steps, "batch_size": 1, "lr": lr, "momentum": momentum, "optimizer": "sgd"
     }  # fmt: skip
     loop = Standard(fit=fit, distil=fit, device="cpu")
-    return SimpleNamespace(client=client, loop=loop, index=0, round=1, options={}, classes=1)
+    bench = SimpleNamespace(private=lambda index: (one, one))
+    more = {"bench": bench, "options": {MEAN_SAMPLES: 1.0}, "round": 1}
+    return SimpleNamespace(client=client, loop=loop, index=0, **more)
 
 
 def teach(exchange: Corrected, phase: Any, *values: float) -> None:
@@ -118,7 +120,7 @@ def test_feddyn_pulls_by_the_square_of_the_distance_not_by_the_distance() -> Non
 
 def test_feddyn_weighs_a_client_by_its_samples() -> None:
     phase = phase_of(product, 1)
-    phase.options["mean-samples"] = 3.0
+    phase.options[MEAN_SAMPLES] = 3.0
     assert DynamicRegulariser(alpha=0.5).correction(phase)[1] == pytest.approx(1.5)
 
 
