@@ -57,6 +57,7 @@ def contrast(own: Tensor, near: Tensor, far: Tensor, tau: float) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> one, other = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
     >>> contrast(one, one, other, 0.5), contrast(one, other, other, 0.5)
     (tensor(0.1269), tensor(0.6931))
