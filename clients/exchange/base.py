@@ -5,8 +5,8 @@ A strategy names the exchange that it needs (``exchange = "prototypes"``, a modu
 sides what travels: the server asks it what to expect, the client has it make that.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar, Protocol
 
@@ -18,6 +18,7 @@ from ...engine.state import Memory
 from ...knowledge import Knowledge, Target, kind_named
 from ...knowledge.admission import Expected
 from ...tasks.rows import by_sample, rows_at, rows_of
+from ..asked import heard
 from ..base import Client, ClientLoop
 from ..workbench import Workbench
 
@@ -158,7 +159,7 @@ class Exchange:
         RuntimeError
             If the loop has not asked for what `fitting` adds to the loss.
         """
-        with self.fitting(phase), heard(phase):
+        with self.fitting(phase), heard(phase.loop, phase.client):
             return phase.loop.fit([phase.client])[0]
 
     def fitting(self, phase: Phase) -> AbstractContextManager[None]:
@@ -229,26 +230,6 @@ class Exchange:
             heaviest=self.heaviest,
             counted=tuple(name for name in self.counted if name in extras),
         )
-
-
-@contextmanager
-def heard(phase: Phase) -> Iterator[None]:
-    """See to it that a loop that trains asks for what a method adds to its loss, if it adds any."""
-    client, asked = phase.client, list[None]()
-    added = client.extra_loss
-    if added is None:
-        yield
-        return
-
-    def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        asked[:] = [None]
-        return added(logits, labels)
-
-    client.extra_loss = loss
-    yield
-    if not asked and len(client.y) and phase.loop.fit_config["epochs"]:
-        problem = "trains without what the method adds to the loss (Client.extra_loss)"
-        raise RuntimeError(f"client: {type(phase.loop).__name__} {problem}")
 
 
 def known(x: Tensor, ids: Tensor, target: Target, mask: Tensor) -> tuple[Tensor, Tensor, Target]:
