@@ -65,8 +65,8 @@ def distil(phase: Phase) -> Message:
 def train(phase: Phase) -> Message:
     """Answer one of Flower's own strategies: load its arrays, fit, return the arrays."""
     load_record(phase.memory.model, phase.message.content.array_records["arrays"])
-    metrics = phase.loop.fit([phase.client])[0]
-    metrics |= {"num-examples": len(phase.client.y)}
+    fitted: dict[str, float] = phase.tools.parts.exchange.fit(phase)
+    metrics = fitted | {"num-examples": len(phase.client.y)}
     return phase.reply({"arrays": state_record(phase.memory.model), "metrics": metrics})
 
 

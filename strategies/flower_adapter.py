@@ -43,7 +43,7 @@ class FlowerStrategy(Strategy):
 
     exchange = "parameters"
     homogeneous: ClassVar[bool] = True
-    kinds = None
+    kinds: ClassVar[tuple[str, ...] | None] = None
 
     def __init__(self, inner: FlowerBase) -> None:
         super().__init__()

@@ -110,6 +110,7 @@ COMPUTED: dict[str, tuple[dict[str, Any], float]] = {
     "fedproto": ({}, 2 * 20 * STEP),
     "fedavg": ({}, 2 * 20 * STEP),
     "fml": ({"strategy.mentee": "mlp"}, 2 * 20 * 2 * STEP),
+    "moon": ({}, 2 * 20 * (STEP + 2 * MLP)),  # two frozen models look at each batch
     "kafal": ({"strategy.initial": 0.25}, 2 * 5 * STEP),
     "knfu": ({"privacy": {"name": "nfdp", "k": 10}}, 2 * 10 * STEP + 60 * MLP + 60 * STEP),
     "feddf": ({}, 2 * 20 * STEP),  # it is the server that distils

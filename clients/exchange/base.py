@@ -19,6 +19,7 @@ from ...knowledge import Knowledge, Target, kind_named
 from ...knowledge.admission import Expected
 from ...models.alone import suffices
 from ...tasks.rows import by_sample, rows_at, rows_of
+from ..asked import heard
 from ..base import Client, ClientLoop
 from ..workbench import Workbench
 
@@ -152,8 +153,14 @@ class Exchange:
         return None
 
     def fit(self, phase: Phase) -> dict[str, float]:
-        """Train on private data; return numbers for the tables."""
-        with self.fitting(phase):
+        """Train on private data; return numbers for the tables.
+
+        Raises
+        ------
+        RuntimeError
+            If the loop has not asked for what `fitting` adds to the loss.
+        """
+        with self.fitting(phase), heard(phase.loop, phase.client):
             return phase.loop.fit([phase.client])[0]
 
     def fitting(self, phase: Phase) -> AbstractContextManager[None]:

@@ -1,5 +1,7 @@
 """The model itself: parameters, and buffers such as BatchNorm's statistics."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +20,7 @@ class Parameters(Exchange):
     kind = "parameters"
     from_model = True  # but for the number of samples, which counts as public
     heaviest = HEAVIEST
-    counted = ("samples",)
+    counted: ClassVar[tuple[str, ...]] = ("samples",)
 
     def shape(self, model: nn.Module, samples: int, classes: int) -> tuple[int, ...]:
         """Return ``(size,)``."""

@@ -88,3 +88,16 @@ def unflatten(model: nn.Module, vector: Tensor) -> nn.Module:
     """
     unpack(floats(model), vector)
     return model
+
+
+def trained(model: nn.Module) -> Tensor:
+    """Return which of the numbers of `flatten` are parameters, and no buffers: bool ``[size]``.
+
+    Examples
+    --------
+    >>> trained(nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1))).tolist()
+    [True, True, True, True, False, False]
+    """
+    names = {name for name, _ in model.named_parameters()}
+    parts = [torch.full((v.numel(),), name in names) for name, v in floats(model).items()]
+    return torch.cat(parts)

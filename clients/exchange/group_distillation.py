@@ -1,0 +1,99 @@
+"""Learning from the received model by groups of classes, and across heads: Song's FedDistill."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...maths.groups import group_divergence
+from ...models.features import head
+from ...tasks.rows import rows_of
+from ...tasks.samples import made_up
+from .base import Phase
+from .received import LocalLoss, Loss, Sight, frozen, look
+
+
+class GroupDistillation(LocalLoss):
+    """Adds three terms of Song's FedDistill to the private loss.
+
+    Parameters
+    ----------
+    alpha_t, alpha_r, alpha_f : float
+        Weights of the true class, of the rich and of the few classes in a group divergence, >= 0.
+    beta_l, beta_e, beta_fc : float
+        Weights, >= 0, of the divergence of the own model, of the received head on own features, and
+        of the divergence of the own head on received features.
+    gamma : float or None
+        A class with a larger share of the client's samples is rich, in [0, 1); None = ``1 / C``.
+    """
+
+    on_features = True
+
+    def __init__(
+        self,
+        alpha_t: float = 0.0,
+        alpha_r: float = 0.5,
+        alpha_f: float = 1.0,
+        beta_l: float = 1.0,
+        beta_e: float = 0.3,
+        beta_fc: float = 0.3,
+        gamma: float | None = None,
+    ) -> None:
+        weights = {"alpha_t": alpha_t, "alpha_r": alpha_r, "alpha_f": alpha_f}
+        weights |= {"beta_l": beta_l, "beta_e": beta_e, "beta_fc": beta_fc}
+        for name, value in weights.items():
+            if not value >= 0:
+                raise ValueError(f"{name}={value} must be at least 0")
+        if gamma is not None and not 0 <= gamma < 1:
+            raise ValueError(f"gamma={gamma} must be at least 0 and below 1")
+        self.alphas = alpha_t, alpha_r, alpha_f
+        self.beta_l, self.beta_e, self.beta_fc, self.gamma = beta_l, beta_e, beta_fc, gamma
+
+    def refusal(self, models: Mapping[str, nn.Module]) -> str | None:
+        """Refuse models whose last linear layer is not the last thing they do."""
+        problem = super().refusal(models)
+        unlike = [name for name, model in models.items() if not problem and not self.tops(model)]
+        if unlike:
+            why = "which is not the last thing it computes"
+            return f"exchanges heads, a model's last linear layer, {why} in {unlike[0]}"
+        return problem
+
+    def tops(self, model: nn.Module) -> bool:
+        """Tell whether a model's head makes its logits."""
+        model = frozen(model)
+        features, logits = look(model, made_up(self.input_shape, 2))
+        return torch.equal(head(model)(features), logits)
+
+    def term(self, phase: Phase, sight: Sight) -> Loss | None:
+        """Return the three terms."""
+        client = phase.client
+        rich = rich_classes(client.y, phase.classes, self.gamma).to(phase.loop.device)
+        own, received = head(client.model), head(sight.received)
+
+        def loss(logits: Tensor, labels: Tensor) -> Tensor:
+            features, teacher = look(sight.received, sight.x)
+            crossed = F.cross_entropy(rows_of(received(sight.features)), labels.flatten())
+            pairs = (self.beta_l, logits), (self.beta_fc, own(features))
+            about = labels.flatten(), rich, self.alphas
+            value = self.beta_e * crossed
+            for beta, student in pairs:
+                value = value + beta * group_divergence(rows_of(teacher), rows_of(student), *about)
+            return value
+
+        return loss
+
+
+def rich_classes(labels: Tensor, classes: int, gamma: float | None = None) -> Tensor:
+    """Return the classes that have more than a share `gamma` of the samples, bool ``[classes]``.
+
+    Examples
+    --------
+    >>> labels = torch.tensor([0, 0, 1, 2])
+    >>> rich_classes(labels, 4), rich_classes(labels, 4, 0.1)
+    (tensor([ True, False, False, False]), tensor([ True,  True,  True, False]))
+    """
+    counts = torch.bincount(labels, minlength=classes)
+    if gamma is None:
+        return counts * classes > counts.sum()
+    return counts > gamma * counts.sum()

@@ -1,0 +1,129 @@
+"""A term beside a client's own loss that looks at the model the server sent: a local loss.
+
+Base of what FedNTD, FedLMD, MOON and Song's FedDistill do at the client. They exchange whole models
+as FedAvg does, and Flower's FedAvg is their server. The received model is copied when the fit
+begins, and the copy stays as it is: in evaluation mode (no dropout; BatchNorm by its running
+statistics), without gradients of its own.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ...models.features import Tap, tapped
+from .base import Phase
+from .parameters import Parameters
+from .scoring import needs_head
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""``(logits [batch, ...], labels [batch, ...]) -> loss``, what is added on a private batch."""
+
+
+class Sight:
+    """What there is to see in a fit: the client's model, the batch at hand, frozen models.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The client's, as it was received.
+
+    Attributes
+    ----------
+    x : Tensor
+        ``[batch, *shape]``, what the client's model was given last.
+    received : nn.Module
+        The received model, frozen.
+    """
+
+    x: Tensor
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.received = model, frozen(model)
+
+    @property
+    def features(self) -> Tensor:
+        """``[batch, ..., dim]``, what the client's model made of it before its head."""
+        return self._tap.features
+
+    @contextmanager
+    def watching(self, features: bool) -> Iterator[None]:
+        """Note each batch that the client's model is given, and perhaps its features."""
+
+        def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            del module
+            self.x = inputs[0]
+
+        handle = self.model.register_forward_pre_hook(note)
+        try:
+            with tapped(self.model) if features else nullcontext(Tap()) as self._tap:
+                yield
+        finally:
+            handle.remove()
+
+
+class LocalLoss(Parameters):
+    """Uploads the model, as `Parameters`; a `term` is added to its loss on private data.
+
+    Attributes
+    ----------
+    on_features : bool
+        Whether the term looks at features: models then need a head.
+    """
+
+    on_features: ClassVar[bool] = False
+    from_model: ClassVar[bool] = False
+
+    def refusal(self, models: Mapping[str, nn.Module]) -> str | None:
+        """Refuse models without features, where there must be such."""
+        return needs_head(models) if self.on_features else None
+
+    def term(self, phase: Phase, sight: Sight) -> Loss | None:
+        """Return what to add to the loss in this fit; None = nothing."""
+        raise NotImplementedError(f"{type(self).__name__} must define term()")
+
+    def fitted(self, phase: Phase) -> None:
+        """Note what the next fit needs of this one."""
+
+    @contextmanager
+    def fitting(self, phase: Phase) -> Iterator[None]:
+        """Add the term."""
+        client = phase.client
+        sight = Sight(client.model)
+        with sight.watching(self.on_features):
+            client.extra_loss = self.term(phase, sight)
+            try:
+                yield
+            finally:
+                client.extra_loss = None
+        self.fitted(phase)
+
+
+def frozen(model: nn.Module) -> nn.Module:
+    """Return a copy of a model that stays as it is: in evaluation mode, and without gradients.
+
+    Examples
+    --------
+    >>> copied = frozen(nn.Linear(2, 1))
+    >>> copied.training, copied.weight.requires_grad
+    (False, False)
+    """
+    return copy.deepcopy(model).eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def look(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a frozen model's features and logits ``[batch, ...]``.
+
+    Examples
+    --------
+    >>> model = frozen(nn.Sequential(nn.ReLU(), nn.Linear(2, 3)))
+    >>> [part.tolist()[0][:2] for part in look(model, torch.tensor([[-1.0, 2.0]]))][0]
+    [0.0, 2.0]
+    """
+    with tapped(model) as tap:
+        logits: Tensor = model(x)
+    return tap.features, logits
