@@ -31,7 +31,7 @@ def hanging(phase, how="hang", **more):
 
 
 def on_ray(client, **settings):
-    """Run on two actors; afterwards none is left but those that wait, the hanging one least of all."""
+    """Run on two actors; the hanging one is not left, nor any but those that wait."""
     engine = {"name": "ray", "actors": 2, "timeout": SECONDS, "max_restarts": 0}
     try:
         return simulate(engine=engine, client=client, **SHORT | settings)
