@@ -19,8 +19,8 @@ from .warm import WARM, Surroundings
 
 log = logging.getLogger("fedkd")
 
-PASSING = {"PYTEST_CURRENT_TEST", LONGING[0]}
-"""Environment variables that say what the process is doing, not what it shall do."""
+PASSING = {"PYTEST_CURRENT_TEST", "FEDKD_REPORT", LONGING[0]}
+"""Environment variables that say what this process does, and nothing to an actor."""
 
 TRIALS = 2
 """How often Ray is started before that counts as a failure."""
