@@ -227,8 +227,10 @@ def test_fedkd_was_edited(monkeypatch):
 
 
 @pytest.mark.parametrize("what", ["environment", "folder", "path"])
-def test_other_surroundings_are_noticed(what, elsewhere):
+def test_other_surroundings_are_noticed(what, elsewhere, report):
+    """Whether runs write reports is nothing to an actor."""
     before = surroundings(EngineConfig())
+    os.environ["FEDKD_REPORT"] = "0"
     assert surroundings(EngineConfig()) == before
     elsewhere(what)
     assert surroundings(EngineConfig()) != before
