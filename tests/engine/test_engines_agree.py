@@ -73,7 +73,7 @@ TOGETHER = {
         "guard": "bsd",
         "attack": {"name": "random_one_hot", "fraction": 0.3},
         "compress": "quantised",
-        "privacy": {"name": "gaussian", "noise_multiplier": 0.001},
+        "privacy": {"name": "gaussian", "clip": 5.0, "noise_multiplier": 0.001},
     },
 }
 """What runs may have besides, several at once: a difference would be one of them, named by tests of
