@@ -30,6 +30,9 @@ FIRST = (
     "test_cli_signals.py",
     "engine/test_warm.py",
     "test_endurance.py",
+    "test_study.py",
+    "test_check_plugged.py",
+    "test_text_runs.py",
 )
 """Files that take longest: a process that gets one of them last has the others wait for it."""
 
