@@ -20,6 +20,9 @@ venv: .venv/installed  ## set up .venv (safe to repeat)
 demo: venv  ## compare Local, FedMD and KnFu (twice) with 100 clients on digits (a minute)
 	$(BIN)/fedkd run -m experiment=demo 'strategy=local,fedmd,knfu,{name:knfu,exchange:logits,beta:1}'
 
+# Some machines forbid it: each process that a test starts would then compile fedkd anew.
+test test-long: export PYTHONDONTWRITEBYTECODE =
+
 test: venv lint types  ## lint, types and the quick tests, in two processes
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow' $(PYTEST)
 

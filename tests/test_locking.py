@@ -122,7 +122,8 @@ def test_a_run_resumes_while_the_actors_of_its_killed_driver_live_on(live, tmp_p
         alive = [one for one in below if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
         names = [" ".join(one.cmdline()) for one in alive]
         assert any("ray::Actor" in name for name in names)
-        last = max(int(path.name[6:]) for path in (tmp_path / "run/checkpoint").glob("round_*"))
+        folders = (tmp_path / "run" / "checkpoint").glob("round_*")
+        last = max((int(path.name[6:]) for path in folders), default=0)
         done = fedkd("run", f"resume={tmp_path}/run", "engine=inline", f"rounds={last + 3}")
         assert done.exit_code == 0, done.output
     finally:
