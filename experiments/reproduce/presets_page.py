@@ -10,6 +10,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.filesize import decimal
 from scipy.stats import ttest_1samp
@@ -18,7 +19,7 @@ from ...plugins.table import SEAMS
 from ...report.style import GROUPS, canvas, legend_below, styled
 from ...strategies.catalogue import table
 from .cells import Row, saved
-from .presets import ALIKE, MIXED, ROWS, STUDIES, cells
+from .presets import MIXED, ROWS, STUDIES, cells
 from .presets_words import HEAD, SECTIONS, TAIL
 
 PAGE, FIGURES = Path("docs/presets.md"), Path("experiments/figures")
@@ -92,8 +93,7 @@ def _lines(rows: list[Row]) -> list[tuple[str, ...]]:
 
 
 def verdict(rows: list[Row]) -> str:
-    """Return which methods are better or worse than staying alone, of what differs by more than
-    the seeds do."""
+    """Return which methods are better or worse than staying alone by more than seeds differ."""
     groups = _groups(rows)
     said = []
     for place, column in PLACES.items():
@@ -145,7 +145,7 @@ def figure(rows: list[Row], preset: str) -> Figure:
     return drawn
 
 
-def _dots(axes, rows: list[Row]) -> None:  # type: ignore[no-untyped-def]
+def _dots(axes: Axes, rows: list[Row]) -> None:
     metric, groups = SCORES[rows[0]["metric"]], _groups(rows)
     for place, column in PLACES.items():
         marker, colour = LOOKS[place]
