@@ -29,7 +29,8 @@ SECTIONS = {
 Debian's package descriptions; 9 clients with 300 texts each, under Dirichlet(0.1) and Dirichlet(1).
 *Alike* is an embedding bag, *mixed* an embedding bag, a TextCNN and a GRU in turn.
 """,
-        """```sh
+        """<!-- not run: takes minutes, and the data -->
+```sh
 fedkd run -m experiment=topics strategy=local,fedmd,knfu data.alpha=0.1,1 seed=0,1,2
 ```
 """,
@@ -40,7 +41,8 @@ fedkd run -m experiment=topics strategy=local,fedmd,knfu data.alpha=0.1,1 seed=0
 Distorted capital letters, 16 numbers each; 10 clients with 600 rows each under Dirichlet(0.1).
 *Alike* is an MLP of 128 hidden units, *mixed* has every other client with 32.
 """,
-        """```sh
+        """<!-- not run: takes minutes, and the data -->
+```sh
 fedkd run -m experiment=letter strategy=local,fedmd,knfu,fedavg seed=0,1,2
 ```
 """,
@@ -51,7 +53,8 @@ fedkd run -m experiment=letter strategy=local,fedmd,knfu,fedavg seed=0,1,2
 Prices in US dollars; 10 clients with 500 diamonds each, every one with its own mix of ten price
 ranges (quantiles). The models are those of `letter`.
 """,
-        """```sh
+        """<!-- not run: takes minutes, and the data -->
+```sh
 fedkd run -m experiment=diamonds strategy=local,fedmd,knfu,fedavg seed=0,1,2
 ```
 """,
@@ -63,7 +66,8 @@ Local perplexity is that on a client's own held-out chapters, global that on tho
 *Alike* is a GRU, *mixed* a GRU and a transformer in turn. What clients know travels as the 32
 likeliest of 512 tokens at each place of the transfer windows, and the rest's mass.
 """,
-        """```sh
+        """<!-- not run: takes minutes, and the data -->
+```sh
 fedkd run -m experiment=novels 'strategy={name:fedmd,exchange:soft_labels},knfu' seed=0,1,2
 ```
 """,
