@@ -43,14 +43,14 @@ class Study:
         The clients' models, all alike and mixed.
     differs : tuple of str
         Overrides of the preset, for all methods.
-    strategies : mapping
-        What is given for a method that is not run with its defaults.
+    given : mapping
+        Overrides for a method that is not run as the preset has it.
     """
 
     preset: str
     models: Mapping[str, str]
     differs: tuple[str, ...] = ()
-    strategies: Mapping[str, str] = field(default_factory=dict)
+    given: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 TEXTS = {
@@ -59,15 +59,19 @@ TEXTS = {
 }
 TABLES = {ALIKE: "{name:mlp,hidden:128}", MIXED: "[{name:mlp,hidden:128},{name:mlp,hidden:32}]"}
 BOOKS = {
-    ALIKE: "{name:gru,hidden:96}",
-    MIXED: "[{name:gru,hidden:96},{name:transformer,dim:64,layers:2}]",
+    ALIKE: "{name:gru,hidden:64}",
+    MIXED: "[{name:gru,hidden:64},{name:transformer,dim:64,layers:1}]",
+}
+PROBABILITIES = {
+    "fedmd": ("strategy={name:fedmd,exchange:soft_labels}",),
+    "fedavg": ("strategy=fedavg", "compress=none"),
 }
 STUDIES = {
     "topics, alpha 0.1": Study("topics", TEXTS, ("data.alpha=0.1",)),
     "topics, alpha 1": Study("topics", TEXTS, ("data.alpha=1",)),
     "letter": Study("letter", TABLES),
     "diamonds": Study("diamonds", TABLES),
-    "novels": Study("novels", BOOKS, strategies={"fedmd": "{name:fedmd,exchange:soft_labels}"}),
+    "novels": Study("novels", BOOKS, given=PROBABILITIES),
 }
 
 
@@ -116,7 +120,7 @@ def overrides(cell: Row) -> list[str]:
     return [
         f"experiment={study.preset}",
         *study.differs,
-        f"strategy={study.strategies.get(method, method)}",
+        *study.given.get(method, (f"strategy={method}",)),
         f"model={study.models[cell['models']]}",
         f"seed={cell['seed']}",
     ]

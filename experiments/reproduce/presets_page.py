@@ -38,13 +38,23 @@ def page(rows: list[Row]) -> str:
     """Return the page."""
     parts = [HEAD.format(progress=progress(rows))]
     for preset, section in SECTIONS.items():
+        studies = studied(rows, preset)
         parts.append(section.head)
-        for study in (name for name, one in STUDIES.items() if one.preset == preset):
-            own = [row for row in rows if row["study"] == study]
+        for study, own in studies.items():
             parts += [f"**{study}**\n", table(_lines(own)), verdict(own)]
-        picture = f"![Scores of {preset} by method](../experiments/figures/presets_{preset}.png)\n"
-        parts += [picture, section.tail]
+        if studies:
+            parts.append(
+                f"![Scores of {preset} by method](../experiments/figures/presets_{preset}.png)\n"
+            )
+        parts.append(section.tail)
     return "\n".join([*parts, TAIL])
+
+
+def studied(rows: list[Row], preset: str) -> dict[str, list[Row]]:
+    """Return the rows of each of a preset's studies that has some."""
+    names = (name for name, one in STUDIES.items() if one.preset == preset)
+    found = {name: [row for row in rows if row["study"] == name] for name in names}
+    return {name: own for name, own in found.items() if own}
 
 
 def progress(rows: list[Row], seeds: int = 3) -> str:
@@ -131,15 +141,13 @@ def compared(metric: str, differences: list[float]) -> str:
 
 
 @styled
-def figure(rows: list[Row], preset: str) -> Figure:
-    """Draw the means over seeds of a preset's studies, and a dot a seed."""
-    names = [name for name, one in STUDIES.items() if one.preset == preset]
-    height = 0.24 * len(_groups(rows)) + 0.7
-    drawn, every = canvas(4.8, height * len(names) + 0.4, rows=len(names))
-    for axes, study in zip(every, names, strict=True):
-        own = [row for row in rows if row["study"] == study]
+def figure(studies: dict[str, list[Row]]) -> Figure:
+    """Draw the means over seeds of each study's methods, and a dot a seed."""
+    height = 0.24 * max(len(_groups(own)) for own in studies.values()) + 0.7
+    drawn, every = canvas(4.8, height * len(studies) + 0.4, rows=len(studies))
+    for axes, (study, own) in zip(every, studies.items(), strict=True):
         _dots(axes, own)
-        if len(names) > 1:
+        if len(studies) > 1:
             axes.set_title(study, fontsize=10)
     legend_below(drawn, every[0])
     return drawn
@@ -174,8 +182,8 @@ def command(
     kept = saved(rows)
     out.write_text(page(kept))
     for preset in SECTIONS:
-        own = [row for row in kept if STUDIES[row["study"]].preset == preset]
-        figure(own, preset).savefig(pictures / f"presets_{preset}.png", dpi=150)
+        if studies := studied(kept, preset):
+            figure(studies).savefig(pictures / f"presets_{preset}.png", dpi=150)
 
 
 if __name__ == "__main__":
