@@ -7,7 +7,14 @@ import pytest
 import ray
 
 from fedkd.callbacks import Callback
+from fedkd.engine import warm
 from fedkd.engine.recovery import Home
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """Give actors time to say that they can be kept: tests count on it, also on a busy machine."""
+    monkeypatch.setattr(warm, "ANSWER_SECONDS", 100.0)
 
 
 class Reaper(Callback):
