@@ -160,9 +160,9 @@ def _dots(axes: Axes, rows: list[Row]) -> None:
         for height, own in enumerate(reversed(groups.values())):
             values = metric.scale * np.array([row[column] for row in own])
             axes.plot(values, [height] * len(own), marker, color=colour, markersize=2.5, alpha=0.5)
-            named = {"label": place} if not height else {}
+            name = "_" if height else place  # an underscore keeps the others out of the legend
             axes.plot(
-                values.mean(), height, marker, color=colour, markersize=6, fillstyle="none", **named
+                values.mean(), height, marker, color=colour, ms=6, fillstyle="none", label=name
             )
     names = [f"{method}, {models}" for models, method in reversed(groups)]
     axes.set_yticks(range(len(groups)), names)
