@@ -114,12 +114,13 @@ def verdict(rows: list[Row]) -> str:
             if method != ALONE:
                 found[compared(rows[0]["metric"], pairs)].append(f"`{method}` {models}")
         parts = [f"{word} {', '.join(found[word])}" for word in WORDS if word in found]
-        said.append(f"- **{place}**, against `{ALONE}`: {'; '.join(parts)}.")
+        said.append(f"- **{place}**, against `{ALONE}`: {'; '.join(parts) or 'not run yet'}.")
     return "\n".join([*said, ""])
 
 
 BETTER, WORSE, NOTHING = "better", "worse", "no difference shown"
-WORDS = (BETTER, WORSE, NOTHING)
+FEW = "too few seeds to say"
+WORDS = (BETTER, WORSE, NOTHING, FEW)
 
 
 def compared(metric: str, differences: list[float]) -> str:
@@ -132,7 +133,9 @@ def compared(metric: str, differences: list[float]) -> str:
     >>> compared("alma", [0.1, -0.1, 0.0]), compared("alma", [0.0, 0.0, 0.0])
     ('no difference shown', 'no difference shown')
     """
-    if len(differences) < 3 or not np.ptp(differences):
+    if len(differences) < 3:
+        return FEW
+    if not np.ptp(differences):
         return NOTHING
     low, high = ttest_1samp(differences, 0).confidence_interval(0.95)
     if low <= 0 <= high:
@@ -166,8 +169,6 @@ def _dots(axes: Axes, rows: list[Row]) -> None:
             )
     names = [f"{method}, {models}" for models, method in reversed(groups)]
     axes.set_yticks(range(len(groups)), names)
-    if not metric.more:
-        axes.set_xscale("log")
     better = "more" if metric.more else "less"
     axes.set_xlabel(f"{metric.label or metric.metric.upper()}{metric.axis}, {better} is better")
 

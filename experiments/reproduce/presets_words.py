@@ -16,7 +16,7 @@ Four presets whose samples are no pictures, each with clients that stay alone (`
 and FedAvg, and the first three also with mixed models. Scores after the last round, mean ± standard
 deviation over seeds; *local* and *global* are as in [what the numbers mean](numbers.md). *Sent up*
 is what all clients together send in a run. CPU seconds are those of a whole run on one core, with
-other work beside it. Methods have their default parameters unless it says otherwise; none is tuned.
+other work beside it. Methods have their default parameters unless it says otherwise.
 Under each table: what is better or worse than staying alone with the same models and seed, where
 Student's 95 % interval over the seeds leaves zero out; three seeds make it wide.
 {progress}"""
@@ -27,8 +27,8 @@ SECTIONS = {
 
 Debian's package descriptions; 9 clients with 300 texts each, under Dirichlet(0.1) and Dirichlet(1).
 *Alike* is an embedding bag, *mixed* an embedding bag, a TextCNN and a GRU in turn. Batches of 16
-and the learning rate were chosen on texts held out of training (`data.validation=0.2`), seed 0: alone,
-under Dirichlet(1), an embedding bag had 39 % of those right with batches of 64 and a rate of 0.005,
+and the learning rate were chosen on texts held out of training (`data.validation=0.2`), seed 0:
+alone, under Dirichlet(1), an embedding bag had 39 % of those right with batches of 64 and a rate of 0.005,
 54 % with batches of 16, and 58 % with a rate of 0.01 as well; mixed models 49 and 53 % with the two
 rates. A model that learns from all 4,797 texts gets 81 % of the test split.
 """,
@@ -85,8 +85,9 @@ mixed models, one seed. FedMD then has:
 | top 32, probabilities | `topkld` with k = 32: the preset | 72.2 | 90.1 | 29.2 MB |
 | all 512 probabilities | `kl` | 73.2 | 88.3 | 453.9 MB |
 
-The codec makes all other tokens equal, and `l1` and `kl` have clients learn that they are;
-`topkld` compares them as one lump, and is about as good as sending all. A smaller rate of distillation trades one for the other: 69.1 and 99.8 with 0.0003 for 0.001.
+The codec makes all other tokens equal, and `l1` and `kl` have clients learn that they are.
+`topkld` compares them as one lump, and is about as good as sending all. A smaller rate of
+distillation trades one for the other: 69.1 and 99.8 with 0.0003 for 0.001.
 """,
         """<!-- not run: takes minutes, and the data -->
 ```sh
