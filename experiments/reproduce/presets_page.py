@@ -71,7 +71,7 @@ def spread(metric: str, values: list[float]) -> str:
 
     Examples
     --------
-    >>> spread("alma", [0.5, 0.7]), spread("rmse", [640.0, 660.0]), spread("perplexity", [50.0])
+    >>> spread("accuracy", [0.5, 0.7]), spread("rmse", [640.0, 660.0]), spread("perplexity", [50.0])
     ('60.0 ± 14.1', '650 ± 14', '50.0')
     """
     shown = SCORES[metric].scale * np.array(values)
@@ -128,9 +128,9 @@ def compared(metric: str, differences: list[float]) -> str:
 
     Examples
     --------
-    >>> compared("alma", [0.1, 0.11, 0.12]), compared("rmse", [10.0, 11.0, 12.0])
+    >>> compared("accuracy", [0.1, 0.11, 0.12]), compared("rmse", [10.0, 11.0, 12.0])
     ('better', 'worse')
-    >>> compared("alma", [0.1, -0.1, 0.0]), compared("alma", [0.0, 0.0, 0.0])
+    >>> compared("accuracy", [0.1, -0.1, 0.0]), compared("alma", [0.0, 0.0, 0.0])
     ('no difference shown', 'no difference shown')
     """
     if len(differences) < 3:

@@ -28,9 +28,9 @@ SECTIONS = {
 Debian's package descriptions; 9 clients with 300 texts each, under Dirichlet(0.1) and Dirichlet(1).
 *Alike* is an embedding bag, *mixed* an embedding bag, a TextCNN and a GRU in turn. Batches of 16
 and the learning rate were chosen on texts held out of training (`data.validation=0.2`), seed 0:
-alone, under Dirichlet(1), an embedding bag had 39 % of those right with batches of 64 and a rate of 0.005,
-54 % with batches of 16, and 58 % with a rate of 0.01 as well; mixed models 49 and 53 % with the two
-rates. A model that learns from all 4,797 texts gets 81 % of the test split.
+alone, under Dirichlet(1), an embedding bag had 39 % of those right with batches of 64 and a rate of
+0.005, 54 % with batches of 16, and 58 % with a rate of 0.01 as well; mixed models 49 and 53 % with
+the two rates. A model that learns from all 4,797 texts gets 81 % of the test split.
 """,
         """<!-- not run: takes minutes, and the data -->
 ```sh
