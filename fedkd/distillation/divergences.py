@@ -101,7 +101,7 @@ def alpha_beta(log_p: Tensor, log_q: Tensor, a: float, b: float) -> Tensor:
     (tensor([0.0900]), tensor([0.2773]))
     """
     log_p = floored(log_p) if a <= 0 or a + b < 0 else log_p
-    log_q = floored(log_q) if b < 0 or a + b < 0 else log_q
+    log_q = floored(log_q) if b < 0 or a + b < 0 or a == 0 else log_q  # 0 where both are alike
     gap = log_p - log_q
     if a == b == 0:
         return gap.square().sum(dim=-1) / 2
