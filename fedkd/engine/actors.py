@@ -137,26 +137,42 @@ class RayEngine(Engine):
             placed = place_stacks(self.work, actors, stack)
             asked, limits = WARM.asks(actor_resources(self.config)), self.config
             job = Job(partial(self.factory, len(placed)), len(self.work), stack > 1)
-            spawn = _spawner(asked, len(placed))
+            spawn = Spawner(asked, len(placed))
             pool = Pool(spawn, placed, ray.put(job), limits.max_restarts, limits.timeout)
             try:
                 main(RayGrid(pool, self.work, stack), ActorBlocks(pool))
-                if not pool.restarts:  # replacements may have other resources
+                if spawn.alike:
                     WARM.keep(asked, pool.leave())
             finally:
                 self.restarts = pool.restarts
                 pool.end()
 
 
-def _spawner(first: dict[str, float], actors: int) -> Callable[[bool], Any]:
-    """Return what finds an actor: one that waits, or a new one."""
-    remote: Any = ray.remote(Actor)
-    waiting = WARM.hire(first, actors)
+class Spawner:
+    """Finds actors: those that wait, or new ones.
 
-    def spawn(again: bool) -> Any:
-        if waiting and not again:
-            return waiting.pop()
-        asked = replacement_resources(first, actors) if again else first
-        return remote.options(scheduling_strategy="SPREAD", **asked).remote()
+    Parameters
+    ----------
+    asked : dict
+        What each asks Ray for.
+    actors : int
+        How many there are.
 
-    return spawn
+    Attributes
+    ----------
+    alike : bool
+        Whether all ask for the same: a replacement may have to do with less.
+    """
+
+    def __init__(self, asked: dict[str, float], actors: int) -> None:
+        self.asked, self.actors, self.alike = asked, actors, True
+        self._remote: Any = ray.remote(Actor)
+        self._waiting = WARM.hire(asked, actors)
+
+    def __call__(self, again: bool) -> Any:
+        """Return an actor; `again` = it replaces one."""
+        if self._waiting and not again:
+            return self._waiting.pop()
+        asked = replacement_resources(self.asked, self.actors) if again else self.asked
+        self.alike = self.alike and asked == self.asked
+        return self._remote.options(scheduling_strategy="SPREAD", **asked).remote()

@@ -19,8 +19,8 @@ from .warm import WARM, Surroundings
 
 log = logging.getLogger("fedkd")
 
-PASSING = {"PYTEST_CURRENT_TEST", LONGING[0]}
-"""Environment variables that say what the process is doing, not what it shall do."""
+PASSING = {"PYTEST_CURRENT_TEST", "FEDKD_REPORT", LONGING[0]}
+"""Environment variables that say what this process does, and nothing to an actor."""
 
 TRIALS = 2
 """How often Ray is started before that counts as a failure."""
@@ -43,8 +43,9 @@ def shared_ray(config: EngineConfig) -> Iterator[None]:
     set_defaults()
     import ray
 
-    with WARM.use(surroundings(config)):
-        if (error := WARM.arrive(surroundings(config))) is not None:
+    now = partial(surroundings, config)
+    with WARM.use(now):
+        if (error := WARM.arrive(now)) is not None:
             raise error
         if not ray.is_initialized():
             try:
@@ -52,7 +53,7 @@ def shared_ray(config: EngineConfig) -> Iterator[None]:
             except BaseException:
                 ray.shutdown()
                 raise
-            WARM.started(surroundings(config))  # as it is now: Ray sets variables, too
+            WARM.started(now())  # as it is now: Ray sets variables, too
         yield
 
 
@@ -68,9 +69,10 @@ def ray_ahead(config: EngineConfig) -> Iterator[None]:
     set_defaults()
     with held_signals():
         import ray
-    with WARM.use(surroundings(config)):
+    now = partial(surroundings, config)
+    with WARM.use(now):
         if not ray.is_initialized():
-            WARM.begin(Start(partial(_start, config)), surroundings(config))
+            WARM.begin(Start(partial(_start, config)), now())
         try:
             yield
         except KeyboardInterrupt:

@@ -9,7 +9,7 @@ work may wait for, the while is short.
 import atexit
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ ANSWER_SECONDS = 10.0
 """How long actors may take to say that they can be kept, or are still there."""
 
 
-SET_BY_LIBRARIES = ("RAY_", "KMP_")
+SET_BY_LIBRARIES = ("RAY_", "KMP_", "PYTHONBREAKPOINT")
 """How environment variables begin that Ray and scikit-learn set when they are imported."""
 
 
@@ -73,15 +73,15 @@ class Warm:
         self._timer = threading.Timer(0.0, self.dismiss)
 
     @contextmanager
-    def use(self, surroundings: Surroundings) -> Iterator[None]:
-        """Have nothing end inside; before it ends what is not what would be started now."""
+    def use(self, now: Callable[[], Surroundings]) -> Iterator[None]:
+        """Have nothing end inside; before it ends what is not what would be started `now`."""
         with self._lock:
             self._timer.cancel()
             self._uses += 1
             outermost = self._uses == 1
             if outermost:
-                self.arrive(surroundings)
-            if outermost and self._ray and self._ray[1] != surroundings:
+                self.arrive(now)
+            if outermost and self._ray and self._ray[1] != now():
                 self.end()
         try:
             yield
@@ -96,18 +96,19 @@ class Warm:
         """Note that Ray is being started."""
         self._start, self._coming = start, surroundings
 
-    def arrive(self, surroundings: Surroundings) -> BaseException | None:
+    def arrive(self, now: Callable[[], Surroundings]) -> BaseException | None:
         """Wait for a Ray that is being started; return why it is not up, if that failed.
 
-        It ends if another one would be started by now.
+        It ends if another one would be started by then.
         """
         before, error = self._coming, self._settle()
         if before is None or error is not None:
             return error
+        surroundings = now()  # Ray has set variables, too
         if before.lasting() != surroundings.lasting():
             self.end()
         else:
-            self.started(surroundings)  # as they are now: Ray sets variables, too
+            self.started(surroundings)
         return None
 
     def _settle(self) -> BaseException | None:

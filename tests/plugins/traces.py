@@ -12,7 +12,7 @@ from fedkd.clients.standard import Standard
 
 
 class Leaving(Standard):
-    """Leaves one thing that an object of the run is not."""
+    """Leaves things that an object of the run is not, their names joined by a plus."""
 
     def __init__(self, what: str = "nothing", folder: str = "", **settings):
         super().__init__(**settings)
@@ -20,7 +20,8 @@ class Leaving(Standard):
 
     def fit(self, clients):
         """Fit as usual, and report the process."""
-        getattr(self, f"leave_{self.what}")()
+        for what in self.what.split("+"):
+            getattr(self, f"leave_{what}")()
         return [numbers | {"pid": float(os.getpid())} for numbers in super().fit(clients)]
 
     def leave_nothing(self):
