@@ -20,12 +20,15 @@ venv: .venv/installed  ## set up .venv (safe to repeat)
 demo: venv  ## compare Local, FedMD and KnFu (twice) with 100 clients on digits (a minute)
 	$(BIN)/fedkd run -m experiment=demo 'strategy=local,fedmd,knfu,{name:knfu,exchange:logits,beta:1}'
 
+# Some machines forbid it: each process that a test starts would then compile fedkd anew.
+test test-long: export PYTHONDONTWRITEBYTECODE =
+
 test: venv lint types  ## lint, types and the quick tests, in two processes
-	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow' $(PYTEST)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow' $(PYTEST)
 
 # Many of them wait, for deaths and limits of time: three processes keep two cores busy.
 test-long: venv  ## the tests that take long
-	$(BIN)/pytest -n 3 --dist loadfile -m slow $(PYTEST)
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m slow $(PYTEST)
 
 lint: venv  ## check style
 	$(BIN)/ruff check .

@@ -93,7 +93,10 @@ def test_a_class_comes_from_a_file_relative_to_the_working_directory(plug_in, mo
     assert sys.modules[found.__module__].Median is found
 
 
-def test_a_changed_file_is_imported_anew(plug_in):
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_changed_file_is_imported_anew(compiled, plug_in, monkeypatch):
+    """Also within the second, and where Python keeps what it has compiled."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", not compiled)
     before = load_object(f"{plug_in}:Median")
     plug_in.write_text(FILE.replace("beta=1.0", "beta=2.0"))
     after = load_object(f"{plug_in}:Median")

@@ -7,8 +7,9 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from ..errors import ConfigError
@@ -78,6 +79,15 @@ def _own_names(module: ModuleType) -> Iterator[str]:
             yield name
 
 
+class Anew(SourceFileLoader):
+    """Compiles a file each time: Python takes what was compiled before by size and second alone."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Return the file's code."""
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
+
+
 def _from_file(source: str, spec: str, key: str) -> ModuleType:
     path = Path(source).expanduser().resolve()
     if not path.is_file():
@@ -89,7 +99,8 @@ def _from_file(source: str, spec: str, key: str) -> ModuleType:
     loaded = sys.modules.get(name)
     if loaded is not None and getattr(loaded, _DIGEST, None) == digest:
         return loaded
-    importing = importlib.util.spec_from_file_location(name, path)
+    loader = Anew(name, str(path)) if path.suffix == ".py" else None
+    importing = importlib.util.spec_from_file_location(name, path, loader=loader)
     if importing is None or importing.loader is None:
         raise ConfigError(key, spec, f"{path.name} is not a Python file (FILE.py:Class)")
     module = importlib.util.module_from_spec(importing)
