@@ -15,12 +15,37 @@ settings.load_profile("fedkd")
 
 os.environ["OMP_NUM_THREADS"] = "1"  # as many processes as cores run tests: more would wait
 
+HERE = Path(__file__).parent
+
 # Actors import the tests' modules, and what those import.
 os.environ["PYTHONPATH"] = os.pathsep.join(
-    [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
 
 PNG_CLASSES = ["circle", "cross", "square", "star"]
+
+
+FIRST = (
+    "engine/test_engines_agree.py",
+    "test_cli_signals.py",
+    "engine/test_warm.py",
+    "test_endurance.py",
+    "test_study.py",
+    "test_check_plugged.py",
+    "test_text_runs.py",
+)
+"""Files that take longest: a process that gets one of them last has the others wait for it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have long files begin, and the Flower engine's tests end each file.
+
+    Actors that wait for the next run end where it is one of Flower's.
+    """
+    places = {path: place for place, path in enumerate(dict.fromkeys(i.path for i in items))}
+    first = {HERE / name: place - len(FIRST) for place, name in enumerate(FIRST)}
+    places |= {path: place for path, place in first.items() if path in places}
+    items.sort(key=lambda item: (places[item.path], "flower" in item.name))
 
 
 @pytest.fixture(autouse=True, scope="module")

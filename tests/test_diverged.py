@@ -55,7 +55,9 @@ def counted(result: RunResult) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    "engine", ["inline", slow(RAY), slow("flower")], ids=["inline", "ray", "flower"]
+    "engine",
+    ["inline", slow(RAY), slow({"name": "flower", "actors": 1})],
+    ids=["inline", "ray", "flower"],
 )
 def test_too_large_a_learning_rate_is_named(engine: Any, tmp_path: Path, report: None) -> None:
     console = Console(file=io.StringIO(), width=200)

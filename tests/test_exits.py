@@ -13,7 +13,12 @@ from fedkd.errors import ConfigError, RunError
 from fedkd.plugins import load_object
 
 FILE = f"{Path(__file__).parent}/plugins/leaving.py"
-ENGINES = {"inline": "inline", "ray": {"name": "ray", "actors": 2}, "flower": "flower"}
+ENGINES = {
+    "inline": "inline",
+    "ray": {"name": "ray", "actors": 2},
+    "flower": {"name": "flower", "actors": 1},
+}
+HOSTILE = {"attack": {"name": f"{FILE}:Hostile", "fraction": 0.25}}
 SIDE_BY_SIDE = {"name": "inline", "stack": 4}
 TINY = {"clients": 4, "rounds": 2, "transfer.size": 40, "engine": "inline"}
 
@@ -42,29 +47,27 @@ def test_a_client_loop_that_leaves_costs_its_client(how: str, phase: str) -> Non
 @pytest.mark.parametrize("engine", mostly_slow(ENGINES, "inline"))
 def test_it_is_the_same_on_every_engine(engine: str, tmp_path: Path) -> None:
     """Also with no actor lost: other clients live on it."""
-    settings = {"client": {"name": f"{FILE}:Loop"}, "engine": ENGINES[engine]}
-    result = run(run_dir=str(tmp_path / "run"), **settings)
-    assert rejected(result) == [(1, 1), (2, 1)]
+    settings = {"client": {"name": f"{FILE}:Loop"}, **HOSTILE}
+    result = run(run_dir=str(tmp_path / "run"), engine=ENGINES[engine], **settings)
+    alone = run(**settings)
+    assert {(1, 1), (2, 1)} < set(rejected(result))
+    assert rejected(result) == rejected(alone)
     assert result.summary["restarts"] == 0
-    assert result.summary["digest"] == run(client=settings["client"]).summary["digest"]
+    assert result.summary["digest"] == alone.summary["digest"]
     told = "client 1, round 1, train.fit: SystemExit: 0"
     assert told in (tmp_path / "run" / "log.txt").read_text()
 
 
-HOSTILE = {"attack": {"name": f"{FILE}:Hostile", "fraction": 0.25}}
-
-
 @pytest.mark.parametrize(
-    ("engine", "setting"),
+    "setting",
     [
-        ("inline", {"strategy": f"{FILE}:Uploads"}),
-        ("inline", HOSTILE),
-        pytest.param("flower", HOSTILE, marks=pytest.mark.slow),
+        {"strategy": f"{FILE}:Uploads"},
+        HOSTILE,
     ],
-    ids=["exchange", "mod", "mod in Flower's engine"],
+    ids=["exchange", "mod"],
 )
-def test_so_does_whatever_else_runs_at_a_client(engine: str, setting: dict[str, Any]) -> None:
-    result = run(engine=ENGINES[engine], **setting)
+def test_so_does_whatever_else_runs_at_a_client(setting: dict[str, Any]) -> None:
+    result = run(**setting)
     assert result.summary["rejected"] == 2
     assert result.summary["restarts"] == 0
 

@@ -338,10 +338,12 @@ def ray_is_up() -> Any:
 @pytest.mark.parametrize("strategy", ["knfu", "fedavg"])
 def test_engines_agree_under_faults(strategy: str, ray_is_up: None) -> None:
     some = {**SMALL, **under(**SOME), "fraction": 0.75, "min_clients": 2}
-    engines = ("inline", {"name": "ray", "actors": 2}, {"name": "flower", "actors": 2})
+    engines = ["inline", {"name": "ray", "actors": 2}, {"name": "flower", "actors": 2}]
+    if strategy == "fedavg":
+        del engines[2]  # the server simulates faults, whatever the engine
     runs = [fedkd.simulate(strategy, **some | {"engine": engine}) for engine in engines]
     assert len({run.summary["digest"] for run in runs}) == 1
     assert len({run.summary["bytes_up"] for run in runs}) == 1
     found = [losses(run, "rejected", *KINDS.values()) for run in runs]
     assert found[0]
-    assert found[0] == found[1] == found[2]
+    assert all(one == found[0] for one in found)

@@ -112,7 +112,7 @@ def _free(folder):
 
 @pytest.mark.slow
 def test_a_run_resumes_while_the_actors_of_its_killed_driver_live_on(live, tmp_path):
-    process = live("engine=ray", "engine.actors=2", "rounds=400", "checkpoint.every=1")
+    process = live("engine=ray", "engine.actors=2", "checkpoint.every=1")
     below = psutil.Process(process.pid).children(recursive=True)
     try:
         for one in below:
@@ -122,7 +122,9 @@ def test_a_run_resumes_while_the_actors_of_its_killed_driver_live_on(live, tmp_p
         alive = [one for one in below if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
         names = [" ".join(one.cmdline()) for one in alive]
         assert any("ray::Actor" in name for name in names)
-        done = fedkd("run", f"resume={tmp_path}/run", "engine=inline")
+        folders = (tmp_path / "run" / "checkpoint").glob("round_*")
+        last = max((int(path.name[6:]) for path in folders), default=0)
+        done = fedkd("run", f"resume={tmp_path}/run", "engine=inline", f"rounds={last + 3}")
         assert done.exit_code == 0, done.output
     finally:
         for one in below:

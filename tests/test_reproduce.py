@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from fedkd.experiments.reproduce import fusion_table, objectives, privacy_study
 from fedkd.experiments.reproduce.cells import fill, missing, saved
+from support import LIMIT
 
 from fedkd.config.overrides import compose
 from fedkd.errors import ConfigError
@@ -92,7 +93,7 @@ def test_a_row_with_other_settings_is_run_anew():
 
 def test_it_says_what_it_does():
     command = [sys.executable, "-m", "fedkd.experiments.reproduce.fusion_table", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT)
     assert "ranked table" in done.stdout
 
 

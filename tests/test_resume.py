@@ -106,9 +106,7 @@ def killed(run_dir, settings, at):
     ("case", "at"),
     [
         ("knfu", 3),
-        ("knfu", 40),
         ("mixed", 26),
-        ("fedadam", 38),
         ("fedavgm", 40),
         ("private", 22),
         ("secure", 60),
@@ -127,7 +125,7 @@ def test_a_killed_driver_resumes_to_the_same_end(case, at, whole, tmp_path):
 @pytest.mark.parametrize("engine", ["ray", "flower"])
 def test_a_killed_driver_of_actors_resumes(engine, whole, tmp_path):
     run_dir = tmp_path / "run"
-    name = {"name": engine, "actors": 2}
+    name = {"name": engine, "actors": 1}
     # With actors several replies may come at once: a number of calls hits less exactly.
     killed(run_dir, SMALL | CASES["knfu"] | {"engine": name}, 14)
     done = resume(run_dir, "engine=inline")

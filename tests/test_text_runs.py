@@ -56,7 +56,8 @@ def test_mixed_models_end_alike_on_every_engine(strategy: str) -> None:
 
 @pytest.mark.slow
 def test_flowers_engine_ends_alike() -> None:
-    inline, flower = (run("knfu", model=MIXED, engine=name) for name in ("inline", "flower"))
+    flowers = {"name": "flower", "actors": 1}
+    inline, flower = (run("knfu", model=MIXED, engine=one) for one in ("inline", flowers))
     assert inline.summary["digest"] == flower.summary["digest"]
 
 

@@ -138,10 +138,9 @@ def test_command_takes_all_three():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["ray", "flower"])
-def test_other_engines_agree(engine):
+def test_ray_agrees():
     some = {**ALIGNED, "fit.align": "upload"}
-    pair = [fedkd.simulate("knfu", **some | {"engine": one}) for one in (engine, "inline")]
+    pair = [fedkd.simulate("knfu", **some | {"engine": one}) for one in ("ray", "inline")]
     assert pair[0].summary["digest"] == pair[1].summary["digest"]
 
 

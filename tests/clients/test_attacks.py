@@ -371,10 +371,10 @@ def test_logits(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["ray", "flower"])
 @pytest.mark.parametrize("name", ["lma", "label_flip", "random_one_hot"])
-def test_engines_agree_on_attacks(name: str, engine: str) -> None:
+def test_ray_agrees_on_attacks(name: str) -> None:
+    """Flower's engine, too: `test_engines_agree` has hostile clients among its cases."""
     more = {"strategy": "expguard", "fraction": 0.7, "rounds": 3}
     with shared_ray(EngineConfig()):
-        other = attacked(name, **more, engine={"name": engine, "actors": 2})[0]
+        other = attacked(name, **more, engine={"name": "ray", "actors": 2})[0]
     assert other.summary["digest"] == attacked(name, **more)[0].summary["digest"]

@@ -123,7 +123,7 @@ def test_folders_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
         assert not left.exists()
         assert (lent / "half").exists()
         assert set(tmp_path.iterdir()) == {corpus.path, lent}
-        alive.communicate("", timeout=60)
+        alive.communicate("", timeout=LIMIT)
         assert list(tmp_path.iterdir()) == [corpus.path]
     finally:
         for process in (dead, alive):

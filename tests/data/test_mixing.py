@@ -111,7 +111,6 @@ def test_runs_resume():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["ray", "flower"])
-def test_other_engines_agree(engine):
-    pair = [fedkd.simulate("knfu", **MIXED | {"engine": one}) for one in (engine, "inline")]
+def test_ray_agrees():
+    pair = [fedkd.simulate("knfu", **MIXED | {"engine": one}) for one in ("ray", "inline")]
     assert pair[0].summary["digest"] == pair[1].summary["digest"]

@@ -101,7 +101,7 @@ def test_tables_of_either_task_run(task):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["ray", "flower"])
-def test_other_engines_agree(engine):
-    pair = [fedkd.simulate("knfu", **NOISE | {"engine": one}) for one in (engine, "inline")]
+def test_ray_agrees():
+    """With Flower's engine, too: `test_engines_agree`, as of mixed samples and aligned heads."""
+    pair = [fedkd.simulate("knfu", **NOISE | {"engine": one}) for one in ("ray", "inline")]
     assert pair[0].summary["digest"] == pair[1].summary["digest"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +31,25 @@ def run(objective: str, method: str, **more: Any) -> Any:
 
 
 @cache
-def digest_of_kl(method: str) -> str:
-    digest: str = run("kl", method).summary["digest"]
-    return digest
+def ran(objective: str, method: str) -> Any:
+    """Make a run in this process, once."""
+    return run(objective, method)
+
+
+def digest(objective: str, method: str) -> str:
+    found: str = ran(objective, method).summary["digest"]
+    return found
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("method", METHODS)
 def test_it_teaches_clients_of_two_architectures(objective: str, method: str) -> None:
-    result = run(objective, method)
+    result = ran(objective, method)
     assert result.summary["rejected"] == 0
     losses = [row["value"] for row in result.clients.to_pylist() if row["metric"] == "loss_distil"]
     assert len(losses) == 2 * 3
     assert all(1e-4 < loss < 1e3 for loss in losses)
-    assert (result.summary["digest"] == digest_of_kl(method)) == (objective == "kl")
+    assert (result.summary["digest"] == digest("kl", method)) == (objective == "kl")
 
 
 @pytest.mark.parametrize("objective", mostly_slow(OBJECTIVES, "rkd", "ctkd", "tgeo", STAGES))
@@ -62,20 +68,16 @@ def ray_is_up() -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_is_up")
-@pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("objective", "method"), [*zip(OBJECTIVES, cycle(METHODS), strict=False)])
 def test_actors_and_this_process_agree(objective: str, method: str) -> None:
-    inline = run(objective, method, rounds=3)
-    ray = run(objective, method, rounds=3, engine={"name": "ray", "actors": 2})
-    assert ray.summary["digest"] == inline.summary["digest"]
+    """Methods by turns: what an objective does with one of them it does with the other."""
+    ray = run(objective, method, engine={"name": "ray", "actors": 2})
+    assert ray.summary["digest"] == digest(objective, method)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_is_up")
 @pytest.mark.parametrize("objective", ["ctkd", "dkd", "dhkd", STAGES])
 def test_flowers_engine_carries_a_memory_and_labels(objective: str) -> None:
-    inline, flower = (
-        run(objective, "fedmd", rounds=3, engine=engine)
-        for engine in ("inline", {"name": "flower", "actors": 2})
-    )
-    assert flower.summary["digest"] == inline.summary["digest"]
+    flower = run(objective, "fedmd", engine={"name": "flower", "actors": 1})
+    assert flower.summary["digest"] == digest(objective, "fedmd")

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 import ray
+from support import LIMIT
 
 from fedkd.callbacks import Callback
 from fedkd.engine import warm
@@ -25,7 +26,7 @@ class Reaper(Callback):
 
     def on_phase(self, round_, phase, done, total):
         if not self.pids:  # before there is work that this could wait for
-            self.pids = ray.get([actor.pid.remote() for actor in self.actors], timeout=60)
+            self.pids = ray.get([actor.pid.remote() for actor in self.actors], timeout=LIMIT)
         if (round_, phase) == self.due and done:
             self.due = None
             os.kill(self.pids[self.victim], signal.SIGKILL)

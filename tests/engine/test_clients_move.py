@@ -10,6 +10,7 @@ import ray
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
+from support import LIMIT
 
 from fedkd import simulate
 from fedkd.config import EngineConfig
@@ -158,7 +159,7 @@ def test_an_actor_that_dies_while_clients_leave_it(restless, monkeypatch):
 
     def killing(home, clients):
         if left and left.pop() == 1:  # the second time
-            os.kill(ray.get(home.actor.pid.remote(), timeout=60), signal.SIGKILL)
+            os.kill(ray.get(home.actor.pid.remote(), timeout=LIMIT), signal.SIGKILL)
         return give(home, clients)
 
     monkeypatch.setattr(Home, "give", killing)

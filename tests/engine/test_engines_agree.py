@@ -44,8 +44,43 @@ PRIVATE = {
     "private-fedavg": {"strategy": "fedavg", "privacy": {"name": "dp_sgd", "epsilon": 9.0}},
     "private-votes": {"strategy": VOTES, "privacy": {"name": "pate", "noise_multiplier": 0.3}},
 }
+TOGETHER = {
+    "together-soft": {
+        "strategy": "knfu",
+        "model": ["mlp", "lenet5"],
+        "fraction": 0.7,
+        "transfer.mixup": 0.5,
+        "fit.align": "upload",
+        "guard": ["kd3", "kl_dp"],
+        "attack": {"name": "lma", "fraction": 0.3},
+        "compress": {"name": "topk", "k": 5},
+        "faults.straggler": 0.1,
+        "system": "lognormal",
+        "system.availability": 0.8,
+    },
+    "together-labels": {
+        "strategy": "expguard",
+        "transfer.data": "noise",
+        "objective": "dhkd",
+        "guard": "mulki",
+        "attack": {"name": "label_flip", "fraction": 0.3},
+        "compress": "float16",
+    },
+    "together-sent": {
+        "strategy": {"name": "fedmd", "exchange": "logits"},
+        "transfer.labelled": True,
+        "objective": "ctkd",
+        "guard": "bsd",
+        "attack": {"name": "random_one_hot", "fraction": 0.3},
+        "compress": "quantised",
+        "privacy": {"name": "gaussian", "clip": 5.0, "noise_multiplier": 0.001},
+    },
+}
+"""What runs may have besides, several at once: a difference would be one of them, named by tests of
+each on Ray."""
 CASES = {
     **PRIVATE,
+    **TOGETHER,
     "fedmd-kl": {"strategy": {"name": "fedmd", "exchange": "soft_labels"}},
     "knfu-mixed": {"strategy": "knfu", **MIXED},
     "knfu-subsets": {"strategy": "knfu", **SUBSETS},
@@ -62,7 +97,7 @@ CASES = {
         for name, method in available("strategies", Strategy).items()
     },
 }
-FLOWER = ("private-fit", "knfu-mixed", "fedavg", "loop", "kafal-cycles")
+FLOWER = ("private-fit", "knfu-mixed", "fedavg", "loop", "kafal-cycles", *TOGETHER)
 
 
 @pytest.fixture(scope="module", autouse=True)

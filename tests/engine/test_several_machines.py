@@ -17,18 +17,24 @@ SHORT = {"clients": 8, "rounds": 3, "data.samples_per_client": 20, "transfer.siz
 STRATEGIES = ("knfu", "fedavg")
 
 
-@pytest.fixture
-def cluster(monkeypatch):
+@pytest.fixture(scope="module")
+def first_machine():
     head = {"num_cpus": 1, "include_dashboard": False}
     made = Cluster(initialize_head=True, head_node_args=head)
-    made.add_node(num_cpus=1)
-    made.wait_for_nodes()
-    monkeypatch.setenv("RAY_ADDRESS", made.address)  # address=auto is then this one
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", made.address)  # address=auto is then this one
         yield made
-    finally:
-        ray.shutdown()
-        made.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture
+def cluster(first_machine):
+    """Return two machines, the second as new if the test before has ended it."""
+    if len(first_machine.list_all_nodes()) < 2:
+        first_machine.add_node(num_cpus=1)
+    first_machine.wait_for_nodes()
+    yield first_machine
+    ray.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from fedkd.plugins import available
 from fedkd.rounds.protocol import Strategy
 
 MIXED = "[mlp,lenet5,fedmd_cnn2,fedmd_cnn3,resnet8]"
-SMALL = ["clients=6", "rounds=1", "engine=inline", "data.alpha=1", "data.samples_per_client=30"]
+SMALL = ["clients=5", "rounds=1", "engine=inline", "data.alpha=1", "data.samples_per_client=20"]
 STRATEGIES = available("strategies", Strategy)
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 def small_mnist(real_data: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the first images of MNIST: evaluation takes all test images."""
     folder = tmp_path_factory.mktemp("mnist")
-    for split, rows in (("train", 1500), ("test", 100)):
+    for split, rows in (("train", 1500), ("test", 40)):
         file = next(real_data("mnist").glob(f"{split}*.parquet"))
         pq.write_table(pq.read_table(file).slice(0, rows), folder / f"{split}.parquet")
     return folder
@@ -35,7 +35,7 @@ def test_it_runs(name: str, small_mnist: Path, tmp_path: Path) -> None:
     model = "mlp" if cls.homogeneous else MIXED  # type: ignore[attr-defined]
     labels = str(cls.needs_labels).lower()  # type: ignore[attr-defined]
     given = [f"strategy={name}", f"data={small_mnist}", f"model={model}", f"run_dir={tmp_path}/run"]
-    more = ["transfer.size=60", f"transfer.labelled={labels}"]
+    more = ["transfer.size=40", f"transfer.labelled={labels}"]
     done = CliRunner().invoke(app, ["run", *given, *SMALL, *more])
     assert done.exit_code == 0, done.output
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())

@@ -131,17 +131,20 @@ def test_it_runs_and_says_what_it_measures(name, runs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", ["knfu", "fedavg", "scarlet", *(n for n in CASES if n not in ABLE)]
+)
 def test_ray_ends_as_inline_does(name, runs):
+    """Every method does: `test_engines_agree`; here are what else there is, and a few methods."""
     with shared_ray(EngineConfig()):
         ray = ran(CASES[name], engine={"name": "ray", "actors": 2})
     assert ray.summary["digest"] == runs(name).summary["digest"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["knfu", "fedavg"])
-def test_flower_ends_as_inline_does(name, runs):
-    assert ran(CASES[name], engine="flower").summary["digest"] == runs(name).summary["digest"]
+def test_flower_ends_as_inline_does(runs):
+    flower = ran(CASES["knfu"], engine={"name": "flower", "actors": 1})
+    assert flower.summary["digest"] == runs("knfu").summary["digest"]
 
 
 @pytest.mark.parametrize("name", ["knfu", slow("scarlet"), slow("fedgems"), slow("per_round")])
@@ -379,18 +382,19 @@ def test_a_model_of_ones_own_needs_no_parameter(runs):
 
 @pytest.mark.slow
 def test_novels_are_as_hard_as_they_should_be(real_data):
-    """A small transformer after 300 steps of 16 x 128 tokens; each token by itself: about 600.
+    """A small transformer after 150 steps of 16 x 128 tokens has 160; each token by itself: 600.
 
     After 800 steps models of this size are known to have 92 to 123, a bigram 86; after 970 steps
     (all windows once) this one has 87.
     """
     real_data("novels")
-    settings = {"data.vocabulary": 2048, "data.length": 128, "data.samples_per_client": 4800}
+    settings = {"data.vocabulary": 2048, "data.length": 128, "data.samples_per_client": 2400}
     settings |= {"fit.optimizer": "adam", "fit.lr": 2e-3, "fit.batch_size": 16, "data.text": "text"}
     alone = simulate(
         *("local", "novels"),
         **{"task": "tokens", "model": "transformer", "clients": 1, "rounds": 1},
         **{"engine": "inline", "transfer.size": 10, "data.partitioner": "iid"},
+        **{"evaluate.samples": 300},
         **settings,
     )
-    assert 86 < alone.summary["score_global"]["last"] < 300
+    assert 100 < alone.summary["score_global"]["last"] < 250
