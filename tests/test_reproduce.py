@@ -147,9 +147,9 @@ def test_every_objective_that_learns_from_logits_is_in_the_study():
 
 def test_a_part_of_the_study_is_chosen_by_name_and_is_a_run_of_its_own():
     ways = objectives.chosen("kl,dkd")
-    cells = objectives.cells(2, ways)
+    cells = objectives.cells(MNIST, 2, ways)
     assert [cell["seed"] for cell in cells] == [0] * 16 + [1] * 16  # seeds outermost
-    configs = [compose(objectives.overrides(cell)) for cell in cells]
+    configs = [compose(objectives.overrides(MNIST, cell)) for cell in cells]
     assert len({str(config) for config in configs}) == len(cells)
     assert {c.transfer.labelled for c in configs if c.objective["name"] == "dkd"} == {True}
     with pytest.raises(ConfigError, match="--only=kll: no such objective or guard"):
@@ -157,6 +157,6 @@ def test_a_part_of_the_study_is_chosen_by_name_and_is_a_run_of_its_own():
 
 
 def test_a_run_that_is_refused_is_said_and_left(capsys):
-    cell = objectives.cells(1, objectives.chosen("dkd"), quick=True)[0]
-    assert objectives.measured(cell | {"labels": False}) is None
+    cell = objectives.cells(MNIST, 1, objectives.chosen("dkd"), quick=True)[0]
+    assert objectives.measured(MNIST, cell | {"labels": False}) is None
     assert "left out: experiment=objectives_mnist" in capsys.readouterr().err

@@ -219,7 +219,8 @@ def _put(tree: DictConfig, given: Items) -> Items:
 
 def _spread(key: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield one checked item per leaf: dicts taken apart, ``data=NAME`` read as ``data.name``."""
-    taken_apart = (*GROUPS, *FREE, MODEL, *(SCHEDULED if value else ()))  # {} is no schedule
+    empty = isinstance(value, Mapping) and not value  # no schedule
+    taken_apart = (*GROUPS, *FREE, MODEL, *(() if empty else SCHEDULED))
     if isinstance(value, Mapping) and key in taken_apart:
         for name, inner in value.items():
             yield from _spread(f"{key}.{name}", inner)
