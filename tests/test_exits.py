@@ -83,7 +83,7 @@ def test_an_objective_that_leaves_fails_alone_and_side_by_side() -> None:
 @pytest.mark.parametrize(
     ("key", "name", "words"),
     [
-        ("objective", "Counting", "distil; .*TypeError: Counting's memory\\['batches'\\]=2 is of type int"),
+        ("objective", "Counting", r"distil; .*Counting's memory\['batches'\]=2 is of type int"),
         ("client", "Noting", r"fit; .*TypeError: losses=\[.*\] is of type list"),
     ],
 )

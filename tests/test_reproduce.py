@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from fedkd.experiments.reproduce import fusion_table, objectives, privacy_study
 from fedkd.experiments.reproduce.cells import fill, missing, saved
+from fedkd.experiments.reproduce.objectives_studies import MNIST
 from support import LIMIT
 
 from fedkd.config.overrides import compose

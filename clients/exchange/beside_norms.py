@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from ...models.parts import BATCH_NORMS, unnormalised
-from .part import Part
+from .shared_part import Part
 
 
 class BesideNorms(Part):

@@ -9,7 +9,7 @@ from ...models.features import headless
 from ...models.parts import body, others
 from ..tuning import tuned
 from .base import Phase
-from .part import Part
+from .shared_part import Part
 
 Tuned = Literal["model", "head", "body"]
 """What a client fine-tunes before it is measured."""

@@ -7,7 +7,7 @@ from ...knowledge import Target
 from ...maths.momentum import carried
 from ...models.flat import flatten, size, unflatten
 from .base import Phase
-from .corrected import PENDING, Even
+from .corrections import PENDING, Even
 
 COMMON, OWN = "common", "control"
 

@@ -9,7 +9,7 @@ from ...knowledge import Knowledge
 from ...maths.momentum import carried
 from ...models.flat import size
 from .base import Phase
-from .corrected import PENDING, Corrected
+from .corrections import PENDING, Corrected
 
 STEPS = "steps"
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ...models.flat import size
 from .base import Phase
-from .corrected import Even
+from .corrections import Even
 
 MEAN_SAMPLES = "mean-samples"
 """The option that says how many samples clients have on average."""

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from ...models.features import headless
 from ...models.parts import top
-from .part import Part
+from .shared_part import Part
 
 
 class Head(Part):

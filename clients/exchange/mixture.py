@@ -11,7 +11,7 @@ from ...models.flat import flatten
 from ..base import Client
 from ..standard import batches
 from .base import Phase
-from .beside import SHARED, Beside
+from .second_model import SHARED, Beside
 
 MIX = "mix"
 """The tensor of a client that has the own model's share of predictions, ``[]``."""

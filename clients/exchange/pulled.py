@@ -3,7 +3,7 @@
 from ...models.flat import flatten
 from ..standard import proximal_term
 from .base import Phase
-from .beside import SHARED, Beside
+from .second_model import SHARED, Beside
 
 
 class Pulled(Beside):

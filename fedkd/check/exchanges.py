@@ -38,6 +38,8 @@ def subject(seam: Seam, target: str, overrides: Sequence[str] = (), **options: A
     settings = tiny(overrides) | TASKS.get(seam.resolve(target).kind, {})
     if strategy().needs_labels:
         settings["transfer.labelled"] = True
+    if (least := strategy().least_epochs) > settings.get("fit.epochs", config.fit.epochs):
+        settings["fit.epochs"] = least
     node = {"name": target}
     return Plugged(seam, target, node, merge(config, **settings), strategy=strategy, **options)
 

@@ -9,7 +9,7 @@ from ..config import RunConfig
 from ..errors import ConfigError
 from ..models import model_name
 from ..models.alone import trains_alone
-from ..tasks.samples import Shape, made_up
+from ..tasks.samples import Shape, blank
 
 
 def check_alone(
@@ -40,7 +40,7 @@ def check_alone(
     ConfigError
         If batches, transfer set or a client have one sample.
     """
-    x, kinds = made_up(shape, 1), {id(one): one for one in instances}
+    x, kinds = blank(shape, 1), {id(one): one for one in instances}
     needy = {key for key, one in kinds.items() if not trains_alone(one, x)}
     clients = [client for client, one in enumerate(instances) if id(one) in needy]
     if not clients:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from fedkd.clients.base import Client
 from fedkd.clients.exchange.controlled import COMMON, OWN, Controlled
-from fedkd.clients.exchange.corrected import PENDING, Corrected
+from fedkd.clients.exchange.corrections import PENDING, Corrected
 from fedkd.clients.exchange.counted_steps import STEPS, CountedSteps
 from fedkd.clients.exchange.dynamic_regulariser import MEAN_SAMPLES, PAST, DynamicRegulariser
 from fedkd.clients.standard import Standard
