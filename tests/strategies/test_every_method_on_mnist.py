@@ -13,7 +13,7 @@ from fedkd.plugins import available
 from fedkd.rounds.protocol import Strategy
 
 MIXED = "[mlp,lenet5,fedmd_cnn2,fedmd_cnn3,resnet8]"
-SMALL = ["clients=5", "rounds=1", "engine=inline", "data.alpha=1", "data.samples_per_client=20"]
+SMALL = ["clients=6", "rounds=1", "engine=inline", "data.alpha=1", "data.samples_per_client=20"]
 STRATEGIES = available("strategies", Strategy)
 
 pytestmark = pytest.mark.slow
