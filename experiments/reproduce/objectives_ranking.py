@@ -82,8 +82,8 @@ def counted(study: Study, rows: list[Row]) -> list[Setting]:
     numbers = by_name(study, rows)
 
     def finished(count: int) -> int:
-        ready = [seeds for seeds in numbers.values() if _whole(seeds, study.settings[:count])]
-        return count * len(ready)
+        seeds = [len(_whole(own, study.settings[:count])) for own in numbers.values()]
+        return count * sum(seeds)
 
     return study.settings[: max(range(1, len(study.settings) + 1), key=finished)]
 
