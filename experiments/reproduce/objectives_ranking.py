@@ -77,7 +77,7 @@ def findings(study: Study, rows: list[Row]) -> list[Finding]:
 def counted(study: Study, rows: list[Row]) -> list[Setting]:
     """Return the settings that count: as many of the first as leave the most finished runs.
 
-    All of them once the study is done; before that, those that most seeds of most ways to learn have.
+    All of them once the study is done; before that, those that most runs are in.
     """
     numbers = by_name(study, rows)
 
