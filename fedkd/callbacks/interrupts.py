@@ -69,4 +69,8 @@ class Interrupts(Callback, AbstractContextManager["Interrupts"]):
     def check(self) -> None:
         """Raise if told to end."""
         if self.told:
+            # A handler that is still to be called would raise in the midst of the run's end. This
+            # calls it.
+            if hasattr(signal, "pthread_sigmask"):
+                signal.pthread_sigmask(signal.SIG_BLOCK, ())
             raise KeyboardInterrupt
