@@ -1,7 +1,8 @@
 """What a client loop is. Subclass `ClientLoop` to train clients your own way."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -62,6 +63,15 @@ class Client:
     epochs: int | None = None
     loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy
     exact: bool = True
+
+    @contextmanager
+    def standing(self, model: nn.Module) -> Iterator[None]:
+        """Have another model stand for the client's meanwhile."""
+        own, self.model = self.model, model
+        try:
+            yield
+        finally:
+            self.model = own
 
     def settings(self, fit: Mapping[str, Any]) -> dict[str, Any]:
         """Return ``fit.*`` as it is for this client's fit: with as many epochs as it shall have."""

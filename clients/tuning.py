@@ -33,8 +33,5 @@ def tuned(phase: Phase, epochs: int, fixed: Collection[str]) -> Iterator[None]:
     with still(model, fixed):
         one = replace(client, model=model, generator=draws, tensors={}, epochs=epochs)
         phase.loop.fit([one])
-    client.model = model
-    try:
+    with client.standing(model):
         yield
-    finally:
-        client.model = own

@@ -17,8 +17,8 @@ head.
 from typing import Any
 
 from ..clients.exchange.body import Tuned
+from ..clients.exchange.shared_part import Weighting
 from .bodies import TunedBodies
-from .starting import Weighting
 
 
 class FedBABU(TunedBodies):

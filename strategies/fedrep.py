@@ -15,8 +15,8 @@ frozen with it.
 
 from typing import Any
 
+from ..clients.exchange.shared_part import Weighting
 from .bodies import TunedBodies
-from .starting import Weighting
 
 
 class FedRep(TunedBodies):

@@ -1,20 +1,18 @@
 """Base of the methods that share a part of a model which, at first, is the same for all."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..clients.exchange.shared_part import Weighting
 from ..knowledge import KnowledgeStack, Teacher
 from ..models.flat import flatten, unpack
 from ..rounds.protocol import RoundPlan
 from ..rounds.server import Server
 from .base import Records
 from .sharing import PartFusion
-
-Weighting = Literal["samples", "uniform"]
-"""Whether clients count by their samples, or evenly."""
 
 
 class CommonStart(PartFusion):

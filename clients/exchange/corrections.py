@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...knowledge import Knowledge, Target
-from ...models.flat import flatten, trained
+from ...models.flat import flatten, floats, trained
 from .base import Phase
 from .parameters import NO_SAMPLES, Parameters
 
@@ -98,7 +98,7 @@ class Pull:
 
     def __init__(self, phase: Phase, start: Tensor, linear: Tensor, alpha: float) -> None:
         model, self.alpha, self.steps = phase.client.model, alpha, 0
-        state = {k: v for k, v in model.state_dict().items() if v.is_floating_point()}
+        state = floats(model)
         sizes = [value.numel() for value in state.values()]
         known = dict(model.named_parameters()) if alpha or linear.any() else {}
         rows = zip(state, linear.split(sizes), start.split(sizes), strict=True)

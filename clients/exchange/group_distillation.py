@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...maths.groups import group_divergence
+from ...maths.imbalance import frequent
 from ...models.features import head
 from ...tasks.rows import rows_of
 from ...tasks.samples import made_up
@@ -68,7 +69,7 @@ class GroupDistillation(LocalLoss):
     def term(self, phase: Phase, sight: Sight) -> Loss | None:
         """Return the three terms."""
         client = phase.client
-        rich = rich_classes(client.y, phase.classes, self.gamma).to(phase.loop.device)
+        rich = frequent(client.y, phase.classes, self.gamma).to(phase.loop.device)
         own, received = head(client.model), head(sight.received)
 
         def loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -82,18 +83,3 @@ class GroupDistillation(LocalLoss):
             return value
 
         return loss
-
-
-def rich_classes(labels: Tensor, classes: int, gamma: float | None = None) -> Tensor:
-    """Return the classes that have more than a share `gamma` of the samples, bool ``[classes]``.
-
-    Examples
-    --------
-    >>> labels = torch.tensor([0, 0, 1, 2])
-    >>> rich_classes(labels, 4), rich_classes(labels, 4, 0.1)
-    (tensor([ True, False, False, False]), tensor([ True,  True,  True, False]))
-    """
-    counts = torch.bincount(labels, minlength=classes)
-    if gamma is None:
-        return counts * classes > counts.sum()
-    return counts > gamma * counts.sum()

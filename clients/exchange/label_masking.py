@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ...maths.imbalance import frequent
 from .base import Phase
 from .not_true import NotTrue
 from .received import Sight
@@ -32,29 +33,10 @@ class LabelMasking(NotTrue):
 
     def hidden(self, phase: Phase) -> Tensor:
         """Return the client's majority classes."""
-        return majority(phase.client.y, phase.classes)
+        return frequent(phase.client.y, phase.classes)
 
     def taught(self, sight: Sight, own: Tensor) -> Tensor:
         """Return the received model's logits, or none at all: zeros."""
         if self.teacher == "uniform":
             return torch.zeros_like(own)
         return super().taught(sight, own)
-
-
-def majority(labels: Tensor, classes: int) -> Tensor:
-    """Return the classes with more samples than classes have on average, bool ``[classes]``.
-
-    Parameters
-    ----------
-    labels : Tensor
-        ``[n]`` int64.
-    classes : int
-        All there are; those that the client lacks count in the average.
-
-    Examples
-    --------
-    >>> majority(torch.tensor([0, 0, 0, 1, 2]), 4)
-    tensor([ True, False, False, False])
-    """
-    counts = torch.bincount(labels, minlength=classes)
-    return counts * classes > counts.sum()

@@ -1,8 +1,8 @@
 """APFL at the client: a shared model and an own one, which predict together."""
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -75,29 +75,23 @@ class Mixture(Beside):
     @contextmanager
     def fitting(self, phase: Phase) -> Iterator[None]:
         """Put the mixture in place of the client's model; the shared one it ends with is kept."""
-        client, own = phase.client, phase.client.model
-        model = self.mixed(phase)
+        client, model = phase.client, self.mixed(phase)
         if self.adaptive and len(client.y):
             lr, size = phase.loop.fit_config["lr"], phase.loop.fit_config["batch_size"]
             model.mix = stepped(client, model, lr, size, phase.loop.device)
             client.tensors[MIX] = torch.tensor(model.mix)
-        client.model = model
         client.extra_loss = lambda outputs, labels: client.loss(model.apart, labels)
         try:
-            yield
+            with client.standing(model):
+                yield
             client.tensors[SHARED] = flatten(model.shared)
         finally:
-            client.model, client.extra_loss = own, None
+            client.extra_loss = None
 
-    @contextmanager
-    def measuring(self, phase: Phase) -> Iterator[None]:
+    def measuring(self, phase: Phase) -> AbstractContextManager[None]:
         """Have the mixture stand for the client's model, once there is one."""
-        client, own = phase.client, phase.client.model
-        client.model = self.mixed(phase) if SHARED in client.tensors else own
-        try:
-            yield
-        finally:
-            client.model = own
+        known = SHARED in phase.client.tensors
+        return phase.client.standing(self.mixed(phase) if known else phase.client.model)
 
 
 def stepped(client: Client, model: Mixed, lr: float, size: int, device: str) -> float:
@@ -112,11 +106,10 @@ def stepped(client: Client, model: Mixed, lr: float, size: int, device: str) -> 
     x, y = client.x[rows].to(device), client.y[rows].to(device)
     loss = client.loss(model.mix * own(x) + (1 - model.mix) * shared(x), y)
     parts = [[p for p in one.parameters() if p.requires_grad] for one in (own, shared)]
-    found = torch.autograd.grad(loss, parts[0] + parts[1], allow_unused=True)
-    weights = [_flat(part, part) for part in parts]
-    by_own = _flat(found[: len(parts[0])], parts[0])
-    by_shared = _flat(found[len(parts[0]) :], parts[1])
-    return moved(model.mix, weights[0] - weights[1], by_own, by_shared, lr)
+    slopes = torch.autograd.grad(loss, parts[0] + parts[1], materialize_grads=True)
+    count = len(parts[0])
+    v, w, by_own, by_shared = map(_flat, (*parts, slopes[:count], slopes[count:]))
+    return moved(model.mix, v - w, by_own, by_shared, lr)
 
 
 def moved(mix: float, apart: Tensor, by_own: Tensor, by_shared: Tensor, lr: float) -> float:
@@ -132,9 +125,6 @@ def moved(mix: float, apart: Tensor, by_own: Tensor, by_shared: Tensor, lr: floa
     return min(1.0, max(0.0, mix - lr * slope))
 
 
-def _flat(values: object, like: object) -> Tensor:
-    """Return tensors as one vector, 0 for those that are None."""
-    pairs = zip(values, like, strict=True)  # type: ignore[call-overload]
-    return torch.cat(
-        [(torch.zeros_like(b) if a is None else a).detach().flatten() for a, b in pairs]
-    )
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
+    """Return tensors as one vector."""
+    return torch.cat([one.detach().flatten() for one in tensors])

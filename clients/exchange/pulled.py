@@ -22,14 +22,11 @@ class Pulled(Beside):
 
     def fit(self, phase: Phase) -> dict[str, float]:
         """Train both on the same batches; return the own model's loss, and the shared one's."""
-        client, own = phase.client, phase.client.model
+        client = phase.client
         shared, drawn = self.shared(phase), client.generator.get_state()
-        pull = proximal_term(own, self.lam, shared)
-        client.model = shared
-        try:
+        pull = proximal_term(client.model, self.lam, shared)
+        with client.standing(shared):
             told = phase.loop.fit([client])[0]
-        finally:
-            client.model = own
         client.tensors[SHARED] = flatten(shared)
         client.generator.set_state(drawn)
         client.extra_loss = lambda logits, labels: pull()

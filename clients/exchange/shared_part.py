@@ -14,6 +14,9 @@ from ...models.parts import others
 from .base import Phase
 from .parameters import Parameters
 
+Weighting = Literal["samples", "uniform"]
+"""Whether clients count by their samples, or evenly."""
+
 STARTED = "started"
 """The tensor of a client that has had the model which all start from."""
 
@@ -33,7 +36,7 @@ class Part(Parameters):
 
     from_model = True
 
-    def __init__(self, weighting: Literal["samples", "uniform"] = "samples") -> None:
+    def __init__(self, weighting: Weighting = "samples") -> None:
         self.weighting = weighting
         if weighting == "uniform":
             self.heaviest = 1.0

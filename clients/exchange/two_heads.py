@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
 import torch
@@ -88,26 +88,21 @@ class TwoHeads(Parameters):
     @contextmanager
     def fitting(self, phase: Phase) -> Iterator[None]:
         """Put both heads in place of the client's model; the second is kept."""
-        client, own = phase.client, phase.client.model
+        client = phase.client
         counts = torch.bincount(client.y.cpu(), minlength=phase.classes)
         model = self.branched(phase, together=False)
-        client.model = model
         if self.gamma:  # 0 times the -inf of a class without samples is no number
             client.log_prior = self.gamma * log_prior(counts).to(phase.loop.device)
         client.extra_loss = lambda logits, labels: client.loss(model.both, labels)
         try:
-            yield
+            with client.standing(model):
+                yield
             client.tensors[PERSONAL] = flatten(model.personal)
         finally:
-            client.model, client.log_prior, client.extra_loss = own, None, None
+            client.log_prior, client.extra_loss = None, None
 
-    @contextmanager
-    def measuring(self, phase: Phase) -> Iterator[None]:
+    def measuring(self, phase: Phase) -> AbstractContextManager[None]:
         """Have both heads stand for the model, where they shall be measured."""
-        client, own = phase.client, phase.client.model
-        if self.measured == "personal" and PERSONAL in client.tensors:
-            client.model = self.branched(phase, together=True)
-        try:
-            yield
-        finally:
-            client.model = own
+        client = phase.client
+        both = self.measured == "personal" and PERSONAL in client.tensors
+        return client.standing(self.branched(phase, together=True) if both else client.model)

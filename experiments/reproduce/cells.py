@@ -1,18 +1,41 @@
 """Runs the cells of a study's table, and keeps what is done."""
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import typer
 from pyarrow import csv
 
 from ...atomic import replacing
+from ...config.overrides import compose
+from ...errors import FedkdError
+from ...run.runner import run
 
 Row = dict[str, Any]
+
+
+def ran(overrides: list[str]) -> tuple[Row, float]:
+    """Make a run whose directory does not stay; return its summary, and CPU seconds."""
+    began = time.process_time()
+    with TemporaryDirectory() as folder:
+        summary = run(compose([*overrides, f"run_dir={folder}/run"]), report=False).summary
+    return summary, time.process_time() - began
+
+
+def tried(overrides: list[str]) -> tuple[Row, float] | None:
+    """Make a run, as `ran` does; say so if it is refused or fails, and leave it."""
+    try:
+        return ran(overrides)
+    except FedkdError as error:
+        typer.echo(f"left out: {' '.join(overrides)}: {error}", err=True)
+        return None
 
 
 def missing(cells: list[Row], rows: list[Row]) -> list[Row]:

@@ -11,22 +11,18 @@ under Dirichlet(0.1), which leaves little to learn well or badly. Nothing is tun
 their defaults, and all the same learning rate. Those that learn from labels see the transfer set's.
 """
 
-import time
 from functools import partial
 from itertools import product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
-from ...config.overrides import compose
 from ...errors import ConfigError, FedkdError
 from ...plugins.seam import Seam
 from ...plugins.table import SEAMS
-from ...run.runner import run
-from .cells import Row, fill, missing
+from .cells import Row, fill, missing, tried
 from .objectives_studies import QUICK, STRATEGIES, STUDIES, Study
 
 QUICK_ROUNDS = 1
@@ -116,18 +112,13 @@ def overrides(study: Study, cell: Row) -> list[str]:
 
 def measured(study: Study, cell: Row) -> Row | None:
     """Run one; say so if it is refused or fails, and leave it."""
-    began = time.process_time()
-    try:
-        with TemporaryDirectory() as folder:
-            config = compose([*overrides(study, cell), f"run_dir={folder}/run"])
-            summary = run(config, report=False).summary
-    except FedkdError as error:
-        typer.echo(f"left out: {' '.join(overrides(study, cell))}: {error}", err=True)
+    if (found := tried(overrides(study, cell))) is None:
         return None
+    summary, seconds = found
     return {
         "local": round(summary["alma_local"]["last"], 6),
         "overall": round(summary["alma_global"]["last"], 6),
-        "cpu_seconds": round(time.process_time() - began, 2),
+        "cpu_seconds": round(seconds, 2),
         "digest": summary["digest"][:16],
     }
 

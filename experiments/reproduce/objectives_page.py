@@ -29,7 +29,6 @@ def page(study: Study, rows: list[Row], seconds: list[Row]) -> str:
     times = {label(row): row["seconds"] for row in seconds}
     return TEXT.format(
         study=study,
-        title=TITLES[study.name],
         said=study.said.format(rounds=study.rounds),
         count=len(counted(study, rows)),
         progress=progress(study, rows),
@@ -37,7 +36,6 @@ def page(study: Study, rows: list[Row], seconds: list[Row]) -> str:
         alike=table(_ranking([one for one in found if not one.labels], times)),
         labelled=table(_ranking([one for one in found if one.labels], times)),
         settings=table(_by_setting(found, counted(study, rows))),
-        remark=REMARKS.get(study.name, ""),
     )
 
 
@@ -127,19 +125,7 @@ def figure(found: list[Finding]) -> Figure:
     return drawn
 
 
-TITLES = {"mnist": "Objectives under the same conditions", "topics": "Objectives on texts"}
-
-REMARKS = {
-    "mnist": """
-KnFu mixes logits here, with beta 1. In its published form (soft labels, beta 10) it fuses next to
-nothing under Dirichlet(0.1), so that there is little to learn well or badly: with `mlp`, one seed,
-local and global accuracy are 95.1 and 27.7 with `kl`, 95.0 and 27.9 with `dist`, and 95.0 and 27.6
-for clients that stay alone. `mlkd` does harm there, too (82.6 and 18.6).
-"""
-}
-"""What else was found, with other runs than the page's."""
-
-TEXT = """# {title}
+TEXT = """# {study.title}
 
 {said} Every objective that
 learns from logits, and every guard around `kl`, under KnFu (logits, beta 1) and FedMD, with
@@ -170,7 +156,7 @@ differed by up to a half, so *slower* above means by more than that.
 Means over seeds, of local and global accuracy: points of difference, and for `kl` itself the
 accuracy. Heads are strategy, models, and alpha of Dirichlet.
 
-{settings}{remark}
+{settings}{study.remark}
 The numbers are made from [a row a run](rows/objectives_{study.name}.csv) and
 [the measured seconds](rows/objectives_seconds.csv). This goes on with what is missing there, for
 more seeds or new objectives, and writes this page anew:

@@ -6,18 +6,14 @@ the optimiser, one thread. It is what a run with more epochs of distillation tak
 quickest of several, everything one after the other. CPU time, as other work would count else.
 """
 
-import time
 from collections import defaultdict
 from itertools import product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
-from ...config.overrides import compose
-from ...run.runner import run
-from .cells import Row, keep
+from .cells import Row, keep, ran
 from .objectives import cells, label, learned, overrides
 from .objectives_studies import MNIST
 
@@ -32,13 +28,7 @@ def spent(way: Row, epochs: int) -> float:
     """Return the CPU seconds of a whole run under FedMD."""
     cell = next(c for c in cells(MNIST, 1, [way]) if c["strategy"] == "fedmd")
     small = [f"clients={CLIENTS}", f"transfer.size={SIZE}", f"distil.epochs={epochs}", "rounds=1"]
-    began = time.process_time()
-    with TemporaryDirectory() as folder:
-        run(
-            compose([*overrides(MNIST, cell), *small, "device=cpu", f"run_dir={folder}/run"]),
-            report=False,
-        )
-    return time.process_time() - began
+    return ran([*overrides(MNIST, cell), *small, "device=cpu"])[1]
 
 
 def seconds(runs: dict[int, list[float]]) -> float:

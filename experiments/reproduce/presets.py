@@ -9,20 +9,16 @@ and a preset sends the largest numbers of each row only, soft labels are exchang
 cut to 32, nearly all would be one number, which clients then learn.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from ...config.overrides import compose
 from ...errors import ConfigError, FedkdError
-from ...run.runner import run
-from .cells import Row, fill, missing
+from .cells import Row, fill, missing, tried
 
 ROWS = Path("docs/rows/presets.csv")
 
@@ -128,20 +124,15 @@ def overrides(cell: Row) -> list[str]:
 
 def measured(cell: Row) -> Row | None:
     """Run one; say so if it is refused or fails, and leave it."""
-    began = time.process_time()
-    try:
-        with TemporaryDirectory() as folder:
-            given = [*overrides(cell), "device=cpu", f"run_dir={folder}/run"]
-            summary = run(compose(given), report=False).summary
-    except FedkdError as error:
-        typer.echo(f"left out: {' '.join(overrides(cell))}: {error}", err=True)
+    if (found := tried([*overrides(cell), "device=cpu"])) is None:
         return None
+    summary, seconds = found
     return {
         "metric": summary["metric"],
         "local": round(summary["score_local"]["last"], 6),
         "overall": round(summary["score_global"]["last"], 6),
         "bytes_up": summary["bytes_up"],
-        "cpu_seconds": round(time.process_time() - began, 2),
+        "cpu_seconds": round(seconds, 2),
         "digest": summary["digest"][:16],
     }
 

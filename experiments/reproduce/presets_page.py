@@ -4,7 +4,7 @@
 from ``--rows``; it runs nothing.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +18,7 @@ from scipy.stats import ttest_1samp
 from ...plugins.table import SEAMS
 from ...report.style import GROUPS, canvas, legend_below, styled
 from ...strategies.catalogue import table
-from .cells import Row, saved
+from .cells import Row, missing, saved
 from .presets import MIXED, ROWS, STUDIES, cells
 from .presets_words import HEAD, SECTIONS, TAIL
 
@@ -59,10 +59,8 @@ def studied(rows: list[Row], preset: str) -> dict[str, list[Row]]:
 
 def progress(rows: list[Row], seeds: int = 3) -> str:
     """Return what is not run yet, "" when all is."""
-    count: dict[str, int] = defaultdict(int)
-    for cell in cells(seeds, list(STUDIES)):
-        count[cell["study"]] += not any(cell.items() <= row.items() for row in rows)
-    left = [f"{number} of {study}" for study, number in count.items() if number]
+    count = Counter(cell["study"] for cell in missing(cells(seeds, list(STUDIES)), rows))
+    left = [f"{count[study]} of {study}" for study in STUDIES if count[study]]
     return f"\n**Not done yet:** runs left: {', '.join(left)}.\n" if left else ""
 
 

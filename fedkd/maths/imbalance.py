@@ -27,6 +27,30 @@ def log_prior(counts: Tensor) -> Tensor:
     return counts.float().log()
 
 
+def frequent(labels: Tensor, classes: int, share: float | None = None) -> Tensor:
+    """Return the classes that have more than a share of the samples, bool ``[classes]``.
+
+    Parameters
+    ----------
+    labels : Tensor
+        ``[n]`` int64.
+    classes : int
+        All there are, C.
+    share : float or None
+        In [0, 1); None = ``1 / C``, so that classes have more samples than on average.
+
+    Examples
+    --------
+    >>> labels = torch.tensor([0, 0, 0, 1, 2])
+    >>> frequent(labels, 4), frequent(labels, 4, 0.1)
+    (tensor([ True, False, False, False]), tensor([ True,  True,  True, False]))
+    """
+    counts = torch.bincount(labels, minlength=classes)
+    if share is None:
+        return counts * classes > counts.sum()
+    return counts > share * counts.sum()
+
+
 def class_weights(counts: Tensor, absent: str = "zero") -> Tensor:
     """Return Gamma: inverse class frequencies, summing to 1 over the classes there are.
 

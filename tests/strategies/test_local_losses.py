@@ -9,8 +9,8 @@ import torch
 from fedkd.clients.base import Client
 from fedkd.clients.exchange.contrastive import PREVIOUS, Contrastive, contrast
 from fedkd.clients.exchange.counted_steps import CountedSteps
-from fedkd.clients.exchange.group_distillation import GroupDistillation, rich_classes
-from fedkd.clients.exchange.label_masking import LabelMasking, majority
+from fedkd.clients.exchange.group_distillation import GroupDistillation
+from fedkd.clients.exchange.label_masking import LabelMasking
 from fedkd.clients.exchange.mentee import Mentee
 from fedkd.clients.exchange.not_true import NotTrue
 from fedkd.clients.exchange.received import LocalLoss
@@ -25,6 +25,7 @@ import fedkd
 from fedkd.errors import ConfigError
 from fedkd.knowledge import to_tensor
 from fedkd.maths.groups import group_divergence
+from fedkd.maths.imbalance import frequent
 from fedkd.maths.masked import divergence_among
 from fedkd.models import build
 from fedkd.models.flat import flatten, unflatten
@@ -71,8 +72,8 @@ def test_label_masking_by_hand() -> None:
     zeros, masked = torch.zeros(1, 4), torch.tensor([True, True, False, False])
     value = divergence_among(zeros, zeros, masked, torch.tensor([0]), 1.0)
     assert value.item() == pytest.approx(math.log(1.5))
-    assert majority(torch.tensor([0, 0, 0, 1, 1, 2]), 4).tolist() == [True, True, False, False]
-    assert not majority(torch.arange(4), 4).any()
+    assert frequent(torch.tensor([0, 0, 0, 1, 1, 2]), 4).tolist() == [True, True, False, False]
+    assert not frequent(torch.arange(4), 4).any()
 
 
 def test_temperature_counts_as_its_square() -> None:
@@ -111,8 +112,8 @@ def test_group_distillation_by_hand_and_what_the_paper_says_of_it_is_not_so() ->
 
 def test_rich_classes_have_more_than_an_even_share() -> None:
     labels = torch.tensor([0, 0, 0, 1, 1, 2])
-    assert rich_classes(labels, 3).tolist() == [True, False, False]  # 1 has a third, and no more
-    assert rich_classes(labels, 3, 0.1).tolist() == [True, True, True]
+    assert frequent(labels, 3).tolist() == [True, False, False]  # 1 has a third, and no more
+    assert frequent(labels, 3, 0.1).tolist() == [True, True, True]
 
 
 # -- properties ------------------------------------------------------------------------------------
