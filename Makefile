@@ -1,4 +1,4 @@
-.PHONY: help venv demo test test-long lint types bench bench-peers bench-fusion chaos endurance golden mutants docs clean
+.PHONY: help venv demo test test-long test-all every-test lint types bench bench-peers bench-fusion chaos endurance golden mutants docs clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -21,7 +21,7 @@ demo: venv  ## compare Local, FedMD and KnFu (twice) with 100 clients on digits 
 	$(BIN)/fedkd run -m experiment=demo 'strategy=local,fedmd,knfu,{name:knfu,exchange:logits,beta:1}'
 
 # Some machines forbid it: each process that a test starts would then compile fedkd anew.
-test test-long: export PYTHONDONTWRITEBYTECODE =
+test test-long test-all: export PYTHONDONTWRITEBYTECODE =
 
 test: venv lint types  ## lint, types and the quick tests, in two processes
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow' $(PYTEST)
@@ -29,6 +29,13 @@ test: venv lint types  ## lint, types and the quick tests, in two processes
 # Many of them wait, for deaths and limits of time: three processes keep two cores busy.
 test-long: venv  ## the tests that take long
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m slow $(PYTEST)
+
+# Where tests wait for deaths and limits of time, quick ones and the types use the cores.
+test-all: venv lint  ## lint, types and all tests at once, sooner than one after the other
+	$(MAKE) --jobs 2 types every-test
+
+every-test: venv
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 lint: venv  ## check style
 	$(BIN)/ruff check .
