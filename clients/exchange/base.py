@@ -89,6 +89,8 @@ class Exchange:
         The largest weight that a client may have in a mean over clients.
     counted : tuple of str
         Those of its extras that count private samples: nobody can claim more than it has.
+    signed : tuple of str
+        Those that may be negative.
     power : float
         What scores are raised to for that weight.
     input_shape : tuple of int
@@ -106,6 +108,7 @@ class Exchange:
     from_model: ClassVar[bool] = True
     heaviest: float = 1.0
     counted: ClassVar[tuple[str, ...]] = ()
+    signed: ClassVar[tuple[str, ...]] = ()
     power: float = 1.0
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -126,7 +129,7 @@ class Exchange:
         return samples, classes
 
     def extras(self, model: nn.Module, classes: int) -> Mapping[str, tuple[int, ...]]:
-        """Return names and shapes of what else is uploaded: float32, finite, at least 0."""
+        """Return names and shapes of what else is uploaded: float32, finite, see `signed`."""
         del model, classes
         return {}
 
@@ -236,6 +239,7 @@ class Exchange:
             masked=self.masked,
             scored=self.scored,
             extras=extras,
+            signed=self.signed,
             heaviest=self.heaviest,
             counted=tuple(name for name in self.counted if name in extras),
         )

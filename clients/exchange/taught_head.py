@@ -1,0 +1,45 @@
+"""The mean features of each class go up, and a head that the server has trained comes down."""
+
+from torch import Tensor, nn
+
+from ...knowledge import Knowledge
+from ...models.features import head
+from .base import Phase
+from .class_logits import class_means
+from .head import Head
+from .parameters import NO_SAMPLES
+from .received import tops
+from .scoring import pooled_features
+
+
+class TaughtHead(Head):
+    """Uploads class means of features ``[classes, dim]``; a teacher replaces the head."""
+
+    kind = "class_knowledge"
+    masked = True
+
+    def __init__(self) -> None:
+        super().__init__(weighting="uniform")
+
+    def unfit(self, model: nn.Module) -> tuple[str, str] | None:
+        """Refuse a model whose head is not the last thing it computes."""
+        problem = super().unfit(model)
+        if problem is None and not tops(model, self.input_shape):
+            return "trains the last linear layer by itself", "computes something after it"
+        return problem
+
+    def shape(self, model: nn.Module, samples: int, classes: int) -> tuple[int, ...]:
+        """Return ``(classes, dim)``, as many features as the model has."""
+        del samples
+        return classes, head(model).in_features
+
+    def means(self, phase: Phase) -> tuple[Tensor, Tensor]:
+        """Return the mean features of each class ``[classes, dim]``, and which there are."""
+        client = phase.client
+        features = pooled_features(phase, client.x, head(client.model).in_features)
+        return class_means(features, client.y, phase.classes)
+
+    def upload(self, phase: Phase) -> Knowledge:
+        """Return the mean features of each class that the client has."""
+        means, present = self.means(phase)
+        return Knowledge(phase.index, self.kind, means, NO_SAMPLES, present)
