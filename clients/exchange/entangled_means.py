@@ -7,6 +7,7 @@ from ...knowledge import Knowledge
 from ...models.features import head
 from .base import Phase
 from .parameters import NO_SAMPLES
+from .scoring import feature_means
 from .taught_head import TaughtHead
 
 
@@ -27,7 +28,7 @@ class EntangledMeans(TaughtHead):
 
     def upload(self, phase: Phase) -> Knowledge:
         """Return a mixture of the classes that the client has."""
-        means, present = self.means(phase)
+        means, present = feature_means(phase)
         drawn = torch.rand(phase.classes, generator=phase.client.generator) * present
         shares = drawn / drawn.sum().clamp_min(torch.finfo(drawn.dtype).tiny)
         mixed, extras = (shares @ means).unsqueeze(0), {"shares": shares}

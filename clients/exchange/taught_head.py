@@ -1,15 +1,14 @@
 """The mean features of each class go up, and a head that the server has trained comes down."""
 
-from torch import Tensor, nn
+from torch import nn
 
 from ...knowledge import Knowledge
 from ...models.features import head
 from .base import Phase
-from .class_logits import class_means
 from .head import Head
 from .parameters import NO_SAMPLES
 from .received import tops
-from .scoring import pooled_features
+from .scoring import feature_means
 
 
 class TaughtHead(Head):
@@ -33,13 +32,7 @@ class TaughtHead(Head):
         del samples
         return classes, head(model).in_features
 
-    def means(self, phase: Phase) -> tuple[Tensor, Tensor]:
-        """Return the mean features of each class ``[classes, dim]``, and which there are."""
-        client = phase.client
-        features = pooled_features(phase, client.x, head(client.model).in_features)
-        return class_means(features, client.y, phase.classes)
-
     def upload(self, phase: Phase) -> Knowledge:
         """Return the mean features of each class that the client has."""
-        means, present = self.means(phase)
+        means, present = feature_means(phase)
         return Knowledge(phase.index, self.kind, means, NO_SAMPLES, present)
