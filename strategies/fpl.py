@@ -55,7 +55,7 @@ class FPL(ParameterFusion):
     exchange = "cluster_contrast"
     needs_classes = True
 
-    def __init__(self, tau: float = 0.02, **base: float | None) -> None:
+    def __init__(self, tau: float = 0.2, **base: float | None) -> None:
         super().__init__(**base)
         if not tau > 0:
             raise ValueError(f"tau={tau} must be greater than 0")

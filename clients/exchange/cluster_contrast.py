@@ -28,7 +28,7 @@ class ClusterContrast(LocalLoss):
     on_features = True
     signed = ("prototypes",)
 
-    def __init__(self, tau: float = 0.02) -> None:
+    def __init__(self, tau: float = 0.2) -> None:
         if not tau > 0:
             raise ValueError(f"tau={tau} must be greater than 0")
         self.tau = tau
