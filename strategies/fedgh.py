@@ -5,7 +5,7 @@ ACM MM 2023, arXiv 2303.13137. Confidence: certain (official code, and the autho
 
     loss_n = CE(f_n(x), y)                                a client trains its whole model
     P_n[c] = mean of what n's head is fed, over its samples of class c
-    head  <- head - lr grad of mean CE(head(P_n[c]), c)   batches of this round's (n, c), epochs times
+    head  <- head - lr grad of mean CE(head(P_n[c]), c)   batches of this round's (n, c)
     f_n    = head of the server on the body of n
 
 The head goes on from round to round; who is away contributes nothing, and takes the newest head

@@ -3,7 +3,7 @@
 Xu, Tong, Huang, "Personalized Federated Learning with Feature Alignment and Classifier
 Collaboration", ICLR 2023. Confidence: certain (official code)::
 
-    before    p_c = n_c / n of client k; mu_c, E_c: means of the received body's features over class c
+    before    p_c = n_c / n of client k; mu_c, E_c: means over c of the received body's features
               v_k = (sum_c p_c E_c |f|^2 - sum_c p_c^2 |mu_c|^2) / n,     H_k[c] = p_c mu_c
     client    head_epochs of the head; then the body with CE + lam * MSE(f, P[y]), P of last round
     body      = sum_k samples_k * body_k / sum_k samples_k
@@ -19,10 +19,12 @@ official code stops with an error.
 Officially the programme goes to a general solver, eigenvalues under 0.01 are cut where rounding has
 made one negative, and a client keeps its head if that fails. Here it is solved exactly
 (`fedkd.maths.simplex.least_quadratic`), whatever the matrix. Deviation: the head is trained with
-the run's ``fit.lr``; the official one is 0.1, 10 times the body's.
+the run's ``fit.lr``; the official one is 0.1, 10 times the body's. ``fit.epochs=6`` is what the
+official code has, one of them the head's; with few a head learns slowly.
 """
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -31,6 +33,7 @@ from torch import Tensor, nn
 from ..clients.exchange.aligned_body import KNOWN, PROTOTYPES
 from ..config import RunConfig
 from ..knowledge import Knowledge, KnowledgeStack, stack
+from ..knowledge.admission import Expected
 from ..maths.simplex import least_quadratic
 from ..models.flat import floats
 from ..models.parts import body
@@ -117,6 +120,11 @@ class FedPAC(BodyFusion):
         means = (counts * knowledge.extras["prototypes"]).sum(dim=0) / total.clamp_min(1)
         self.state |= {PROTOTYPES: means, KNOWN: (total[:, 0] > 0).to(torch.uint8)}
         return shared
+
+    def beside_size(self, cohort: int, upload: Expected) -> int:
+        """Return the numbers of the prototypes."""
+        del cohort
+        return prod(upload.extras[PROTOTYPES])
 
     def beside(self) -> dict[str, Tensor]:
         """Return the newest prototypes, once there are some."""

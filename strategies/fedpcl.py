@@ -23,6 +23,7 @@ notice: with SGD it would be a step as many times as large. The second view is a
 first with ``fit.augment``, else the same.
 """
 
+from math import prod
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ from torch import Tensor
 
 from ..clients.exchange.projected_prototypes import HAS, ROWS
 from ..knowledge import KnowledgeStack, Teacher
+from ..knowledge.admission import Expected
 from ..rounds.protocol import RoundPlan
 from .fedproto import FedProto
 
@@ -79,6 +81,10 @@ class FedPCL(FedProto):
         values, has = knowledge.values[order], knowledge.mask[order]
         self.state |= {ROWS: values[has], HAS: has.to(torch.uint8)}
         return teacher
+
+    def beside_size(self, cohort: int, upload: Expected) -> int:
+        """Return the numbers of all clients' prototypes, as if they had all classes."""
+        return cohort * prod(upload.shape)
 
     def beside(self) -> dict[str, Tensor]:
         """Return the prototypes of all clients of the last round."""

@@ -15,7 +15,6 @@ Traps of the released code: one half of it never sends the head, and takes the m
 at its end; the head is the very object of client 0, which so trains it along.
 """
 
-import torch
 from torch import Tensor
 
 from ..knowledge import KnowledgeStack

@@ -18,6 +18,7 @@ from ...engine.state import Memory
 from ...knowledge import Knowledge, Target, kind_named
 from ...knowledge.admission import Expected
 from ...models.alone import suffices
+from ...models.flat import size
 from ...tasks.rows import by_sample, rows_at, rows_of
 from ..asked import heard
 from ..base import Client, ClientLoop
@@ -127,6 +128,13 @@ class Exchange:
         """
         del model
         return samples, classes
+
+    def returned(self, model: nn.Module) -> tuple[int, ...]:
+        """Return the shape of what such a client gets, where it is of another kind: its model's.
+
+        See `fedkd.rounds.protocol.Strategy.lesson_kind`.
+        """
+        return (size(model),)
 
     def extras(self, model: nn.Module, classes: int) -> Mapping[str, tuple[int, ...]]:
         """Return names and shapes of what else is uploaded: float32, finite, see `signed`."""

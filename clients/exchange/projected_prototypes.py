@@ -1,4 +1,4 @@
-"""Prototypes of projected features, and a contrast with those of all clients: FedPCL at a client."""
+"""Prototypes of projected features, and a contrast with those of all clients: FedPCL."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -67,7 +67,10 @@ class Projected(nn.Module):
     def projected(self, x: Tensor) -> Tensor:
         """Return unit vectors."""
         self.body.train(self.training and not self.frozen)
-        with tapped(self.body) as tap, torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+        with (
+            tapped(self.body) as tap,
+            torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen),
+        ):
             self.body(x)
         return F.normalize(self.projection(tap.features), dim=-1)
 
@@ -184,7 +187,9 @@ class ProjectedPrototypes(Exchange):
         return torch.where(client.tensors[OWNED], -squares, NEVER)
 
 
-def contrast(features: Tensor, labels: Tensor, anchors: Tensor, known: Tensor, tau: float) -> Tensor:
+def contrast(
+    features: Tensor, labels: Tensor, anchors: Tensor, known: Tensor, tau: float
+) -> Tensor:
     """Return a supervised contrast whose anchors are prototypes, a mean over their sets.
 
     ``-mean_i mean_{j != i, y_j = y_i} ln( e^{a_i.f_j/tau} / sum_{l != i} e^{a_i.f_l/tau} )`` for a

@@ -4,6 +4,7 @@ from torch import nn
 
 from ...knowledge import Knowledge
 from ...models.features import head
+from ...models.flat import count
 from .base import Phase
 from .head import Head
 from .parameters import NO_SAMPLES
@@ -31,6 +32,10 @@ class TaughtHead(Head):
         """Return ``(classes, dim)``, as many features as the model has."""
         del samples
         return classes, head(model).in_features
+
+    def returned(self, model: nn.Module) -> tuple[int, ...]:
+        """Return ``(size,)`` of the head."""
+        return (count(self.part(model)),)
 
     def upload(self, phase: Phase) -> Knowledge:
         """Return the mean features of each class that the client has."""

@@ -58,7 +58,9 @@ def test_trap_nothing_to_tell_heads_apart_is_no_error() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 20), st.integers(1, 10), st.sampled_from([0.0, 1e-4, 1.0]), st.integers(0, 99))
+@given(
+    st.integers(1, 20), st.integers(1, 10), st.sampled_from([0.0, 1e-4, 1.0]), st.integers(0, 99)
+)
 def test_the_programme_is_solved_exactly(n, rank, least, seed) -> None:
     """Against least squares without negative numbers, which has the same minimum."""
     generator = torch.Generator().manual_seed(seed)
@@ -70,7 +72,9 @@ def test_the_programme_is_solved_exactly(n, rank, least, seed) -> None:
     assert found.sum().item() == pytest.approx(1)
     rows = torch.cat([(x - x[own]).T, torch.diag(v.sqrt()), torch.ones(1, n).double()])
     other, _ = nnls(rows.numpy(), np.append(np.zeros(rank + n), 1.0))
-    values = [(rows[:-1] @ a).square().sum().item() for a in (found, torch.tensor(other / other.sum()))]
+    values = [
+        (rows[:-1] @ a).square().sum().item() for a in (found, torch.tensor(other / other.sum()))
+    ]
     assert values[0] <= values[1] + 1e-9
 
 

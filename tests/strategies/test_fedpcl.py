@@ -89,7 +89,9 @@ def test_no_cross_entropy_and_a_frozen_body_stays() -> None:
         before = {name: value.clone() for name, value in model.state_dict().items()}
         phase = phase_of(model)
         ProjectedPrototypes(dim=8, frozen=frozen).fit(phase)
-        changed = [n for n, value in model.state_dict().items() if not torch.equal(value, before[n])]
+        changed = [
+            n for n, value in model.state_dict().items() if not torch.equal(value, before[n])
+        ]
         assert changed == ([] if frozen else list(before)[:-2])  # the head has no part in it
         assert phase.client.extra_loss is None
 

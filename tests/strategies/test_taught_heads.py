@@ -53,7 +53,9 @@ def test_a_step_of_fedgh_by_hand() -> None:
 
 def test_fedre_by_hand() -> None:
     """Prototypes (1, 0) and (0, 1): the mixture is r, and the loss a soft cross-entropy with r."""
-    phase = phase_of(nn.Sequential(nn.Flatten(), nn.Linear(2, 2)), torch.eye(2), torch.tensor([0, 1]))
+    phase = phase_of(
+        nn.Sequential(nn.Flatten(), nn.Linear(2, 2)), torch.eye(2), torch.tensor([0, 1])
+    )
     sent = EntangledMeans().upload(phase)
     shares = sent.extras["shares"]
     torch.testing.assert_close(sent.values[0], shares)
