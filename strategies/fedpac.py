@@ -54,7 +54,7 @@ class FedPAC(BodyFusion):
     head_epochs : int
         The first epochs of a fit, which are the head's, at least 1; those after are the body's.
     **base
-        See `FusionStrategy`.
+        See `CommonStart`.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class FedPAC(BodyFusion):
     personalised = True
     needs_classes = True
 
-    def __init__(self, lam: float = 1.0, head_epochs: int = 1, **base: float | None) -> None:
+    def __init__(self, lam: float = 1.0, head_epochs: int = 1, **base: Any) -> None:
         super().__init__(**base)
         if not lam >= 0:
             raise ValueError(f"lam={lam} must be at least 0")

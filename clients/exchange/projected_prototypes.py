@@ -169,7 +169,8 @@ class ProjectedPrototypes(Exchange):
     def receive(self, phase: Phase, target: Target) -> None:
         """Remember the prototypes for this fit and the next."""
         assert target.mask is not None
-        phase.client.tensors |= {"teacher": target.values, "known": target.mask} | target.extras
+        own = {"teacher": target.values, "known": target.mask}
+        phase.client.tensors |= {**own, **target.extras}
 
     def learn(self, phase: Phase, target: Target) -> dict[str, float]:
         """Remember the prototypes for the next fit."""
