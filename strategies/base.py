@@ -108,6 +108,13 @@ class FusionStrategy(Strategy):
         del plan
         return {}
 
+    def beside(self) -> dict[str, Tensor]:
+        """Return what is sent with every teacher that is not for transfer samples, by name.
+
+        It is of another kind, and in `state`; the exchange finds it in `Target.extras`.
+        """
+        return {}
+
     def lessons(self, plan: RoundPlan, teacher: Teacher) -> Mapping[int, Records]:
         """Return what each client is sent of the teacher: ``{client: {"teacher": record}}``."""
         del plan

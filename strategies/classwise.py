@@ -6,6 +6,7 @@ next request to fit.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -34,7 +35,7 @@ class ClassFusion(FusionStrategy):
             return {}
         behind = [client for client in plan.cohort if not self.state["fresh"][client]]
         newest = Teacher("class_knowledge", self.state["teacher"], behind, self.state["known"])
-        return super().lessons(plan, newest)
+        return super().lessons(plan, replace(newest, extras=self.beside()))
 
     def lessons(self, plan: RoundPlan, teacher: Teacher) -> Mapping[int, Records]:
         """Remember the teacher, which nobody has yet; send it to those who took part."""
@@ -42,7 +43,7 @@ class ClassFusion(FusionStrategy):
         known = torch.ones(len(values)).bool() if teacher.mask is None else teacher.mask
         fresh = torch.zeros(plan.server.clients, dtype=torch.bool)
         self.state |= {"teacher": values, "known": known, "fresh": fresh}
-        return super().lessons(plan, teacher)
+        return super().lessons(plan, replace(teacher, extras=self.beside()))
 
     def after_round(self, plan: RoundPlan, outcome: Outcome) -> None:
         """Note who has the newest teacher: who was sent it, or had it, and was not lost."""

@@ -6,6 +6,7 @@ does, or a vector of its own where the method makes personal ones.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -118,6 +119,6 @@ class ParameterFusion(FusionStrategy):
         for number in sorted({groups[client] for client in clients}):
             members = [client for client in clients if groups[client] == number]
             shared = Teacher("parameters", self.state[f"shared.{number}"], members)
-            teacher = (personal or {}).get(number, shared)
+            teacher = replace((personal or {}).get(number, shared), extras=self.beside())
             lessons |= {client: {"teacher": record} for client, record in teacher.records().items()}
         return lessons

@@ -60,7 +60,8 @@ class CommonStart(PartFusion):
             architecture = id(plan.server.instances[client])  # one for all clients that have it
             if architecture not in starts:
                 starts[architecture] = self._start(plan.server, client)
-            whole = Teacher("parameters", starts[architecture], [client]).records()
+            start = starts[architecture]
+            whole = Teacher("parameters", start, [client], extras=self.beside()).records()
             records[client] = {"teacher": whole[client]}
         return records
 

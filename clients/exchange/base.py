@@ -18,6 +18,7 @@ from ...engine.state import Memory
 from ...knowledge import Knowledge, Target, kind_named
 from ...knowledge.admission import Expected
 from ...models.alone import suffices
+from ...models.flat import size
 from ...tasks.rows import by_sample, rows_at, rows_of
 from ..asked import heard
 from ..base import Client, ClientLoop
@@ -89,6 +90,8 @@ class Exchange:
         The largest weight that a client may have in a mean over clients.
     counted : tuple of str
         Those of its extras that count private samples: nobody can claim more than it has.
+    signed : tuple of str
+        Those that may be negative.
     power : float
         What scores are raised to for that weight.
     input_shape : tuple of int
@@ -106,6 +109,7 @@ class Exchange:
     from_model: ClassVar[bool] = True
     heaviest: float = 1.0
     counted: ClassVar[tuple[str, ...]] = ()
+    signed: ClassVar[tuple[str, ...]] = ()
     power: float = 1.0
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -125,8 +129,15 @@ class Exchange:
         del model
         return samples, classes
 
+    def returned(self, model: nn.Module) -> tuple[int, ...]:
+        """Return the shape of what such a client gets, where it is of another kind: its model's.
+
+        See `fedkd.rounds.protocol.Strategy.lesson_kind`.
+        """
+        return (size(model),)
+
     def extras(self, model: nn.Module, classes: int) -> Mapping[str, tuple[int, ...]]:
-        """Return names and shapes of what else is uploaded: float32, finite, at least 0."""
+        """Return names and shapes of what else is uploaded: float32, finite, see `signed`."""
         del model, classes
         return {}
 
@@ -236,6 +247,7 @@ class Exchange:
             masked=self.masked,
             scored=self.scored,
             extras=extras,
+            signed=self.signed,
             heaviest=self.heaviest,
             counted=tuple(name for name in self.counted if name in extras),
         )

@@ -1,8 +1,10 @@
 """Bodies that are trained after their heads: FedRep."""
 
+from contextlib import nullcontext
 from typing import Any
 
 from ...models.parts import still
+from ..asked import heard
 from .base import Phase
 from .body import Body
 
@@ -26,15 +28,20 @@ class HeadThenBody(Body):
             raise ValueError(f"body_epochs={body_epochs} must be at least 1")
         self.body_epochs = body_epochs
 
+    def turns(self, total: int) -> tuple[int, int]:
+        """Return how many of the epochs are the head's, and how many the body's."""
+        return total - self.body_epochs, self.body_epochs
+
     def fit(self, phase: Phase) -> dict[str, float]:
-        """Train the head, then the body; return the mean loss over both."""
+        """Train the head, then the body, with what `fitting` adds; return the mean loss."""
         model, total = phase.client.model, int(phase.loop.fit_config["epochs"])
         below, above = self.part(model), self.above(model)
-        turns = (below, total - self.body_epochs), (above, self.body_epochs)
+        first, then = self.turns(total)
+        turns = (below, first, nullcontext()), (above, then, self.fitting(phase))
         losses, numbers = 0.0, dict[str, float]()
-        for fixed, epochs in turns:
+        for fixed, epochs, adding in turns:
             phase.client.epochs = epochs
-            with still(model, fixed):
+            with still(model, fixed), adding, heard(phase.loop, phase.client):
                 numbers = phase.loop.fit([phase.client])[0]
             losses += numbers.get("loss_fit", 0.0) * epochs
         phase.client.epochs = None

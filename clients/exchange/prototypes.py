@@ -10,9 +10,8 @@ from ...knowledge import Knowledge, Target
 from ...models.features import pooled, tapped
 from ...secure.summing import HEAVIEST
 from .base import Exchange, Phase
-from .class_logits import class_means
 from .parameters import NO_SAMPLES
-from .scoring import needs_head, pooled_features
+from .scoring import feature_means, needs_head, pooled_features
 
 NEVER = torch.finfo(torch.float32).min
 """The logit of a class without a prototype."""
@@ -86,8 +85,7 @@ class Prototypes(Exchange):
     def upload(self, phase: Phase) -> Knowledge:
         """Return the mean features of each class that the client has."""
         client = phase.client
-        features = pooled_features(phase, client.x, self.dim)
-        means, present = class_means(features, client.y, phase.classes)
+        means, present = feature_means(phase, self.dim)
         counts = torch.bincount(client.y, minlength=phase.classes).float()
         extras = {"counts": counts} if self.counts else {}
         return Knowledge(phase.index, self.kind, means, NO_SAMPLES, present, extras=extras)

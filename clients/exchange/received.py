@@ -14,7 +14,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ...models.features import Tap, tapped
+from ...models.features import Tap, head, tapped
+from ...tasks.samples import made_up
 from .base import Phase
 from .parameters import Parameters
 from .scoring import needs_head
@@ -100,6 +101,26 @@ class LocalLoss(Parameters):
             finally:
                 client.extra_loss = None
         self.fitted(phase)
+
+
+def tops(model: nn.Module, shape: tuple[int, ...]) -> bool:
+    """Tell whether a model's head makes its logits: whether it is the last thing that it does.
+
+    Parameters
+    ----------
+    model : nn.Module
+        One that has a head.
+    shape : tuple of int
+        Shape of a sample.
+
+    Examples
+    --------
+    >>> tops(nn.Linear(2, 3), (2,)), tops(nn.Sequential(nn.Linear(2, 3), nn.Tanh()), (2,))
+    (True, False)
+    """
+    model = frozen(model)
+    features, logits = look(model, made_up(shape, 2))
+    return torch.equal(head(model)(features), logits)
 
 
 def frozen(model: nn.Module) -> nn.Module:

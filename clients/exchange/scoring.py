@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ...knowledge import Knowledge
-from ...models.features import features_of, headless
+from ...models.features import features_of, head, headless
 from .base import Exchange, Phase
+from .class_logits import class_means
 
 
 class Scored(Exchange):
@@ -43,6 +44,28 @@ class Scored(Exchange):
 def pooled_features(phase: Phase, x: Tensor, dim: int) -> Tensor:
     """Return what the client's model computes before its last layer, ``[samples, dim]``."""
     return features_of(phase.client.model, x.to(phase.loop.device), dim).cpu()
+
+
+def feature_means(phase: Phase, dim: int | None = None) -> tuple[Tensor, Tensor]:
+    """Return the mean features of each of the client's classes, and which classes it has.
+
+    Parameters
+    ----------
+    phase : Phase
+        Whose client's samples and model.
+    dim : int or None
+        Features of a mean; None = as many as the model has.
+
+    Returns
+    -------
+    means : Tensor
+        ``[classes, dim]``, 0 for a class without samples.
+    present : Tensor
+        ``[classes]`` bool.
+    """
+    client = phase.client
+    features = pooled_features(phase, client.x, dim or head(client.model).in_features)
+    return class_means(features, client.y, phase.classes)
 
 
 def needs_head(models: Mapping[str, nn.Module]) -> str | None:

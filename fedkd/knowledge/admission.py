@@ -41,7 +41,9 @@ class Expected:
     scored : bool
         Whether it sends a score for each sample.
     extras : dict
-        Shapes of what else it sends (float32, finite, at least 0).
+        Shapes of what else it sends (float32, finite, at least 0 unless `signed`).
+    signed : tuple of str
+        Extras that may be negative.
     heaviest : float
         The largest weight that it may have in a mean over clients.
     counted : tuple of str
@@ -58,6 +60,7 @@ class Expected:
     masked: bool = False
     scored: bool = False
     extras: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    signed: tuple[str, ...] = ()
     heaviest: float = 1.0
     counted: tuple[str, ...] = ()
     samples: int | None = None
@@ -107,7 +110,7 @@ def admit(reply: RecordDict, expected: Expected) -> Knowledge:
     if expected.scored:
         shapes["scores"] = (len(ids),)
     for name, shape in shapes.items():
-        _check_extra(name, arrays[name], shape)
+        _check_extra(name, arrays[name], shape, name in expected.signed)
     if expected.samples is not None:
         for name in expected.counted:
             check_count(name, arrays[name].sum().item(), expected.samples)
@@ -145,12 +148,12 @@ def _mask(values: Tensor, rows: int) -> Tensor:
     return values.bool()
 
 
-def _check_extra(name: str, values: Tensor, shape: tuple[int, ...]) -> None:
+def _check_extra(name: str, values: Tensor, shape: tuple[int, ...], signed: bool) -> None:
     try:
         check_values("parameters", values, shape)
     except Rejected as reason:
         raise Rejected(f"{name}: {reason}") from None
-    if values.numel() and values.min().item() < 0:
+    if not signed and values.numel() and values.min().item() < 0:
         raise Rejected(f"{name}: smallest entry is {values.min().item():.3g}, below 0")
 
 

@@ -29,6 +29,8 @@ class Teacher:
         bool ``[rows]``, the samples or classes that there is a teacher for.
     weights : Tensor, optional
         ``[clients, clients]``, what it is a mixture by, of a method that has weights.
+    extras : dict
+        What else every client is sent with it, tensors by name: they are `Target.extras` there.
     """
 
     kind: str
@@ -36,6 +38,7 @@ class Teacher:
     clients: list[int]
     mask: Tensor | None = None
     weights: Tensor | None = None
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def shared(self) -> bool:
@@ -49,15 +52,15 @@ class Teacher:
     def one_by_one(self) -> Mapping[int, ArrayRecord]:
         """Return what `records` does, with a teacher of its own packed when it is looked up."""
         if self.shared:
-            return dict.fromkeys(self.clients, _packed(self.values, self.mask))
+            return dict.fromkeys(self.clients, self._packed(self.values))
         rows = dict(zip(self.clients, self.values, strict=True))
-        return LazyMapping(rows, lambda client: _packed(rows[client], self.mask))
+        return LazyMapping(rows, lambda client: self._packed(rows[client]))
 
-
-def _packed(values: Tensor, mask: Tensor | None) -> ArrayRecord:
-    if mask is None:
-        return to_arrays({"values": values})
-    return to_arrays({"values": values[mask], "mask": mask.to(torch.uint8)})
+    def _packed(self, values: Tensor) -> ArrayRecord:
+        if self.mask is None:
+            return to_arrays({"values": values, **self.extras})
+        mask = self.mask.to(torch.uint8)
+        return to_arrays({"values": values[self.mask], "mask": mask, **self.extras})
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,8 @@ class Target:
         bool, the rows that there is a teacher for; None = all.
     labels : Tensor, optional
         ``[samples]`` int64, the samples' labels, where they may be seen.
+    extras : dict
+        What came along, see `Teacher`.
 
     Examples
     --------
@@ -91,6 +96,7 @@ class Target:
     temperature: float = 1.0
     mask: Tensor | None = None
     labels: Tensor | None = None
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         kind_named(self.kind)
@@ -142,11 +148,11 @@ class Target:
     @classmethod
     def read(cls, record: ArrayRecord, kind: str, temperature: float = 1.0) -> "Target":
         """Unpack what `Teacher.records` packed."""
-        values = to_tensor(record["values"])
-        if "mask" not in record:
-            return cls(values, kind, temperature)
-        mask = to_tensor(record["mask"]).bool()
-        return cls(scattered(values, mask), kind, temperature, mask)
+        arrays = {name: to_tensor(array) for name, array in record.items()}
+        values, mask = arrays.pop("values"), arrays.pop("mask", None)
+        if mask is None:
+            return cls(values, kind, temperature, extras=arrays)
+        return cls(scattered(values, mask.bool()), kind, temperature, mask.bool(), extras=arrays)
 
     def part(self, values: Tensor) -> "Target":
         """Return a target like this one with other values, all of which are there."""

@@ -12,6 +12,7 @@ from ..config import RunConfig
 from ..engine import Fleet
 from ..errors import ConfigError
 from ..knowledge import CLASS_SCORES, kind_named
+from ..knowledge.admission import Expected
 from ..knowledge.kinds import KINDS
 from ..plugins.table import SEAMS
 from ..tasks import Task
@@ -154,6 +155,19 @@ class Strategy(ABC):
         """
         del kind
         return {}
+
+    def beside_size(self, cohort: int, upload: Expected) -> int:
+        """Return about how many numbers a client is sent beside what `exchange` says.
+
+        Parameters
+        ----------
+        cohort : int
+            Clients of a round.
+        upload : Expected
+            What one of them uploads.
+        """
+        del cohort, upload
+        return 0
 
     def compress_node(self) -> dict[str, Any] | None:
         """Return the codec that belongs to the method, for where the run names none."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
@@ -21,7 +21,6 @@ from ..config import RunConfig
 from ..engine.cluster import cores
 from ..knowledge import kind_named
 from ..models import deal, model_names
-from ..models.flat import size
 from ..rounds.timing import Cost, Workload, measure
 from .objects import Objects
 from .preparing import Prepared, prepare_run
@@ -159,13 +158,16 @@ def _payload(ready: Prepared, transfer: int) -> tuple[int, int, int]:
     if ready.strategy.exchange is None:
         return 0, 0, 0
     ids, kind = torch.arange(transfer * ready.server.each), ready.parts.exchange.kind
-    ups = [ready.expect(client, 1, ids).shape for client in range(ready.config.population)]
+    expected = [ready.expect(client, 1, ids) for client in range(ready.config.population)]
+    extra = sum(4 * sum(map(prod, one.extras.values())) for one in expected) // len(expected)
+    ups = [one.shape for one in expected]
     sent, downs = ready.strategy.lesson_kind or kind, ups
     if sent != kind:  # the server's model, see `Strategy.lesson_kind`
-        downs = [(size(model),) for model in ready.server.instances]
+        downs = [ready.parts.exchange.returned(model) for model in ready.server.instances]
     plain, codec = _mean_bytes(None, kind, ups), ready.parts.codec
-    up = _mean_bytes(codec if codec.up else None, kind, ups)
+    up = _mean_bytes(codec if codec.up else None, kind, ups) + extra
     down = _mean_bytes(codec.downward() if codec.down else None, sent, downs)
+    down += 4 * ready.strategy.beside_size(ready.config.cohort, expected[0])
     if ready.config.secure.aggregation:
         about = ready.expect(0, 1, ids), ready.server.instances[0]
         up, more = traffic(ready.config, ready.strategy, *about)

@@ -123,8 +123,8 @@ def runs():
 
 def test_who_makes_sense_for_tokens():
     assert [
-        *("dafkd", "fd", "fedaux", "feddistill_group", "fedhkd", "fedkd_wu", "fedlmd", "fedntd"),
-        *("fedproto", "fedrod", "fedtgp", "fml"),
+        *("dafkd", "fd", "fedaux", "feddistill_group", "fedgh", "fedhkd", "fedkd_wu", "fedlmd"),
+        *("fedntd", "fedpac", "fedpcl", "fedproto", "fedre", "fedrod", "fedtgp", "fml", "fpl"),
         *("kafal", "kafal_soft", "kafal_student", "prockd", "selective_fd", "uwa"),
     ] == UNABLE
 
