@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -10,9 +9,8 @@ from ...maths.groups import group_divergence
 from ...maths.imbalance import frequent
 from ...models.features import head
 from ...tasks.rows import rows_of
-from ...tasks.samples import made_up
 from .base import Phase
-from .received import LocalLoss, Loss, Sight, frozen, look
+from .received import LocalLoss, Loss, Sight, look, needs_top
 
 
 class GroupDistillation(LocalLoss):
@@ -53,18 +51,7 @@ class GroupDistillation(LocalLoss):
 
     def refusal(self, models: Mapping[str, nn.Module]) -> str | None:
         """Refuse models whose last linear layer is not the last thing they do."""
-        problem = super().refusal(models)
-        unlike = [name for name, model in models.items() if not problem and not self.tops(model)]
-        if unlike:
-            why = "which is not the last thing it computes"
-            return f"exchanges heads, a model's last linear layer, {why} in {unlike[0]}"
-        return problem
-
-    def tops(self, model: nn.Module) -> bool:
-        """Tell whether a model's head makes its logits."""
-        model = frozen(model)
-        features, logits = look(model, made_up(self.input_shape, 2))
-        return torch.equal(head(model)(features), logits)
+        return needs_top(models, self.input_shape)
 
     def term(self, phase: Phase, sight: Sight) -> Loss | None:
         """Return the three terms."""

@@ -14,7 +14,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ...models.features import Tap, tapped
+from ...models.features import Tap, head, tapped
+from ...tasks.samples import Shape, made_up
 from .base import Phase
 from .parameters import Parameters
 from .scoring import needs_head
@@ -127,3 +128,22 @@ def look(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     with tapped(model) as tap:
         logits: Tensor = model(x)
     return tap.features, logits
+
+
+def needs_top(models: Mapping[str, nn.Module], shape: Shape) -> str | None:
+    """Say which model's head does not make its logits: a `refusal` where heads stand alone.
+
+    Parameters
+    ----------
+    models : mapping
+        Name -> an instance.
+    shape : tuple of int
+        Of one sample.
+    """
+    problem = needs_head(models)
+    for name, model in models.items() if problem is None else ():
+        features, logits = look(frozen(model), made_up(shape, 2))
+        if not torch.equal(head(model)(features), logits):
+            why = "which is not the last thing it computes"
+            return f"exchanges heads, a model's last linear layer, {why} in {name}"
+    return problem
