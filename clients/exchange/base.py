@@ -224,9 +224,7 @@ class Exchange:
 
     def finish(self, phase: Phase) -> Knowledge:
         """Return what the client uploads once, after the last round (`Strategy.finishes`)."""
-        raise NotImplementedError(
-            f"{type(self).__name__} has nothing to upload after the last round"
-        )
+        raise NotImplementedError(f"{type(self).__name__} must define finish()")
 
     def finishing(self, expected: Expected, classes: int, model: nn.Module) -> Expected | None:
         """Return what the server accepts of that; None = nothing.

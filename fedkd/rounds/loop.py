@@ -147,7 +147,9 @@ class Loop:
 
     def _round(self, number: int, fleet: Fleet, blocks: BlockPool) -> None:
         began, up, down = time.perf_counter(), fleet.bytes_up, fleet.bytes_down
-        plan = self._plan(number, fleet, blocks)
+        drawn = drawn_cohort(self.config, number)
+        cohort = self.strategy.cohort(number, drawn, self.config.population)
+        plan = self._plan(number, cohort, fleet, blocks)
         self.number = number
         fleet.begin(self.faults.of_round(plan.cohort, number))
         if self.clock is not None:
@@ -208,21 +210,20 @@ class Loop:
         ended = self._finish(number, fleet, blocks)
         outcome.rejected |= ended.rejected
         for client, numbers in ended.metrics.items():
-            outcome.metrics.setdefault(client, {}).update(numbers)
+            outcome.metrics[client] = numbers | outcome.metrics.get(client, {})
         return ended
 
     def _finish(self, number: int, fleet: Fleet, blocks: BlockPool) -> Outcome:
         """Have the strategy do what it does once, in a step of its own after the last round."""
-        plan, everybody = self._plan(number + 1, fleet, blocks), range(self.config.population)
+        everybody = list(range(self.config.population))
+        plan = self._plan(number + 1, everybody, fleet, blocks)
         fleet.begin(self.faults.of_round(everybody, plan.number))
 
         def expect(client: int, ids: Tensor) -> Expected:
             expected = self.finishing(client, plan.number)
             return self.expect(client, plan.number, ids) if expected is None else expected
 
-        outcome = self.strategy.finish(
-            replace(plan, cohort=list(everybody), evaluate=None, expect=expect)
-        )
+        outcome = self.strategy.finish(replace(plan, evaluate=None, expect=expect))
         self.measured.note(outcome)
         return outcome
 
@@ -245,8 +246,8 @@ class Loop:
             outcome.metrics.setdefault(client, {})["virtual_seconds"] = seconds
         return self.clock.columns()
 
-    def _plan(self, number: int, fleet: Fleet, blocks: BlockPool) -> RoundPlan:
-        """Draw the round's cohort and transfer samples."""
+    def _plan(self, number: int, cohort: list[int], fleet: Fleet, blocks: BlockPool) -> RoundPlan:
+        """Draw the round's transfer samples."""
         config, federation = self.config, self.server.federation
         size = federation.transfer_size
         tested = config.evaluate.subset(self.measured.whole)
@@ -259,7 +260,7 @@ class Loop:
         labels = self.server.transfer_labels(ids) if config.transfer.labelled else None
         return RoundPlan(
             number=number,
-            cohort=self.strategy.cohort(number, drawn_cohort(config, number), config.population),
+            cohort=cohort,
             fleet=fleet,
             blocks=blocks,
             classes=federation.classes,
