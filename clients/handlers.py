@@ -60,7 +60,7 @@ def finish(phase: Phase) -> Message:
     exchange, target = phase.tools.parts.exchange, phase.target()
     if target is not None:
         exchange.receive(phase, target)
-    return phase.reply(to_record(exchange.finish(phase), phase.round, {}))
+    return phase.reply({**to_record(exchange.finish(phase), phase.round, {})})
 
 
 def distil(phase: Phase) -> Message:

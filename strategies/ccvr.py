@@ -70,7 +70,7 @@ class CCVR(ParameterFusion):
     def finish(self, plan: RoundPlan) -> Outcome:
         """Ask everybody for class Gaussians, calibrate the head, send everybody the model."""
         outcome = Outcome()
-        admitted = self._collect(plan, plan.sample_ids, outcome, "train.finish")
+        admitted = self._uploads(plan, "train.finish", plan.sample_ids, outcome)
         if outcome.goes_on(admitted, "train.finish", plan.min_clients):
             found = pooled(admitted)
             self.state["shared.0"] = self._calibrated(plan, found)

@@ -96,7 +96,7 @@ class Exchange:
     """
 
     TOUCHES: ClassVar[frozenset[str]] = frozenset(
-        ("fit", "fitting", "upload", "receive", "learn", "scores", "vector", "samples")
+        ("fit", "fitting", "upload", "receive", "learn", "scores", "vector", "samples", "finish")
     )
 
     input_shape: tuple[int, ...] = ()

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +19,6 @@ class ClassGaussians(Parameters):
 
     A row of that is a mean ``[d]`` and the upper triangle of a covariance; `counts` come with it.
     """
-
-    from_model: ClassVar[bool] = False
 
     def refusal(self, models: Mapping[str, nn.Module]) -> str | None:
         """Refuse models whose last linear layer is not the last thing they do."""

@@ -135,7 +135,7 @@ def test_it_runs_with_what_else_there_is(more) -> None:
     [
         ({"model": MIXED}, "ccvr shares one model"),
         ({"secure.aggregation": True}, "ccvr"),
-        ({"privacy": {"name": "dp_sgd", "noise_multiplier": 1.0}}, "strategy ccvr"),
+        ({"privacy": {"name": "dp_sgd", "noise_multiplier": 1.0}}, "ccvr has one more at the end"),
         ({"strategy": {"name": "ccvr", "samples": 0}}, "samples=0"),
     ],
 )
