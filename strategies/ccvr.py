@@ -73,7 +73,8 @@ class CCVR(ParameterFusion):
         admitted = self._uploads(plan, "train.finish", plan.sample_ids, outcome)
         if outcome.goes_on(admitted, "train.finish", plan.min_clients):
             found = pooled(admitted)
-            self.state["shared.0"] = self._calibrated(plan, found)
+            if found:
+                self.state["shared.0"] = self._calibrated(plan, found)
             outcome.scalars["calibrated"] = float(len(found))
             lessons = self._lessons(self.groups(plan.server), plan.cohort)
             self._distil(plan, "parameters", lessons, outcome)
@@ -98,7 +99,7 @@ class CCVR(ParameterFusion):
             lr=self.lr,
             seed=plan.seed,
         )
-        ((vector, _),) = plan.blocks.map(study, [task] if found else [])
+        ((vector, _),) = plan.blocks.map(study, [task])
         unflatten(head(model), vector)
         return flatten(model)
 

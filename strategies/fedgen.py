@@ -90,9 +90,8 @@ class FedGen(ParameterFusion):
         hidden: int = 256,
     ) -> None:
         super().__init__()
-        if not min(alpha, beta, diversity) >= 0:
-            problem = f"alpha={alpha}, beta={beta} and diversity={diversity} must be at least 0"
-            raise ValueError(problem)
+        if not all(weight >= 0 for weight in (alpha, beta, diversity)):
+            raise ValueError(f"alpha={alpha}, beta={beta}, diversity={diversity}: at least 0")
         if not 0 < decay <= 1 or not lr > 0:
             raise ValueError(f"decay={decay} must be in (0, 1], lr={lr} greater than 0")
         if min(steps, noise, hidden) < 1:
