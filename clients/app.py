@@ -4,6 +4,7 @@
 ``query.hello``        answers with the partition id
 ``train.fit``          fit, then reply with what the exchange uploads (``train.kcfu``: the same)
 ``train.distil``       learn from a teacher
+``train.finish``       upload what is asked for once, after the last round
 ``train`` (default)    for Flower's own strategies: load the arrays, fit, reply with the arrays
 ``query.evaluate``     accuracy of the client's model, or of the arrays in the message
 ``query.score``        picks samples to be labelled (active learning)
@@ -35,7 +36,7 @@ from ..engine.state import ClientState, ContextState
 from ..errors import RunError
 from ..exits import is_interrupt
 from ..rng import scoped
-from .handlers import distil, evaluate, fit, forget, hello, restore, snapshot, train
+from .handlers import distil, evaluate, finish, fit, forget, hello, restore, snapshot, train
 from .mods import compressing, crashing, surviving
 from .parts import Parts
 from .phase import Phase, Tools
@@ -88,7 +89,7 @@ def client_app(
         app.query(answer.__name__)(_handler(answer, tools))
     register(app, lambda context: tools(context).parts.masking)
     wrappers = [crashing, *around(_wrappers), *mods]
-    for answer in (fit, distil):
+    for answer in (fit, distil, finish):
         app.train(answer.__name__, mods=wrappers)(_handler(answer, tools))
     app.train("kcfu", mods=wrappers)(_handler(fit, tools))
     app.train(mods=wrappers)(_handler(train, tools))

@@ -55,6 +55,14 @@ def fit(phase: Phase) -> Message:
     return phase.reply({**to_record(knowledge, phase.round, metrics), MEASURED: measured})
 
 
+def finish(phase: Phase) -> Message:
+    """Take in the teacher, if one comes along; upload what is asked for after the last round."""
+    exchange, target = phase.tools.parts.exchange, phase.target()
+    if target is not None:
+        exchange.receive(phase, target)
+    return phase.reply({**to_record(exchange.finish(phase), phase.round, {})})
+
+
 def distil(phase: Phase) -> Message:
     """Learn from the teacher, evaluate if asked."""
     target = phase.target()

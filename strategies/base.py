@@ -156,6 +156,12 @@ class FusionStrategy(Strategy):
 
     def _collect(self, plan: RoundPlan, ids: Tensor, outcome: Outcome) -> list[Knowledge]:
         """Let the cohort fit and upload its knowledge; admit what it sends."""
+        return self._uploads(plan, self.fit_action, ids, outcome)
+
+    def _uploads(
+        self, plan: RoundPlan, action: str, ids: Tensor, outcome: Outcome
+    ) -> list[Knowledge]:
+        """Let the cohort do as a message says, and upload knowledge; admit what it sends."""
         started = time.perf_counter()
         kind = plan.expect(plan.cohort[0], ids).kind
         temperature = self.softness("soft_labels", plan.temperature)
@@ -168,7 +174,7 @@ class FusionStrategy(Strategy):
         contents = dict.fromkeys(plan.cohort, RecordDict(shared)) | {
             client: RecordDict({**shared, **records}) for client, records in first.items()
         }
-        admitted = collect(plan, self.fit_action, contents, ids, outcome)
+        admitted = collect(plan, action, contents, ids, outcome)
         outcome.seconds["fit"] = time.perf_counter() - started
         return admitted
 

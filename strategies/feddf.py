@@ -15,7 +15,9 @@ norm 5, and stops early on a labelled validation split; here it makes some epoch
 clipping, which needs no labels.
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -61,28 +63,59 @@ class FedDF(ParameterFusion):
         def model(client: int, vector: Tensor) -> nn.Module:
             return unflatten(server.model(server.models[client]), vector)
 
-        votes = [Study(model(one.client, one.values), x) for one in admitted]
+        votes = [Study(model(*one), x) for one in self.teachers(plan, admitted, shared)]
         logits = torch.stack([found for _, found in plan.blocks.map(study, votes)])
         groups = self.groups(server)
         member = {groups[one.client]: one.client for one in admitted}
+        ensemble = {"ensemble": self.ensemble(logits)}
         tasks = [
-            Study(
-                model(member[number], vector),
-                x,
-                {"ensemble": logits.mean(dim=0)},
-                partial(ensemble_loss, temperature=self.temperature or 1.0),
-                epochs=self.epochs,
-                lr=self.lr,
-                seed=plan.seed,
-            )
+            self.lesson(Study(model(member[number], vector), x, ensemble, seed=plan.seed))
             for number, vector in shared.items()
         ]
         learnt = plan.blocks.map(study, tasks)
         return {number: vector for number, (vector, _) in zip(shared, learnt, strict=True)}
 
+    def teachers(
+        self, plan: RoundPlan, admitted: Sequence[Knowledge], shared: dict[int, Tensor]
+    ) -> list[tuple[int, Tensor]]:
+        """Return the ensemble: parameters ``[size]``, each with a client of that architecture."""
+        del plan, shared
+        return [(one.client, one.values) for one in admitted]
 
-def ensemble_loss(logits: Tensor, batch: dict[str, Tensor], temperature: float) -> Tensor:
-    """Return ``KL(softmax(ensemble / T) || softmax(logits / T))``, mean over the batch, in nats.
+    def ensemble(self, logits: Tensor) -> Tensor:
+        """Return the ensemble's logits ``[rows, classes]`` of its members' ``[n, rows, classes]``.
+
+        They are those that make the target at the temperature of the loss.
+        """
+        return logits.mean(dim=0)
+
+    def lesson(self, study: Study) -> Study:
+        """Return what an average learns, with its loss and how often it is looked at."""
+        loss = partial(ensemble_loss, temperature=self.temperature or 1.0)
+        return replace(study, loss=loss, epochs=self.epochs, lr=self.lr)
+
+
+def mean_probability(logits: Tensor, temperature: float) -> Tensor:
+    """Return logits z ``[rows, classes]`` with ``softmax(z) = mean_n softmax(logits_n / T)``.
+
+    They are the mean's logarithms, finite also where a probability underflows.
+
+    Examples
+    --------
+    >>> votes = torch.tensor([[[0.9, 0.1]], [[0.5, 0.5]]]).log()
+    >>> mean_probability(votes, 1.0).softmax(-1)
+    tensor([[0.7000, 0.3000]])
+    """
+    each = (logits / temperature).log_softmax(dim=-1)
+    return each.logsumexp(dim=0) - math.log(len(each))
+
+
+def ensemble_loss(
+    logits: Tensor, batch: dict[str, Tensor], temperature: float, weight: float = 1.0
+) -> Tensor:
+    """Return ``weight * KL(softmax(ensemble / T) || softmax(logits / T))``, a mean, in nats.
+
+    The mean is over the batch, not over classes.
 
     Examples
     --------
@@ -92,4 +125,4 @@ def ensemble_loss(logits: Tensor, batch: dict[str, Tensor], temperature: float) 
     """
     target = (batch["ensemble"] / temperature).log_softmax(dim=-1)
     student = (logits / temperature).log_softmax(dim=-1)
-    return F.kl_div(student, target, reduction="batchmean", log_target=True)
+    return weight * F.kl_div(student, target, reduction="batchmean", log_target=True)

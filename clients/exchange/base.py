@@ -99,7 +99,7 @@ class Exchange:
     """
 
     TOUCHES: ClassVar[frozenset[str]] = frozenset(
-        ("fit", "fitting", "upload", "receive", "learn", "scores", "vector", "samples")
+        ("fit", "fitting", "upload", "receive", "learn", "scores", "vector", "samples", "finish")
     )
 
     input_shape: tuple[int, ...] = ()
@@ -232,6 +232,18 @@ class Exchange:
     def predict(self, phase: Phase, x: Tensor) -> Tensor:
         """Return the client's logits ``[rows, classes]`` for evaluation."""
         return rows_of(phase.loop.predict([phase.client], x)[0])
+
+    def finish(self, phase: Phase) -> Knowledge:
+        """Return what the client uploads once, after the last round (`Strategy.finishes`)."""
+        raise NotImplementedError(f"{type(self).__name__} must define finish()")
+
+    def finishing(self, expected: Expected, classes: int, model: nn.Module) -> Expected | None:
+        """Return what the server accepts of that; None = nothing.
+
+        `expected` is what it accepts in a round.
+        """
+        del expected, classes, model
+        return None
 
     def expected(
         self, client: int, round_: int, ids: Tensor, classes: int, model: nn.Module

@@ -10,7 +10,7 @@ from ...maths.imbalance import frequent
 from ...models.features import head
 from ...tasks.rows import rows_of
 from .base import Phase
-from .received import LocalLoss, Loss, Sight, look, tops
+from .received import LocalLoss, Loss, Sight, look, needs_top
 
 
 class GroupDistillation(LocalLoss):
@@ -51,13 +51,7 @@ class GroupDistillation(LocalLoss):
 
     def refusal(self, models: Mapping[str, nn.Module]) -> str | None:
         """Refuse models whose last linear layer is not the last thing they do."""
-        problem = super().refusal(models)
-        shape = self.input_shape
-        unlike = [name for name, model in models.items() if not problem and not tops(model, shape)]
-        if unlike:
-            why = "which is not the last thing it computes"
-            return f"exchanges heads, a model's last linear layer, {why} in {unlike[0]}"
-        return problem
+        return needs_top(models, self.input_shape)
 
     def term(self, phase: Phase, sight: Sight) -> Loss | None:
         """Return the three terms."""

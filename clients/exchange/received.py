@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ...models.features import Tap, head, tapped
-from ...tasks.samples import made_up
+from ...tasks.samples import Shape, made_up
 from .base import Phase
 from .parameters import Parameters
 from .scoring import needs_head
@@ -103,7 +103,7 @@ class LocalLoss(Parameters):
         self.fitted(phase)
 
 
-def tops(model: nn.Module, shape: tuple[int, ...]) -> bool:
+def tops(model: nn.Module, shape: Shape) -> bool:
     """Tell whether a model's head makes its logits: whether it is the last thing that it does.
 
     Parameters
@@ -148,3 +148,21 @@ def look(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     with tapped(model) as tap:
         logits: Tensor = model(x)
     return tap.features, logits
+
+
+def needs_top(models: Mapping[str, nn.Module], shape: Shape) -> str | None:
+    """Say which model's head does not make its logits: a `refusal` where heads stand alone.
+
+    Parameters
+    ----------
+    models : mapping
+        Name -> an instance.
+    shape : tuple of int
+        Of one sample.
+    """
+    problem = needs_head(models)
+    for name, model in models.items() if problem is None else ():
+        if not tops(model, shape):
+            why = "which is not the last thing it computes"
+            return f"exchanges heads, a model's last linear layer, {why} in {name}"
+    return problem

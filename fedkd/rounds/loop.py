@@ -4,6 +4,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flwr.serverapp import Grid
@@ -35,6 +36,18 @@ from .server import Server
 log = logging.getLogger("fedkd")
 
 
+@dataclass
+class Kept:
+    """What a checkpoint has of a round, as it is where more rounds follow."""
+
+    measured: dict[str, Any]
+    row: Row | None = None
+    server: dict[str, Tensor] | None = None
+    """None = as the strategy saves it"""
+    staged: int | None = None
+    """clients whose memories are written already"""
+
+
 class Loop:
     """Runs the rounds against a grid and reports them to the callbacks.
 
@@ -64,6 +77,8 @@ class Loop:
         What rounds take on the clients' devices.
     task : Task or None
         What samples mean; default classification.
+    finishing : callable
+        ``(client, round) -> Expected``, what to accept from a client after the last round.
     """
 
     def __init__(
@@ -81,9 +96,10 @@ class Loop:
         ledger: Ledger | None = None,
         clock: VirtualClock | None = None,
         task: Task | None = None,
+        finishing: Callable[[int, int], Expected | None] = lambda client, round_: None,
     ) -> None:
         self.config, self.strategy, self.server = config, strategy, server
-        self.expect, self.callbacks = expect, callbacks
+        self.expect, self.finishing, self.callbacks = expect, finishing, callbacks
         self.models, self.keeper, self.resumed = models, keeper, resumed
         self.compression, self.ledger, self.clock = compression, ledger, clock
         available = [device.availability for device in clock.devices] if clock else []
@@ -91,8 +107,7 @@ class Loop:
         self.number = 0  # the round under way
         self.measured = Measurements(config.population, len(server.federation.corpus.y_test), task)
         self.hardest = _hardest(config, server)
-        # What it held after the round, and the round's row, as both are where more rounds follow.
-        self.kept: tuple[dict[str, Any], Row | None] = {}, None
+        self.kept = Kept({})
         self.started: float | None = None
 
     def run(self, grid: Grid, blocks: BlockPool) -> None:
@@ -105,7 +120,11 @@ class Loop:
             self._round(number, fleet, blocks)
             self._keep(number, snapshots(fleet, number))
         if self.resumed and done == self.config.rounds:  # there was nothing left to do
-            deque(final(self.resumed.clients, self.models), maxlen=0)  # it writes as it is drained
+            clients: Batches = self.resumed.clients
+            if self.strategy.finishes:
+                self._finish(done, fleet, blocks)
+                clients = snapshots(fleet, done)
+            deque(final(clients, self.models), maxlen=0)  # it writes as it is drained
 
     def _begin(self, fleet: Fleet) -> int:
         """Start the strategy, or put everything back as a checkpoint has it; return its round."""
@@ -128,7 +147,9 @@ class Loop:
 
     def _round(self, number: int, fleet: Fleet, blocks: BlockPool) -> None:
         began, up, down = time.perf_counter(), fleet.bytes_up, fleet.bytes_down
-        plan = self._plan(number, fleet, blocks)
+        drawn = drawn_cohort(self.config, number)
+        cohort = self.strategy.cohort(number, drawn, self.config.population)
+        plan = self._plan(number, cohort, fleet, blocks)
         self.number = number
         fleet.begin(self.faults.of_round(plan.cohort, number))
         if self.clock is not None:
@@ -162,17 +183,49 @@ class Loop:
         }
         state = self.measured.save() | (self.clock.save() if self.clock else {})
         state |= self.hardest.save() if self.hardest else {}
-        self.kept = state, None
-        if number == self.config.rounds and plan.evaluate != 0:
-            self.kept = self.kept[0], Row(scalars, _rows(outcome, self.measured.diverged))
-            more = self.measured.complete(plan, outcome, self.strategy.broadcast())
+        self.kept = Kept(state)
+        finishes = self.strategy.finishes
+        if number == self.config.rounds and (finishes or plan.evaluate != 0):
+            self.kept.row = Row(scalars, _rows(outcome, self.measured.diverged))
+            ended = self._ended(number, fleet, blocks, outcome) if finishes else Outcome()
+            ended.seconds["evaluate"] = self.measured.complete(
+                plan, outcome, self.strategy.broadcast()
+            )
             self.measured.note(outcome)
-            scalars = scalars | self.measured.columns(True)
+            scalars = scalars | self.measured.columns(True) | ended.scalars
+            scalars |= {"bytes_up": fleet.bytes_up - up, "bytes_down": fleet.bytes_down - down}
+            scalars |= self._virtual(outcome)
             scalars["rejected"] = len(outcome.rejected)
             scalars["diverged"] = len(self.measured.diverged)
-            for name in ("seconds", "seconds_evaluate"):
-                scalars[name] += more
+            for phase, value in ended.seconds.items():
+                scalars[f"seconds_{phase}"] += value
+                scalars["seconds"] += value
         self._report(number, scalars, outcome)
+
+    def _ended(self, number: int, fleet: Fleet, blocks: BlockPool, outcome: Outcome) -> Outcome:
+        """Finish, once what a checkpoint has of the last round is safe; add to what came of it."""
+        self.kept.server = self.strategy.save()
+        if self.keeper is not None:
+            self.kept.staged = self.keeper.stage(number, snapshots(fleet, number))
+        ended = self._finish(number, fleet, blocks)
+        outcome.rejected |= ended.rejected
+        for client, numbers in ended.metrics.items():
+            outcome.metrics[client] = numbers | outcome.metrics.get(client, {})
+        return ended
+
+    def _finish(self, number: int, fleet: Fleet, blocks: BlockPool) -> Outcome:
+        """Have the strategy do what it does once, in a step of its own after the last round."""
+        everybody = list(range(self.config.population))
+        plan = self._plan(number + 1, everybody, fleet, blocks)
+        fleet.begin(self.faults.of_round(everybody, plan.number))
+
+        def expect(client: int, ids: Tensor) -> Expected:
+            expected = self.finishing(client, plan.number)
+            return self.expect(client, plan.number, ids) if expected is None else expected
+
+        outcome = self.strategy.finish(replace(plan, evaluate=None, expect=expect))
+        self.measured.note(outcome)
+        return outcome
 
     def _charge(self, plan: RoundPlan, outcome: Outcome) -> dict[str, float]:
         """Note what clients spent, whatever became of their replies; return the columns."""
@@ -193,8 +246,8 @@ class Loop:
             outcome.metrics.setdefault(client, {})["virtual_seconds"] = seconds
         return self.clock.columns()
 
-    def _plan(self, number: int, fleet: Fleet, blocks: BlockPool) -> RoundPlan:
-        """Draw the round's cohort and transfer samples."""
+    def _plan(self, number: int, cohort: list[int], fleet: Fleet, blocks: BlockPool) -> RoundPlan:
+        """Draw the round's transfer samples."""
         config, federation = self.config, self.server.federation
         size = federation.transfer_size
         tested = config.evaluate.subset(self.measured.whole)
@@ -207,7 +260,7 @@ class Loop:
         labels = self.server.transfer_labels(ids) if config.transfer.labelled else None
         return RoundPlan(
             number=number,
-            cohort=self.strategy.cohort(number, drawn_cohort(config, number), config.population),
+            cohort=cohort,
             fleet=fleet,
             blocks=blocks,
             classes=federation.classes,
@@ -249,12 +302,14 @@ class Loop:
         keeper = self.keeper if self.keeper and self.keeper.due(number) else None
         last = number == self.config.rounds
         passing = final(clients, self.models) if last else clients
-        if keeper:
-            server, (measured, row) = self.strategy.save(), self.kept
-            spent = self.ledger.save() if self.ledger else {}
-            keeper.keep(Checkpoint(number, passing, server, measured, spent, row))
-        elif last:
+        kept = self.kept
+        if kept.staged is not None or (last and not keeper):
             deque(passing, maxlen=0)  # as above; a keeper drains it itself
+        if keeper:
+            server = self.strategy.save() if kept.server is None else kept.server
+            spent = self.ledger.save() if self.ledger else {}
+            checkpoint = Checkpoint(number, passing, server, kept.measured, spent, kept.row)
+            keeper.keep(checkpoint, kept.staged)
 
 
 def _hardest(config: RunConfig, server: Server) -> Hardest | None:

@@ -93,6 +93,8 @@ class Strategy(ABC):
     """True where clients compute with samples, beside giving them to models"""
     uses_transfer: ClassVar[bool] = False
     """True where the server itself works on transfer samples, whatever clients exchange"""
+    finishes: ClassVar[bool] = False
+    """True where something is done once, after the last round: see `finish`"""
 
     def __init__(self) -> None:
         self.state: dict[str, Tensor] = {}
@@ -208,6 +210,22 @@ class Strategy(ABC):
     @abstractmethod
     def round(self, plan: RoundPlan) -> Outcome:
         """Run one round."""
+
+    def finish(self, plan: RoundPlan) -> Outcome:
+        """Do what is done once, after the last round, with everybody.
+
+        Models and state are the run's last then. A checkpoint has them as they were before, so that
+        more rounds may follow as if it had not been. It is done again where a run that is finished
+        is resumed, and has to come out the same.
+
+        Parameters
+        ----------
+        plan : RoundPlan
+            As of a round more; ``plan.expect`` is what `Exchange.finishing` says, for the replies
+            to ``train.finish``.
+        """
+        del plan
+        return Outcome()
 
     def start(self, fleet: Fleet) -> None:
         """Prepare before the first round."""

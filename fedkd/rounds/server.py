@@ -1,11 +1,12 @@
 """What a method's server side may use beside what clients send: transfer samples, models."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, update_bn
 
 from ..data.federation import Federation
 from ..models import build, check_model, model_names, refuse_shared
@@ -131,6 +132,9 @@ class Study:
         Of logits and the targets' rows; a function of a module, or an object that pickles.
     epochs, batch_size, lr, seed
         Plain SGD with momentum 0.9 on batches shuffled from the seed.
+    average_from : float or None
+        Share of the steps, in [0, 1), after which the parameters are averaged over all that follow
+        (SWA; BatchNorm's statistics are then taken anew); None = the last ones count.
     """
 
     model: nn.Module
@@ -141,6 +145,7 @@ class Study:
     batch_size: int = 64
     lr: float = 0.05
     seed: int = 0
+    average_from: float | None = None
 
 
 def study(task: Study) -> tuple[Tensor, Tensor]:
@@ -166,18 +171,31 @@ def study(task: Study) -> tuple[Tensor, Tensor]:
 
 def _train(task: Study, loss: Loss) -> None:
     task.model.train()
-    generator = torch.Generator().manual_seed(task.seed)
     optimizer = torch.optim.SGD(task.model.parameters(), task.lr, momentum=0.9)
     n = len(task.x)
     targets = {name: by_sample(each, len(each) // n) for name, each in task.targets.items()}
-    for _ in range(task.epochs):
-        for rows in torch.randperm(len(task.x), generator=generator).split(task.batch_size):
-            if len(rows) == 1 < len(task.x):  # BatchNorm cannot train on one
-                continue
-            optimizer.zero_grad()
-            logits = task.model(task.x[rows])
-            batch = {name: value[rows] for name, value in targets.items()}
-            if logits.dim() > 2:
-                batch = {name: value.flatten(0, 1) for name, value in batch.items()}
-            loss(rows_of(logits), batch).backward()
-            optimizer.step()
+    steps, mean = _batches(task), None
+    begin = len(steps) if task.average_from is None else int(task.average_from * len(steps))
+    for step, rows in enumerate(steps):
+        optimizer.zero_grad()
+        logits = task.model(task.x[rows])
+        batch = {name: value[rows] for name, value in targets.items()}
+        if logits.dim() > 2:
+            batch = {name: value.flatten(0, 1) for name, value in batch.items()}
+        loss(rows_of(logits), batch).backward()
+        optimizer.step()
+        if step >= begin:
+            mean = mean or AveragedModel(task.model)
+            mean.update_parameters(task.model)
+    if mean is not None:
+        task.model.load_state_dict(mean.module.state_dict())
+        update_bn([task.x[rows] for rows in _batches(replace(task, epochs=1))], task.model)
+
+
+def _batches(task: Study) -> list[Tensor]:
+    """Return the rows of each step of all epochs."""
+    generator = torch.Generator().manual_seed(task.seed)
+    n = len(task.x)
+    epochs = [torch.randperm(n, generator=generator) for _ in range(task.epochs)]
+    steps = [rows for order in epochs for rows in order.split(task.batch_size)]
+    return [rows for rows in steps if len(rows) > 1 or n == 1]  # BatchNorm cannot train on one

@@ -74,6 +74,8 @@ class Work:
         options = message.content.config_records.get("config", ConfigRecord())
         if not message.metadata.message_type.startswith("train"):
             return 0.0
+        if message.metadata.message_type == "train.finish":  # a look at its own samples
+            return self.sizes[client] * self.forward[client]
         transfer = message.content.array_records.get("transfer")
         samples = None
         if transfer is not None:

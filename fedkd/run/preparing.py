@@ -91,10 +91,17 @@ class Prepared:
         expected = exchange.expected(client, round_, ids, self.server.width, model)
         return replace(expected, samples=len(self.federation.indices(client)))
 
+    def finishing(self, client: int, round_: int) -> Expected | None:
+        """Return what to accept from a client after the last round, if the method has it upload."""
+        expected = self.expect(client, round_, torch.arange(0))
+        model = self.server.instances[client]
+        return self.parts.exchange.finishing(expected, self.server.width, model)
+
     def bytes_of(self, client: int) -> int:
         """Return the bytes of the numbers that a client uploads at most, before compression."""
         rows = self.federation.transfer_size * self.server.each
-        return self.expect(client, 0, torch.arange(rows)).nbytes
+        last, usual = self.finishing(client, 0), self.expect(client, 0, torch.arange(rows))
+        return max(usual.nbytes, last.nbytes if last else 0)
 
 
 def prepare_run(

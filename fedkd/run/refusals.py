@@ -224,6 +224,11 @@ def check_privacy(
             kinds = " and ".join(parts.privacy.mechanisms)
             problem = f"is a client's own number, which {kinds} does not protect"
             raise ConfigError(f"strategy.{name}", number, f"{problem}; public is {PUBLIC[0]} only")
+    if strategy.finishes and parts.privacy.protects:
+        problem = (
+            f"protects uploads in rounds, and {config.strategy['name']} has one more at the end"
+        )
+        raise ConfigError("privacy", config.privacy["name"], problem)
     exchange = None if strategy.exchange is None else parts.exchange
     found = parts.privacy.refusal(exchange, _named(parts, instances))
     if found is not None:

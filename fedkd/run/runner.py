@@ -109,6 +109,7 @@ def run(
             ledger=prepared.ledger,
             clock=prepared.clock,
             task=parts.task,
+            finishing=prepared.finishing,
         )
         summary = execute(prepared, loop, tables, began)
         if report:

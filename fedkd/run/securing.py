@@ -100,7 +100,7 @@ def _individual(config: RunConfig, strategy: Strategy) -> str | None:
     """Say why a method needs to see each client's knowledge; None if it does not."""
     if strategy.exchange is None:
         return "exchanges nothing that could be summed"
-    if strategy.sums_only:
+    if strategy.sums_only and not strategy.finishes:
         return None
     if strategy.personalised:
         return "makes each client a teacher of its own, out of what each has uploaded"

@@ -96,26 +96,51 @@ class Keeper:
         """Say whether round `number` ends with a checkpoint."""
         return number % self.every == 0 or number == self.rounds
 
-    def keep(self, checkpoint: Checkpoint) -> None:
-        """Write the checkpoint."""
+    def stage(self, number: int, clients: Iterable[dict[int, RecordDict]]) -> int:
+        """Write what clients remember now of a checkpoint to come; return how many they are."""
         self.tables.check()
-        save(self.run_dir, checkpoint, self.tables, self.run)
+        return stage(_staged(self.run_dir, number), clients)
+
+    def keep(self, checkpoint: Checkpoint, staged: int | None = None) -> None:
+        """Write the checkpoint; `staged` is what `stage` returned of its clients, if it did."""
+        self.tables.check()
+        save(self.run_dir, checkpoint, self.tables, self.run, staged)
 
 
-def save(run_dir: Path, checkpoint: Checkpoint, tables: Tables, run: str = "") -> None:
-    """Write a checkpoint of the run of an identity, and remove those before the last two."""
-    parent = run_dir / "checkpoint"
-    final = parent / folder_name(checkpoint.round)
-    staged = parent / f".{final.name}"
-    shutil.rmtree(staged, ignore_errors=True)
-    parent.mkdir(exist_ok=True)
-    staged.mkdir()
-    clients = 0
-    for number, some in enumerate(checkpoint.clients):
-        clients += len(some)
+def _staged(run_dir: Path, number: int) -> Path:
+    """Return the folder that a checkpoint is written into."""
+    return run_dir / "checkpoint" / f".{folder_name(number)}"
+
+
+def stage(folder: Path, clients: Iterable[dict[int, RecordDict]]) -> int:
+    """Write what clients remember into a fresh folder; return how many they are."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(exist_ok=True)
+    folder.mkdir()
+    count = 0
+    for number, some in enumerate(clients):
+        count += len(some)
         tensors, plain = pack(some)
-        save_file(tensors, staged / f"clients_{number:05d}.safetensors")
-        (staged / f"clients_{number:05d}.json").write_text(json.dumps(plain))
+        save_file(tensors, folder / f"clients_{number:05d}.safetensors")
+        (folder / f"clients_{number:05d}.json").write_text(json.dumps(plain))
+    return count
+
+
+def save(
+    run_dir: Path,
+    checkpoint: Checkpoint,
+    tables: Tables,
+    run: str = "",
+    clients: int | None = None,
+) -> None:
+    """Write a checkpoint of the run of an identity, and remove those before the last two.
+
+    So many of its clients have been staged; None = they are still to be.
+    """
+    staged = _staged(run_dir, checkpoint.round)
+    parent, final = staged.parent, staged.parent / folder_name(checkpoint.round)
+    if clients is None:
+        clients = stage(staged, checkpoint.clients)
     save_file({k: v.clone() for k, v in checkpoint.server.items()}, staged / "server.safetensors")
     state = {
         "measured": checkpoint.measured,

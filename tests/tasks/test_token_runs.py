@@ -70,7 +70,7 @@ SHIPPED = SEAMS["strategies"].shipped()
 ABLE = [name for name, cls in SHIPPED.items() if "tokens" in tasks_of(cls)]
 UNABLE = sorted(SHIPPED.keys() - set(ABLE))
 ALIKE = ("fedavg", "fedadam", "fedprox", "feddf", "twin_merging", "lg_fedavg", "fedpm")
-ALIKE += ("moon", "scaffold", "feddyn", "fednova")
+ALIKE += ("moon", "scaffold", "feddyn", "fednova", "fedavg_kd", "fedbe")
 OWN = {name: {"model": "gru"} for name in ALIKE} | {
     name: {"transfer.labelled": True} for name in ("fedgems", "staged")
 }
@@ -123,8 +123,28 @@ def runs():
 
 def test_who_makes_sense_for_tokens():
     assert [
-        *("dafkd", "fd", "fedaux", "feddistill_group", "fedgh", "fedhkd", "fedkd_wu", "fedlmd"),
-        *("fedntd", "fedpac", "fedpcl", "fedproto", "fedre", "fedrod", "fedtgp", "fml", "fpl"),
+        *(
+            "ccvr",
+            "dafkd",
+            "fd",
+            "fedaux",
+            "feddistill_group",
+            "feddistill_plus",
+            "fedgen",
+            "fedgh",
+            "fedhkd",
+            "fedkd_wu",
+            "fedlmd",
+            "fedntd",
+            "fedpac",
+            "fedpcl",
+            "fedproto",
+            "fedre",
+            "fedrod",
+            "fedtgp",
+            "fml",
+            "fpl",
+        ),
         *("kafal", "kafal_soft", "kafal_student", "prockd", "selective_fd", "uwa"),
     ] == UNABLE
 
