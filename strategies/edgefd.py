@@ -44,7 +44,7 @@ class EdgeFD(SendersMean):
 
     exchange = "clustered_labels"
 
-    def __init__(self, quantile: float = 0.9, centroids: int = 10, **base: float | None) -> None:
+    def __init__(self, quantile: float = 0.75, centroids: int = 10, **base: float | None) -> None:
         super().__init__(**base)
         self.selector = {"quantile": quantile, "centroids": centroids}
 

@@ -25,7 +25,7 @@ class ClusteredLabels(OwnChoice):
         k, at least 1; fewer where a client has fewer than 4 k samples.
     """
 
-    def __init__(self, quantile: float = 0.9, centroids: int = 10) -> None:
+    def __init__(self, quantile: float = 0.75, centroids: int = 10) -> None:
         super().__init__(quantile)
         if centroids < 1:
             raise ValueError(f"centroids={centroids} must be at least 1")
