@@ -1,0 +1,61 @@
+"""FCCL: what clients say of a class shall go together, and what they knew shall not be forgotten.
+
+Huang, Ye, Du, "Learn from Others and Be Yourself in Heterogeneous Federated Learning", CVPR 2022
+(FCCL). Confidence: certain (official code)::
+
+    teacher(x)     = mean over n of f_n(x)                              logits, the client's own too
+    public loss    = cross-correlation of f_n and the teacher (`fedkd.distillation`)
+    private loss   = CE + first * KL( first net || net ) + previous * KL( previous net || net )
+
+The previous net is the client's after its last fit, before it learnt from others. In the official
+code the first one is pre-trained on private data before there are rounds; here it is the client's
+after its first fit. In that fit there is nothing to recall. A client that was away keeps its nets.
+
+Deviations. A round is private training and then the public step, where the official one has them
+the other way round, so here the own part of the teacher is the net right before the public step.
+There all nets see each public batch together, which takes all clients; here they upload their
+logits once a round. Trap avoided: a new Adam for every batch has no memory; here it lasts a phase.
+"""
+
+from typing import Any
+
+from torch import Tensor
+
+from ..knowledge import KnowledgeStack
+from .base import FusionStrategy
+
+
+class FCCL(FusionStrategy):
+    """Mean logits, learnt from by cross-correlation; earlier nets teach on private data.
+
+    Parameters
+    ----------
+    first, previous : float
+        Weights of the two earlier nets in the private loss, >= 0.
+    **base
+        See `FusionStrategy`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> logits = torch.tensor([[[2.0, 0.0]], [[0.0, 4.0]]])
+    >>> FCCL().fuse(KnowledgeStack("logits", logits, [0, 1], torch.arange(1)))
+    tensor([[1., 2.]])
+    """
+
+    exchange = "recalled_logits"
+    objective = "cross_correlation"
+    per_sample = True
+    sums_only = True
+
+    def __init__(self, first: float = 1.0, previous: float = 1.0, **base: float | None) -> None:
+        super().__init__(**base)
+        self.recall = {"first": first, "previous": previous}
+
+    def exchange_node(self) -> dict[str, Any]:
+        """Return the exchange with its weights."""
+        return {"name": self.exchange, **self.recall}
+
+    def fuse(self, knowledge: KnowledgeStack) -> Tensor:
+        """Return the mean ``[samples, classes]``."""
+        return knowledge.mean()
