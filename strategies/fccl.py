@@ -7,9 +7,10 @@ Huang, Ye, Du, "Learn from Others and Be Yourself in Heterogeneous Federated Lea
     public loss    = cross-correlation of f_n and the teacher (`fedkd.distillation`)
     private loss   = CE + first * KL( first net || net ) + previous * KL( previous net || net )
 
-The previous net is the client's after its last fit, before it learnt from others. In the official
-code the first one is pre-trained on private data before there are rounds; here it is the client's
-after its first fit. In that fit there is nothing to recall. A client that was away keeps its nets.
+The previous net is the client's after its last fit, before it learnt from others. The first one is
+pre-trained on private data: in the official code before there are rounds, here in a client's first
+fit, which has ``pretraining`` epochs (their number is ours) and nothing to recall yet. A client
+that was away keeps its nets.
 
 Deviations. A round is private training and then the public step, where the official one has them
 the other way round, so here the own part of the teacher is the net right before the public step.
@@ -32,6 +33,8 @@ class FCCL(FusionStrategy):
     ----------
     first, previous : float
         Weights of the two earlier nets in the private loss, >= 0.
+    pretraining : int
+        Epochs of a client's first fit, at least 1; the others have ``fit.epochs``.
     **base
         See `FusionStrategy`.
 
@@ -48,9 +51,15 @@ class FCCL(FusionStrategy):
     per_sample = True
     sums_only = True
 
-    def __init__(self, first: float = 1.0, previous: float = 1.0, **base: float | None) -> None:
+    def __init__(
+        self,
+        first: float = 1.0,
+        previous: float = 1.0,
+        pretraining: int = 20,
+        **base: float | None,
+    ) -> None:
         super().__init__(**base)
-        self.recall = {"first": first, "previous": previous}
+        self.recall = {"first": first, "previous": previous, "pretraining": pretraining}
 
     def exchange_node(self) -> dict[str, Any]:
         """Return the exchange with its weights."""

@@ -1,5 +1,7 @@
 """Logits of a client that does not forget what it knew after earlier fits: FCCL's."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 import torch
@@ -44,15 +46,31 @@ class RecalledLogits(Recalling, Logits):
     ----------
     first, previous : float
         Weights, >= 0.
+    pretraining : int
+        Epochs of the first fit, at least 1.
     """
 
     KEEPS = ("previous", "first")
 
-    def __init__(self, first: float = 1.0, previous: float = 1.0) -> None:
+    def __init__(self, first: float = 1.0, previous: float = 1.0, pretraining: int = 20) -> None:
+        if pretraining < 1:
+            raise ValueError(f"pretraining={pretraining} must be at least 1")
+        self.pretraining = pretraining
         self.weight = {"first": first, "previous": previous}
         for name, value in self.weight.items():
             if not value >= 0:
                 raise ValueError(f"{name}={value} must be at least 0")
+
+    @contextmanager
+    def fitting(self, phase: Phase) -> Iterator[None]:
+        """Let the first fit last longer."""
+        if "first" not in phase.client.tensors:
+            phase.client.epochs = self.pretraining
+        try:
+            with super().fitting(phase):
+                yield
+        finally:
+            phase.client.epochs = None
 
     def term(self, phase: Phase, sight: Sight) -> Loss | None:
         """Return the divergences from earlier models; None before there is one."""
