@@ -120,10 +120,10 @@ class Exchange:
     def shape(self, model: nn.Module, samples: int, classes: int) -> tuple[int, ...]:
         """Return the shape of the values that a client with such a model uploads.
 
-        `samples` are rows of knowledge, `classes` the numbers of a row.
+        `samples` are rows of knowledge, `classes` the numbers of a row of predictions.
         """
         del model
-        return samples, classes
+        return samples, kind_named(self.kind).width(samples, classes)
 
     def extras(self, model: nn.Module, classes: int) -> Mapping[str, tuple[int, ...]]:
         """Return names and shapes of what else is uploaded: float32, finite, at least 0."""
