@@ -18,11 +18,14 @@ There all nets see each public batch together, which takes all clients; here the
 logits once a round. Trap avoided: a new Adam for every batch has no memory; here it lasts a phase.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..config import RunConfig
 from ..knowledge import KnowledgeStack
+from ..rounds.timing import Workload
 from .base import FusionStrategy
 
 
@@ -60,6 +63,18 @@ class FCCL(FusionStrategy):
     ) -> None:
         super().__init__(**base)
         self.recall = {"first": first, "previous": previous, "pretraining": pretraining}
+        self.longer = 1.0
+
+    def settle(self, config: RunConfig, models: Sequence[nn.Module]) -> list[str]:
+        """Note how many times longer the first fit is than the others."""
+        del models
+        self.longer = self.recall["pretraining"] / max(1, config.fit.epochs)
+        return []
+
+    def workloads(self, number: int, sizes: Sequence[int]) -> list[Workload]:
+        """Return all samples, with what the first fit takes, or the two nets' forward passes."""
+        load = {"steps": self.longer} if number == 1 else {"passes": 2.0}
+        return [Workload(size, **load) for size in sizes]
 
     def exchange_node(self) -> dict[str, Any]:
         """Return the exchange with its weights."""

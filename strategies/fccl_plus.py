@@ -4,7 +4,7 @@ Huang, Ye, Shi, Du, "Generalizable Heterogeneous Federated Cross-Correlation and
 Learning", TPAMI 2023 (FCCL+). Confidence: certain (official code)::
 
     teacher        = mean over n of ( f_n(x), A_n )     A_n: cosines of all pairs of samples
-    public loss    = cross-correlation + 3 * KL of similarities (`fedkd.distillation`)
+    public loss    = cross-correlation + weight * KL of similarities (`fedkd.distillation`)
     private loss   = CE + tau^2 * KL( previous net || net ) among the wrong classes        tau = 3
 
 The previous net is the client's after its last fit, before it learnt from others; at first there is
@@ -20,12 +20,16 @@ classes: no divergence, it falls below 0 where p has much mass on wrong classes,
 being wrong. Here p and q sum to 1 over the wrong classes. See `fccl` for the others.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..config import RunConfig
+from ..errors import ConfigError
 from ..knowledge import KnowledgeStack
 from ..rounds.server import Server
+from ..rounds.timing import Workload
 from .base import FusionStrategy
 from .local_losses import MANY
 
@@ -55,7 +59,6 @@ class FCCLPlus(FusionStrategy):
 
     exchange = "similarities"
     objective = "instance_similarity"
-    sums_only = True
     needs_classes = True
 
     def __init__(self, weight: float = 1.0, tau: float = 3.0, **base: float | None) -> None:
@@ -65,6 +68,19 @@ class FCCLPlus(FusionStrategy):
     def exchange_node(self) -> dict[str, Any]:
         """Return the exchange with its parameters."""
         return {"name": self.exchange, **self.recall}
+
+    def settle(self, config: RunConfig, models: Sequence[nn.Module]) -> list[str]:
+        """Refuse rounds of so many samples that their pairs are too many."""
+        del models
+        asked = config.transfer.per_round or config.transfer.size or 0
+        if asked > MOST:
+            problem = f"fccl_plus compares all pairs of {asked} samples; set it to at most {MOST}"
+            raise ConfigError("transfer.per_round", config.transfer.per_round, problem)
+        return []
+
+    def workloads(self, number: int, sizes: Sequence[int]) -> list[Workload]:
+        """Return all samples, with the previous net's forward pass."""
+        return [Workload(size, passes=float(number > 1)) for size in sizes]
 
     def refusal(self, server: Server) -> str | None:
         """Refuse two classes: there is one wrong one then."""

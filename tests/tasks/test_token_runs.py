@@ -72,7 +72,7 @@ UNABLE = sorted(SHIPPED.keys() - set(ABLE))
 ALIKE = ("fedavg", "fedadam", "fedprox", "feddf", "twin_merging", "lg_fedavg", "fedpm")
 ALIKE += ("moon", "scaffold", "feddyn", "fednova")
 OWN = {name: {"model": "gru"} for name in ALIKE} | {
-    name: {"transfer.labelled": True} for name in ("fedgems", "staged")
+    name: {"transfer.labelled": True} for name in ("fedgems", "kta", "staged")
 }
 OWN["fedbn"] = {"model": Normed}
 CASES = {
@@ -123,7 +123,18 @@ def runs():
 
 def test_who_makes_sense_for_tokens():
     assert [
-        *("dafkd", "fd", "fedaux", "feddistill_group", "fedhkd", "fedkd_wu", "fedlmd", "fedntd"),
+        *(
+            "dafkd",
+            "edgefd",
+            "fccl_plus",
+            "fd",
+            "fedaux",
+            "feddistill_group",
+            "fedhkd",
+            "fedkd_wu",
+            "fedlmd",
+            "fedntd",
+        ),
         *("fedproto", "fedrod", "fedtgp", "fml"),
         *("kafal", "kafal_soft", "kafal_student", "prockd", "selective_fd", "uwa"),
     ] == UNABLE
