@@ -10,7 +10,7 @@ from fedkd.clients.exchange.recalled_logits import RecalledLogits
 from fedkd.clients.exchange.similarities import Similarities
 from fedkd.clients.standard import Standard
 from fedkd.strategies.fccl import FCCL
-from support import MIXED, TINY, stack_of
+from support import TINY, stack_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,7 +23,7 @@ from fedkd.maths.masked import divergence_among
 from fedkd.models.flat import flatten
 from fedkd.models.mlp import MLP
 
-SMALL = TINY | {"fraction": 0.6, "model": MIXED}
+SMALL = TINY | {"fraction": 0.6}
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -153,12 +153,15 @@ def test_the_mean_has_every_client_and_their_order_does_not_matter() -> None:
     torch.testing.assert_close(FCCL().fuse(stack), FCCL().fuse(other))
 
 
-@pytest.mark.parametrize("name", ["fccl", "fccl_plus"])
+NODES = {"fccl": {"name": "fccl", "pretraining": 2}, "fccl_plus": {"name": "fccl_plus"}}
+
+
+@pytest.mark.parametrize("name", NODES)
 def test_clients_come_and_go_and_runs_resume(name: str, tmp_path) -> None:
     settings = SMALL | {"transfer.per_round": 30}
-    whole = fedkd.simulate(name, **settings | {"rounds": 4}).summary
+    whole = fedkd.simulate(NODES[name], **settings | {"rounds": 4}).summary
     assert whole["rejected"] == 0
-    fedkd.simulate(name, run_dir=str(tmp_path / "run"), **settings)
+    fedkd.simulate(NODES[name], run_dir=str(tmp_path / "run"), **settings)
     assert fedkd.resume(tmp_path / "run", rounds=4).summary["digest"] == whole["digest"]
 
 
@@ -168,7 +171,6 @@ def test_clients_come_and_go_and_runs_resume(name: str, tmp_path) -> None:
         ({"name": "fccl", "pretraining": 0}, {}, "pretraining=0"),
         ({"name": "fccl", "first": -1.0}, {}, "first=-1"),
         ({"name": "fccl_plus", "tau": 0.0}, {}, "tau=0"),
-        ("fccl_plus", {"transfer.size": 2001}, r"transfer.per_round=.*at most 2000"),
         ("fccl_plus", {"secure.aggregation": True}, "secure.aggregation=true"),
         ("fccl_plus", {"objective": "kl"}, "objective=kl: learns from"),
         ("fccl", {"objective": "instance_similarity"}, "objective=instance_similarity: learns"),
@@ -177,3 +179,10 @@ def test_clients_come_and_go_and_runs_resume(name: str, tmp_path) -> None:
 def test_what_cannot_be_is_refused_by_name(node: Any, more: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         fedkd.simulate(node, **TINY | more)
+
+
+def test_pairs_of_too_many_samples_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedkd.strategies.fccl_plus.MOST", 50)
+    with pytest.raises(ConfigError, match=r"transfer\.per_round=null: .* 60 .*at most 50"):
+        fedkd.simulate("fccl_plus", **TINY)
+    fedkd.simulate("fccl_plus", **TINY | {"transfer.per_round": 30, "rounds": 1})
