@@ -1,12 +1,12 @@
-"""The round of methods that exchange what is known of each class: base of FD, FedProto and others.
+"""The round of methods whose teacher is for private training: base of FD, FedProto, FedHeNN, ...
 
-Such a teacher is for private training, so a client needs it before its fit. It is sent when it is
-made to those who took part; who was away, or was lost on the way, is sent the newest one with its
-next request to fit.
+A client needs it before its fit. It is sent when it is made to those who took part; who was away,
+or was lost on the way, is sent the newest one with its next request to fit.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,25 +16,27 @@ from ..rounds.protocol import Outcome, RoundPlan
 from .base import FusionStrategy, Records
 
 
-class ClassFusion(FusionStrategy):
+class Newest(FusionStrategy):
     """Keeps the newest teacher at the server, for those who do not have it.
 
     Attributes
     ----------
+    taught : str
+        The kind of knowledge that it is.
     state : dict
-        ``teacher`` ``[classes, dim]`` and ``known`` ``[classes]`` bool, the newest teacher and the
-        classes that it is for (the mean, where each client has a teacher of its own), and
+        ``teacher`` ``[rows, dim]`` and ``known`` ``[rows]`` bool, the newest teacher and the
+        rows that it has (the mean, where each client has a teacher of its own), and
         ``fresh`` ``[clients]`` bool: who has it.
     """
 
-    needs_classes = True
+    taught: ClassVar[str]
 
     def before_fit(self, plan: RoundPlan) -> Mapping[int, Records]:
         """Send the newest teacher to those who do not have it."""
         if "teacher" not in self.state:
             return {}
         behind = [client for client in plan.cohort if not self.state["fresh"][client]]
-        newest = Teacher("class_knowledge", self.state["teacher"], behind, self.state["known"])
+        newest = Teacher(self.taught, self.state["teacher"], behind, self.state["known"])
         return super().lessons(plan, replace(newest, extras=self.beside()))
 
     def lessons(self, plan: RoundPlan, teacher: Teacher) -> Mapping[int, Records]:
@@ -55,3 +57,10 @@ class ClassFusion(FusionStrategy):
         marks: Tensor = self.state["fresh"].clone()
         marks[list(clients)] = True
         self.state["fresh"] = marks
+
+
+class ClassFusion(Newest):
+    """What is taught is known of each class: a row is a class."""
+
+    taught = "class_knowledge"
+    needs_classes = True

@@ -26,15 +26,13 @@ import torch
 from torch import Tensor
 
 from ..knowledge import KnowledgeStack, Teacher
+from ..maths.likeness import inner
 from ..maths.mixing import ROWS
 from ..rounds.protocol import RoundPlan
 from .mixtures import MixingFusion
 
 SHARPNESS, STEP, FACTOR, CHANGES = 5.0, 0.01, 5.0, 5
 """Of the softmax; least mean step, and by what and how often the learning rate may change."""
-
-CHUNK = 256
-"""Rows of float64 soft labels held at a time."""
 
 
 class KTpFL(MixingFusion):
@@ -136,28 +134,6 @@ def gradient(shares: Tensor, soft_labels: Tensor, rho: float) -> Tensor:
         apart = 2 / soft_labels[0].numel() * (shares[part] @ products - products[part])
         slope[part] = apart + 2 * rho / n * (shares[part] - 1 / n)
     return slope
-
-
-def inner(rows: Tensor) -> Tensor:
-    """Return the inner products of all pairs of rows ``[n, n]``, float64.
-
-    Few rows at a time: float64 copies of all of them would take twice the memory that they take.
-
-    Examples
-    --------
-    >>> inner(torch.tensor([[1.0, 2.0], [0.0, 3.0]]))
-    tensor([[5., 6.],
-            [6., 9.]], dtype=torch.float64)
-    """
-    n = len(rows)
-    products = torch.empty(n, n, dtype=torch.float64)
-    for start in range(0, n, CHUNK):
-        left = rows[start : start + CHUNK].double()
-        for other in range(0, start + 1, CHUNK):
-            part = left @ rows[other : other + CHUNK].double().T
-            products[other : other + CHUNK, start : start + CHUNK] = part.T
-            products[start : start + CHUNK, other : other + CHUNK] = part
-    return products
 
 
 def rate(mean: float) -> float:

@@ -28,10 +28,10 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from ..knowledge import KnowledgeStack
-from .base import FusionStrategy
+from .senders import SendersMean
 
 
-class SelectiveFD(FusionStrategy):
+class SelectiveFD(SendersMean):
     """Mean soft labels of those who know a sample, if they are clear enough.
 
     Parameters
@@ -59,9 +59,6 @@ class SelectiveFD(FusionStrategy):
     """
 
     exchange = "selected_labels"
-    needs_numbers = True
-    per_sample = True
-    sums_only = True
     brief: ClassVar[Mapping[str, Any]] = {"width": 20.0}  # else the uniform samples are too far
 
     def __init__(
@@ -81,12 +78,6 @@ class SelectiveFD(FusionStrategy):
     def exchange_node(self) -> dict[str, Any]:
         """Return the exchange with the client selector's parameters."""
         return {"name": self.exchange, **self.selector}
-
-    def fuse(self, knowledge: KnowledgeStack) -> Tensor:
-        """Return the mean ``[samples, classes]`` over those who sent a sample, 0 for nobody's."""
-        assert knowledge.mask is not None
-        voters = knowledge.mask.sum(dim=0).clamp_min(1)
-        return knowledge.soft_labels.sum(dim=0) / voters.unsqueeze(-1)
 
     def covered(self, knowledge: KnowledgeStack, teacher: Tensor) -> Tensor:
         """Return which samples somebody sent and are clear enough, ``[samples]``."""

@@ -18,6 +18,7 @@ SHIPPED = [
     for name in seam.shipped()
 ]
 COUPLED = ("dist", "mlkd", "rkd", "sinkd", "taid", "trg")
+COUPLED += ("cross_correlation", "instance_similarity")
 """Objectives of whole batches, or with a state."""
 UNTOLD = {
     **{("objectives", name): {"remembers"} for name in SEAMS["objectives"].shipped()},

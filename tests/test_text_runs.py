@@ -37,7 +37,7 @@ MIXED = [
     {"name": "transformer", "dim": 8, "layers": 1},
     {"name": "textcnn", "dim": 8, "filters": 4},
 ]
-RECKONING = {"dafkd", "fedaux", "kafal", "kafal_soft", "kafal_student", "selective_fd"}
+RECKONING = {"dafkd", "edgefd", "fedaux", "kafal", "kafal_soft", "kafal_student", "selective_fd"}
 """Methods that compute with samples themselves, as they are by default."""
 
 

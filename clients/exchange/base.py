@@ -124,10 +124,10 @@ class Exchange:
     def shape(self, model: nn.Module, samples: int, classes: int) -> tuple[int, ...]:
         """Return the shape of the values that a client with such a model uploads.
 
-        `samples` are rows of knowledge, `classes` the numbers of a row.
+        `samples` are rows of knowledge, `classes` the numbers of a row of predictions.
         """
         del model
-        return samples, classes
+        return samples, kind_named(self.kind).width(samples, classes)
 
     def returned(self, model: nn.Module) -> tuple[int, ...]:
         """Return the shape of what such a client gets, where it is of another kind: its model's.

@@ -1,9 +1,10 @@
-"""A term beside a client's own loss that looks at the model the server sent: a local loss.
+"""A term beside a client's own loss that looks at the batch, and at models that stay as they are.
 
-Base of what FedNTD, FedLMD, MOON and Song's FedDistill do at the client. They exchange whole models
-as FedAvg does, and Flower's FedAvg is their server. The received model is copied when the fit
-begins, and the copy stays as it is: in evaluation mode (no dropout; BatchNorm by its running
-statistics), without gradients of its own.
+`LocalLoss` is the base of what FedNTD, FedLMD, MOON and Song's FedDistill do at the client. They
+exchange whole models as FedAvg does, and Flower's FedAvg is their server. `Added` is for whoever
+exchanges something else. The model is copied when the fit begins (of `LocalLoss`, it is the one
+that the server sent), and the copy stays as it is: in evaluation mode (no dropout; BatchNorm by its
+running statistics), without gradients of its own.
 """
 
 import copy
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from ...models.features import Tap, head, tapped
 from ...tasks.samples import Shape, made_up
-from .base import Phase
+from .base import Exchange, Phase
 from .parameters import Parameters
 from .scoring import needs_head
 
@@ -30,14 +31,14 @@ class Sight:
     Parameters
     ----------
     model : nn.Module
-        The client's, as it was received.
+        The client's, as the fit begins.
 
     Attributes
     ----------
     x : Tensor
         ``[batch, *shape]``, what the client's model was given last.
     received : nn.Module
-        The received model, frozen.
+        The model that the fit began with, frozen.
     """
 
     x: Tensor
@@ -66,8 +67,8 @@ class Sight:
             handle.remove()
 
 
-class LocalLoss(Parameters):
-    """Uploads the model, as `Parameters`; a `term` is added to its loss on private data.
+class Added(Exchange):
+    """Base of exchanges that add a `term` to the loss on private data.
 
     Attributes
     ----------
@@ -103,24 +104,8 @@ class LocalLoss(Parameters):
         self.fitted(phase)
 
 
-def tops(model: nn.Module, shape: Shape) -> bool:
-    """Tell whether a model's head makes its logits: whether it is the last thing that it does.
-
-    Parameters
-    ----------
-    model : nn.Module
-        One that has a head.
-    shape : tuple of int
-        Shape of a sample.
-
-    Examples
-    --------
-    >>> tops(nn.Linear(2, 3), (2,)), tops(nn.Sequential(nn.Linear(2, 3), nn.Tanh()), (2,))
-    (True, False)
-    """
-    model = frozen(model)
-    features, logits = look(model, made_up(shape, 2))
-    return torch.equal(head(model)(features), logits)
+class LocalLoss(Added, Parameters):
+    """Uploads the model, as `Parameters`; a `term` is added to its loss on private data."""
 
 
 def frozen(model: nn.Module) -> nn.Module:
@@ -148,6 +133,26 @@ def look(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     with tapped(model) as tap:
         logits: Tensor = model(x)
     return tap.features, logits
+
+
+def tops(model: nn.Module, shape: Shape) -> bool:
+    """Tell whether a model's head makes its logits: whether it is the last thing that it does.
+
+    Parameters
+    ----------
+    model : nn.Module
+        One that has a head.
+    shape : tuple of int
+        Shape of a sample.
+
+    Examples
+    --------
+    >>> tops(nn.Linear(2, 3), (2,)), tops(nn.Sequential(nn.Linear(2, 3), nn.Tanh()), (2,))
+    (True, False)
+    """
+    model = frozen(model)
+    features, logits = look(model, made_up(shape, 2))
+    return torch.equal(head(model)(features), logits)
 
 
 def needs_top(models: Mapping[str, nn.Module], shape: Shape) -> str | None:

@@ -12,12 +12,11 @@ public code fills up cluster by cluster, and its picks are in no particular orde
 order of their entropy.
 """
 
-import warnings
-
 import torch
 from torch import Tensor
 
 from ...maths.acquisition import entropy, least_confidence, ranking
+from ...maths.clusters import k_means
 from .base import Pool, Sampler
 
 STARTS = 10
@@ -49,21 +48,8 @@ class LoGo(Sampler):
         alone = least_confidence(pool.logits("alone").double().softmax(dim=-1))
         points = pool.features("alone").double() * alone.unsqueeze(1)
         seed = int(torch.randint(2**31, (), generator=pool.generator))
-        groups = _clusters(points, budget, seed)[order].tolist()
+        groups = k_means(points, budget, STARTS, seed)[0][order].tolist()
         first = {group: place for place, group in reversed(list(enumerate(groups)))}
         best = torch.zeros(len(order), dtype=torch.bool)
         best[list(first.values())] = True
         return torch.cat([order[best], order[~best]])[:budget]
-
-
-def _clusters(points: Tensor, count: int, seed: int) -> Tensor:
-    """Return the cluster ``[n]`` of each point."""
-    from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits
-
-    means = KMeans(count, n_init=STARTS, random_state=seed)
-    # Several threads add up in the order in which they finish, and get in the way of other clients.
-    with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters
-        return torch.from_numpy(means.fit_predict(points.numpy())).long()

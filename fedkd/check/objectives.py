@@ -44,9 +44,10 @@ def teachers(subject: Plugged) -> Iterator[tuple[str, Target]]:
     noise = torch.randn(ROWS, CLASSES, generator=torch_generator(1))
     kinds = subject.make().kinds
     if kinds is not None and not set(kinds) & set(CLASS_SCORES):
-        for kind in kinds:
+        for kind in map(kind_named, kinds):
+            wide = torch.randn(ROWS, kind.width(ROWS, CLASSES), generator=torch_generator(1))
             for size in (1.0, 0.1, 5.0):
-                yield f"{kind} {size:g}", Target(kind_named(kind).drawn(size * noise), kind)
+                yield f"{kind} {size:g}", Target(kind.drawn(size * wide), kind)
         return
     sure = nn.functional.one_hot(torch.arange(ROWS) % CLASSES, CLASSES).float()
     yield "logits", Target(2 * noise, "logits")

@@ -40,6 +40,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "class_knowledge": {"name": "fd"},
     "parameters": {"name": "feddf"},
     "masks": {"name": "fedpm"},
+    "related_logits": {"name": "fccl_plus"},
     "predictions": {"name": "fedmd"},
     "gaussian_predictions": {"name": "fedmd"},
 }

@@ -4,6 +4,7 @@ from .arrays import to_arrays, to_tensor
 from .kinds import CLASS_SCORES, NUMBERS, Kind, kind_named
 from .masks import Masks
 from .predictions import Predictions
+from .related import Kernels, RelatedLogits
 from .stacks import Knowledge, KnowledgeStack, scattered, stack, to_record
 from .teachers import Exchanged, Target, Teacher
 
@@ -11,11 +12,13 @@ __all__ = [
     "CLASS_SCORES",
     "NUMBERS",
     "Exchanged",
+    "Kernels",
     "Kind",
     "Knowledge",
     "KnowledgeStack",
     "Masks",
     "Predictions",
+    "RelatedLogits",
     "Target",
     "Teacher",
     "kind_named",

@@ -68,6 +68,11 @@ class Kind(str):
         high = values.abs().max().item()
         return f"magnitude: {high:.3g} is above {LARGEST:g}" if high > LARGEST else None
 
+    def width(self, rows: int, size: int) -> int:
+        """Return how many numbers a row has, where predictions have `size` and there are `rows`."""
+        del rows
+        return size
+
     def bytes(self, shape: Sequence[int]) -> int:
         """Return the bytes of values of this shape, without headers."""
         return 4 * prod(shape)

@@ -34,7 +34,17 @@ UNTAUGHT = (
     *("scaffold", "feddyn", "fednova", "feddf", "fedpm", "fml", "fedkd_wu", "twin_merging"),
     *("lg_fedavg", "fedper", "fedrep", "fedbabu", "fedbn", "ditto", "apfl", "fedrod"),
     *("fedgh", "fedre", "fpl", "fedpcl", "fedpac"),
-    *("fedavg_kd", "fedbe", "feddistill_plus", "fedgen", "ccvr",),
+    *(
+        "fedavg_kd",
+        "fedbe",
+        "feddistill_plus",
+        "fedgen",
+        "ccvr",
+    ),
+    *(
+        "fccl_plus",
+        "fedhenn",
+    ),
 )
 """Methods whose clients are taught no class scores."""
 GUARDS = [name for name in available("distillation.guards", Guard) if name != "none"]

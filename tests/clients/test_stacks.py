@@ -36,7 +36,7 @@ DISTIL = {"epochs": 2, "batch_size": 6, "lr": 0.02, "temperature": 1.0}
 OBJECTIVES = available("distillation", Objective)
 ALONE = ("taid", "ctkd", "dhkd", "nd", "tgeo")
 """Objectives that serve one client at a time."""
-JOINT = ("sinkd", "dist", "mlkd", "rkd", "trg", *ALONE)
+JOINT = ("sinkd", "dist", "mlkd", "rkd", "trg", "cross_correlation", *ALONE)
 EQUAL, RAGGED = [7, 7, 7], [5, 9, 2, 6, 9]
 COUPLED, RANDOM = ["resnet8"], ["fedmd_cnn2", "fedmd_cnn3"]
 """Batch normalisation couples a batch's samples; dropout is random."""

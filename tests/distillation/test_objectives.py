@@ -52,6 +52,8 @@ def test_short_names_resolve() -> None:
         "trg",
         "tgeo",
         "gaussian_kl",
+        "cross_correlation",
+        "instance_similarity",
     }
     assert set(found.values()) >= set(OBJECTIVES)
 

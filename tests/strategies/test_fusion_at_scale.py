@@ -13,7 +13,7 @@ from fedkd.strategies.comet import COMET
 from fedkd.strategies.fedmd import FedMD
 from fedkd.strategies.fusing import fuse_in_blocks
 from fedkd.strategies.knfu import KnFu
-from fedkd.strategies.ktpfl import CHUNK, KTpFL, inner
+from fedkd.strategies.ktpfl import KTpFL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import TINY
@@ -31,6 +31,7 @@ from fedkd.knowledge import teachers as knowledge_module
 from fedkd.knowledge.shelf import Shelf, side_by_side
 from fedkd.maths import divergences, mixing, robust
 from fedkd.maths.divergences import divergence
+from fedkd.maths.likeness import CHUNK, inner
 from fedkd.maths.mixing import ROWS, effective_neighbours, epd, top_k
 from fedkd.plugins import available
 from fedkd.rounds.protocol import Strategy

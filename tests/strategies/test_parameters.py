@@ -37,7 +37,7 @@ SMALL: dict[str, Any] = TINY | {
     "evaluate.every": 100,
 }
 STRATEGIES = available("strategies", Strategy)
-LOGITS = ("fedmd", "fedet", "fedaux", "fedgems", "dynamic_logits")
+LOGITS = ("fedmd", "fedet", "fedaux", "fedgems", "dynamic_logits", "fccl", "fccl_plus", "fedhenn")
 OTHERS = ("fd", "fedproto", "fedhkd", "fml", "fedkd_wu", "lg_fedavg", "twin_merging")
 
 

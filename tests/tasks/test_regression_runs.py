@@ -87,7 +87,17 @@ def ran(case=(), **more):
 def test_who_makes_sense_for_a_regression():
     assert [
         *("apfl", "compatibility", "coordinate_median", "ditto", "dsfl", "fedadam", "fedavg"),
-        *("fedbabu", "fedbn", "feddyn", "fedmd", "fednova", "fedper", "fedprox", "fedrep"),
+        *(
+            "fedbabu",
+            "fedbn",
+            "feddyn",
+            "fedhenn",
+            "fedmd",
+            "fednova",
+            "fedper",
+            "fedprox",
+            "fedrep",
+        ),
         *("geometric_median", "knfu", "lg_fedavg", "local", "moon", "scaffold", "trimmed_mean"),
         "twin_merging",
     ] == ABLE
