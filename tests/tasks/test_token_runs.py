@@ -124,7 +124,7 @@ def runs():
 def test_who_makes_sense_for_tokens():
     assert [
         *("dafkd", "fd", "fedaux", "feddistill_group", "fedhkd", "fedkd_wu", "fedlmd", "fedntd"),
-        *("fedproto", "fedrod", "fedtgp", "fml"),
+        *("fedmrl", "fedproto", "fedrod", "fedtgp", "fml"),
         *("kafal", "kafal_soft", "kafal_student", "prockd", "selective_fd", "uwa"),
     ] == UNABLE
 
