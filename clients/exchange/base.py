@@ -5,7 +5,7 @@ A strategy names the exchange that it needs (``exchange = "prototypes"``, a modu
 sides what travels: the server asks it what to expect, the client has it make that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar, Protocol
@@ -93,6 +93,8 @@ class Exchange:
         What scores are raised to for that weight.
     input_shape : tuple of int
         Shape of one sample of the run's data, set before the run starts.
+    sizes : sequence of int
+        How many samples each client trains on, set at the server before the run starts.
     """
 
     TOUCHES: ClassVar[frozenset[str]] = frozenset(
@@ -100,6 +102,7 @@ class Exchange:
     )
 
     input_shape: tuple[int, ...] = ()
+    sizes: Sequence[int] = ()
     kind: ClassVar[str] = "soft_labels"
     masked: ClassVar[bool] = False
     scored: ClassVar[bool] = False

@@ -166,6 +166,7 @@ def prepare_run(
     if config.secure.aggregation:
         check_secure(config, strategy, parts, instances, outputs[-1])
     sizes = [parts.privacy.kept(size) for size in server.sizes]
+    parts.exchange.sizes = sizes
     taught = lesson_of(strategy, parts) is not None
     check_alone(config, parts, instances, federation.shape, sizes, taught)
     clock = virtual_clock(config, strategy, server, parts.exchange.kind, sizes)
