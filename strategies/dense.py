@@ -32,11 +32,15 @@ from torch import Tensor, nn
 
 from ..knowledge import Knowledge
 from ..models.flat import unflatten
+from ..models.parts import BATCH_NORMS
 from ..rounds.protocol import RoundPlan
 from ..rounds.server import Server
 from ..tasks.samples import Tokens
 from .parametric import ParameterFusion
 from .synthesising import Recipe, Synthesis, synthesise
+
+NORMS = 1.0
+"""Weight of the BatchNorm statistics, where nobody says another."""
 
 
 class Dense(ParameterFusion):
@@ -80,7 +84,7 @@ class Dense(ParameterFusion):
         latent: int = 64,
         width: int = 8,
         lr: float = 1e-3,
-        norms: float = 1.0,
+        norms: float = NORMS,
         adversarial: float = 1.0,
         temperature: float = 20.0,
         passes: int = 5,
@@ -110,9 +114,13 @@ class Dense(ParameterFusion):
         )
 
     def refusal(self, server: Server) -> str | None:
-        """Refuse texts, whose tokens no generator makes."""
-        texts = isinstance(server.federation.shape, Tokens)
-        return "makes samples up, and samples are texts" if texts else super().refusal(server)
+        """Refuse texts, whose tokens no generator makes, and a weight of what is not there."""
+        if isinstance(server.federation.shape, Tokens):
+            return "makes samples up, and samples are texts"
+        layers = (one for model in server.instances for one in model.modules())
+        if self.recipe.norms == NORMS or any(isinstance(one, BATCH_NORMS) for one in layers):
+            return super().refusal(server)
+        return f"norms={self.recipe.norms} has no effect: no model has BatchNorm; leave it out"
 
     def polish(
         self, plan: RoundPlan, admitted: Sequence[Knowledge], shared: dict[int, Tensor]

@@ -11,10 +11,11 @@ from dataclasses import replace
 from typing import Any, ClassVar, Protocol
 
 import torch
+from flwr.app import ArrayRecord
 from torch import Tensor, nn
 
 from ...distillation.base import Objective
-from ...engine.state import Memory
+from ...engine.state import Memory, load_record
 from ...knowledge import Knowledge, Target, kind_named
 from ...knowledge.admission import Expected
 from ...models.alone import suffices
@@ -65,6 +66,9 @@ class Phase(Protocol):
 
     def build(self, spec: Any, name: str) -> nn.Module:
         """Return another model of this client, initialised from its own stream `name`."""
+
+    def other(self, client: int) -> nn.Module:
+        """Return a model like that of another client."""
 
 
 class Exchange:
@@ -170,6 +174,10 @@ class Exchange:
         """Hold while the client fits; may set ``phase.client.extra_loss``."""
         del phase
         return nullcontext()
+
+    def stand(self, phase: Phase, arrays: ArrayRecord) -> None:
+        """Take what the server has every client measured by (`Strategy.broadcast`): a model."""
+        load_record(phase.memory.model, arrays)
 
     def measuring(self, phase: Phase) -> AbstractContextManager[None]:
         """Hold while the client is measured; may put another model in its place meanwhile.

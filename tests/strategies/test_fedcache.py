@@ -132,7 +132,10 @@ def test_hashes_travel_once_and_logits_each_round() -> None:
         for size in (12, 32)
     )
     up, down = (
-        [y - x for x, y in zip(*(one[f"bytes_{way}"].to_pylist() for one in (few, many)))]
+        [
+            y - x
+            for x, y in zip(*(one[f"bytes_{way}"].to_pylist() for one in (few, many)), strict=True)
+        ]
         for way in ("up", "down")
     )
     more = 5 * 20  # samples of all clients
