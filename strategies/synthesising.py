@@ -1,4 +1,4 @@
-"""Samples that a server makes up of its clients' models, and what a model of its own learns there.
+"""Samples that a server makes up of its clients' models, and what models of its own learn there.
 
 The server's part of DENSE; `synthesise` is a pure function of its task, for a pool of blocks.
 """
@@ -36,14 +36,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Synthesis:
-    """What a model at the server is to learn, and of whom.
+    """What models at the server are to learn, and of whom.
 
     Parameters
     ----------
     teachers : sequence of nn.Module
         The clients' models.
-    student : nn.Module
-        The server's, as it is before.
+    students : sequence of nn.Module
+        The server's, as they are before.
     shape : tuple of int
         Shape of a sample: pictures have three dimensions, and numbers in [0, 1].
     classes : int
@@ -55,7 +55,7 @@ class Synthesis:
     """
 
     teachers: Sequence[nn.Module]
-    student: nn.Module
+    students: Sequence[nn.Module]
     shape: tuple[int, ...]
     classes: int
     recipe: Recipe
@@ -109,24 +109,40 @@ class Generator(nn.Module):
         return made if len(self.shape) != 3 else made[..., : self.shape[1], : self.shape[2]]
 
 
-def synthesise(task: Synthesis) -> Tensor:
-    """Return what the student has learnt, ``[size]``."""
+def synthesise(task: Synthesis) -> list[Tensor]:
+    """Return what each student has learnt, ``[size]``."""
     recipe, pool = task.recipe, list[tuple[Tensor, Tensor]]()
     with scoped(task.seed), matching(task.teachers) as gaps:
         for teacher in task.teachers:
             teacher.eval().requires_grad_(False)
-        optimizer = torch.optim.SGD(task.student.parameters(), recipe.student_lr, momentum=0.9)
+        pairs = [(one, optimizer_of(one, recipe.student_lr)) for one in task.students]
         for _ in range(recipe.epochs):
             x = made_up(task, gaps)
             pool.append((x, task.ensemble(x).detach()))
-            task.student.train()
-            for _ in range(recipe.passes):
-                for place in torch.randperm(len(pool)).tolist():
-                    x, target = pool[place]
-                    optimizer.zero_grad()
-                    likened(task.student(x), target, recipe.temperature).backward()
-                    optimizer.step()
-    return flatten(task.student)
+            for student, optimizer in pairs:
+                learn(student, optimizer, pool, recipe)
+    return [flatten(student) for student in task.students]
+
+
+def optimizer_of(student: nn.Module, lr: float) -> torch.optim.Optimizer:
+    """Return the one that a student has for all of a round."""
+    return torch.optim.SGD(student.parameters(), lr, momentum=0.9)
+
+
+def learn(
+    student: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    pool: Sequence[tuple[Tensor, Tensor]],
+    recipe: Recipe,
+) -> None:
+    """Train a student on the pool, batches of samples and of what the ensemble says of them."""
+    student.train()
+    for _ in range(recipe.passes):
+        for place in torch.randperm(len(pool)).tolist():
+            x, target = pool[place]
+            optimizer.zero_grad()
+            likened(student(x), target, recipe.temperature).backward()
+            optimizer.step()
 
 
 def made_up(task: Synthesis, gaps: list[Tensor]) -> Tensor:
@@ -135,7 +151,8 @@ def made_up(task: Synthesis, gaps: list[Tensor]) -> Tensor:
     generator = Generator(task.shape, recipe.latent, recipe.width)
     noise = torch.randn(recipe.batch_size, recipe.latent, requires_grad=True)
     labels = torch.randint(task.classes, (recipe.batch_size,))
-    task.student.eval()
+    for student in task.students:
+        student.eval()
     optimizer = torch.optim.Adam([*generator.parameters(), noise], recipe.lr, betas=(0.5, 0.999))
     best, least = torch.zeros(0), inf
     for _ in range(recipe.steps):
@@ -143,7 +160,8 @@ def made_up(task: Synthesis, gaps: list[Tensor]) -> Tensor:
         x = generator(noise)
         ensemble = task.ensemble(x)
         loss = F.cross_entropy(ensemble, labels) + recipe.norms * sum(gaps)
-        loss = loss + recipe.adversarial * adversarial(ensemble, task.student(x))
+        terms = [adversarial(ensemble, student(x)) for student in task.students]
+        loss = loss + recipe.adversarial * torch.stack(terms).mean()
         if not len(best) or loss.item() < least:
             best, least = x.detach(), loss.item()
         optimizer.zero_grad()

@@ -33,7 +33,7 @@ UNTAUGHT = (
     *("fedavg", "fedprox", "fedadam", "fedntd", "fedlmd", "moon", "feddistill_group"),
     *("scaffold", "feddyn", "fednova", "feddf", "fedpm", "fml", "fedkd_wu", "twin_merging"),
     *("lg_fedavg", "fedper", "fedrep", "fedbabu", "fedbn", "ditto", "apfl", "fedrod"),
-    *("fedmrl",),
+    *("fedmrl", "fedcache", "dense", "fens"),
 )
 """Methods whose clients are taught no class scores."""
 GUARDS = [name for name in available("distillation.guards", Guard) if name != "none"]

@@ -67,7 +67,7 @@ def test_no_hook_stays_that_would_count_a_layer_twice_in_the_next_epoch() -> Non
     assert counted == [len(layers)] * 2
     assert not any(layer._forward_pre_hooks for layer in layers)
     before = [flatten(one) for one in teachers]
-    synthesise(Synthesis(teachers, made(MLP, 3), (1, 8, 8), 10, RECIPE, seed=0))
+    synthesise(Synthesis(teachers, [made(MLP, 3)], (1, 8, 8), 10, RECIPE, seed=0))
     assert all(torch.equal(flatten(one), old) for one, old in zip(teachers, before, strict=True))
     assert not any(layer._forward_pre_hooks for layer in layers)
 
@@ -77,13 +77,13 @@ def test_the_student_comes_to_answer_as_the_ensemble_does(shape) -> None:
     teachers = [made(MLP, seed, shape) for seed in (1, 2)]
     student = made(MLP, 3, shape)
     recipe = replace(RECIPE, steps=2, passes=30, student_lr=0.02)
-    task = Synthesis(teachers, copy.deepcopy(student), shape, 10, recipe, seed=0)
-    found = synthesise(task)
-    again = synthesise(replace(task, student=copy.deepcopy(student)))
+    task = Synthesis(teachers, [copy.deepcopy(student)], shape, 10, recipe, seed=0)
+    (found,) = synthesise(task)
+    (again,) = synthesise(replace(task, students=[copy.deepcopy(student)]))
     assert torch.equal(found, again)
     x = torch.rand(200, *shape, generator=torch.Generator().manual_seed(5))
     target = task.ensemble(x)
-    apart = [(one(x) - target).square().mean().item() for one in (student, task.student)]
+    apart = [(one(x) - target).square().mean().item() for one in (student, *task.students)]
     assert apart[1] < 0.5 * apart[0]
 
 

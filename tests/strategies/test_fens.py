@@ -7,13 +7,13 @@ import torch
 from fedkd.clients.base import Client
 from fedkd.clients.exchange.ensemble import Ensemble, aggregator, answers
 from fedkd.clients.standard import Standard
-from fedkd.knowledge import Target
 from fedkd.strategies.fens import AGGREGATOR, FENS, adam
 from support import MIXED, TINY
 from torch import nn
 
 import fedkd
 from fedkd.errors import ConfigError
+from fedkd.knowledge import Target
 from fedkd.models.flat import flatten, size
 from fedkd.rng import scoped
 from fedkd.rundir.checkpoint import newest
@@ -127,8 +127,8 @@ def test_all_models_travel_down_once_a_round() -> None:
 
 @pytest.mark.parametrize(
     "more",
-    [{"compress": "float16"}, {"engine.stack": "4"}, {"attack": "free_rider"}],
-    ids=["float16", "stack", "free_rider"],
+    [{"compress": "float16"}, {"engine.stack": "4"}, {"attack": "label_flip"}],
+    ids=["float16", "stack", "label_flip"],
 )
 def test_it_runs_with_what_else_there_is(more) -> None:
     result = fedkd.simulate(FAST, **SMALL | more)

@@ -123,8 +123,19 @@ def runs():
 
 def test_who_makes_sense_for_tokens():
     assert [
-        *("dafkd", "fd", "fedaux", "feddistill_group", "fedhkd", "fedkd_wu", "fedlmd", "fedntd"),
-        *("fedmrl", "fedproto", "fedrod", "fedtgp", "fml"),
+        *(
+            "dafkd",
+            "dense",
+            "fd",
+            "fedaux",
+            "fedcache",
+            "feddistill_group",
+            "fedhkd",
+            "fedkd_wu",
+            "fedlmd",
+            "fedntd",
+        ),
+        *("fedmrl", "fedproto", "fedrod", "fedtgp", "fens", "fml"),
         *("kafal", "kafal_soft", "kafal_student", "prockd", "selective_fd", "uwa"),
     ] == UNABLE
 
