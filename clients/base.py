@@ -42,6 +42,9 @@ class Client:
         Epoch of the fit -> factor of the learning rate; None = 1.
     epochs : int, optional
         Epochs of the fit; None = ``fit.epochs``.
+    rows : Tensor, optional
+        ``[batch]`` places of the samples of the private batch at hand, which a loop tells before it
+        asks for `extra_loss`: some methods have a term for each sample.
     loss : callable
         ``(outputs, labels) -> loss``, the task's on a private batch: a mean over samples.
     exact : bool
@@ -61,6 +64,7 @@ class Client:
     carried: dict[str, Tensor] | None = None
     schedule: Callable[[int], float] | None = None
     epochs: int | None = None
+    rows: Tensor | None = None
     loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy
     exact: bool = True
 

@@ -79,9 +79,9 @@ def train(phase: Phase) -> Message:
 
 
 def evaluate(phase: Phase) -> Message:
-    """Measure the client's model; if the message brings arrays, they become its model."""
+    """Measure the client's model; if the message brings arrays, what the exchange makes of them."""
     if (arrays := phase.message.content.array_records.get("arrays")) is not None:
-        load_record(phase.memory.model, arrays)
+        phase.tools.parts.exchange.stand(phase, arrays)
         data = b"".join(array.data for array in arrays.values())
         phase.broadcast = hashlib.sha256(data).hexdigest()
     return phase.reply({MEASURED: phase.evaluate()})

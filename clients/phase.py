@@ -93,6 +93,10 @@ class Phase:
         """Return another model of this client, initialised from its own stream `name`."""
         return self.bench.model(self.index, spec, name)
 
+    def other(self, client: int) -> nn.Module:
+        """Return a model like that of another client."""
+        return self.bench.model(client, self.tools.parts.models[client])
+
     def target(self) -> Target | None:
         """Return the teacher that came with the message, if one did."""
         record = self.message.content.array_records.get("teacher")

@@ -45,6 +45,7 @@ class Standard(ClientLoop):
             adjusted = logits if client.log_prior is None else logits + client.log_prior
             value = self.private_loss(client, adjusted, labels)
             if client.extra_loss is not None:
+                client.rows = rows
                 value = value + client.extra_loss(logits, labels)
             return value if penalty is None else value + penalty()
 

@@ -5,16 +5,17 @@ A strategy names the exchange that it needs (``exchange = "prototypes"``, a modu
 sides what travels: the server asks it what to expect, the client has it make that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar, Protocol
 
 import torch
+from flwr.app import ArrayRecord
 from torch import Tensor, nn
 
 from ...distillation.base import Objective
-from ...engine.state import Memory
+from ...engine.state import Memory, load_record
 from ...knowledge import Knowledge, Target, kind_named
 from ...knowledge.admission import Expected
 from ...models.alone import suffices
@@ -67,6 +68,9 @@ class Phase(Protocol):
     def build(self, spec: Any, name: str) -> nn.Module:
         """Return another model of this client, initialised from its own stream `name`."""
 
+    def other(self, client: int) -> nn.Module:
+        """Return a model like that of another client."""
+
 
 class Exchange:
     """What a client uploads after its fit, and what it does with its teacher.
@@ -96,6 +100,8 @@ class Exchange:
         What scores are raised to for that weight.
     input_shape : tuple of int
         Shape of one sample of the run's data, set before the run starts.
+    sizes : sequence of int
+        How many samples each client trains on, set at the server before the run starts.
     """
 
     TOUCHES: ClassVar[frozenset[str]] = frozenset(
@@ -103,6 +109,7 @@ class Exchange:
     )
 
     input_shape: tuple[int, ...] = ()
+    sizes: Sequence[int] = ()
     kind: ClassVar[str] = "soft_labels"
     masked: ClassVar[bool] = False
     scored: ClassVar[bool] = False
@@ -178,6 +185,10 @@ class Exchange:
         """Hold while the client fits; may set ``phase.client.extra_loss``."""
         del phase
         return nullcontext()
+
+    def stand(self, phase: Phase, arrays: ArrayRecord) -> None:
+        """Take what the server has every client measured by (`Strategy.broadcast`): a model."""
+        load_record(phase.memory.model, arrays)
 
     def measuring(self, phase: Phase) -> AbstractContextManager[None]:
         """Hold while the client is measured; may put another model in its place meanwhile.

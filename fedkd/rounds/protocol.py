@@ -245,5 +245,8 @@ class Strategy(ABC):
         return dict(self.state)
 
     def broadcast(self) -> ArrayRecord | None:
-        """Return the model that every client has from the server, if the method is of that kind."""
+        """Return what every client is measured by, if that is the same for all: a model's state.
+
+        `Exchange.stand` takes it, so that it may be something else.
+        """
         return None

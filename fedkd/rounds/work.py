@@ -84,9 +84,8 @@ class Work:
             taught = kind_named(str(options.get("kind", self.kind)), self.kind).on_samples
             there = "teacher" in message.content.array_records
             return self._distil(client, samples) if taught and there else 0.0
-        return self._fit(client, round_of(message)) + (
-            self._label(client, samples) if options.get("upload") else 0.0
-        )
+        fit = 0.0 if options.get("skip-fit") else self._fit(client, round_of(message))
+        return fit + (self._label(client, samples) if options.get("upload") else 0.0)
 
     def expected(self, number: int) -> list[float]:
         """Return what a round takes each client, if it takes part."""

@@ -172,7 +172,7 @@ def prepare_run(
     strategy = _private_strategy(config, strategy, parts)
     if config.secure.aggregation:
         check_secure(config, strategy, parts, instances, outputs[-1])
-    sizes = [parts.privacy.kept(size) for size in server.sizes]
+    sizes = parts.exchange.sizes = [parts.privacy.kept(size) for size in server.sizes]
     taught = lesson_of(strategy, parts) is not None
     check_alone(config, parts, instances, federation.shape, sizes, taught)
     clock = virtual_clock(config, strategy, server, parts.exchange.kind, sizes)

@@ -33,18 +33,8 @@ UNTAUGHT = (
     *("fedavg", "fedprox", "fedadam", "fedntd", "fedlmd", "moon", "feddistill_group"),
     *("scaffold", "feddyn", "fednova", "feddf", "fedpm", "fml", "fedkd_wu", "twin_merging"),
     *("lg_fedavg", "fedper", "fedrep", "fedbabu", "fedbn", "ditto", "apfl", "fedrod"),
-    *("fedgh", "fedre", "fpl", "fedpcl", "fedpac"),
-    *(
-        "fedavg_kd",
-        "fedbe",
-        "feddistill_plus",
-        "fedgen",
-        "ccvr",
-    ),
-    *(
-        "fccl_plus",
-        "fedhenn",
-    ),
+    *("fedgh", "fedre", "fpl", "fedpcl", "fedpac", "fccl_plus", "fedhenn", "fedmrl", "fedcache"),
+    *("fedavg_kd", "fedbe", "feddistill_plus", "fedgen", "ccvr", "dense", "fens"),
 )
 """Methods whose clients are taught no class scores."""
 GUARDS = [name for name in available("distillation.guards", Guard) if name != "none"]

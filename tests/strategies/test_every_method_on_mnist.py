@@ -37,6 +37,7 @@ def test_it_runs(name: str, small_mnist: Path, tmp_path: Path) -> None:
     labels = str(cls.needs_labels).lower()  # type: ignore[attr-defined]
     given = [f"strategy={name}", f"data={small_mnist}", f"model={model}", f"run_dir={tmp_path}/run"]
     more = ["transfer.size=40", f"transfer.labelled={labels}"]
+    more += [f"strategy.{key}={value}" for key, value in cls.brief.items()]  # type: ignore[attr-defined]
     done = CliRunner().invoke(app, ["run", *given, *SMALL, *more])
     assert done.exit_code == 0, done.output
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())

@@ -123,9 +123,10 @@ def runs():
 
 def test_who_makes_sense_for_tokens():
     words = (
-        "ccvr dafkd edgefd fccl_plus fd fedaux feddistill_group feddistill_plus fedgen "
-        "fedgh fedhkd fedkd_wu fedlmd fedntd fedpac fedpcl fedproto fedre fedrod fedtgp "
-        "fml fpl kafal kafal_soft kafal_student prockd selective_fd uwa"
+        "ccvr dafkd dense edgefd fccl_plus fd fedaux fedcache feddistill_group "
+        "feddistill_plus fedgen fedgh fedhkd fedkd_wu fedlmd fedmrl fedntd fedpac fedpcl "
+        "fedproto fedre fedrod fedtgp fens fml fpl kafal kafal_soft kafal_student prockd "
+        "selective_fd uwa"
     )
     assert words.split() == UNABLE
 
