@@ -36,6 +36,7 @@ from .aligning import check_heads
 from .alone import check_alone
 from .disagreeing import check_hard
 from .foreseeing import foresee
+from .idle import check_mixing, idle
 from .objects import Objects
 from .refusals import (
     check_inputs,
@@ -43,7 +44,6 @@ from .refusals import (
     check_objective,
     check_parts,
     check_privacy,
-    idle,
     lesson_of,
     suited,
     without_replay,
@@ -232,6 +232,7 @@ def _made(config: RunConfig, strategy: Strategy, objects: Objects) -> tuple[Stra
     parts = _parts(config, strategy, objects, task)
     check_parts(config, strategy, parts)
     check_hard(config, strategy, parts)
+    check_mixing(config, strategy, parts)
     return strategy, parts
 
 

@@ -258,21 +258,6 @@ def without_replay(config: RunConfig, parts: Parts, resumes: bool) -> RunConfig:
     return replace(config, engine=replace(config.engine, max_restarts=0))
 
 
-def idle(config: RunConfig, strategy: Strategy, parts: Parts) -> list[str]:
-    """Say that nobody learns by the objective that the user named, if that is so.
-
-    It is no mistake: a sweep over strategies may have some that teach no predictions.
-    """
-    own, given = strategy.objective_node(), config.objective
-    asked = any(key != "temperature" and given[key] != own.get(key) for key in given)
-    if not asked or lesson_of(strategy, parts) is not None:
-        return []
-    what = strategy.lesson_kind or parts.exchange.kind
-    taught = "nothing" if strategy.exchange is None else what
-    who = config.strategy["name"]
-    return [f"objective={given['name']} changes nothing: {who} teaches its clients {taught}"]
-
-
 def lesson_of(strategy: Strategy, parts: Parts) -> Kind | None:
     """Return the kind of knowledge that the objective learns from; None if it has nothing to do."""
     exchanged = parts.exchange.kind
