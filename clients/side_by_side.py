@@ -203,6 +203,7 @@ def _alike(objective: Objective) -> Hashable | None:
     inner = [
         (name, _alike(value) if isinstance(value, Objective) else value)
         for name, value in sorted(vars(objective).items())
+        if name != "made_with"
     ]
     try:
         hash(tuple(inner))

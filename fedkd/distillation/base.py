@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..knowledge import CLASS_SCORES, Target, kind_named
+from ..plugins.given import Given
 
 TeacherBatch = Target
 """What a `Target` was called; the name by which objectives of your own may know it."""
@@ -47,7 +48,7 @@ class Batch:
     memory: MutableMapping[str, torch.Tensor] = field(default_factory=lambda: NOTHING)
 
 
-class Objective:
+class Objective(Given):
     """Base class of distillation objectives: ``(student_logits, teacher, batch) -> loss``.
 
     An instance serves one client at a time. What it remembers it must forget in `start`, or a

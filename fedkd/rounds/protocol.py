@@ -13,6 +13,7 @@ from ..engine import Fleet
 from ..errors import ConfigError
 from ..knowledge import CLASS_SCORES, kind_named
 from ..knowledge.kinds import KINDS
+from ..plugins.given import Given
 from ..plugins.table import SEAMS
 from ..tasks import Task
 from .plan import Outcome, RoundPlan
@@ -42,7 +43,7 @@ def unfit(cls: "type[Strategy]", task: Task) -> str | None:
     return None
 
 
-class Strategy(ABC):
+class Strategy(Given, ABC):
     """The server's side of a method.
 
     Attributes

@@ -37,7 +37,7 @@ from .alone import check_alone
 from .disagreeing import check_hard
 from .foreseeing import foresee
 from .idle import check_mixing, idle
-from .objects import Objects
+from .objects import Objects, strategy_of
 from .refusals import (
     check_inputs,
     check_models,
@@ -125,7 +125,7 @@ def prepare_run(
         For the first thing that no run could use.
     """
     config.check()
-    own = objects.strategy or SEAMS["strategies"].create(config.strategy)
+    own = strategy_of(config, objects)
     config = located(config, objects.held)
     foresee(config, objects)
     told = config.task["name"] != "auto" and config.clients != "auto"
