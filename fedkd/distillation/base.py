@@ -80,6 +80,9 @@ class Objective(Given):
         what it computes grows faster than with their number; None = any.
     one_row : bool
         Whether it can do nothing with samples of several rows.
+    tells_apart : int or None
+        How many of a row's largest numbers count by themselves, where it takes the rest as one;
+        None = all.
 
     Raises
     ------
@@ -94,6 +97,7 @@ class Objective(Given):
     remembers: bool = False
     most_rows: int | None = None
     one_row: bool = False
+    tells_apart: int | None = None
 
     def __init__(self, temperature: float = 1.0) -> None:
         if not 0 < temperature < math.inf:

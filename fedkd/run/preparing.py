@@ -36,7 +36,7 @@ from .aligning import check_heads
 from .alone import check_alone
 from .disagreeing import check_hard
 from .foreseeing import foresee
-from .idle import check_mixing, idle
+from .notes import check_mixing, idle, levelled
 from .objects import Objects, strategy_of
 from .refusals import (
     check_inputs,
@@ -152,7 +152,7 @@ def prepare_run(
     check_privacy(config, strategy, parts, instances)
     node = strategy.exchange_node()
     notes = [*federation.notes, *strategy.settle(config, instances)]
-    notes += idle(config, strategy, parts)
+    notes += idle(config, strategy, parts) + levelled(config, strategy, parts, outputs[-1])
     if strategy.exchange_node() != node:
         parts.exchange = _settled(config, strategy, parts.exchange)
     afforded = _affordable(config, parts, strategy, federation, resumed)

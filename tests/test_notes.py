@@ -1,5 +1,6 @@
-"""What changes nothing with a method is refused, or named in a note: never silent."""
+"""What changes nothing with a method, or spoils it, is refused or named in a note: never silent."""
 
+import re
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ class Noting(Callback):
         self.notes: list[str] = []
 
     def on_run_start(self, run: Any) -> None:
-        self.notes = [note for note in run.notes if "nothing:" in note]
+        self.notes = [note for note in run.notes if "nothing:" in note or "compress" in note]
 
 
 def outcome(strategy: str, **more: Any) -> tuple[str, list[str]]:
@@ -88,3 +89,26 @@ def test_nobody_mixes_samples_that_nobody_looks_at(strategy: str) -> None:
 
 def test_a_server_that_looks_at_mixed_samples_may_have_them() -> None:
     assert outcome("feddf", **{"transfer.mixup": 0.5})[0] != outcome("feddf")[0]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "objective", "codec", "said"),
+    [
+        ("fedmd", "l1", {"name": "topk", "k": 3}, "keeps 3 of 10 numbers a row .*objective=l1 "),
+        ("fedmd", "mse", {"name": "topk", "k": 8}, "objective=topkld does not"),
+        ("knfu", "kl", {"name": "topk", "k": 3}, "clients learn that they are equal"),
+        ("knfu", {"name": "topkld", "k": 5}, {"name": "topk", "k": 3}, "with more, or"),
+        ("knfu", {"name": "topkld", "k": 3}, {"name": "topk", "k": 3}, None),
+        ("fedmd", "l1", {"name": "topk", "k": 9}, None),
+        ("fedmd", "l1", {"name": "topk", "k": 3, "up": False, "down": False}, None),
+        ("fedmd", "l1", "float16", None),
+        ("fedmd", "l1", "quantised", None),
+    ],
+)
+def test_what_a_codec_makes_equal_is_not_learnt_in_silence(
+    strategy: str, objective: Any, codec: Any, said: str | None
+) -> None:
+    _, notes = outcome(strategy, objective=objective, compress=codec)
+    found = [note for note in notes if note.startswith("compress=")]
+    assert len(found) == (said is not None)
+    assert all(re.search(str(said), note) and "\n" not in note for note in found)
