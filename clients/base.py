@@ -44,6 +44,8 @@ class Client:
         Epochs of the fit; None = ``fit.epochs``.
     loss : callable
         ``(outputs, labels) -> loss``, the task's on a private batch: a mean over samples.
+    alone : bool
+        Whether it must not be fitted side by side with others in one computation.
     exact : bool
         Whether predictions must be the same to the last bit, as what is uploaded is; False while
         they are only measured. A loop may then predict as is quickest.
@@ -62,6 +64,7 @@ class Client:
     schedule: Callable[[int], float] | None = None
     epochs: int | None = None
     loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy
+    alone: bool = False
     exact: bool = True
 
     @contextmanager

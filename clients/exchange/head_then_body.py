@@ -3,6 +3,7 @@
 from typing import Any
 
 from ...models.parts import still
+from ..asked import fitted
 from .base import Phase
 from .body import Body
 
@@ -35,7 +36,7 @@ class HeadThenBody(Body):
         for fixed, epochs in turns:
             phase.client.epochs = epochs
             with still(model, fixed):
-                numbers = phase.loop.fit([phase.client])[0]
+                numbers = fitted(phase.loop, phase.client)
             losses += numbers.get("loss_fit", 0.0) * epochs
         phase.client.epochs = None
         return numbers | {"loss_fit": losses / max(total, 1)}
