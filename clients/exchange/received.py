@@ -79,7 +79,7 @@ class LocalLoss(Parameters):
 
     def refusal(self, models: Mapping[str, nn.Module]) -> str | None:
         """Refuse models without features, where there must be such."""
-        return needs_head(models) if self.on_features else None
+        return needs_head(models, self.input_shape) if self.on_features else None
 
     def term(self, phase: Phase, sight: Sight) -> Loss | None:
         """Return what to add to the loss in this fit; None = nothing."""

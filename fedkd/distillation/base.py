@@ -47,6 +47,11 @@ class Batch:
     features: Mapping[str, torch.Tensor] | None = None
     memory: MutableMapping[str, torch.Tensor] = field(default_factory=lambda: NOTHING)
 
+    @property
+    def there(self) -> torch.Tensor | None:
+        """Where texts have tokens, and no padding (0), bool ``[B, length]``; None of numbers."""
+        return None if self.x.is_floating_point() else self.x != 0
+
 
 class Objective(Given):
     """Base class of distillation objectives: ``(student_logits, teacher, batch) -> loss``.

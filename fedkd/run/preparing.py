@@ -205,7 +205,7 @@ def _check_models(
     check_heads(config, parts, instances, federation.classes)
     check_models(config, strategy, parts, instances)
     rows = each_of(parts.task.outputs(federation.targets))
-    check_objective(config, strategy, parts, instances, rows)
+    check_objective(config, strategy, parts, instances, federation.shape, rows)
 
 
 def _written(

@@ -33,6 +33,7 @@ from fedkd.models import build
 from fedkd.models.flat import flatten, unflatten
 from fedkd.models.resnet8 import ResNet8
 from fedkd.rundir.checkpoint import newest
+from fedkd.tasks.samples import Tokens
 
 SMALL = TINY | {"fit.epochs": 1}
 METHODS = ("fedntd", "fedlmd", "moon", "feddistill_group")
@@ -86,6 +87,26 @@ def test_temperature_counts_as_its_square() -> None:
     )
     value = divergence_among(received, own, NOBODY, y.long(), 2.0)
     assert value.item() == pytest.approx(4 * 0.1308, abs=2e-4)
+
+
+def test_padded_places_of_texts_count_for_nothing_in_the_contrast() -> None:
+    """As in the loss on next tokens: what is behind the end costs 0, the rest weighs as in full."""
+    own, near, far = torch.randn(3, 2, 4, 5, generator=torch.Generator().manual_seed(0))
+    counted = torch.tensor([[True, True, False, False], [True] * 4])
+    value = contrast(own, near, far, 0.5, counted)
+    parts = contrast(own[:1, :2], near[:1, :2], far[:1, :2], 0.5) * 2
+    parts += contrast(own[1:], near[1:], far[1:], 0.5) * 4
+    torch.testing.assert_close(value, parts / 8)
+
+    model = build("gru", Tokens(6, 300), (6, 300), "tokens")
+    phase = phase_of(model, {PREVIOUS: flatten(model) + 0.1})
+    exchange = Contrastive()
+    exchange.input_shape = Tokens(6, 300)
+    x = torch.tensor([[5, 6, 7, 8, 9, 3], [5, 6, 0, 0, 0, 0]])
+    with exchange.fitting(phase):
+        assert phase.client.extra_loss is not None
+        short, whole = (phase.client.extra_loss(model(part), part) for part in (x[1:], x[1:, :2]))
+    torch.testing.assert_close(short * 3, whole)  # of six places two count
 
 
 def test_the_contrast_by_hand() -> None:
