@@ -60,13 +60,7 @@ class FedDyn(CorrectedFusion):
 
     def __init__(self, alpha: float = 0.01, **base: float | None) -> None:
         super().__init__(**base)
-        if not alpha > 0:
-            raise ValueError(f"alpha={alpha} must be greater than 0")
-        self.alpha = alpha
-
-    def exchange_node(self) -> dict[str, Any]:
-        """Return the exchange with its weight."""
-        return {"name": self.exchange, "alpha": self.alpha}
+        self.pass_on(alpha=alpha)
 
     def fit_options(self, plan: RoundPlan) -> dict[str, Any]:
         """Tell clients how many samples they have on average."""

@@ -3,6 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from flwr.app import ArrayRecord
@@ -94,6 +95,9 @@ class Strategy(Given, ABC):
     uses_transfer: ClassVar[bool] = False
     """True where the server itself works on transfer samples, whatever clients exchange"""
 
+    passed_on: Mapping[str, Any] = MappingProxyType({})
+    """Parameters of the method that are its exchange's; see `pass_on`"""
+
     def __init__(self) -> None:
         self.state: dict[str, Tensor] = {}
 
@@ -122,7 +126,18 @@ class Strategy(Given, ABC):
 
     def exchange_node(self) -> dict[str, Any] | None:
         """Return the exchange and its parameters: ``{"name": ..., parameter: value}``."""
-        return None if self.exchange is None else {"name": self.exchange}
+        return None if self.exchange is None else {"name": self.exchange, **self.passed_on}
+
+    def pass_on(self, **parameters: Any) -> None:
+        """Take parameters that are the exchange's, beside those that it has already.
+
+        Raises
+        ------
+        ValueError
+            If the exchange refuses one: it is what checks them.
+        """
+        self.passed_on = {**self.passed_on, **parameters}
+        SEAMS["exchanges"].resolve(str(self.exchange))(**self.passed_on)
 
     def objective_node(self) -> dict[str, Any]:
         """Return the distillation loss and its parameters, for where the run names none."""
