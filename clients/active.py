@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from ..maths.imbalance import class_weights, compensation, log_prior, mixed_weights
 from ..models.flat import flatten, unflatten
+from .asked import fitted
 from .augment import flip_crop
 from .exchange.base import Phase
 from .pools import LABELS, Pools, initial_labels
@@ -99,7 +100,7 @@ class ActiveLearner:
         if phase.options.get("new-cycle"):
             self._forget(client.tensors)
         with self._prepared(phase, pools, teacher):
-            numbers = phase.loop.fit([client])[0]
+            numbers = fitted(phase.loop, client)
         client.tensors[LOCAL] = flatten(client.model)
         return numbers | {"labelled": float(len(pools.labelled))}
 

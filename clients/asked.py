@@ -1,34 +1,41 @@
-"""Whether a loop asks for what a method adds to the private loss."""
+"""Whether a loop asks for what a method sets for a fit."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from torch import Tensor
+from typing import Any
 
 from .base import Client, ClientLoop
 
+ADDED = ("extra_loss", "log_prior", "carried", "schedule", "epochs")
+"""What a method may set: without it, another method is trained."""
 
-@contextmanager
-def heard(loop: ClientLoop, client: Client) -> Iterator[None]:
-    """Hold while a client fits: a loop that trains must ask for ``client.extra_loss``, if there is.
+
+class Attentive(Client):
+    """A client that notes what it is asked for."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in (*ADDED, "options"):
+            vars(self).setdefault("asked", set()).add(name)
+        return super().__getattribute__(name)
+
+
+def fitted(loop: ClientLoop, client: Client) -> dict[str, float]:
+    """Fit a client; return the loop's numbers.
 
     Raises
     ------
     RuntimeError
-        If it has not: what it trained is another method.
+        If the loop has not asked for what is set: what it trained is another method.
     """
-    asked, added = False, client.extra_loss
-    if added is None:
-        yield
-        return
-
-    def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        nonlocal asked
-        asked = True
-        return added(logits, labels)
-
-    client.extra_loss = loss
-    yield
-    if not asked and len(client.y) and loop.fit_config["epochs"]:
-        problem = "trains without what the method adds to the loss (Client.extra_loss)"
+    wanted = {name for name in ADDED if getattr(client, name) is not None}
+    wanted |= {"options"} if client.options.get("proximal-mu") else set()
+    if not client.settings(loop.fit_config)["epochs"]:
+        wanted &= {"epochs"}
+    cls, client.__class__ = type(client), Attentive
+    try:
+        numbers = loop.fit([client])[0]
+    finally:
+        client.__class__ = cls
+        asked = vars(client).pop("asked", set())
+    if len(client.y) and (unasked := sorted(wanted - asked)):
+        problem = f"trains without what the method sets (Client.{unasked[0]})"
         raise RuntimeError(f"client: {type(loop).__name__} {problem}")
+    return numbers

@@ -47,6 +47,8 @@ class Client:
         asks for `extra_loss`: some methods have a term for each sample.
     loss : callable
         ``(outputs, labels) -> loss``, the task's on a private batch: a mean over samples.
+    alone : bool
+        Whether it must not be fitted side by side with others in one computation.
     exact : bool
         Whether predictions must be the same to the last bit, as what is uploaded is; False while
         they are only measured. A loop may then predict as is quickest.
@@ -66,6 +68,7 @@ class Client:
     epochs: int | None = None
     rows: Tensor | None = None
     loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy
+    alone: bool = False
     exact: bool = True
 
     @contextmanager

@@ -102,7 +102,7 @@ class StackLoop(ClientLoop):
             client.settings(self.fit_config),
             loss,
             per_sample=True,
-            about=(prior is None, bool(mu)) if plain else None,
+            about=(prior is None, bool(mu)) if plain and not client.alone else None,
             alone=lambda: self.loop.fit([client])[0],
         )
 
@@ -203,6 +203,7 @@ def _alike(objective: Objective) -> Hashable | None:
     inner = [
         (name, _alike(value) if isinstance(value, Objective) else value)
         for name, value in sorted(vars(objective).items())
+        if name != "made_with"
     ]
     try:
         hash(tuple(inner))

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 
 from ..models.parts import still
+from .asked import fitted
 from .exchange.base import Phase
 
 
@@ -32,6 +33,6 @@ def tuned(phase: Phase, epochs: int, fixed: Collection[str]) -> Iterator[None]:
     draws.set_state(client.generator.get_state())  # the client's own go on as if nothing had been
     with still(model, fixed):
         one = replace(client, model=model, generator=draws, tensors={}, epochs=epochs)
-        phase.loop.fit([one])
+        fitted(phase.loop, one)
     with client.standing(model):
         yield

@@ -14,8 +14,6 @@ the paper mixes parameters, which is the same for linear models only. Both model
 at once, where the code steps w first. What is measured is the mixture; `RunResult.model` returns v.
 """
 
-from typing import Any
-
 from .twins import TwinFusion
 
 
@@ -41,10 +39,4 @@ class APFL(TwinFusion):
 
     def __init__(self, mix: float = 0.5, adaptive: bool = False, **base: float | None) -> None:
         super().__init__(**base)
-        if not 0 <= mix <= 1:
-            raise ValueError(f"mix={mix} must be in [0, 1]")
-        self.mix, self.adaptive = mix, adaptive
-
-    def exchange_node(self) -> dict[str, Any]:
-        """Return the exchange with its parameters."""
-        return {"name": self.exchange, "mix": self.mix, "adaptive": self.adaptive}
+        self.pass_on(mix=mix, adaptive=adaptive)

@@ -41,6 +41,4 @@ class TunedBodies(BodyFusion):
 
     def __init__(self, tune: int = 0, **base: Any) -> None:
         super().__init__(**base)
-        if tune < 0:
-            raise ValueError(f"tune={tune} must be at least 0")
-        self.tune = tune
+        self.pass_on(tune=tune)

@@ -36,6 +36,7 @@ from ..models.compatibility import SAMPLES, relations, view
 from ..models.features import headless
 from ..rounds.protocol import RoundPlan
 from ..rounds.server import Server
+from ..tasks.samples import made_up
 from .base import Records
 from .mixtures import MixingFusion
 
@@ -81,7 +82,8 @@ class Compatibility(MixingFusion):
 
     def refusal(self, server: Server) -> str | None:
         """Say so of a model that has no head to look at."""
-        found = headless(dict(zip(model_names(server.models), server.instances, strict=True)))
+        named = dict(zip(model_names(server.models), server.instances, strict=True))
+        found = headless(named, made_up(server.federation.shape, 2))
         return None if found is None else f"compares what goes into heads, and {found}"
 
     def settle(self, config: RunConfig, models: Sequence[nn.Module]) -> list[str]:

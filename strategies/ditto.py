@@ -13,8 +13,6 @@ proportion to their samples and takes a plain mean; here they are drawn evenly, 
 samples: once, not twice. Its ``lam`` that is chosen anew in every step is not here.
 """
 
-from typing import Any
-
 from .twins import TwinFusion
 
 
@@ -38,10 +36,4 @@ class Ditto(TwinFusion):
 
     def __init__(self, lam: float = 1.0, **base: float | None) -> None:
         super().__init__(**base)
-        if not lam >= 0:
-            raise ValueError(f"lam={lam} must be at least 0")
-        self.lam = lam
-
-    def exchange_node(self) -> dict[str, Any]:
-        """Return the exchange with its parameters."""
-        return {"name": self.exchange, "lam": self.lam}
+        self.pass_on(lam=lam)

@@ -14,8 +14,6 @@ the whole model, as there, or a part of it. ``tune=0`` measures what is shared, 
 head.
 """
 
-from typing import Any
-
 from ..clients.exchange.body import Tuned
 from ..clients.exchange.shared_part import Weighting
 from .bodies import TunedBodies
@@ -51,15 +49,11 @@ class FedBABU(TunedBodies):
         **base: float | None,
     ) -> None:
         super().__init__(tune, weighting=weighting, **base)
-        self.tuned = tuned
-
-    def exchange_node(self) -> dict[str, Any]:
-        """Return the exchange with its parameters."""
-        return super().exchange_node() | {"tune": self.tune, "tuned": self.tuned}
+        self.pass_on(tuned=tuned)
 
     def unused(self, kind: str) -> dict[str, str]:
         """Say so of what to tune, where nothing is."""
         idle = super().unused(kind)
-        if not self.tune:
+        if not self.passed_on["tune"]:
             idle["tuned"] = "has no effect: strategy.tune=0 tunes nothing; leave it out"
         return idle

@@ -16,8 +16,8 @@ A public re-implementation penalises the distance from w_t in place of its squar
 hard near w_t as far from it. Here both terms are one loss, so momentum treats them as it does the
 gradient. BatchNorm's statistics are averaged, and are in no h.
 
-Deviation: a client keeps its new h_k once the server has answered its upload; one whose upload was
-lost keeps the old, so that h stays the mean of all h_k.
+Deviation: a client keeps its new h_k once the server has answered its upload, or has said in a
+later round that it counted; one whose upload was lost keeps the old. So h stays the mean of all.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ class FedDyn(CorrectedFusion):
     Attributes
     ----------
     state : dict
-        See `ParameterFusion`; and ``past`` ``[size]``, h.
+        See `CorrectedFusion`; and ``past`` ``[size]``, h.
 
     Examples
     --------
@@ -60,17 +60,12 @@ class FedDyn(CorrectedFusion):
 
     def __init__(self, alpha: float = 0.01, **base: float | None) -> None:
         super().__init__(**base)
-        if not alpha > 0:
-            raise ValueError(f"alpha={alpha} must be greater than 0")
-        self.alpha = alpha
-
-    def exchange_node(self) -> dict[str, Any]:
-        """Return the exchange with its weight."""
-        return {"name": self.exchange, "alpha": self.alpha}
+        self.pass_on(alpha=alpha)
 
     def fit_options(self, plan: RoundPlan) -> dict[str, Any]:
         """Tell clients how many samples they have on average."""
-        return {MEAN_SAMPLES: sum(plan.server.sizes) / plan.server.clients}
+        mean = sum(plan.server.sizes) / plan.server.clients
+        return super().fit_options(plan) | {MEAN_SAMPLES: mean}
 
     def polish(
         self, plan: RoundPlan, admitted: Sequence[Knowledge], shared: dict[int, Tensor]

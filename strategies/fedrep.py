@@ -13,8 +13,6 @@ at every measurement. The body's statistics of BatchNorm, which the official net
 frozen with it.
 """
 
-from typing import Any
-
 from ..clients.exchange.shared_part import Weighting
 from .bodies import TunedBodies
 
@@ -49,12 +47,5 @@ class FedRep(TunedBodies):
         **base: float | None,
     ) -> None:
         super().__init__(tune, weighting=weighting, **base)
-        if body_epochs < 1:
-            raise ValueError(f"body_epochs={body_epochs} must be at least 1")
-        self.body_epochs = body_epochs
+        self.pass_on(body_epochs=body_epochs, tuned="head")
         self.least_epochs = body_epochs + 1  # one for the head
-
-    def exchange_node(self) -> dict[str, Any]:
-        """Return the exchange with its parameters."""
-        own = {"body_epochs": self.body_epochs, "tune": self.tune, "tuned": "head"}
-        return super().exchange_node() | own

@@ -16,8 +16,6 @@ of the shared head, and predictions with twice that. `RunResult.model` returns t
 variant whose h_P is made by a hypernetwork is not here.
 """
 
-from typing import Any
-
 from ..clients.exchange.two_heads import Measured
 from .twins import TwinFusion
 
@@ -47,10 +45,4 @@ class FedRoD(TwinFusion):
         self, gamma: float = 1.0, measured: Measured = "personal", **base: float | None
     ) -> None:
         super().__init__(**base)
-        if not gamma >= 0:
-            raise ValueError(f"gamma={gamma} must be at least 0")
-        self.gamma, self.measured = gamma, measured
-
-    def exchange_node(self) -> dict[str, Any]:
-        """Return the exchange with its parameters."""
-        return {"name": self.exchange, "gamma": self.gamma, "measured": self.measured}
+        self.pass_on(gamma=gamma, measured=measured)

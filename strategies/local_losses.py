@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 from flwr.serverapp import strategy as flower
 
 from ..knowledge import CLASS_SCORES
-from ..plugins.table import SEAMS
 from ..rounds.server import Server
 from ..rounds.timing import Workload
 from .flower_adapter import FlowerStrategy
@@ -39,8 +38,7 @@ class LocalLossFedAvg(FlowerStrategy):
 
     def __init__(self, **exchange: Any) -> None:
         super().__init__(flower.FedAvg())
-        SEAMS["exchanges"].resolve(str(self.exchange))(**exchange)  # it raises for bad values
-        self.node = {"name": self.exchange, **exchange}
+        self.pass_on(**exchange)
 
     def refusal(self, server: Server) -> str | None:
         """Refuse two classes where the wrong ones are compared: there is only one."""
@@ -48,10 +46,6 @@ class LocalLossFedAvg(FlowerStrategy):
             what = "compares what models think of the wrong classes"
             return f"{what}, and the data have {server.classes - 1}; use fedavg"
         return super().refusal(server)
-
-    def exchange_node(self) -> dict[str, Any]:
-        """Return the exchange with its parameters."""
-        return dict(self.node)
 
     def workloads(self, number: int, sizes: Sequence[int]) -> list[Workload]:
         """Return all samples, with the frozen models' forward passes."""

@@ -18,8 +18,9 @@ whose weights are the gradients' shares in the movement; the correction goes thr
 gradient does. Re-implementations divide by the number of steps all the same, or by the epochs that
 were planned, and correct BatchNorm's statistics: they are averaged here, and not corrected.
 
-Deviation: a client keeps its new control variate once the server has answered its upload; one whose
-upload was lost keeps the old, so that c stays the mean of all c_k.
+Deviation: a client keeps its new control variate once the server has answered its upload, or has
+said in a later round that it counted; one whose upload was lost keeps the old. So c stays the mean
+of all c_k whatever is lost on either way, as in the paper, where nothing is.
 """
 
 from collections.abc import Sequence
@@ -46,7 +47,7 @@ class SCAFFOLD(CorrectedFusion):
     Attributes
     ----------
     state : dict
-        See `ParameterFusion`; ``shared.0`` is the model and c, ``[2 * size]``.
+        See `CorrectedFusion`; ``shared.0`` is the model and c, ``[2 * size]``.
 
     Examples
     --------

@@ -1,7 +1,6 @@
 """Base of the methods that share a part of a model which, at first, is the same for all."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,10 +36,7 @@ class CommonStart(PartFusion):
     def __init__(self, weighting: Weighting = "samples", **base: float | None) -> None:
         super().__init__(**base)
         self.weighting = weighting
-
-    def exchange_node(self) -> dict[str, Any]:
-        """Return the exchange with its parameters."""
-        return {"name": self.exchange, "weighting": self.weighting}
+        self.pass_on(weighting=weighting)
 
     def common(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the mean of the clients' parts, ``[size]``."""

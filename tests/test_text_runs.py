@@ -15,6 +15,7 @@ import fedkd
 from fedkd.check.models import some_texts
 from fedkd.config.overrides import compose
 from fedkd.errors import ConfigError
+from fedkd.models.padded import last_of
 from fedkd.plugins import parameters
 from fedkd.plugins.table import SEAMS
 from fedkd.run.estimate import plan
@@ -200,3 +201,28 @@ def test_topics_are_learnt_as_well_as_is_known(real_data: Callable[[str], Path])
         **{"data.alpha": None, "transfer.size": 1},
     )
     assert result.summary["alma_global"]["last"] == pytest.approx(0.81, abs=0.03)
+
+
+class EachToken(torch.nn.Module):
+    """A classifier of texts whose head answers at every token; the last one's answer counts."""
+
+    def __init__(self, vocabulary: int, classes: int) -> None:
+        super().__init__()
+        self.embedding, self.head = torch.nn.Embedding(vocabulary, 8), torch.nn.Linear(8, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return last_of(self.head(self.embedding(x)), x != 0)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        *({"strategy": name} for name in ("fedproto", "moon", "fedrod", "fedkd_wu", "uwa")),
+        *({"strategy": "fedmd", "objective": name} for name in ("nd", "dhkd")),
+    ],
+    ids=str,
+)
+def test_a_head_that_answers_at_every_token_has_no_features_of_a_text(more: dict[str, Any]) -> None:
+    words = "the last linear layer of EachToken answers at every place of a sample, not once"
+    with pytest.raises(ConfigError, match=words):
+        run(model=EachToken, **more)

@@ -21,7 +21,7 @@ from ...knowledge.admission import Expected
 from ...models.alone import suffices
 from ...models.flat import size
 from ...tasks.rows import by_sample, rows_at, rows_of
-from ..asked import heard
+from ..asked import fitted
 from ..base import Client, ClientLoop
 from ..workbench import Workbench
 
@@ -176,10 +176,10 @@ class Exchange:
         Raises
         ------
         RuntimeError
-            If the loop has not asked for what `fitting` adds to the loss.
+            If the loop has not asked for what `fitting` sets, such as what it adds to the loss.
         """
-        with self.fitting(phase), heard(phase.loop, phase.client):
-            return phase.loop.fit([phase.client])[0]
+        with self.fitting(phase):
+            return fitted(phase.loop, phase.client)
 
     def fitting(self, phase: Phase) -> AbstractContextManager[None]:
         """Hold while the client fits; may set ``phase.client.extra_loss``."""

@@ -4,6 +4,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...models.flat import flatten, unflatten
+from ...models.padded import there
+from ...tasks.samples import vocabulary
 from .base import Phase
 from .received import LocalLoss, Loss, Sight, frozen, look
 
@@ -37,11 +39,14 @@ class Contrastive(LocalLoss):
         if kept is None or not self.mu:
             return None
         previous = unflatten(frozen(sight.received), kept)
+        texts = vocabulary(self.input_shape) is not None
 
         def loss(logits: Tensor, labels: Tensor) -> Tensor:
             del logits, labels
             near, far = (look(model, sight.x)[0] for model in (sight.received, previous))
-            return self.mu * contrast(sight.features, near, far, self.tau)
+            own = sight.features
+            counted = there(sight.x) if texts and own.dim() > sight.x.dim() else None
+            return self.mu * contrast(own, near, far, self.tau, counted)
 
         return loss
 
@@ -50,10 +55,13 @@ class Contrastive(LocalLoss):
         phase.client.tensors[PREVIOUS] = flatten(phase.client.model)
 
 
-def contrast(own: Tensor, near: Tensor, far: Tensor, tau: float) -> Tensor:
+def contrast(
+    own: Tensor, near: Tensor, far: Tensor, tau: float, counted: Tensor | None = None
+) -> Tensor:
     """Return ``-log( e^{cos(own, near)/tau} / (e^{cos(own, near)/tau} + e^{cos(own, far)/tau}) )``.
 
-    A mean over features ``[batch, ..., dim]``.
+    A mean over features ``[batch, ..., dim]``. Those that are not `counted`, bool ``[batch, ...]``,
+    count 0, as padded places do in the loss on next tokens.
 
     Examples
     --------
@@ -63,4 +71,5 @@ def contrast(own: Tensor, near: Tensor, far: Tensor, tau: float) -> Tensor:
     (tensor(0.1269), tensor(0.6931))
     """
     likeness = [F.cosine_similarity(own, other, dim=-1) for other in (near, far)]
-    return F.softplus((likeness[1] - likeness[0]) / tau).mean()
+    each = F.softplus((likeness[1] - likeness[0]) / tau)
+    return (each if counted is None else each * counted).mean()

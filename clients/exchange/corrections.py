@@ -20,12 +20,19 @@ from .parameters import NO_SAMPLES, Parameters
 PENDING = "pending."
 """What starts the names of tensors that a client has when the server has taken its upload."""
 
+FITTED = "fitted"
+"""The tensor that says in which round they were made."""
+
+COUNTED = "counted."
+"""What starts the option with the round of a client's last upload, if that was taken unanswered."""
+
 
 class Corrected(Parameters):
     """Counts steps, adds a `correction`, and keeps what `after` makes of the fit.
 
     What is kept of a fit is pending until the server answers the upload with its next model: a
-    client whose upload was lost goes on with what it had, as the server does.
+    client whose upload was lost goes on with what it had, as the server does. One to whom only the
+    answer was lost is told before its next fit, and keeps it then.
     """
 
     from_model: ClassVar[bool] = False
@@ -42,6 +49,8 @@ class Corrected(Parameters):
     def fitting(self, phase: Phase) -> Iterator[None]:
         """Add the correction; count the steps."""
         client = phase.client
+        if phase.options.get(f"{COUNTED}{phase.index}", 0) == client.tensors.get(FITTED):
+            self._keep(phase)
         start, own = flatten(client.model), trained(client.model)
         linear, alpha = self.correction(phase)
         pull = Pull(phase, start, linear, alpha)
@@ -53,13 +62,17 @@ class Corrected(Parameters):
         moved = torch.where(own, flatten(client.model) - start, 0.0)
         kept = self.after(phase, moved, pull.steps)
         client.tensors |= {PENDING + name: value for name, value in kept.items()}
+        client.tensors[FITTED] = torch.tensor(phase.round)
 
     def learn(self, phase: Phase, target: Target) -> dict[str, float]:
         """Keep what is pending, and take over the server's model."""
+        self._keep(phase)
+        return super().learn(phase, target)
+
+    def _keep(self, phase: Phase) -> None:
         tensors = phase.client.tensors
         for name in [name for name in tensors if name.startswith(PENDING)]:
             tensors[name.removeprefix(PENDING)] = tensors.pop(name)
-        return super().learn(phase, target)
 
 
 class Even(Corrected):

@@ -42,7 +42,7 @@ class DensityLabels(Scored, SoftLabels):
 
     def refusal(self, models: "Mapping[str, nn.Module]") -> str | None:
         """Refuse models without a linear layer."""
-        return needs_head(models)
+        return needs_head(models, self.input_shape)
 
     def scores(self, phase: Phase, x: Tensor) -> Tensor:
         """Return ``exp(-u)`` ``[samples]``, u the shortfall in nats per feature, at least 0."""

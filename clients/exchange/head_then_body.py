@@ -4,7 +4,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from ...models.parts import still
-from ..asked import heard
+from ..asked import fitted
 from .base import Phase
 from .body import Body
 
@@ -41,8 +41,8 @@ class HeadThenBody(Body):
         losses, numbers = 0.0, dict[str, float]()
         for fixed, epochs, adding in turns:
             phase.client.epochs = epochs
-            with still(model, fixed), adding, heard(phase.loop, phase.client):
-                numbers = phase.loop.fit([phase.client])[0]
+            with still(model, fixed), adding:
+                numbers = fitted(phase.loop, phase.client)
             losses += numbers.get("loss_fit", 0.0) * epochs
         phase.client.epochs = None
         return numbers | {"loss_fit": losses / max(total, 1)}

@@ -40,7 +40,7 @@ class Kernels(Added):
 
     def refusal(self, models: Mapping[str, nn.Module]) -> str | None:
         """Refuse models without features."""
-        return needs_head(models)
+        return needs_head(models, self.input_shape)
 
     def term(self, phase: Phase, sight: Sight) -> Loss | None:
         """Return what is missing to the mean kernel; None before there is one."""

@@ -61,12 +61,11 @@ class Masks(Exchange):
         client, own = phase.client, phase.client.model
         theta = client.tensors["theta"].clamp(LEAST, 1 - LEAST)
         net = Masked(own, frozen(own, self.seed), theta.logit(), self.gain, client.generator)
-        client.model = net
-        client.schedule = lambda epoch: 1.0  # its draws are its own: no stack may train it
+        client.model, client.alone = net, True  # its draws are its own
         try:
             yield
         finally:
-            client.model, client.schedule = own, None
+            client.model, client.alone = own, False
         self._show(phase, net.theta)
 
     def upload(self, phase: Phase) -> Knowledge:

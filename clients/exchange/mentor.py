@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from ...knowledge import Knowledge, Target
 from ...maths.mutual import adaptive
-from ...models.features import headless, pooled, tapped
+from ...models.features import pooled, tapped
 from ...models.flat import flatten, unflatten
 from ...models.lowrank import pack, ramped, shapes_of, unpack
 from .base import Phase
 from .mentee import Mentee, Pair
 from .parameters import NO_SAMPLES
+from .scoring import needs_head
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,9 +90,8 @@ class Mentor(Mentee):
         self.energy_start, self.energy_end, self.ramp = energy_start, energy_end, ramp
 
     def refusal(self, models: "Mapping[str, nn.Module]") -> str | None:
-        """Refuse models without a linear layer, whose features nobody knows."""
-        found = headless(models)
-        return found and f"compares what goes into the last linear layer, and {found}"
+        """Refuse models without features."""
+        return needs_head(models, self.input_shape)
 
     def pair(self, phase: Phase, own: nn.Module) -> Pair:
         """Return mentor, mentee and the bridge between their features."""

@@ -91,7 +91,7 @@ class Nested(Mentee):
 
     def refusal(self, models: Mapping[str, nn.Module]) -> str | None:
         """Refuse models without a linear layer."""
-        return needs_head(models)
+        return needs_head(models, self.input_shape)
 
     def pair(self, phase: Phase, own: nn.Module) -> Joined:
         """Return the client's model with the shared one, and the projector of its own."""

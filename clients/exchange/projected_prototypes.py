@@ -108,7 +108,7 @@ class ProjectedPrototypes(Exchange):
 
     def refusal(self, models: Mapping[str, nn.Module]) -> str | None:
         """Refuse models without a linear layer."""
-        return needs_head(models)
+        return needs_head(models, self.input_shape)
 
     def projected(self, phase: Phase) -> Projected:
         """Return the client's model with its projection."""

@@ -37,7 +37,7 @@ class PrototypeLogits(Logits):
 
     def refusal(self, models: Mapping[str, nn.Module]) -> str | None:
         """Refuse models without a linear layer."""
-        return needs_head(models)
+        return needs_head(models, self.input_shape)
 
     def learn(self, phase: Phase, target: Target) -> dict[str, float]:
         """Learn from the samples where the two agree; say which share of all that is."""

@@ -58,7 +58,7 @@ class Prototypes(Exchange):
 
     def refusal(self, models: Mapping[str, nn.Module]) -> str | None:
         """Refuse models without a linear layer."""
-        return needs_head(models)
+        return needs_head(models, self.input_shape)
 
     @contextmanager
     def fitting(self, phase: Phase) -> Iterator[None]:

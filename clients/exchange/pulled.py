@@ -1,6 +1,7 @@
 """Ditto at the client: the shared model is trained, then an own one that is pulled towards it."""
 
 from ...models.flat import flatten
+from ..asked import fitted
 from ..standard import proximal_term
 from .base import Phase
 from .second_model import SHARED, Beside
@@ -26,12 +27,12 @@ class Pulled(Beside):
         shared, drawn = self.shared(phase), client.generator.get_state()
         pull = proximal_term(client.model, self.lam, shared)
         with client.standing(shared):
-            told = phase.loop.fit([client])[0]
+            told = fitted(phase.loop, client)
         client.tensors[SHARED] = flatten(shared)
         client.generator.set_state(drawn)
         client.extra_loss = lambda logits, labels: pull()
         try:
-            numbers = phase.loop.fit([client])[0]
+            numbers = fitted(phase.loop, client)
         finally:
             client.extra_loss = None
         return numbers | {"loss_shared": told["loss_fit"]}

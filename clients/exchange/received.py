@@ -81,7 +81,7 @@ class Added(Exchange):
 
     def refusal(self, models: Mapping[str, nn.Module]) -> str | None:
         """Refuse models without features, where there must be such."""
-        return needs_head(models) if self.on_features else None
+        return needs_head(models, self.input_shape) if self.on_features else None
 
     def term(self, phase: Phase, sight: Sight) -> Loss | None:
         """Return what to add to the loss in this fit; None = nothing."""
@@ -165,7 +165,7 @@ def needs_top(models: Mapping[str, nn.Module], shape: Shape) -> str | None:
     shape : tuple of int
         Of one sample.
     """
-    problem = needs_head(models)
+    problem = needs_head(models, shape)
     for name, model in models.items() if problem is None else ():
         if not tops(model, shape):
             why = "which is not the last thing it computes"

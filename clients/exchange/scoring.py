@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ...knowledge import Knowledge
 from ...models.features import features_of, head, headless
+from ...tasks.samples import Shape, made_up
 from .base import Exchange, Phase
 from .class_logits import class_means
 
@@ -68,15 +69,17 @@ def feature_means(phase: Phase, dim: int | None = None) -> tuple[Tensor, Tensor]
     return class_means(features, client.y, phase.classes)
 
 
-def needs_head(models: Mapping[str, nn.Module]) -> str | None:
+def needs_head(models: Mapping[str, nn.Module], shape: Shape = ()) -> str | None:
     """Say which model has no features, if one has none: a `refusal` of exchanges that use them.
+
+    With the `shape` of a sample, also one that has several a sample: see `headless`.
 
     Examples
     --------
     >>> needs_head({"flat": nn.Flatten()})
     'works on features, and flat has no linear layer'
     """
-    found = headless(models)
+    found = headless(models, made_up(shape, 2) if shape else None)
     return found and f"works on features, and {found}"
 
 

@@ -42,7 +42,7 @@ class Similarities(Recalling, Logits):
 
     def refusal(self, models: Mapping[str, nn.Module]) -> str | None:
         """Refuse models without features."""
-        return needs_head(models)
+        return needs_head(models, self.input_shape)
 
     def term(self, phase: Phase, sight: Sight) -> Loss | None:
         """Return the divergence from the last fit's model; None before there is one."""

@@ -76,7 +76,7 @@ class TwoHeads(Parameters):
 
     def refusal(self, models: Mapping[str, nn.Module]) -> str | None:
         """Refuse models without a linear layer."""
-        return needs_head(models)
+        return needs_head(models, self.input_shape)
 
     def branched(self, phase: Phase, together: bool) -> Branched:
         """Return the client's model with its second head, which begins with zeros."""

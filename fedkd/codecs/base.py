@@ -48,6 +48,13 @@ class Codec(ABC):
         """Return the codec for what clients are sent; by default this one."""
         return self
 
+    def kept(self, width: int) -> int:
+        """Return how many of a row's `width` numbers come back each as it was, or nearly.
+
+        The others come back as one and the same. By default all are kept.
+        """
+        return width
+
     def fits(self, values: Tensor) -> bool:
         """Tell whether a tensor can be encoded; one that cannot travels as it is.
 

@@ -43,6 +43,10 @@ class TopK(Codec):
             raise ValueError(f"k={k} must be at least 1")
         self.k = k
 
+    def kept(self, width: int) -> int:
+        """Return k; where one is left over, it is the mean of itself."""
+        return self.k if width > self.k + 1 else width
+
     def fits(self, values: Tensor) -> bool:
         """Take rows of more than k numbers."""
         return values.dim() == 2 and values.shape[1] > self.k and super().fits(values)

@@ -204,10 +204,12 @@ def _put(tree: DictConfig, given: Items) -> Items:
     items = _one_model(_as_given(tree, MODEL), items)
     for key in SCHEDULED:
         items = _one_schedule(key, _as_given(tree, key), items)
+    whole = {key for key, value in given if isinstance(value, Mapping) and "name" in value}
     for node in FREE:
         names = [value for key, value in items if key == f"{node}.name"]
-        if names and names[-1] != OmegaConf.select(tree, node).get("name"):
-            # Another method does not take the parameters that a preset gave to the first.
+        if node in whole or (names and names[-1] != OmegaConf.select(tree, node).get("name")):
+            # Another method does not take the parameters that a preset gave to the first, and what
+            # is given with its name has no others.
             OmegaConf.update(tree, node, {}, merge=False)
     for key, value in items:
         try:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..knowledge import CLASS_SCORES, Target, kind_named
+from ..plugins.given import Given
 
 TeacherBatch = Target
 """What a `Target` was called; the name by which objectives of your own may know it."""
@@ -46,8 +47,13 @@ class Batch:
     features: Mapping[str, torch.Tensor] | None = None
     memory: MutableMapping[str, torch.Tensor] = field(default_factory=lambda: NOTHING)
 
+    @property
+    def there(self) -> torch.Tensor | None:
+        """Where texts have tokens, and no padding (0), bool ``[B, length]``; None of numbers."""
+        return None if self.x.is_floating_point() else self.x != 0
 
-class Objective:
+
+class Objective(Given):
     """Base class of distillation objectives: ``(student_logits, teacher, batch) -> loss``.
 
     An instance serves one client at a time. What it remembers it must forget in `start`, or a
@@ -79,6 +85,9 @@ class Objective:
         what it computes grows faster than with their number; None = any.
     one_row : bool
         Whether it can do nothing with samples of several rows.
+    tells_apart : int or None
+        How many of a row's largest numbers count by themselves, where it takes the rest as one;
+        None = all.
 
     Raises
     ------
@@ -93,6 +102,7 @@ class Objective:
     remembers: bool = False
     most_rows: int | None = None
     one_row: bool = False
+    tells_apart: int | None = None
 
     def __init__(self, temperature: float = 1.0) -> None:
         if not 0 < temperature < math.inf:

@@ -95,7 +95,7 @@ class OFA(Labelled):
         ):
             raise ValueError(f"stages={self.stages}: the batch has no features of {lost[0]!r}")
         for name, features in seen.items():
-            pooled = averaged(name, features)
+            pooled = averaged(name, features, None if batch is None else batch.there)
             net = Net(self.memory(batch), name, (pooled.shape[1], own.shape[1]), pooled)
             stage = self._taught(net(pooled), weights)
             net.learn(stage, self.lr)

@@ -41,7 +41,7 @@ def _layers(module: nn.Module) -> Iterator[str]:
             yield name
 
 
-def averaged(name: str, features: object) -> Tensor:
+def averaged(name: str, features: object, there: Tensor | None = None) -> Tensor:
     """Return what a layer computed, as means over positions, ``[B, D]``.
 
     Parameters
@@ -51,6 +51,8 @@ def averaged(name: str, features: object) -> Tensor:
     features : Tensor or tuple
         ``[B, D]``; maps ``[B, channels, height, width]``; sequences with either axis last, both of
         whose means are returned. Of a tuple, as recurrent layers return, the first.
+    there : Tensor, optional
+        ``[B, length]`` bool, the places of a sequence that are not padded: the others do not count.
 
     Raises
     ------
@@ -67,5 +69,16 @@ def averaged(name: str, features: object) -> Tensor:
     if not isinstance(found, Tensor) or found.dim() < 2:
         raise ValueError(f"stages: what layer {name!r} computes is no tensor [batch, ...]")
     if found.dim() == 3:
-        return torch.cat([found.mean(dim=1), found.mean(dim=2)], dim=1)
+        return torch.cat(_means(found, there), dim=1)
     return found.flatten(2).mean(dim=2) if found.dim() > 2 else found
+
+
+def _means(sequences: Tensor, there: Tensor | None) -> list[Tensor]:
+    """Return the means over either axis of ``[B, length, D]`` or ``[B, D, length]``."""
+    if there is None or there.shape[1] not in sequences.shape[1:]:
+        return [sequences.mean(dim=1), sequences.mean(dim=2)]
+    places = 1 if sequences.shape[1] == there.shape[1] else 2
+    kept = sequences * there.unsqueeze(3 - places)
+    means, share = [kept.mean(dim=1), kept.mean(dim=2)], there.to(kept.dtype).mean(dim=1)
+    means[places - 1] = means[places - 1] / share.clamp_min(1 / there.shape[1]).unsqueeze(1)
+    return means

@@ -42,7 +42,7 @@ class TopKLD(Divergence):
         super().__init__(scale=scale, temperature=temperature)
         if not k >= 1:
             raise ValueError(f"k={k} must be at least 1")
-        self.k = k
+        self.k = self.tells_apart = k
 
     def each(self, teacher: Tensor, student: Tensor) -> Tensor:
         """Return each sample's divergence."""

@@ -1,5 +1,6 @@
 """What a model computes just before its last layer."""
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -28,8 +29,11 @@ def head(model: nn.Module) -> nn.Linear:
     return layers[-1]
 
 
-def headless(models: Mapping[str, nn.Module]) -> str | None:
+def headless(models: Mapping[str, nn.Module], x: Tensor | None = None) -> str | None:
     """Return the first of some named models without a `head`, and that it has none.
+
+    With samples `x`, also one whose head answers at every place of a sample, of which it then makes
+    one answer: padded places among them, a sample has no features of its own.
 
     Examples
     --------
@@ -41,7 +45,17 @@ def headless(models: Mapping[str, nn.Module]) -> str | None:
             head(model)
         except ValueError as reason:
             return f"{name} {reason}"
+        if x is not None and _scattered(copy.deepcopy(model).eval(), x):
+            return f"the last linear layer of {name} answers at every place of a sample, not once"
     return None
+
+
+@torch.no_grad()
+def _scattered(model: nn.Module, x: Tensor) -> bool:
+    """Say whether what goes into a model's head has more dimensions than what it returns."""
+    with tapped(model) as tap:
+        answer: Tensor = model(x)
+    return getattr(tap, "features", answer).dim() > answer.dim()
 
 
 def common_width(models: Iterable[nn.Module]) -> int | None:

@@ -3,6 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from flwr.app import ArrayRecord
@@ -14,6 +15,7 @@ from ..errors import ConfigError
 from ..knowledge import CLASS_SCORES, kind_named
 from ..knowledge.admission import Expected
 from ..knowledge.kinds import KINDS
+from ..plugins.given import Given
 from ..plugins.table import SEAMS
 from ..tasks import Task
 from .plan import Outcome, RoundPlan
@@ -43,7 +45,7 @@ def unfit(cls: "type[Strategy]", task: Task) -> str | None:
     return None
 
 
-class Strategy(ABC):
+class Strategy(Given, ABC):
     """The server's side of a method.
 
     Attributes
@@ -96,6 +98,9 @@ class Strategy(ABC):
     finishes: ClassVar[bool] = False
     """True where something is done once, after the last round: see `finish`"""
 
+    passed_on: Mapping[str, Any] = MappingProxyType({})
+    """Parameters of the method that are its exchange's; see `pass_on`"""
+
     def __init__(self) -> None:
         self.state: dict[str, Tensor] = {}
 
@@ -124,7 +129,18 @@ class Strategy(ABC):
 
     def exchange_node(self) -> dict[str, Any] | None:
         """Return the exchange and its parameters: ``{"name": ..., parameter: value}``."""
-        return None if self.exchange is None else {"name": self.exchange}
+        return None if self.exchange is None else {"name": self.exchange, **self.passed_on}
+
+    def pass_on(self, **parameters: Any) -> None:
+        """Take parameters that are the exchange's, beside those that it has already.
+
+        Raises
+        ------
+        ValueError
+            If the exchange refuses one: it is what checks them.
+        """
+        self.passed_on = {**self.passed_on, **parameters}
+        SEAMS["exchanges"].resolve(str(self.exchange))(**self.passed_on)
 
     def objective_node(self) -> dict[str, Any]:
         """Return the distillation loss and its parameters, for where the run names none."""

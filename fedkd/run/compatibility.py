@@ -91,7 +91,7 @@ def _view(spec: Any, shape: Any, classes: int, x: Tensor, y: Tensor | None, seed
     check_model(spec, shape, classes)
     with scoped(seed):
         model = build(spec, shape, classes)
-    if (found := headless({model_name(spec): model})) is not None:
+    if (found := headless({model_name(spec): model}, x[:2])) is not None:
         raise ConfigError("model", model_name(spec), found)
     return view(model, x, y)
 

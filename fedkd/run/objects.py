@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from ..clients.guarding import Guards, name_of
+from ..config import RunConfig
 from ..data import HELD
 from ..errors import ConfigError
+from ..plugins.given import told
+from ..plugins.loading import is_code
 from ..plugins.table import SEAMS
 from ..rounds.protocol import Strategy
 
@@ -36,7 +39,9 @@ def guards_in(settings: dict[str, Any]) -> tuple[dict[str, Any], Guards | None]:
         return settings, None
     names = [name_of(one) for one in items]
     own_parameters("guard", " and ".join(names), settings)
-    return settings | {"guard": names if several else names[0]}, Guards.of(items)
+    own = {name: told(one) for name, one in zip(names, items, strict=True)}
+    node = {"name": names, **own} if several else {"name": names[0], **own[names[0]]}
+    return settings | {"guard": node}, Guards.of(items)
 
 
 def objective_in(settings: dict[str, Any]) -> tuple[dict[str, Any], Any]:
@@ -48,11 +53,43 @@ def objective_in(settings: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     if not issubclass(cls, SEAMS["objectives"].cls):
         problem = "must be a name, a dict, or an Objective object or class"
         raise ConfigError("objective", value, problem)
-    node = {"name": cls.__name__}
-    if value is not cls:
-        own_parameters("objective", cls.__name__, settings)
-        node |= {"temperature": value.temperature} if hasattr(value, "temperature") else {}
+    if value is cls:
+        return settings | {"objective": cls.__name__}, value
+    own_parameters("objective", cls.__name__, settings)
+    node = {"name": cls.__name__, **told(value)}
+    node |= {"temperature": value.temperature} if hasattr(value, "temperature") else {}
     return settings | {"objective": node}, value
+
+
+def strategy_in(settings: dict[str, Any]) -> tuple[dict[str, Any], Strategy | None]:
+    """Return the settings with its type in the place of a strategy, and that, if it is one."""
+    value: Any = settings.get("strategy")
+    if not isinstance(value, Strategy):
+        return settings, None
+    name = type(value).__name__
+    own_parameters("strategy", name, settings)
+    return settings | {"strategy": {"name": name, **told(value)}}, value
+
+
+def strategy_of(config: RunConfig, objects: Objects) -> Strategy:
+    """Return the run's strategy.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such, or the run goes on without the Python objects that it was made with.
+    """
+    for name in ("strategies", "objectives", "guards") if config.resume else ():
+        seam = SEAMS[name]
+        chosen: Any = getattr(config, seam.key)["name"]
+        known = {"auto", *seam.shipped()}
+        names = chosen if isinstance(chosen, list) else [chosen]
+        lost = [one for one in names if one not in known and not is_code(one)]
+        if lost and getattr(objects, seam.key) is None:
+            again = f"fedkd.resume({str(config.resume)!r}, {seam.key}=...)"
+            raise ConfigError(seam.key, lost[0], f"was a Python object; give it again: {again}")
+    made: Strategy = objects.strategy or SEAMS["strategies"].create(config.strategy)
+    return made
 
 
 def own_parameters(key: str, name: str, settings: Mapping[str, Any]) -> None:

@@ -19,26 +19,34 @@ def check_schedule(
     given, name = config.distil.temperature, config.strategy["name"]
     if not isinstance(given, dict):
         return
-    soft = {strategy.softness(parts.exchange.kind, one) for one in (1.0, 2.0)}
-    uploads = strategy.exchange is not None and len(soft) > 1
-    if uploads and strategy.keeps_labels:
+    if strategy.keeps_labels and _softens(strategy, parts):
         problem = f"{name} keeps soft labels for later rounds, which then have another temperature"
         raise ConfigError("distil.temperature", given, f"{problem}; give one number")
-    why = _unheeded(config, parts, taught)
-    if why and not uploads:
+    if why := unheeded(config, strategy, parts, taught):
         raise ConfigError("distil.temperature", given, f"has no effect: {why}; leave it out")
 
 
-def _unheeded(config: RunConfig, parts: Parts, taught: Kind | None) -> str | None:
-    """Say why the clients' objective does not heed the temperature of a round; None if it does."""
-    objective = config.objective["name"]
+def unheeded(
+    config: RunConfig, strategy: Strategy, parts: Parts, taught: Kind | None
+) -> str | None:
+    """Say why nothing heeds ``distil.temperature``; None if uploads or the objective do."""
+    given, objective = config.distil.temperature, config.objective
+    if _softens(strategy, parts):
+        return None
     if taught is None:
         return f"with {config.strategy['name']} {NOBODY}"
-    if parts.retempered is None:
-        return f"objective {objective} has a temperature of its own, or none"
+    fixed = objective.get("temperature") != given
+    if parts.retempered is None if isinstance(given, dict) else fixed:
+        return f"objective {objective['name']} has a temperature of its own, or none"
     if parts.objective_at(1).tempers(taught):
         return None
-    return f"objective {objective} takes no notice of it with a teacher of {taught}"
+    return f"objective {objective['name']} takes no notice of it with a teacher of {taught}"
+
+
+def _softens(strategy: Strategy, parts: Parts) -> bool:
+    """Say whether what clients upload is softened by ``distil.temperature``."""
+    soft = {strategy.softness(parts.exchange.kind, one) for one in (1.0, 2.0)}
+    return strategy.exchange is not None and len(soft) > 1
 
 
 def check_weight(config: RunConfig, taught: Kind | None) -> None:

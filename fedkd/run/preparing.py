@@ -36,14 +36,14 @@ from .aligning import check_heads
 from .alone import check_alone
 from .disagreeing import check_hard
 from .foreseeing import foresee
-from .objects import Objects
+from .notes import check_mixing, idle, levelled
+from .objects import Objects, strategy_of
 from .refusals import (
     check_inputs,
     check_models,
     check_objective,
     check_parts,
     check_privacy,
-    idle,
     lesson_of,
     suited,
     without_replay,
@@ -132,7 +132,7 @@ def prepare_run(
         For the first thing that no run could use.
     """
     config.check()
-    own = objects.strategy or SEAMS["strategies"].create(config.strategy)
+    own = strategy_of(config, objects)
     config = located(config, objects.held)
     foresee(config, objects)
     told = config.task["name"] != "auto" and config.clients != "auto"
@@ -159,7 +159,7 @@ def prepare_run(
     check_privacy(config, strategy, parts, instances)
     node = strategy.exchange_node()
     notes = [*federation.notes, *strategy.settle(config, instances)]
-    notes += idle(config, strategy, parts)
+    notes += idle(config, strategy, parts) + levelled(config, strategy, parts, outputs[-1])
     if strategy.exchange_node() != node:
         parts.exchange = _settled(config, strategy, parts.exchange)
     afforded = _affordable(config, parts, strategy, federation, resumed)
@@ -212,7 +212,7 @@ def _check_models(
     check_heads(config, parts, instances, federation.classes)
     check_models(config, strategy, parts, instances)
     rows = each_of(parts.task.outputs(federation.targets))
-    check_objective(config, strategy, parts, instances, rows)
+    check_objective(config, strategy, parts, instances, federation.shape, rows)
 
 
 def _written(
@@ -239,6 +239,7 @@ def _made(config: RunConfig, strategy: Strategy, objects: Objects) -> tuple[Stra
     parts = _parts(config, strategy, objects, task)
     check_parts(config, strategy, parts)
     check_hard(config, strategy, parts)
+    check_mixing(config, strategy, parts)
     return strategy, parts
 
 

@@ -10,7 +10,7 @@ from ..data import is_data, is_per_client
 from ..errors import ConfigError
 from ..models import model_name
 from ..rounds.protocol import Strategy
-from .objects import Objects, guards_in, held_in, is_name, objective_in, own_parameters, taken
+from .objects import Objects, guards_in, held_in, is_name, objective_in, strategy_in, taken
 from .result import RunResult
 from .runner import run
 
@@ -74,10 +74,8 @@ def simulate(
 
     settings = {"strategy": strategy, "data": data, "model": model} | settings
     given: dict[str, Any] = {}
-    if isinstance(strategy, Strategy):
-        given["strategy"], settings["strategy"] = strategy, type(strategy).__name__
-        own_parameters("strategy", type(strategy).__name__, settings)
-    elif not isinstance(strategy, str | Mapping | None):
+    settings, given["strategy"] = strategy_in(settings)
+    if given["strategy"] is None and not isinstance(strategy, str | Mapping | None):
         problem = "must be a name, a dict or a Strategy object; Flower's go in FlowerStrategy(...)"
         raise ConfigError("strategy", model_name(strategy), problem)
     if is_data(data):
@@ -125,7 +123,7 @@ def resume(
         What shall differ: a larger ``rounds``, another ``engine``; and again the arrays or the
         object that ``data.split``, ``transfer.split``, ``data.partitioner``, ``guard`` or
         ``objective`` was.
-        Anything else needs ``force=True``.
+        Anything else needs ``force=True``, and so do objects made with other arguments.
 
     Raises
     ------
@@ -137,6 +135,7 @@ def resume(
 
     settings, transfer = taken(settings, "transfer.data", is_name)
     settings, held = held_in(settings)
+    settings, _ = strategy_in(settings | ({} if strategy is None else {"strategy": strategy}))
     settings, guard = guards_in(settings)
     settings, objective = objective_in(settings)
     config = compose([f"resume={run_dir}"], trust=trust, **settings)

@@ -10,13 +10,13 @@ from ..config import DistilConfig, RunConfig
 from ..errors import ConfigError
 from ..knowledge import CLASS_SCORES, NUMBERS, Kind, kind_named
 from ..models import model_names
-from ..models.features import lacking
+from ..models.features import HEAD, headless, lacking
 from ..models.flat import layout
 from ..plugins import parameters
 from ..plugins.table import SEAMS
 from ..rounds.protocol import Strategy
 from ..tasks import Task
-from ..tasks.samples import Shape, vocabulary
+from ..tasks.samples import Shape, made_up, vocabulary
 from .aligning import check_align
 from .over_rounds import check_schedule, check_weight
 from .securing import check_sums
@@ -103,11 +103,16 @@ def check_classes(config: RunConfig, parts: Parts) -> None:
 
 
 def check_objective(
-    config: RunConfig, strategy: Strategy, parts: Parts, instances: list[nn.Module], each: int
+    config: RunConfig,
+    strategy: Strategy,
+    parts: Parts,
+    instances: list[nn.Module],
+    shape: Shape,
+    each: int,
 ) -> None:
     """Refuse models that do not have the layers that the objective looks at, and too many rows.
 
-    `each` is how many rows of knowledge a transfer sample has.
+    `shape` is that of a sample, `each` how many rows of knowledge a transfer sample has.
     """
     if lesson_of(strategy, parts) is None:
         return
@@ -122,9 +127,13 @@ def check_objective(
         remedy = "lower distil.batch_size or data.length"
         raise ConfigError("objective", config.objective["name"], f"{problem}: {remedy}")
     for kind, model in _named(parts, instances).items():
-        if (layer := lacking(model, parts.objective.looks_at(model))) is not None:
+        seen = parts.objective.looks_at(model)
+        if (layer := lacking(model, seen)) is not None:
             problem = f"objective {config.objective['name']} looks at its layer {layer!r}, and "
             raise ConfigError("model", kind, f"{problem}it has no such")
+        if HEAD in seen and (found := headless({kind: model}, made_up(shape, 2))) is not None:
+            problem = f"objective {config.objective['name']} looks at features, and {found}"
+            raise ConfigError("model", kind, problem)
 
 
 def check_labels(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
@@ -261,21 +270,6 @@ def without_replay(config: RunConfig, parts: Parts, resumes: bool) -> RunConfig:
         )
         raise ConfigError("secure.rng", "os", f"{problem}; start a new run")
     return replace(config, engine=replace(config.engine, max_restarts=0))
-
-
-def idle(config: RunConfig, strategy: Strategy, parts: Parts) -> list[str]:
-    """Say that nobody learns by the objective that the user named, if that is so.
-
-    It is no mistake: a sweep over strategies may have some that teach no predictions.
-    """
-    own, given = strategy.objective_node(), config.objective
-    asked = any(key != "temperature" and given[key] != own.get(key) for key in given)
-    if not asked or lesson_of(strategy, parts) is not None:
-        return []
-    what = strategy.lesson_kind or parts.exchange.kind
-    taught = "nothing" if strategy.exchange is None else what
-    who = config.strategy["name"]
-    return [f"objective={given['name']} changes nothing: {who} teaches its clients {taught}"]
 
 
 def lesson_of(strategy: Strategy, parts: Parts) -> Kind | None:

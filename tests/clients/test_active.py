@@ -161,7 +161,9 @@ def compensation_of(x: torch.Tensor, device: str = "cpu", **fit: Any) -> list[to
         classes=3,
         options={},
     )
-    ActiveLearner(persist=False).update(cast(Phase, phase), cast(nn.Module, teacher))
+    ActiveLearner(persist=False, balanced=False).update(
+        cast(Phase, phase), cast(nn.Module, teacher)
+    )
     return seen[::-1]
 
 

@@ -285,6 +285,23 @@ def test_stages_of_models_of_texts_learn(name: str) -> None:
     assert names
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_padded_places_of_texts_count_for_nothing_in_a_stage(first: bool) -> None:
+    states = drawn(2, 3, 5, 4)
+    there = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0, 0, 0, 0, 0]]).bool()
+    other = torch.where(there.unsqueeze(2), states, 1e6)
+    found, same = (
+        averaged("gru", one if first else one.transpose(1, 2), there) for one in (states, other)
+    )
+    torch.testing.assert_close(found, same)
+    places = found[:, :4] if first else found[:, 5:]
+    torch.testing.assert_close(places[0], states[0].mean(dim=0))
+    torch.testing.assert_close(places[1], states[1, :2].mean(dim=0))
+    assert not places[2].any()
+    assert Batch(torch.tensor([[7, 0]]), torch.arange(1)).there.tolist() == [[True, False]]
+    assert Batch(drawn(1, 8, 4), torch.arange(8)).there is None
+
+
 def test_a_stage_that_is_not_there_is_named() -> None:
     z = drawn(1, 8, 4)
     with pytest.raises(ValueError, match="has no features of 'stem'"):

@@ -198,6 +198,53 @@ def test_the_server_keeps_the_mean_over_all_clients_who_were_away_or_lost_among_
     assert fedkd.resume(run_dir, rounds=4).summary["digest"] == whole.summary["digest"]
 
 
+class DeafVariate(Controlled):
+    """Client 1 does not get the answer of round 2."""
+
+    def learn(self, phase: Any, target: Target) -> dict[str, float]:
+        if (phase.index, phase.round) == (1, 2):
+            raise RuntimeError("the answer is lost")
+        return super().learn(phase, target)
+
+
+class DeafMovement(DynamicRegulariser):
+    """Client 1 does not get the answer of round 2."""
+
+    def learn(self, phase: Any, target: Target) -> dict[str, float]:
+        if (phase.index, phase.round) == (1, 2):
+            raise RuntimeError("the answer is lost")
+        return super().learn(phase, target)
+
+
+class DeafSCAFFOLD(SCAFFOLD):
+    exchange = f"{__file__}:DeafVariate"
+
+
+class DeafFedDyn(FedDyn):
+    exchange = f"{__file__}:DeafMovement"
+
+
+@pytest.mark.parametrize(("cls", "name"), [(DeafSCAFFOLD, OWN), (DeafFedDyn, PAST)])
+def test_a_client_to_whom_only_the_answer_was_lost_keeps_what_counted_at_the_server(
+    cls: type[SCAFFOLD | FedDyn], name: str, tmp_path: Any
+) -> None:
+    """The mean would be off by its change for ever."""
+    run_dir, settings = tmp_path / "run", SMALL | {"clients": 3}
+    assert fedkd.simulate(cls(), run_dir=str(run_dir), **settings).summary["rejected"] == 1
+    result = fedkd.resume(run_dir, strategy=cls(), rounds=4)
+    assert (
+        result.summary["digest"]
+        == fedkd.simulate(cls(), **settings | {"rounds": 4}).summary["digest"]
+    )
+    checkpoint = newest(run_dir)
+    assert checkpoint is not None
+    records = [one.array_records["tensors"] for some in checkpoint.clients for one in some.values()]
+    kept = torch.stack([to_tensor(record[name]) for record in records])
+    state = checkpoint.server
+    ours = state["past"] if name == PAST else state["shared.0"].chunk(2)[1]
+    torch.testing.assert_close(ours, kept.mean(dim=0), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_statistics_of_batchnorm_are_averaged_and_not_corrected(method: str, tmp_path: Any) -> None:
     run_dir = tmp_path / "run"

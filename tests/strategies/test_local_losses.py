@@ -10,9 +10,11 @@ from fedkd.clients.base import Client
 from fedkd.clients.exchange.contrastive import PREVIOUS, Contrastive, contrast
 from fedkd.clients.exchange.counted_steps import CountedSteps
 from fedkd.clients.exchange.group_distillation import GroupDistillation
+from fedkd.clients.exchange.head_then_body import HeadThenBody
 from fedkd.clients.exchange.label_masking import LabelMasking
 from fedkd.clients.exchange.mentee import Mentee
 from fedkd.clients.exchange.not_true import NotTrue
+from fedkd.clients.exchange.parameters import Parameters
 from fedkd.clients.exchange.received import LocalLoss
 from fedkd.clients.standard import Standard
 from hypothesis import given
@@ -31,6 +33,7 @@ from fedkd.models import build
 from fedkd.models.flat import flatten, unflatten
 from fedkd.models.resnet8 import ResNet8
 from fedkd.rundir.checkpoint import newest
+from fedkd.tasks.samples import Tokens
 
 SMALL = TINY | {"fit.epochs": 1}
 METHODS = ("fedntd", "fedlmd", "moon", "feddistill_group")
@@ -84,6 +87,26 @@ def test_temperature_counts_as_its_square() -> None:
     )
     value = divergence_among(received, own, NOBODY, y.long(), 2.0)
     assert value.item() == pytest.approx(4 * 0.1308, abs=2e-4)
+
+
+def test_padded_places_of_texts_count_for_nothing_in_the_contrast() -> None:
+    """As in the loss on next tokens: what is behind the end costs 0, the rest weighs as in full."""
+    own, near, far = torch.randn(3, 2, 4, 5, generator=torch.Generator().manual_seed(0))
+    counted = torch.tensor([[True, True, False, False], [True] * 4])
+    value = contrast(own, near, far, 0.5, counted)
+    parts = contrast(own[:1, :2], near[:1, :2], far[:1, :2], 0.5) * 2
+    parts += contrast(own[1:], near[1:], far[1:], 0.5) * 4
+    torch.testing.assert_close(value, parts / 8)
+
+    model = build("gru", Tokens(6, 300), (6, 300), "tokens")
+    phase = phase_of(model, {PREVIOUS: flatten(model) + 0.1})
+    exchange = Contrastive()
+    exchange.input_shape = Tokens(6, 300)
+    x = torch.tensor([[5, 6, 7, 8, 9, 3], [5, 6, 0, 0, 0, 0]])
+    with exchange.fitting(phase):
+        assert phase.client.extra_loss is not None
+        short, whole = (phase.client.extra_loss(model(part), part) for part in (x[1:], x[1:, :2]))
+    torch.testing.assert_close(short * 3, whole)  # of six places two count
 
 
 def test_the_contrast_by_hand() -> None:
@@ -222,24 +245,48 @@ def test_the_received_model_stays_as_it_came_and_nothing_is_left_behind(
 
 
 class Deaf(Standard):
-    """A loop that does not know of what methods add to the loss."""
+    """A loop that trains as it likes."""
 
     def _fit(self, client: Client) -> float:
-        client.extra_loss = None
-        return super()._fit(client)
+        for _ in range(self.fit_config["epochs"]):
+            loss = torch.nn.functional.cross_entropy(client.model(client.x), client.y)
+            loss.backward()
+        return 0.0
 
 
-@pytest.mark.parametrize("exchange", [NotTrue(), CountedSteps(), Mentee()])
-def test_a_loop_that_leaves_out_what_a_method_adds_fails_and_is_not_fedavg(exchange: Any) -> None:
+@pytest.mark.parametrize(
+    ("exchange", "name"),
+    [
+        (NotTrue(), "extra_loss"),
+        (CountedSteps(), "extra_loss"),
+        (Mentee(), "extra_loss"),
+        (HeadThenBody(), "epochs"),
+        (Parameters(), "options"),
+    ],
+)
+def test_a_loop_that_leaves_out_what_a_method_sets_fails_and_is_not_fedavg(
+    exchange: Any, name: str
+) -> None:
     mentee = flatten(build("mlp", (4,), 3))
     phase = phase_of(small(), {"mentee": mentee})
     phase.build = lambda spec, name: build(spec, (4,), 3)
+    phase.client.options = {"proximal-mu": 0.1} if name == "options" else {}
     assert "loss_fit" in exchange.fit(phase)
     phase.loop = Deaf(fit=FIT, distil=FIT, device="cpu")
-    with pytest.raises(RuntimeError, match=r"client: Deaf trains without what the method adds"):
+    told = rf"client: Deaf trains without what the method sets \(Client\.{name}\)"
+    with pytest.raises(RuntimeError, match=told):
         exchange.fit(phase)
-    phase.loop = Deaf(fit=FIT | {"epochs": 0}, distil=FIT, device="cpu")
-    exchange.fit(phase)  # and one that does not train need not ask
+    assert type(phase.client) is Client
+    assert "asked" not in vars(phase.client)
+    if name != "epochs":
+        phase.loop = Deaf(fit=FIT | {"epochs": 0}, distil=FIT, device="cpu")
+        exchange.fit(phase)  # and one that does not train need not ask
+
+
+def test_a_loop_with_no_use_for_them_fits_where_nothing_is_set() -> None:
+    phase = phase_of(small())
+    phase.loop = Deaf(fit=FIT, distil=FIT, device="cpu")
+    assert Parameters().fit(phase) == {"loss_fit": 0.0}
 
 
 def test_a_fit_that_fails_leaves_nothing_behind_and_keeps_no_model() -> None:

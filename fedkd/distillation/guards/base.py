@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from ...knowledge import Target, kind_named
+from ...plugins.given import Given
 
 Lesson = tuple[Tensor, Tensor]
 """What is learnt from: values ``[U, C]`` like the teacher's, and which rows, bool ``[U]``."""
 
 
-class Guard:
+class Guard(Given):
     """Base class of guards: ``(teacher, own, y) -> (values, learnt)``.
 
     A guard is asked once, at the start of a distil phase, with all of its samples, and remembers
