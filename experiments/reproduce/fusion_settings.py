@@ -58,12 +58,12 @@ def left_out(cls: type[Strategy]) -> str | None:
     Examples
     --------
     >>> left_out(SEAMS["strategies"].resolve("fedbn"))
-    'means nothing with `mlp`: its model is `resnet8`'
+    'nothing of its own with `mlp`; its model is `resnet8`'
     """
     if issubclass(cls, ActiveLearning):
-        return "knows a part of the labels only"
+        return "with a part of the labels only"
     if cls.usual_model != Strategy.usual_model:
-        return f"means nothing with `{Strategy.usual_model}`: its model is `{cls.usual_model}`"
+        return f"nothing of its own with `{Strategy.usual_model}`; its model is `{cls.usual_model}`"
     return None
 
 
