@@ -33,8 +33,9 @@ def entries(done: Done, alpha: float) -> list[Entry]:
     found = []
     for name in names():
         chosen = done.chosen(alpha, name)
-        runs = (done.found(done.finals(alpha, name, s, SEEDS)) for s in (setting(name), chosen))
-        found.append(Entry(name, *runs, chosen))
+        plain = done.found(done.finals(alpha, name, setting(name), SEEDS))
+        tuned = done.found(done.finals(alpha, name, chosen, SEEDS))
+        found.append(Entry(name, plain, tuned, chosen))
     there = [one for one in found if one.plain]
     return sorted(there, key=lambda one: -centre([score(row) for row in one.tuned or one.plain]))
 
