@@ -1,10 +1,12 @@
 """Base of the methods whose clients share what is below their models' heads."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from ..models.parts import body
+from ..rounds.timing import Workload
 from .starting import CommonStart
 
 
@@ -44,3 +46,8 @@ class TunedBodies(BodyFusion):
         if tune < 0:
             raise ValueError(f"tune={tune} must be at least 0")
         self.tune = tune
+
+    def workloads(self, number: int, sizes: Sequence[int]) -> list[Workload]:
+        """Return what clients fit, and for how many epochs they are tuned when measured."""
+        del number
+        return [Workload(size, tuning=self.tune) for size in sizes]
