@@ -1,11 +1,11 @@
 // Hides the methods that the answers rule out; without it the page is a list of all.
 const form = document.getElementById("chooser");
 const sections = [...document.querySelectorAll("article h2")].map((head, place) => {
-  const until = (node) => (node.matches("table") ? node : node.querySelector("table"));
+  const tableOf = (node) => (node.matches("table") ? node : node.querySelector("table"));
   const parts = [];
   for (let node = head.nextElementSibling; node && !node.matches("h2, script"); node = node.nextElementSibling)
     parts.push(node);
-  const rows = parts.map(until).filter(Boolean).flatMap((table) => [...table.tBodies[0].rows]);
+  const rows = parts.map(tableOf).filter(Boolean).flatMap((table) => [...table.tBodies[0].rows]);
   return {need: ["no", "yes", "labelled"][place], parts: [head, ...parts], rows};
 });
 function choose() {

@@ -68,7 +68,7 @@ def traits(cls: type[Strategy]) -> Traits:
 
     Examples
     --------
-    >>> found = traits(SEAMS["strategies"].resolve("knfu"))
+    >>> found = traits(SEAMS["strategies"].resolve("comet"))
     >>> found.exchange, list(found.exchanges), found.transfer, found.secure
     ('soft_labels', ['soft_labels', 'logits'], 'yes', False)
     >>> traits(SEAMS["strategies"].resolve("local")).exchanges

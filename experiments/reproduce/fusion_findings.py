@@ -95,7 +95,7 @@ def _best(found: dict[float, list[Entry]]) -> str:
             f"under Dirichlet({alpha:g}) `{first.name}` has the highest mean "
             f"({told(_mean(first))}), and the intervals of {near} of {len(others)} others reach its"
         )
-    return f"Tuned, {'; '.join(said)}: among these there is no order."
+    return f"Tuned, {'; '.join(said)}."
 
 
 def _tuning(found: dict[float, list[Entry]]) -> str:
@@ -125,6 +125,6 @@ def _alone(found: dict[float, list[Entry]]) -> str:
             worse = sum(centre(v) + reach(v) < centre(own) - reach(own) for v in rest)
             said.append(f"{worse} in {place} accuracy under Dirichlet({alpha:g})")
     return (
-        f"Worse than clients that stay alone (`{ALONE}`), beyond both intervals, are, of "
-        f"{len(rest)} tuned methods {', '.join(said)}."
+        f"Of {len(rest)} tuned methods, these many are worse than clients that stay alone "
+        f"(`{ALONE}`) by more than both intervals: {', '.join(said)}."
     )

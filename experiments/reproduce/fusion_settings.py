@@ -85,8 +85,8 @@ def main_parameter(name: str) -> tuple[str, tuple[float, ...]] | None:
 
     Examples
     --------
-    >>> main_parameter("knfu"), main_parameter("ktpfl"), main_parameter("fedavg")
-    (('beta', (20.0, 5.0, 40.0, 2.5)), ('rho', (0.85, 0.35, 0.925, 0.175)), None)
+    >>> main_parameter("knfu"), main_parameter("apfl"), main_parameter("fedavg")
+    (('beta', (20.0, 5.0, 40.0, 2.5)), ('mix', (1.0, 0.25, 0.875, 0.125)), None)
     """
     cls = SEAMS["strategies"].resolve(method(name))
     found = {key: one.default for key, one in signature(cls).items() if key != "temperature"}
