@@ -84,6 +84,7 @@ mutants: venv  ## plant faults at random and count how many of them the tests no
 
 docs: venv  ## write strategies/README.md, and the site to build/site (a broken link fails)
 	$(BIN)/python -m fedkd.strategies.catalogue
+	$(BIN)/python -m fedkd.experiments.reproduce.fusion_page
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 clean:  ## remove what the targets above made

@@ -1,10 +1,12 @@
 """Base of the methods whose clients share what is below their models' heads."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from ..models.parts import body
+from ..rounds.timing import Workload
 from .starting import CommonStart
 
 
@@ -42,3 +44,8 @@ class TunedBodies(BodyFusion):
     def __init__(self, tune: int = 0, **base: Any) -> None:
         super().__init__(**base)
         self.pass_on(tune=tune)
+
+    def workloads(self, number: int, sizes: Sequence[int]) -> list[Workload]:
+        """Return what clients fit, and for how many epochs they are tuned when measured."""
+        del number
+        return [Workload(size, tuning=self.tune) for size in sizes]

@@ -9,10 +9,9 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..clients.exchange import Exchange
-from ..knowledge import kind_named
 from ..plugins.table import SEAMS
-from ..rounds.protocol import Strategy, able_kinds
+from ..rounds.protocol import Strategy
+from .traits import Traits, traits
 
 PAGE = Path(__file__).with_name("README.md")
 
@@ -31,8 +30,9 @@ COLUMNS = (
 
 INTRODUCTION = """# Fusion methods
 
-One row a method; `fedkd list strategies` has their parameters, and each file begins with its
-formula and says where it deviates. Made by `make docs` from the classes: do not edit it here.
+One row a method; `fedkd list strategies` has their parameters and chooses by these columns
+(`--no-transfer --mixed-models`), and each file begins with its formula and says where it deviates.
+Made by `make docs` from the classes: do not edit it here.
 
 - **exchanged**: what clients send and are sent (`clients/exchange`), and which kind of knowledge
   that is.
@@ -75,44 +75,34 @@ def table(rows: Iterable[tuple[str, ...]]) -> str:
 
 def row(name: str, cls: type[Strategy]) -> tuple[str, ...]:
     """Return a method's cells, in the order of `COLUMNS`."""
-    strategy = cls()
+    found = traits(cls)
     paper, confidence = cited(inspect.getdoc(sys.modules[cls.__module__]) or "")
-    kind, exchanged = exchange_of(strategy)
-    transfer = cls.uses_transfer or (kind is not None and kind_named(kind).on_samples)
     return (
         f"[`{name}`]({name}.py)",
-        exchanged,
-        _yes(cls.personalised),
-        _yes(not cls.homogeneous),
-        "labelled" if cls.needs_labels else _yes(transfer),
-        ", ".join(tasks_of(cls)),
-        "-" if kind is None else _yes(cls.sums_only),
+        exchanged(found),
+        _yes(found.personalised),
+        _yes(found.mixed_models),
+        found.transfer,
+        ", ".join(found.tasks),
+        _yes(found.secure) if found.exchange else "-",
         ", ".join(f"`{key}`" for key in documented_state(cls)) or "-",
         confidence,
         paper,
     )
 
 
-def tasks_of(cls: type[Strategy]) -> list[str]:
-    """Return the tasks that a method makes sense for.
+def exchanged(found: Traits) -> str:
+    """Return a cell about what a strategy's clients exchange by default, and its kind.
 
     Examples
     --------
-    >>> tasks_of(SEAMS["strategies"].resolve("local"))
-    ['classification', 'regression', 'tokens']
+    >>> exchanged(traits(SEAMS["strategies"].resolve("fedproto")))
+    '`prototypes` (class_knowledge)'
     """
-    known = SEAMS["tasks"].shipped()
-    return [name for name, task in known.items() if able_kinds(cls, task())]
-
-
-def exchange_of(strategy: Strategy) -> tuple[str | None, str]:
-    """Return the kind of knowledge that a strategy's clients exchange, and a cell about it."""
-    node = strategy.exchange_node()
-    if node is None:
-        return None, "nothing"
-    exchange: Exchange = SEAMS["exchanges"].create(node)
-    name = str(node["name"])
-    return exchange.kind, f"`{name}`" + (f" ({exchange.kind})" if name != exchange.kind else "")
+    if found.exchange is None:
+        return "nothing"
+    kind = found.kind
+    return f"`{found.exchange}`" + (f" ({kind})" if kind != found.exchange else "")
 
 
 def cited(doc: str) -> tuple[str, str]:

@@ -211,7 +211,10 @@ def options_of(line):
         name = re.search(r"\bfedkd (\w+)", line)
         commands = [cli.commands[name[1]]] if name else list(cli.commands.values())
     return {"--help"} | {
-        option for command in commands for each in command.params for option in each.opts
+        option
+        for command in commands
+        for each in command.params
+        for option in [*each.opts, *each.secondary_opts]
     }
 
 

@@ -5,16 +5,14 @@ import sys
 
 import pyarrow.parquet as pq
 import pytest
-from fedkd.experiments.reproduce import fusion_table, objectives, privacy_study
+from fedkd.experiments.reproduce import objectives, privacy_study
 from fedkd.experiments.reproduce.cells import fill, missing, saved
 from fedkd.experiments.reproduce.objectives_studies import MNIST
 from support import LIMIT
 
 from fedkd.config.overrides import compose
 from fedkd.errors import ConfigError
-from fedkd.plugins import available
 from fedkd.plugins.table import SEAMS
-from fedkd.rounds.protocol import Strategy
 
 CELLS = [{"seed": seed} for seed in range(3)]
 
@@ -41,61 +39,10 @@ def test_several_processes_fill_it_in_order(tmp_path):
     assert rows == CELLS
 
 
-def row(strategy, alpha, seed, local, overall):
-    numbers = {"alma_local": local, "alma_global": overall, "bytes": 1000, "seconds": 1.0}
-    return {"strategy": strategy, "alpha": alpha, "seed": seed} | numbers
-
-
-def test_the_table_is_ranked_by_the_mean_of_its_accuracies():
-    rows = [
-        row(name, alpha, seed, value + seed / 10, value)
-        for name, value in (("local", 0.5), ("knfu", 0.7))
-        for alpha in fusion_table.ALPHAS
-        for seed in (0, 1)
-    ]
-    lines = fusion_table.markdown(rows).splitlines()
-    assert lines[2].startswith("| 1 | knfu | 75.0 ± 7.1 | 70.0 ± 0.0 | 75.0 ± 7.1 | 70.0 ± 0.0 |")
-    assert lines[3].startswith("| 2 | local | 55.0 ± 7.1 |")
-
-
-def test_every_strategy_is_in_the_table():
-    cells = fusion_table.cells(seeds=3)
-    names = {cell["strategy"] for cell in cells}
-    plain = set(available("strategies", Strategy)) - set(fusion_table.OTHERWISE)
-    assert names == plain | set(fusion_table.SETTINGS)
-    assert len(cells) == 6 * len(names)
-    for cell in cells[: len(names) + 1]:  # the last one is of another alpha
-        assert compose(fusion_table.overrides(cell)).data.alpha == cell["alpha"]
-    assert len({cell["alpha"] for cell in cells[: len(names) + 1]}) == 2
-
-
-def test_rows_may_have_settings_of_their_own_and_footnotes_say_so():
-    assert set(fusion_table.NOTES) >= set(fusion_table.SETTINGS)
-    assert set(fusion_table.NOTES) <= set(fusion_table.names())
-    cell = {"seed": 1, "alpha": 0.1, "strategy": "knfu, logits"}
-    strategy = compose(fusion_table.overrides(cell)).strategy
-    assert strategy == {"name": "knfu", "exchange": "logits", "beta": 1}
-    rows = [
-        row(name, alpha, 0, 0.5, 0.5)
-        for name in ("fedmd", "knfu, logits")
-        for alpha in fusion_table.ALPHAS
-    ]
-    text = fusion_table.markdown(rows)
-    assert "| knfu, logits <sup>1</sup> | 50.0 |" in text
-    assert "| fedmd | 50.0 |" in text
-    assert text.rstrip().endswith("1. " + fusion_table.NOTES["knfu, logits"])
-
-
-def test_a_row_with_other_settings_is_run_anew():
-    cell = next(c for c in fusion_table.cells(1) if c["strategy"] == "scarlet")
-    assert missing([cell], [cell | {"alma_local": 0.9}]) == []
-    assert missing([cell], [cell | {"settings": "", "alma_local": 0.9}]) == [cell]
-
-
 def test_it_says_what_it_does():
     command = [sys.executable, "-m", "fedkd.experiments.reproduce.fusion_table", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT)
-    assert "ranked table" in done.stdout
+    assert "as it comes and tuned" in done.stdout
 
 
 def test_the_privacy_study_has_a_run_for_every_protection():

@@ -41,6 +41,28 @@ def test_the_reference_has_every_plug_in(made):
     assert page.count("\n## ") == len(reference.LISTS) - 1  # all but the keys
 
 
+def test_the_chooser_has_every_method_once_where_its_answers_lead(made):
+    import chooser
+
+    page = chooser.page()
+    parts = dict(zip(chooser.SECTIONS, page.split("\n## ")[1:], strict=True))
+    found = {need: re.findall(r"^\| \[`(\w+)`\]", part, re.M) for need, part in parts.items()}
+    assert sorted(name for names in found.values() for name in names) == sorted(
+        SEAMS["strategies"].shipped()
+    )
+    assert "fedavg" in found["no"]
+    assert "knfu" in found["yes"]
+    assert "fedgems" in found["labelled"]
+    columns = dict(enumerate(chooser.COLUMNS))
+    asked = re.findall(r'<label>([^<]*) <select data-of="(\d)">', page)
+    assert [columns[int(n)] for _, n in asked] == list(chooser.COLUMNS[1:7])
+    cells = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| [")]
+    for question, number in asked:  # each answer is there, and is some cell's
+        select = page.partition(f"{question} <select")[2].partition("</select>")[0]
+        answers = set(re.findall(r'value="([^"]+)"', select))
+        assert answers <= {word for row in cells for word in row[int(number)].split(", ")}
+
+
 def test_the_map_has_every_room_and_arrows_lead_down(made):
     import rooms
 

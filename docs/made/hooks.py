@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import api
+import chooser
 import objectives
 import reference
 import rooms
@@ -53,6 +54,7 @@ def _pages() -> Iterator[tuple[str, str]]:
     yield "reference/objectives.md", objectives.page()
     yield "reference/commands.md", reference.commands()
     yield "strategies.md", "---\nhide: [navigation, toc]\n---\n\n" + _linked(methods())
+    yield "chooser.md", _linked(chooser.page())
     there = next(
         part for part in _read("README.md").split("\n## ") if part.startswith("What is there")
     )

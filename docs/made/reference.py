@@ -94,7 +94,7 @@ def commands() -> str:
         usage = " ".join(command.get_usage(inside).split()[1:])
         parts.append(f"## fedkd {name}\n\n    {usage}\n\n{command.help}\n")
         options = [
-            (" ".join(f"`{flag}`" for flag in each.opts), each.help or "")
+            (" ".join(f"`{flag}`" for flag in [*each.opts, *each.secondary_opts]), each.help or "")
             for each in command.params
             if each.param_type_name == "option"
         ]

@@ -12,7 +12,6 @@ from .group import Group, examples
 
 app = typer.Typer(
     cls=Group,
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -30,6 +29,18 @@ def _version(wanted: bool) -> None:
 
         typer.echo(f"fedkd {version('fedkd')}")
         raise typer.Exit()
+
+
+def _exchanges(begun: str) -> list[str]:
+    from .choosing import exchanges
+
+    return sorted(name for name in exchanges() if name.startswith(begun))
+
+
+def _tasks(begun: str) -> list[str]:
+    from .choosing import tasks
+
+    return sorted(name for name in tasks() if name.startswith(begun))
 
 
 @app.callback(
@@ -197,6 +208,8 @@ def attack(
         "fedkd list privacy gaussian",
         "fedkd list ./median.py:Median",
         "fedkd list keys fit",
+        "fedkd list strategies --exchange soft_labels --mixed-models",
+        "fedkd list strategies --no-transfer --secure --task regression",
     ),
 )
 def list_(
@@ -208,21 +221,55 @@ def list_(
     data: Annotated[
         str | None, typer.Option(help="Data set whose samples those are; digits.")
     ] = None,
+    exchange: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="What clients may send, or its kind.", autocompletion=_exchanges
+        ),
+    ] = None,
+    mixed_models: Annotated[
+        bool | None, typer.Option(help="Clients may have different architectures.")
+    ] = None,
+    transfer: Annotated[bool | None, typer.Option(help="It needs transfer samples.")] = None,
+    personalised: Annotated[
+        bool | None, typer.Option(help="Clients may learn from different teachers.")
+    ] = None,
+    secure: Annotated[
+        bool | None, typer.Option(help="Sums over clients suffice the server.")
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="It makes sense for it.", autocompletion=_tasks),
+    ] = None,
 ) -> None:
     """List what can be chosen; of one NAME, what its parameters are and mean.
 
     WHAT: what to list, such as strategies, models or keys; `fedkd list` alone says what there is.
     NAME: one of these. It will do alone, and so will FILE.py:Class, which is executed.
     With --compatibility (DisWOT) untrained models are compared with each other, or all with NAME.
+    The options from --exchange on choose among strategies: those that are all of what is asked for.
     """
+    wanted = {
+        "--exchange": exchange,
+        "--mixed-models": mixed_models,
+        "--transfer": transfer,
+        "--personalised": personalised,
+        "--secure": secure,
+        "--task": task,
+    }
+    console = Console(highlight=False)
     if compatibility or data is not None:
         from .ranking import show_compatibility
 
-        show_compatibility(what, name, compatibility, data, Console(highlight=False))
-        return
-    from .listing import show
+        show_compatibility(what, name, compatibility, data, console)
+    elif any(value is not None for value in wanted.values()):
+        from .choosing import show_chosen
 
-    show(what, name, Console(highlight=False))
+        show_chosen(what, name, wanted, console)
+    else:
+        from .listing import show
+
+        show(what, name, console)
 
 
 def main() -> None:

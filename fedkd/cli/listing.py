@@ -64,19 +64,19 @@ def show(what: str | None, name: str | None, console: Console) -> None:
         If there is no such list or name.
     """
     if what is None:
-        _print([Item(one, LISTS[one].title) for one in LISTS], console)
+        print_items([Item(one, LISTS[one].title) for one in LISTS], console)
     elif what not in LISTS:
         if name is not None:
             raise ConfigError("list", what, "cannot be listed", LISTS)
         _show_named(what, console)
     elif name is None:
-        _print(LISTS[what].items(), console)
+        print_items(LISTS[what].items(), console)
         if LISTS[what].own:
             console.print(f"\nYour own: {escape(LISTS[what].own)}", style="dim")
     elif what == "keys":
         begin = name.removesuffix(".")
         found = [item for item in _keys() if f"{item.name}.".startswith(f"{begin}.")]
-        _print(found or _unknown(name, what), console)
+        print_items(found or _unknown(name, what), console)
     else:
         found = [item for item in LISTS[what].items() if item.name == name]
         for item in found or _unknown(name, what):
@@ -91,7 +91,7 @@ def _show_named(name: str, console: Console) -> None:
     """Print what a plug-in, or anything else of that name, takes."""
     if ":" in name or name.endswith(".py"):
         seam = seams_of(name)[0]
-        _show_one(_item(name, seam.resolve(name), seam.from_run), seam.name, console)
+        _show_one(item_of(name, seam.resolve(name), seam.from_run), seam.name, console)
         return
     named = [(one, item) for one in LISTS if one != "keys" for item in LISTS[one].items()]
     found = [(one, item) for one, item in named if item.name == name]
@@ -102,7 +102,7 @@ def _show_named(name: str, console: Console) -> None:
         _show_one(item, what, console)
 
 
-def _print(items: Iterable[Item], console: Console) -> None:
+def print_items(items: Iterable[Item], console: Console) -> None:
     """Print names, what they are and, under that, their parameters."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(style="bold", overflow="fold", max_width=NAMES)
@@ -118,7 +118,7 @@ def _show_one(item: Item, what: str, console: Console) -> None:
     console.print(f"[bold]{escape(item.name)}[/] [dim]({what})[/]\n{escape(item.line)}")
     if item.entries:
         console.print()
-        _print([Item(entry.key, _told(entry)) for entry in item.entries], console)
+        print_items([Item(entry.key, _told(entry)) for entry in item.entries], console)
 
 
 def _told(entry: Entry) -> str:
@@ -128,7 +128,8 @@ def _told(entry: Entry) -> str:
     return "\n".join(filter(None, [facts, entry.words]))
 
 
-def _item(name: str, cls: Any, hidden: tuple[str, ...] = ()) -> Item:
+def item_of(name: str, cls: Any, hidden: tuple[str, ...] = ()) -> Item:
+    """Return a plug-in and what it takes, but for parameters that are hidden."""
     return Item(name, describe(cls)[0], tuple(entries(cls, hidden)))
 
 
@@ -142,7 +143,7 @@ def _privacy() -> Iterator[Item]:
 
 def _plugged(seam: str) -> Iterator[Item]:
     for name, cls in SEAMS[seam].shipped().items():
-        yield _item(name, cls, SEAMS[seam].from_run)
+        yield item_of(name, cls, SEAMS[seam].from_run)
 
 
 def _data() -> Iterator[Item]:
@@ -170,7 +171,7 @@ def _partitioners() -> Iterator[Item]:
     for name in sorted(flower.__all__):
         cls = getattr(flower, name)
         if cls not in seam.shipped().values() and not inspect.isabstract(cls):
-            yield _item(name, cls, seam.from_run)
+            yield item_of(name, cls, seam.from_run)
 
 
 def _experiments() -> Iterator[Item]:

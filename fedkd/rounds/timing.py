@@ -39,6 +39,8 @@ class Workload:
     """forward passes a batch beside them"""
     beside: Any = None
     """a second model that is trained at the same time, as for ``model=``"""
+    tuning: int = 0
+    """epochs of fine-tuning each time that the client is measured"""
 
 
 def measure(spec: Any, shape: tuple[int, ...], classes: Outputs, batch_size: int) -> Cost:

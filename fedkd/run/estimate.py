@@ -172,7 +172,18 @@ def _payload(ready: Prepared, transfer: int) -> tuple[int, int, int]:
         about = ready.expect(0, 1, ids), ready.server.instances[0]
         up, more = traffic(ready.config, ready.strategy, *about)
         down += more
-    return up, down, plain
+    return up, down + _named(ready, transfer, kind, sent), plain
+
+
+def _named(ready: Prepared, transfer: int, *kinds: str) -> int:
+    """Return the bytes of the ids by which a client is told the samples of a fit and of a lesson.
+
+    They travel where a round has other samples than the last: drawn anew, or views of them.
+    """
+    config, size = ready.config.transfer, ready.federation.transfer_size
+    if not config.hard and transfer == size:
+        return 0
+    return 4 * transfer * ready.server.each * sum(kind_named(kind).on_samples for kind in kinds)
 
 
 def _spent(ready: Prepared) -> float | None:
@@ -210,10 +221,18 @@ def _seconds(
     tested = _tested(config, len(ready.federation.corpus.y_test), own)
     exchanges = ready.strategy.exchange is not None
     labelled = transfer if exchanges and kind_named(ready.parts.exchange.kind).on_samples else 0
+    measured = _evaluations(config) / config.rounds
     return mean(
-        _work(config, cost, load, labelled, steps[load.beside]) + cost.predict * tested
+        _work(config, cost, load, labelled, steps[load.beside])
+        + cost.predict * tested
+        + cost.step * measured * load.tuning * ceil(load.samples / config.fit.batch_size)
         for cost, load in zip(costs, loads, strict=True)
     )
+
+
+def _evaluations(config: RunConfig) -> int:
+    """Return in how many rounds clients are measured; the last is one of them always."""
+    return 1 + sum(config.evaluate.due(number) for number in range(1, config.rounds))
 
 
 def _tested(config: RunConfig, test: int, own: float) -> float:
@@ -221,8 +240,8 @@ def _tested(config: RunConfig, test: int, own: float) -> float:
 
     Those of its own are taken each time.
     """
-    due = sum(config.evaluate.due(number) for number in range(1, config.rounds))
-    return (due * (config.evaluate.subset(test) or test) + test + (due + 1) * own) / config.rounds
+    due = _evaluations(config)
+    return ((due - 1) * (config.evaluate.subset(test) or test) + test + due * own) / config.rounds
 
 
 def _work(config: RunConfig, cost: Cost, load: Workload, transfer: int, beside: float) -> float:

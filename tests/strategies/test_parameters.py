@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from fedkd.strategies.catalogue import exchange_of
 from fedkd.strategies.feddf import FedDF
 from fedkd.strategies.fusing import fuse_in_blocks
 from fedkd.strategies.knfu import KnFu
 from fedkd.strategies.mixtures import MixingFusion
+from fedkd.strategies.traits import traits
 from rich.console import Console
 from support import TINY
 
@@ -97,7 +97,7 @@ SHARPENED = ("dsfl", "scarlet")
 def fusing() -> list[str]:
     """Return the methods that make a teacher on samples by their pure functions alone."""
     more = ("cfd", "fedet", "fedgems", "dynamic_logits", "staged", *SHARPENED)
-    kinds = {name: exchange_of(cls())[0] for name, cls in STRATEGIES.items()}
+    kinds = {name: traits(cls).kind for name, cls in STRATEGIES.items()}
     return [name for name, kind in kinds.items() if kind in CLASS_SCORES and name not in more]
 
 

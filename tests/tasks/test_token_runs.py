@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fedkd.strategies.catalogue import tasks_of
+from fedkd.strategies.traits import tasks_of
 from support import fedkd, mostly_slow, slow
 from torch import nn
 
