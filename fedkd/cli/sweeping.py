@@ -12,10 +12,8 @@ from pathlib import Path
 
 import rich.progress as rp
 import typer
-import yaml
 from rich.console import Console
 
-from ..atomic import write_text
 from ..callbacks.interrupts import Interrupts
 from ..callbacks.progress import Progress, duration
 from ..config.definition import FILE, Definition
@@ -154,7 +152,7 @@ def _begun(
     sweep = dealt(how, [step.run for step in known if step.state in ("begun", "waiting")])
     manifest = frozen(folder, known, study, freeze)
     folder.at_once = sweep.at_once
-    write_text(path / FILE, yaml.safe_dump(dict(study.content), sort_keys=False, width=99))
+    study.write(path)
     seal(path, [FILE], [*outside([step.asked.to_dict() for step in known])])
     folder.write()
     if manifest is not None:
@@ -202,9 +200,8 @@ def _tell(results: _Results, folder: Path, console: Console) -> None:
     if not results.failures:
         return
     for name, (error, _) in results.failures.items():
-        log = None if results.folder is None else results.folder.log(name)
-        where = f" (log: {log})" if log is not None and str(log) not in error else ""
-        typer.echo(f"error: {name}: {error}{where}", err=True)
+        told = error if results.folder is None else results.folder.failure(name)
+        typer.echo(f"error: {name}: {told}", err=True)
     count = f"{len(results.failures)} of {len(results.steps)} runs failed"
     again = "" if results.folder is None else f"; fedkd run resume={folder} --retry-failed"
     typer.echo(f"error: {count}{again}", err=True)

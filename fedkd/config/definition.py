@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from ..atomic import write_text
 from ..errors import ConfigError
 from .grammar import parse
 from .saved import readable
@@ -36,9 +37,9 @@ class Definition:
     Attributes
     ----------
     content : dict
-        ``hypothesis`` and ``tags``, in words; ``presets``, the names of some; ``settings``, the same
-        for all runs; ``grid``, a list of values (or ``range()`` as a text) of each key; ``seeds``;
-        and ``overrides``, as on the command line.
+        ``hypothesis`` and ``tags``, in words; ``presets``, by their names; ``settings``, the same for
+        all runs; ``grid``, a list of values (or ``range()`` as a text) of each key; ``seeds``; and
+        ``overrides``, as on the command line.
 
     Examples
     --------
@@ -66,6 +67,11 @@ class Definition:
                 kinds = " or ".join(SPOKEN[kind] for kind in KINDS[name])
                 raise ConfigError(str(name), value, f"must be {kinds} ({file})")
         return cls(content)
+
+    def write(self, folder: Path) -> None:
+        """Write the definition into the study's folder."""
+        text = yaml.safe_dump(dict(self.content), sort_keys=False, allow_unicode=True)
+        write_text(folder / FILE, text)
 
     @property
     def overrides(self) -> list[str]:

@@ -1,7 +1,7 @@
-"""What a study was going to be before its first run: which results belong to it can be told later.
+"""What a study was going to be before its first run: so which results belong to it can be told.
 
-``manifest.json`` has, of every run, the identity that its directory will have (its configuration, and
-who holds which samples) and its data; and the versions and the plug-ins of all.
+``manifest.json`` has, of every run, the identity that its directory will have (its configuration,
+and who holds which samples) and its data; and the versions and the plug-ins of all.
 """
 
 import hashlib
@@ -34,7 +34,8 @@ class Frozen:
         Its definition, as in ``study.yaml``.
     runs : dict
         Of each run's name ``key`` (of its configuration as asked for), ``config`` (of the resolved
-        one), ``identity`` (of that and its split) and ``data`` (names of decoded data: their hashes).
+        one), ``identity`` (of that and its split) and ``data`` (names of decoded data, which have
+        hashes of their sources).
     code : dict
         Of each plug-in ``content`` (a hash, or an installed package's version) and ``commit``.
     versions : dict

@@ -101,10 +101,10 @@ class StudyFolder:
             time.sleep(0.1)
         return self.state(name)
 
-    def log(self, name: str) -> Path | None:
-        """Return a run's log, if it has one."""
-        path = self.path / name / "log.txt"
-        return path if path.is_file() else None
+    def failure(self, name: str) -> str:
+        """Return why a run has failed, and where its log is, if it has one."""
+        error, log = self.entries[name].error, self.path / name / "log.txt"
+        return f"{error} (log: {log})" if log.is_file() and str(log) not in error else error
 
     def seconds(self) -> list[float]:
         """Return how long each finished run took."""
