@@ -1,6 +1,7 @@
 """What README and guides show works: every block of code in them runs, in the order of the page.
 
-A block that begins with ``# NAME.py`` or ``# NAME.yaml`` is that file; any other Python block runs, after those before it.
+A block that begins with ``# NAME.py`` or ``# NAME.yaml`` is that file; any other Python block runs,
+after those before it.
 Commands run in this process, on digits, with the sizes of `SMALL` and one seed. A block after
 ``<!-- not run: REASON -->`` is only read: its Python must compile, its keys must exist.
 """

@@ -99,8 +99,8 @@ def going_on(config: RunConfig, run_dir: Path) -> RunConfig:
     saved = compose([f"resume={run_dir}"], trust=True)
     named = {what for _, what in outside(config.to_dict())}
     vet(run_dir, saved.to_dict(), "resume", given=named, trusted=config.trust)
-    asked = {"engine": config.engine, "checkpoint": config.checkpoint, "trust": config.trust}
-    return replace(saved, resume=str(run_dir), run_dir=str(run_dir), **asked)
+    here = replace(saved, resume=str(run_dir), run_dir=str(run_dir), trust=config.trust)
+    return replace(here, engine=config.engine, checkpoint=config.checkpoint)
 
 
 def begin(folder: StudyFolder, step: Step) -> None:

@@ -73,10 +73,7 @@ def _lines(folder: StudyFolder, states: dict[str, str], alive: bool) -> Iterator
             how = "running" if alive and holder(folder.path / name) else "interrupted"
             yield f"{how}  {name}  {_round(folder.path / name)}"
         elif state == "failed":
-            log = folder.log(name)
-            yield f"failed  {name}: {folder.entries[name].error}" + (
-                f" (log: {log})" if log else ""
-            )
+            yield f"failed  {name}: {folder.failure(name)}"
 
 
 def _round(run_dir: Path) -> str:

@@ -37,9 +37,9 @@ class Definition:
     Attributes
     ----------
     content : dict
-        ``hypothesis`` and ``tags``, in words; ``presets``, by their names; ``settings``, the same for
-        all runs; ``grid``, a list of values (or ``range()`` as a text) of each key; ``seeds``; and
-        ``overrides``, as on the command line.
+        ``hypothesis`` and ``tags``, in words; ``presets``, by their names; ``settings``, the same
+        for all runs; ``grid``, a list of values (or ``range()`` as a text) of each key; ``seeds``;
+        and ``overrides``, as on the command line.
 
     Examples
     --------
