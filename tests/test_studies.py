@@ -42,6 +42,24 @@ class Mine(FedMD):
 """
 
 
+EDITING = """
+from pathlib import Path
+from fedkd.strategies.fedmd import FedMD
+
+class Mine(FedMD):
+    def fuse(self, knowledge):
+        with Path(__file__).open("a") as file:
+            file.write("#")
+        return super().fuse(knowledge)
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no page drawn, which takes longer than all the runs."""
+    monkeypatch.setattr("fedkd.report.render", lambda runs, out=None: out)
+
+
 def study(folder: Path, *words: str) -> Any:
     return fedkd("run", "-m", *SMALL, f"run_dir={folder}", *words)
 
@@ -168,6 +186,14 @@ def test_code_that_was_edited_is_another_study_unless_it_failed(tmp_path: Path) 
     done = study(where, *words)
     assert done.exit_code == 2
     assert f"{plug_in}:Mine was changed since 2 runs (seed-0, seed-1) began" in done.stderr
+
+
+def test_code_that_is_edited_under_way_ends_the_study(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(EDITING)
+    done = study(tmp_path / "study", f"strategy={tmp_path}/mine.py:Mine", "seed=0,1")
+    assert done.exit_code == 2
+    assert "mine.py:Mine was changed while the study was under way" in done.stderr
+    assert list(digests(tmp_path / "study")) == ["seed-0"]
 
 
 def test_flags_of_a_study_are_no_single_runs() -> None:

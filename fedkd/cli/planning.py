@@ -28,13 +28,10 @@ class Step:
     """its configuration as it was asked for"""
     state: str
     """``finished``, ``failed``, ``begun`` or ``waiting``: see `StudyFolder.state`"""
+    code: dict[str, str]
+    """what stands for the content of its plug-ins"""
     anew: bool = False
     """whether what is there is of no use: its code was changed since it failed"""
-
-    @property
-    def code(self) -> dict[str, str]:
-        """What stands for the content of its plug-ins now."""
-        return code_of(self.asked.to_dict())
 
 
 def steps(folder: StudyFolder, runs: Sequence[Run], study: Definition, retry: bool) -> list[Step]:
@@ -78,12 +75,13 @@ def _step(folder: StudyFolder, run: Run, own: str, place: str, retry: bool) -> S
     entry = folder.entries.get(place)
     folder.entries[place] = entry = entry if entry and entry.key == own else Entry(own)
     state, path, config = folder.settled(place), folder.path / place, run.config
-    anew = state == "failed" and retry and entry.code != code_of(config.to_dict())
+    code = code_of(config.to_dict())
+    anew = state == "failed" and retry and entry.code != code
     if state == "failed" and retry:
         state = "begun" if folder.held(place) and not anew else "waiting"
     asked = replace(config, run_dir=str(path))
     chosen = going_on(config, path) if state == "begun" else asked
-    return Step(replace(run, name=place, config=chosen), asked, state, anew)
+    return Step(replace(run, name=place, config=chosen), asked, state, code, anew)
 
 
 def going_on(config: RunConfig, run_dir: Path) -> RunConfig:
@@ -104,7 +102,16 @@ def going_on(config: RunConfig, run_dir: Path) -> RunConfig:
 
 
 def begin(folder: StudyFolder, step: Step) -> None:
-    """Note that a run begins; remove what it has left, if it is to be run anew."""
+    """Note that a run begins; remove what it has left, if it is to be run anew.
+
+    Raises
+    ------
+    ConfigError
+        If a plug-in was edited since the study was called: it cannot have runs of both.
+    """
+    if code_of(step.asked.to_dict()) != step.code:
+        problem = f"{', '.join(step.code)} was changed while the study was under way"
+        raise ConfigError("run_dir", folder.path, problem)
     if step.anew:
         shutil.rmtree(folder.path / step.run.name, ignore_errors=True)
     folder.begin(step.run.name, step.code)
