@@ -1,11 +1,13 @@
 """Python objects among the settings: each leaves its name there, and is handed on beside them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..clients.guarding import Guards, name_of
+from ..config import RunConfig
 from ..data import HELD
 from ..errors import ConfigError
 from ..plugins.table import SEAMS
@@ -25,6 +27,65 @@ class Objects:
     guard: Guards | None = None
     objective: Any = None
     """an objective, or a class of such"""
+
+
+GIVEN = {
+    "strategy": "strategy",
+    "data": "data",
+    "model": "model",
+    "transfer.data": "transfer",
+    "guard": "guard",
+    "objective": "objective",
+}
+"""Keys whose values may be Python objects, and where those are in `Objects`."""
+
+
+def strategy_in(settings: dict[str, Any]) -> tuple[dict[str, Any], Strategy | None]:
+    """Return the settings with its type in the place of a strategy, and that, if it is one.
+
+    A class takes its parameters from ``strategy.*``.
+    """
+    value: Any = settings["strategy"]
+    if isinstance(value, str | Path | Mapping | None):
+        return settings, None
+    if isinstance(value, Strategy):
+        own_parameters("strategy", type(value).__name__, settings)
+        return settings | {"strategy": type(value).__name__}, value
+    prefix = "strategy."
+    own = {k.removeprefix(prefix): v for k, v in settings.items() if k.startswith(prefix)}
+    node = {"name": getattr(value, "__name__", type(value).__name__)} | own
+    return settings | {"strategy": node}, strategy_of(value, node)
+
+
+def strategy_of(cls: Any, node: Mapping[str, Any]) -> Strategy:
+    """Return an object of a strategy's class, with the parameters of a configuration's node."""
+    if not (isinstance(cls, type) and issubclass(cls, Strategy)):
+        problem = "must be a name, a dict, or a Strategy object or class; Flower's go in"
+        raise ConfigError("strategy", node["name"], f"{problem} FlowerStrategy(...)")
+    made: Strategy = SEAMS["strategies"].build(cls, dict(node))
+    return made
+
+
+@contextmanager
+def given_again(config: RunConfig, objects: Objects) -> Iterator[None]:
+    """Say how a run that was made with Python objects goes on, where one is not given again.
+
+    What it left in the configuration is the name of its type, which nothing else is called.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        name = str(error.value)
+        again = error.key in GIVEN and getattr(objects, GIVEN[error.key]) is None
+        if config.resume is None or not again or not name.isidentifier():
+            raise
+        call = f"fedkd.resume({config.resume!r}, {_keyword(error.key)})"
+        problem = f"is no name that there is; if it was a Python object, go on from Python: {call}"
+        raise ConfigError(error.key, name, problem) from error
+
+
+def _keyword(key: str) -> str:
+    return f"**{{{key!r}: ...}}" if "." in key else f"{key}=..."
 
 
 def guards_in(settings: dict[str, Any]) -> tuple[dict[str, Any], Guards | None]:
