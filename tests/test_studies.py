@@ -348,7 +348,7 @@ def test_a_study_is_frozen_before_its_first_run(tmp_path: Path) -> None:
     assert (done.exit_code, "its first run has begun (seed-0)" in done.stderr) == (2, True)
     assert Frozen.read(tmp_path / "a") is None
     assert study(tmp_path / "b", "seed=0", "strategy=nowhere", "--freeze").exit_code == 2
-    assert not list((tmp_path / "b").iterdir())
+    assert not (tmp_path / "b").exists()
 
 
 def test_a_manifest_that_was_edited_is_refused(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 It may be interrupted at any time: called again, it does what is left to do.
 """
 
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from ..config.definition import FILE, Definition
 from ..config.study import StudyConfig
 from ..config.trust import outside, seal
 from ..engine import shared_ray, shutdown
-from ..errors import FedkdError
+from ..errors import ConfigError, FedkdError
 from ..run.parallel import parallel
 from ..run.runner import run
 from ..rundir.locking import locked
@@ -54,7 +54,7 @@ def run_study(
         if any(one.config.resume for one in runs):
             results = _resumed(dealt(how, runs), folder)
         else:
-            stack.enter_context(locked(folder, "run_dir"))
+            stack.enter_context(_held(folder))
             results = _begun(study, how, runs, folder, retry, freeze)
         stack.callback(shutdown)
         try:
@@ -64,6 +64,20 @@ def run_study(
                 typer.echo(f"fedkd run resume={folder} goes on with it", err=True)
             raise
     tell(results, folder, console)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a study's folder; leave none behind if nothing was run."""
+    new = not folder.exists()
+    try:
+        with locked(folder, "run_dir"):
+            yield
+    except ConfigError:
+        if new:
+            with suppress(OSError):  # there is something in it
+                folder.rmdir()
+        raise
 
 
 def _resumed(sweep: Sweep, folder: Path) -> Results:
