@@ -132,6 +132,21 @@ def test_what_a_changed_definition_would_leave_over_is_refused(tmp_path: Path) -
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
+def test_a_run_that_went_on_alone_is_not_taken_for_finished(tmp_path: Path) -> None:
+    assert study(tmp_path, "seed=0,1").exit_code == 0
+    assert fedkd("run", f"resume={tmp_path}/seed-1", "rounds=3").exit_code == 0
+    done = fedkd("run", f"resume={tmp_path}")
+    assert done.exit_code == 2
+    assert "1 run (seed-1) went on for more rounds than its study has" in done.stderr
+
+
+def test_a_record_names_no_folder_elsewhere(tmp_path: Path) -> None:
+    run = {"../other": {"key": "x"}}
+    (tmp_path / "runs.json").write_text(json.dumps({"at_once": 1, "runs": run}))
+    with pytest.raises(ConfigError, match="has a run that is not in its folder: "):
+        StudyFolder(tmp_path)
+
+
 def test_runs_of_no_study_are_not_taken_for_its_own(tmp_path: Path) -> None:
     assert fedkd("run", *SMALL, "seed=0", f"run_dir={tmp_path}/seed-0").exit_code == 0
     done = study(tmp_path, "seed=0,1")

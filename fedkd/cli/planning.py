@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ..config import RunConfig
 from ..config.code import code_of
-from ..config.definition import Definition
+from ..config.definition import FILE, Definition
 from ..config.overrides import compose
+from ..config.saved import saved_config
 from ..config.trust import outside, vet
 from ..errors import ConfigError
 from ..rundir.study import Entry, StudyFolder, key
@@ -67,6 +68,8 @@ def steps(folder: StudyFolder, runs: Sequence[Run], study: Definition, retry: bo
         what = ", ".join(edited[0].code)
         since = f"{what} was changed since {_some(step.run.name for step in edited)} began"
         raise _occupied(folder.path, since)
+    if longer := [step.run.name for step in made if _longer(folder.path, step)]:
+        raise _occupied(folder.path, f"{_some(longer)} went on for more rounds than its study has")
     folder.entries = {step.run.name: folder.entries[step.run.name] for step in made}
     return made
 
@@ -82,6 +85,13 @@ def _step(folder: StudyFolder, run: Run, own: str, place: str, retry: bool) -> S
     asked = replace(config, run_dir=str(path))
     chosen = going_on(config, path) if state == "begun" else asked
     return Step(replace(run, name=place, config=chosen), asked, state, code, anew)
+
+
+def _longer(folder: Path, step: Step) -> bool:
+    """Say whether somebody has gone on with a run on its own, for more rounds."""
+    if step.state not in ("finished", "begun"):
+        return False
+    return bool(saved_config(folder / step.run.name)["rounds"] > step.asked.rounds)
 
 
 def going_on(config: RunConfig, run_dir: Path) -> RunConfig:
@@ -119,10 +129,7 @@ def begin(folder: StudyFolder, step: Step) -> None:
 
 def _difference(folder: Path, study: Definition) -> str:
     """Return in what a study is defined otherwise than before, in words."""
-    file = folder / "study.yaml"
-    if not file.is_file():
-        return ""
-    before, now = Definition.read(file).overrides, study.overrides
+    before, now = Definition.read(folder / FILE).overrides, study.overrides
     old = " ".join(text for text in before if text not in now) or "nothing"
     new = " ".join(text for text in now if text not in before) or "nothing"
     return f": it had {old}, it has {new}" if old != new else ""

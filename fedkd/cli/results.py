@@ -72,15 +72,10 @@ class Results:
             self.folder.fail(name, str(error), code)
         self.console.out(f"failed: {name}: {error}", highlight=False)
 
-    @property
-    def place(self) -> str:
-        """How many of all runs are done."""
-        return f"{len(self.steps) - len(self.sweep.runs) + self.done} of {len(self.steps)}"
-
-    @property
-    def next(self) -> str:
-        """Which of all runs the next one is."""
-        return f"{len(self.steps) - len(self.sweep.runs) + self.done + 1} of {len(self.steps)}"
+    def place(self, more: int = 0) -> str:
+        """Return how many of all runs are done, and `more`."""
+        before = len(self.steps) - len(self.sweep.runs)
+        return f"{before + self.done + more} of {len(self.steps)}"
 
     @property
     def left(self) -> str:
@@ -138,10 +133,10 @@ def bar(results: Results) -> Iterator[Callable[[], None]]:
     columns = rp.TextColumn("runs"), rp.BarColumn(20), rp.MofNCompleteColumn()
     live = console.is_interactive and console.file.isatty()
     times = rp.TimeElapsedColumn(), rp.TextColumn("{task.fields[left]}")
-    with rp.Progress(*columns, *times, console=console, transient=True, disable=not live) as bar:
+    with rp.Progress(*columns, *times, console=console, transient=True, disable=not live) as shown:
         done = len(results.steps) - len(results.sweep.runs)
-        task = bar.add_task("", total=len(results.steps), completed=done, left="")
-        yield lambda: bar.update(task, completed=done + results.done, left=results.left)
+        task = shown.add_task("", total=len(results.steps), completed=done, left="")
+        yield lambda: shown.update(task, completed=done + results.done, left=results.left)
 
 
 def told(name: str, outcome: Outcome, console: Console) -> Iterator[str]:

@@ -130,7 +130,7 @@ def _alone(results: Results, index: int, why: str, interrupts: Interrupts) -> No
     one, console = results.sweep.runs[index], results.console
     reason = f" (alone: {why})" if why else ""
     left = f" ({results.left})" if results.left else ""
-    console.print(f"[bold]run {results.next}[/]{left}: ", end="", highlight=False)
+    console.print(f"[bold]run {results.place(1)}[/]{left}: ", end="", highlight=False)
     console.out(f"{one.name}{reason}", highlight=False)
     results.begin(index)
     try:
@@ -162,7 +162,7 @@ def _beside_one_another(results: Results, interrupts: Interrupts) -> dict[int, s
             else:
                 results.finish(index, outcome.run_dir)
                 first, *notes = told(sweep.runs[index].name, outcome, console)
-                for line in (f"{results.place}  {first}  {results.left}".rstrip(), *notes):
+                for line in (f"{results.place()}  {first}  {results.left}".rstrip(), *notes):
                     console.out(line, highlight=False)
             update()
     return dict(sorted(left.items()))

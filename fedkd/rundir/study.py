@@ -15,6 +15,7 @@ from typing import Any
 
 from ..atomic import write_text
 from ..config.saved import readable
+from ..errors import ConfigError
 from .identity import identity
 from .locking import holder
 
@@ -67,6 +68,10 @@ class StudyFolder:
                 content = json.loads(file.read_text())
                 self.at_once = int(content["at_once"])
                 self.entries = {name: Entry(**one) for name, one in content["runs"].items()}
+            if strange := [name for name in self.entries if Path(name).name != name]:
+                raise ConfigError(
+                    "study", file, f"has a run that is not in its folder: {strange[0]}"
+                )
 
     def write(self) -> None:
         """Keep the entries."""
