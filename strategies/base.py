@@ -28,7 +28,9 @@ class FusionStrategy(Strategy):
     """Base of the methods that fuse knowledge on a transfer set.
 
     Override `weights` (and let the base mix and log) or `fuse`. Both are pure: tensors in, tensors
-    out, no files, no global random numbers.
+    out, no files, no global random numbers, and nothing of the strategy is changed: blocks of
+    samples may be fused elsewhere. What is to be remembered between rounds goes into `state`, in
+    `refine` or `after_round`, which are called once a round.
 
     Parameters
     ----------
@@ -41,6 +43,8 @@ class FusionStrategy(Strategy):
         True if `fuse` treats samples independently; the engine then runs it in blocks.
     tempers : bool
         True if the method has a use for `temperature` whatever clients exchange.
+    state : dict of Tensor
+        What the method remembers between rounds; checkpoints have it, a resumed run begins with it.
     """
 
     exchange = "soft_labels"

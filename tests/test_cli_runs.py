@@ -51,9 +51,8 @@ def test_a_sweep_compares_its_runs(tmp_path):
     done = fedkd("run", *SMALL, *sweep)
     assert done.exit_code == 0, done.output
     assert {path.name for path in (tmp_path / "sweep").iterdir()} == {
-        "strategy-local",
-        "strategy-knfu",
-        "report.html",
+        *("strategy-local", "strategy-knfu"),
+        *("report.html", "study.yaml", "runs.json", ".seal"),
     }
     compared = fedkd("compare", tmp_path / "sweep", "--out", tmp_path / "again.html")
     assert compared.exit_code == 0

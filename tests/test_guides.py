@@ -1,6 +1,7 @@
 """What README and guides show works: every block of code in them runs, in the order of the page.
 
-A Python block that begins with ``# NAME.py`` is that file; any other runs, after those before it.
+A block that begins with ``# NAME.py`` or ``# NAME.yaml`` is that file; any other Python block runs,
+after those before it.
 Commands run in this process, on digits, with the sizes of `SMALL` and one seed. A block after
 ``<!-- not run: REASON -->`` is only read: its Python must compile, its keys must exist.
 """
@@ -32,7 +33,7 @@ SMALL = {
 }
 DEALT = ("clients", "data.samples_per_client")
 """What clients that come with the data have already."""
-FENCE = re.compile(r"^(<!-- not run: .+ -->\n)?^```(python|sh)\n(.*?)^```$", re.M | re.S)
+FENCE = re.compile(r"^(<!-- not run: .+ -->\n)?^```(python|sh|yaml)\n(.*?)^```$", re.M | re.S)
 
 
 def blocks(page):
@@ -75,7 +76,7 @@ def test_what_a_page_shows_works(page, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     names = {"__name__": page.stem}
     for language, text, runs in blocks(page):
-        named = re.match(r"# (\w+\.py)\n", text)
+        named = re.match(r"# (\w+\.(?:py|yaml))\n", text)
         if language == "sh":
             for words in commands(text):
                 run(words) if runs else read(words)
@@ -105,7 +106,7 @@ def read(words):
 def test_every_page_of_code_says_its_language():
     for page in PAGES:
         for info in re.findall(r"^```(.*)$", page.read_text(), re.M)[::2]:
-            assert info in ("python", "sh", "text", "bibtex", "toml"), (page.name, info)
+            assert info in ("python", "sh", "yaml", "text", "bibtex", "toml"), (page.name, info)
 
 
 def test_the_readme_is_short():

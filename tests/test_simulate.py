@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits, load_iris
 from support import slow
 from torch import nn
 
-from fedkd import ConfigError, simulate
+from fedkd import ConfigError, resume, simulate
 from fedkd.callbacks import Callback
 
 
@@ -40,6 +40,41 @@ def test_objects_everywhere(engine):
     assert run.summary["strategy"] == "Equal"
     assert run.summary["alma_global"]["last"] > 0.3
     assert run.rounds.num_rows == 2
+
+
+class Strong(FusionStrategy):
+    """Has a parameter."""
+
+    def __init__(self, beta: float = 1.0, **base):
+        super().__init__(**base)
+        self.beta = beta
+
+    def fuse(self, knowledge):
+        """Return ``[samples, classes]``."""
+        return (knowledge.soft_labels.mean(dim=0) ** self.beta).clamp_min(1e-9)
+
+
+def test_a_strategy_is_given_as_a_class(tmp_path):
+    small = {"clients": 3, "engine": "inline", "transfer.size": 40, "checkpoint.every": 1}
+    run = simulate(Strong, rounds=1, run_dir=tmp_path / "a", **small, **{"strategy.beta": 2})
+    with pytest.raises(ConfigError, match=r"go on from Python: fedkd.resume\(.*, strategy=...\)"):
+        resume(run.run_dir, rounds=2)
+    on = resume(run.run_dir, strategy=Strong, rounds=2)
+    assert on.summary["digest"] == simulate(Strong(beta=2), rounds=2, **small).summary["digest"]
+    with pytest.raises(ConfigError, match=r"^strategy\.gamma=3: unknown key, Strong has no such"):
+        simulate(Strong, **small, **{"strategy.gamma": 3})
+    with pytest.raises(ConfigError, match=r"^strategy=dict: must be a name, a dict, or a Strategy"):
+        simulate(dict, **small)
+
+
+def test_arrays_are_given_again_from_python(tmp_path):
+    data = np.ones((60, 4), np.float32), np.zeros(60, np.int64)
+    small = {"clients": 3, "engine": "inline", "transfer.size": 20}
+    run = simulate("fedmd", data, rounds=1, run_dir=tmp_path / "a", **small)
+    assert "all its labels are one class (0)" in (run.run_dir / "log.txt").read_text()
+    with pytest.raises(ConfigError, match=r"^data=tuple: .* fedkd.resume\(.*, data=...\)"):
+        resume(run.run_dir, rounds=2)
+    assert resume(run.run_dir, data=data, rounds=2).rounds.num_rows == 2
 
 
 @pytest.mark.parametrize("engine", ["inline", slow("ray")])

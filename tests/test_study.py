@@ -203,7 +203,7 @@ def test_a_sweep_side_by_side_is_the_sweep_one_after_the_other(
     for done in shown.values():
         assert done.exit_code == 2, done.output
         errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-        assert sorted(errors)[0] == "error: 4 of 10 runs failed"
+        assert sorted(errors)[0].startswith("error: 4 of 10 runs failed; fedkd run resume=")
         assert sum("ZeroDivisionError: oops" in line for line in errors) == 2
         assert sum("strategy=nowhere: no such strategy" in line for line in errors) == 2
     assert "6 of 10" in shown["auto"].stderr
@@ -228,7 +228,7 @@ def test_a_process_that_dies_is_one_run_that_failed(two_cores: None, tmp_path: P
     assert done.exit_code == 1, done.output
     assert "its process was killed, as it is where memory runs out" in done.stderr
     assert "its process ended with exit code 3 in the middle of the run" in done.stderr
-    assert done.stderr.splitlines()[-1] == "error: 2 of 3 runs failed"
+    assert done.stderr.splitlines()[-1].startswith("error: 2 of 3 runs failed; ")
     assert len(summaries(tmp_path / "sweep")) == 1
     started = set(psutil.Process().children()) - before
     assert not [one for one in started if "resource_tracker" not in " ".join(one.cmdline())]

@@ -75,8 +75,11 @@ class Progress(Callback):
         """Show the round's results and the time left."""
         self._total = record.rounds
         self._headline = headline(record.scalars, self._score) or self._headline
+        now, own = time.monotonic(), record.scalars.get("seconds")
+        if not self._seen and own is not None:
+            self._started = now - own  # the start-up does not come again
         self._seen += 1  # a resumed run does not begin with round 1
-        each = (time.monotonic() - self._started) / self._seen
+        each = (now - self._started) / self._seen
         left = each * (record.rounds - record.round)
         with self._shown():
             if self._display is None:

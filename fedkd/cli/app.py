@@ -8,6 +8,7 @@ from rich.console import Console
 
 from ..ending import end_at_once, heed
 from ..environment import set_defaults
+from ..errors import ConfigError
 from .group import Group, examples
 
 app = typer.Typer(
@@ -20,6 +21,9 @@ app = typer.Typer(
 
 # The commands' docstrings explain the arguments: click 8.5 drops the help that typer gives them.
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", show_default=False)]
+RunOverrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[STUDY.yaml] KEY=VALUE...", show_default=False)
+]
 RunDirs = Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", show_default=False)]
 
 
@@ -65,33 +69,47 @@ def _fedkd(
         "fedkd run strategy=./median.py:Median rounds=3 engine=inline",
         "fedkd run model=[mlp,lenet5] fit.lr=0.1 run_dir=runs/mixed",
         "fedkd run model=mlp model.hidden=64 strategy=fedmd",
-        "fedkd run -m strategy=local,knfu seed='range(0,3)' study.parallel=auto",
+        "fedkd run -m strategy=local,knfu seed='range(0,3)' study.parallel=auto run_dir=runs/study",
+        "fedkd run resume=runs/study --retry-failed",
+        "fedkd run study.yaml --freeze",
         "fedkd run experiment=demo --dry-run",
     )
 )
 def run(
-    overrides: Overrides = None,
+    overrides: RunOverrides = None,
     multirun: Annotated[
         bool, typer.Option("-m", "--multirun", help="Sweep over comma lists and range().")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check, and show bytes, memory and a rough time.")
     ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run a study's failed runs again.")
+    ] = False,
+    freeze: Annotated[
+        bool, typer.Option("--freeze", help="Write down what a study will be before its first run.")
+    ] = False,
 ) -> None:
-    """Run a simulation, or with -m every combination of several settings, and compare them.
+    """Run a simulation, or a study: every combination of several settings, compared.
 
-    KEY=VALUE is in Hydra's override grammar; `fedkd list keys` names them all. With -m,
-    study.parallel=auto runs small runs side by side, one per core.
+    KEY=VALUE is in Hydra's override grammar; `fedkd list keys` names them all. A study is given
+    with -m, as a STUDY.yaml, or as resume=FOLDER. Given again it does what is left to do: runs that
+    were interrupted go on. study.parallel=auto runs small runs side by side, one per core.
     """
     from . import commands
+    from .naming import named
 
     console, given = Console(highlight=False), overrides or []
+    study = named(given, multirun)
+    if study is None and (retry_failed or freeze):
+        flag = "--retry-failed" if retry_failed else "--freeze"
+        raise ConfigError(flag, "true", "is for a study: add -m, its file, or resume=FOLDER")
     if dry_run:
-        commands.dry_run(given, multirun, console)
-    elif multirun:
-        from .sweeping import run_sweep
+        commands.dry_run(given, study and study[0], console)
+    elif study is not None:
+        from .sweeping import run_study
 
-        run_sweep(given, console)
+        run_study(*study, console, retry=retry_failed, freeze=freeze)
     else:
         commands.run_one(given, console)
 
@@ -112,6 +130,19 @@ def compare(
     console = Console(highlight=False)
     path = report.compare(run_dirs, console, out)
     console.print(f"[bold]report[/]  {path}", soft_wrap=True)
+
+
+@app.command(epilog=examples("fedkd status runs/study"))
+def status(
+    study: Annotated[Path, typer.Argument(metavar="STUDY")],
+) -> None:
+    """Say how far a study is: what runs, what has failed, the time left.
+
+    STUDY is its folder; the study may be under way in another terminal.
+    """
+    from .status import show_status
+
+    show_status(study, Console(highlight=False))
 
 
 @app.command(epilog=examples("fedkd report runs/a", "fedkd report runs/a --out figure.html"))

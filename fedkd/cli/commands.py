@@ -13,6 +13,7 @@ from rich.markup import escape
 from ..callbacks.interrupts import Interrupts
 from ..callbacks.progress import Progress
 from ..config import RunConfig
+from ..config.definition import Definition
 from ..config.overrides import compose
 from ..engine import shutdown
 from ..run.result import RunResult
@@ -32,12 +33,12 @@ def run_one(overrides: list[str], console: Console) -> None:
     print_summary(result, console)
 
 
-def dry_run(overrides: list[str], multirun: bool, console: Console) -> None:
-    """Print what the run, or each run of a sweep, would cost."""
+def dry_run(overrides: list[str], study: Definition | None, console: Console) -> None:
+    """Print what the run, or each run of a study, would cost."""
     from ..run.estimate import plan
     from .dealing import Run, Sweep, read
 
-    sweep = read(overrides) if multirun else Sweep([Run("run", compose(overrides))])
+    sweep = read(study.overrides) if study else Sweep([Run("run", compose(overrides))])
     beside = sweep.beside()
     for index, one in enumerate(sweep.runs):
         cost = plan(one.inline if index in beside else one.config)

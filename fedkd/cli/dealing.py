@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
-from pathlib import Path
 from statistics import mean
 
 import torch
@@ -50,14 +49,6 @@ class Sweep:
     limits: Limits | None = None
     """what a run may need for that; None = whatever it does"""
 
-    def inside(self, folder: Path) -> "Sweep":
-        """Return the sweep, each run to be written into its place in a folder."""
-        runs = [
-            replace(run, config=replace(run.config, run_dir=str(folder / run.name)))
-            for run in self.runs
-        ]
-        return replace(self, runs=runs)
-
     def beside(self) -> list[int]:
         """Return which runs may be run beside others."""
         return [i for i, run in enumerate(self.runs) if self.at_once > 1 and not run.alone]
@@ -71,18 +62,29 @@ def read(overrides: Sequence[str]) -> Sweep:
     ConfigError
         If one of its runs cannot be run, or not as ``study.parallel`` says.
     """
+    return dealt(*spanned(overrides))
+
+
+def spanned(overrides: Sequence[str]) -> tuple[StudyConfig, list[Run]]:
+    """Return how the runs that overrides span are to be run, and all of them."""
     study, others = split_study(overrides)
     given = sweep(others)
-    most = min(_most(study), len(given))
     configs = [compose(one) for one in given]  # all of them, before the first one starts
-    alone = [_alone(*one) if most > 1 else "" for one in zip(configs, given, strict=True)]
-    runs = [Run(*one) for one in zip(sweep_names(given), configs, alone, strict=True)]
+    alone = [_alone(*one) for one in zip(configs, given, strict=True)]
+    return study, [Run(*one) for one in zip(sweep_names(given), configs, alone, strict=True)]
+
+
+def dealt(study: StudyConfig, runs: Sequence[Run]) -> Sweep:
+    """Return runs as a sweep: which of them are run beside others."""
+    most = min(_most(study), len(runs))
+    if most < 2:
+        runs = [replace(run, alone="") for run in runs]
     if study.parallel != "auto":
-        if reason := next(filter(None, alone), None):
+        if reason := next((run.alone for run in runs if run.alone), None):
             problem = f"{reason}: such a run is run alone; use auto, or engine=inline device=cpu"
             raise ConfigError("study.parallel", study.parallel, problem)
         return Sweep(runs, most)
-    most = min(most, alone.count(""))
+    most = min(most, sum(not run.alone for run in runs))
     if most > 1 and not _worth_it([run for run in runs if not run.alone], most):
         return Sweep(runs)
     return Sweep(runs, most, Limits(SMALL_SECONDS, memory_each(most))) if most > 1 else Sweep(runs)

@@ -11,7 +11,7 @@ import importlib.util
 import json
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
@@ -66,26 +66,29 @@ def _leads_outside(key: str, text: str) -> bool:
 
 def vet(
     run_dir: str | Path,
-    config: Mapping[str, Any],
+    config: Mapping[str, Any] | Sequence[Mapping[str, Any]],
     key: str,
     *,
     given: Collection[str] = (),
     trusted: bool = False,
+    names: Sequence[str] = SEALED,
 ) -> None:
-    """Refuse to import what only somebody else's run directory names.
+    """Refuse to import what only somebody else's directory names.
 
     Parameters
     ----------
     run_dir : path
         The directory.
-    config : mapping
-        What it has the reader import: a configuration, or a client's spec.
+    config : mapping, or sequence of mappings
+        What it has the reader import: a configuration, or several, or a client's spec.
     key : str
         The configuration key that the directory was given for.
     given : collection of str
         What the user named, too.
     trusted : bool
         Whether the user trusts the directory.
+    names : sequence of str
+        The files in it that are sealed.
 
     Raises
     ------
@@ -94,7 +97,7 @@ def vet(
     """
     found = [name for name in dict.fromkeys(outside(config)) if name[1] not in given]
     path = Path(run_dir).expanduser()
-    if not found or trusted or sealed(path):
+    if not found or trusted or sealed(path, names, None if names == SEALED else found):
         return
     shown = ", ".join(f"{where}={what}" for where, what in found)
     plain = "".join(char if char.isprintable() else " " for char in shown)[:300]
@@ -106,43 +109,61 @@ def vet(
     raise ConfigError(key, run_dir, problem)
 
 
-def seal(run_dir: Path) -> None:
-    """Mark a run directory as the user's own, if there is a key (or can be one) to do it with."""
+def seal(
+    run_dir: Path, names: Sequence[str] = SEALED, named: Collection[Named] | None = None
+) -> None:
+    """Mark a directory as the user's own, if there is a key (or can be one) to do it with.
+
+    Parameters
+    ----------
+    run_dir : Path
+        The directory.
+    names : sequence of str
+        The files in it that are to stay as they are.
+    named : collection, optional
+        The code that they have imported; by default what `outside` finds in them.
+    """
     key = make_key()
-    mark = None if key is None else _mark(run_dir, key)
+    mark = None if key is None else _mark(run_dir, key, names, named)
     if mark is None:
         (run_dir / FILE).unlink(missing_ok=True)
     else:
         write_text(run_dir / FILE, mark)
 
 
-def sealed(run_dir: Path) -> bool:
-    """Say whether a run directory is the user's own: as it was sealed, and its code in its place.
+def sealed(
+    run_dir: Path, names: Sequence[str] = SEALED, named: Collection[Named] | None = None
+) -> bool:
+    """Say whether a directory is the user's own: as it was sealed, and its code in its place.
 
     Code inside of the directory is not the user's own: it comes with it.
     """
     key = read_key()
     try:
-        mark = None if key is None else _mark(run_dir, key)
+        mark = None if key is None else _mark(run_dir, key, names, named)
         there = (run_dir / FILE).read_bytes()
         return mark is not None and hmac.compare_digest(there, mark.encode())
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return False
 
 
-def _mark(run_dir: Path, key: bytes) -> str | None:
-    """Return what seals a run directory now; None if code that it names is in itself."""
-    config, spec = ((run_dir / name).read_bytes() for name in SEALED)
-    named = [*outside(yaml.safe_load(config)), *outside(json.loads(spec))]
-    places = {what: _origin(what) for where, what in named if where != "engine.address"}
+def _mark(
+    run_dir: Path, key: bytes, names: Sequence[str], named: Collection[Named] | None
+) -> str | None:
+    """Return what seals a directory now; None if code that it names is in itself."""
+    contents = [(run_dir / name).read_bytes() for name in names]
+    if named is None:
+        config, spec = contents
+        named = [*outside(yaml.safe_load(config)), *outside(json.loads(spec))]
+    places = {what: origin(what) for where, what in named if where != "engine.address"}
     if any(Path(place).is_relative_to(run_dir.resolve()) for place in places.values()):
         return None
-    sums = [hashlib.sha256(content).hexdigest() for content in (config, spec)]
+    sums = [hashlib.sha256(content).hexdigest() for content in contents]
     message = json.dumps([*sums, sorted(places.items())])
     return hmac.new(key, message.encode(), "sha256").hexdigest()
 
 
-def _origin(what: str) -> str:
+def origin(what: str) -> str:
     """Return the file or folder that a name would be imported from now; nothing is imported."""
     source = what.rpartition(":")[0] or what
     if source.endswith(".py") or "/" in source or "\\" in source:

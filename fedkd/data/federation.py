@@ -110,8 +110,16 @@ class Federation:
                 f"transfer.hard: {self.transfer_size} samples have {self.views.count} views each, "
                 "and rounds use those on which clients disagree"
             )
-        notes += [f"data {self.corpus.name}: {problem}" for problem in self._untested()]
+        told = [*self._only_one(), *self._untested()]
+        notes += [f"data {self.corpus.name}: {problem}" for problem in told]
         return notes
+
+    def _only_one(self) -> Iterator[str]:
+        """Say so where there is nothing to tell apart."""
+        seen = np.flatnonzero(self.histograms.sum(axis=0))
+        if len(seen) == 1 and not self.targets.numeric and not self.targets.tokens:
+            name = self.class_names[seen[0]]
+            yield f"all its labels are one class ({name}): a good accuracy of that says nothing"
 
     def _untested(self) -> Iterator[str]:
         if self.targets.tokens and self.tests is None:

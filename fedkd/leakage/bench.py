@@ -45,16 +45,19 @@ class Bench:
         self.candidates, self.targets = candidates, list(candidates)
         self.count, self.epochs, self.population = shadows, epochs, population
         self.kind = subject.recordings.kind
+        attacked, again = len(self.targets), self.kind in CLASS_SCORES
+        self.trained, self.total = 0, attacked * shadows + again * (attacked + 1) * (shadows + 1)
 
     @cached_property
     def shadows(self) -> dict[int, list[Shadow]]:
         """Shadow models of every client attacked."""
-        made = {}
+        made: dict[int, list[Shadow]] = {}
         for k in self.targets:
             data = [self.pools.gather(self.pools.shadows(k, s)) for s in range(self.count)]
-            made[k] = [
-                replay(self.subject, k, x, y, f"shadow.{s}") for s, (x, y) in enumerate(data)
-            ]
+            made[k] = []
+            for s, (x, y) in enumerate(data):
+                made[k].append(replay(self.subject, k, x, y, f"shadow.{s}"))
+                self._tell()
         return made
 
     @cached_property
@@ -156,7 +159,14 @@ class Bench:
             yield f"teacher / {name}", [trial.split(scores)]
 
     def _surrogate(self, client: int, soft: Tensor, ids: Tensor, name: str) -> nn.Module:
-        return surrogate(self.subject, client, soft, ids, name, self.epochs)
+        model = surrogate(self.subject, client, soft, ids, name, self.epochs)
+        self._tell()
+        return model
+
+    def _tell(self) -> None:
+        """Tell that another model has been trained."""
+        self.trained += 1
+        self.subject.tell(self.trained, max(self.trained, self.total))
 
     def _labels(self, shadow: Shadow, ids: Tensor) -> Tensor:
         """Return the soft labels that a shadow would upload."""

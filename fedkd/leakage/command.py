@@ -1,6 +1,7 @@
 """What ``fedkd attack`` does: attack runs, print one table, draw the reports anew."""
 
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..callbacks.progress import duration
 from ..config.grammar import read_value
 from ..errors import ConfigError, FedkdError
 from ..report import render
@@ -17,6 +19,9 @@ from ..report.findings import Row, found, rows
 from ..report.reader import find_runs, load_runs
 from ..report.statistics import group_runs
 from .running import attack, make, short_name
+
+QUIET_SECONDS = 5.0
+"""What an attack may take before it says how far it is."""
 
 
 def attack_runs(given: Sequence[str], name: str, console: Console) -> None:
@@ -45,12 +50,13 @@ def attack_runs(given: Sequence[str], name: str, console: Console) -> None:
         raise ConfigError("trust", trust, "must be true or false")
     if not folders:
         raise ConfigError("run", "", "give at least one run directory")
-    make(name, parameters)  # a mistake in them is no run's
+    made = make(name, parameters)  # a mistake in them is no run's
+    fewer = "; less with fewer shadows" if getattr(made, "shadows", 0) else ""
     paths = find_runs(folders)
     attacked, codes = [], []
     for path in paths:
         try:
-            attack(path, name, trust=trust, **parameters)
+            attack(path, name, trust=trust, tell=_Telling(path.name, fewer), **parameters)
             attacked.append(path)
         except FedkdError as error:
             if len(paths) == 1:
@@ -62,6 +68,23 @@ def attack_runs(given: Sequence[str], name: str, console: Console) -> None:
     if codes:
         typer.echo(f"error: {len(codes)} of {len(paths)} runs could not be attacked", err=True)
         raise typer.Exit(max(codes))
+
+
+class _Telling:
+    """Says every few seconds how far an attack is, and about how long it still takes."""
+
+    def __init__(self, name: str, fewer: str) -> None:
+        self.name, self.fewer = name, fewer
+        self.started = self.said = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self.said < QUIET_SECONDS:
+            return
+        self.said = now
+        left = duration((now - self.started) / done * (total - done))
+        far = f"{done} of about {total} models trained, left {left}"
+        typer.echo(f"{self.name}: {far}{self.fewer}", err=True)
 
 
 def split(given: Sequence[str]) -> tuple[list[str], dict[str, Any]]:

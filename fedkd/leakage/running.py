@@ -1,6 +1,7 @@
 """Attack a run and write down what was found."""
 
 import json
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ def attack(
     *,
     model: Any = None,
     trust: bool = False,
+    tell: Callable[[int, int], None] = lambda done, total: None,
     **parameters: Any,
 ) -> Finding:
     """Attack a run that was made with ``record.knowledge=true``.
@@ -46,6 +48,8 @@ def attack(
     trust : bool
         Whether to execute code outside fedkd that only somebody else's directory names; your own
         runs are known without.
+    tell : callable
+        Called with how many models have been trained, and will be; `Membership` trains many.
     **parameters
         Those of the attack.
 
@@ -67,7 +71,7 @@ def attack(
     path = run.run_dir if isinstance(run, RunResult) else Path(run).expanduser()
     # One that goes on changes what is read; attacks may be several at a time.
     with locked(path, "run", shared=True) if path.is_dir() else nullcontext():
-        subject = Subject(path, model, trust or isinstance(run, RunResult))
+        subject = Subject(path, model, trust or isinstance(run, RunResult), tell)
         return _attacked(subject, made, name, parameters)
 
 

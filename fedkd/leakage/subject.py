@@ -1,7 +1,7 @@
 """A recorded run, as attacks see it: recordings, models, the truth to measure against."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ class Subject:
         The Python models of a run that was made with such, as for `fedkd.simulate`.
     trust : bool
         Whether to execute code outside fedkd that only somebody else's directory names.
+    tell : callable
+        An attack that takes long calls it with how many models it has trained, and will have.
 
     Attributes
     ----------
@@ -52,8 +54,14 @@ class Subject:
         If it is no run, did not finish, has no recordings, or names code and is not the user's.
     """
 
-    def __init__(self, run_dir: str | Path, model: Any = None, trust: bool = False) -> None:
-        path = Path(run_dir)
+    def __init__(
+        self,
+        run_dir: str | Path,
+        model: Any = None,
+        trust: bool = False,
+        tell: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        path, self.tell = Path(run_dir), tell
         self.run = Run.load(path)
         if not self.run.finished:
             raise ConfigError("run", path, "did not finish; resume it, or make it again")

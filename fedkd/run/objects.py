@@ -1,6 +1,7 @@
 """Python objects among the settings: each leaves its name there, and is handed on beside them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from ..config import RunConfig
 from ..data import HELD
 from ..errors import ConfigError
 from ..plugins.given import told
-from ..plugins.loading import is_code
 from ..plugins.table import SEAMS
 from ..rounds.protocol import Strategy
 
@@ -28,6 +28,66 @@ class Objects:
     guard: Guards | None = None
     objective: Any = None
     """an objective, or a class of such"""
+
+
+GIVEN = {
+    "strategy": "strategy",
+    "data": "data",
+    "model": "model",
+    "transfer.data": "transfer",
+    "guard": "guard",
+    "objective": "objective",
+}
+"""Keys whose values may be Python objects, and where those are in `Objects`."""
+
+
+def strategy_in(settings: dict[str, Any]) -> tuple[dict[str, Any], Strategy | None]:
+    """Return the settings with its type in the place of a strategy, and that, if it is one.
+
+    A class takes its parameters from ``strategy.*``.
+    """
+    value: Any = settings["strategy"]
+    if isinstance(value, str | Path | Mapping | None):
+        return settings, None
+    if isinstance(value, Strategy):
+        name = type(value).__name__
+        own_parameters("strategy", name, settings)
+        return settings | {"strategy": {"name": name, **told(value)}}, value
+    prefix = "strategy."
+    own = {k.removeprefix(prefix): v for k, v in settings.items() if k.startswith(prefix)}
+    node = {"name": getattr(value, "__name__", type(value).__name__)} | own
+    return settings | {"strategy": node}, strategy_of(value, node)
+
+
+def strategy_of(cls: Any, node: Mapping[str, Any]) -> Strategy:
+    """Return an object of a strategy's class, with the parameters of a configuration's node."""
+    if not (isinstance(cls, type) and issubclass(cls, Strategy)):
+        problem = "must be a name, a dict, or a Strategy object or class; Flower's go in"
+        raise ConfigError("strategy", node["name"], f"{problem} FlowerStrategy(...)")
+    made: Strategy = SEAMS["strategies"].build(cls, dict(node))
+    return made
+
+
+@contextmanager
+def given_again(config: RunConfig, objects: Objects) -> Iterator[None]:
+    """Say how a run that was made with Python objects goes on, where one is not given again.
+
+    What it left in the configuration is the name of its type, which nothing else is called.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        name = str(error.value)
+        again = error.key in GIVEN and getattr(objects, GIVEN[error.key]) is None
+        if config.resume is None or not again or not name.isidentifier():
+            raise
+        call = f"fedkd.resume({config.resume!r}, {_keyword(error.key)})"
+        problem = f"is no name that there is; if it was a Python object, go on from Python: {call}"
+        raise ConfigError(error.key, name, problem) from error
+
+
+def _keyword(key: str) -> str:
+    return f"**{{{key!r}: ...}}" if "." in key else f"{key}=..."
 
 
 def guards_in(settings: dict[str, Any]) -> tuple[dict[str, Any], Guards | None]:
@@ -59,37 +119,6 @@ def objective_in(settings: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     node = {"name": cls.__name__, **told(value)}
     node |= {"temperature": value.temperature} if hasattr(value, "temperature") else {}
     return settings | {"objective": node}, value
-
-
-def strategy_in(settings: dict[str, Any]) -> tuple[dict[str, Any], Strategy | None]:
-    """Return the settings with its type in the place of a strategy, and that, if it is one."""
-    value: Any = settings.get("strategy")
-    if not isinstance(value, Strategy):
-        return settings, None
-    name = type(value).__name__
-    own_parameters("strategy", name, settings)
-    return settings | {"strategy": {"name": name, **told(value)}}, value
-
-
-def strategy_of(config: RunConfig, objects: Objects) -> Strategy:
-    """Return the run's strategy.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such, or the run goes on without the Python objects that it was made with.
-    """
-    for name in ("strategies", "objectives", "guards") if config.resume else ():
-        seam = SEAMS[name]
-        chosen: Any = getattr(config, seam.key)["name"]
-        known = {"auto", *seam.shipped()}
-        names = chosen if isinstance(chosen, list) else [chosen]
-        lost = [one for one in names if one not in known and not is_code(one)]
-        if lost and getattr(objects, seam.key) is None:
-            again = f"fedkd.resume({str(config.resume)!r}, {seam.key}=...)"
-            raise ConfigError(seam.key, lost[0], f"was a Python object; give it again: {again}")
-    made: Strategy = objects.strategy or SEAMS["strategies"].create(config.strategy)
-    return made
 
 
 def own_parameters(key: str, name: str, settings: Mapping[str, Any]) -> None:

@@ -60,6 +60,7 @@ def parallel(
     at_once: int,
     limits: Limits | None = None,
     check: Callable[[], None] = lambda: None,
+    begin: Callable[[int], None] = lambda index: None,
 ) -> Generator[tuple[int, Outcome], None, None]:
     """Run configurations, so many at once; yield the index of each and what became of it.
 
@@ -73,6 +74,8 @@ def parallel(
         What a run may need, at most; larger ones are not run.
     check : callable
         Called about once a second; what it raises ends all.
+    begin : callable
+        Called with a run's index before it is given to a process.
     """
     waiting = deque(enumerate(configs))
     busy: dict[Any, tuple[_Worker, int]] = {}
@@ -82,6 +85,7 @@ def parallel(
             while waiting and len(busy) < at_once:
                 worker = idle.pop() if idle else _Worker()
                 index, config = waiting.popleft()
+                begin(index)
                 busy[worker.pipe] = worker, index
                 worker.give(config, limits)
             for pipe in wait(list(busy), timeout=1.0):

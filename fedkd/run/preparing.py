@@ -37,7 +37,7 @@ from .alone import check_alone
 from .disagreeing import check_hard
 from .foreseeing import foresee
 from .notes import check_mixing, idle, levelled
-from .objects import Objects, strategy_of
+from .objects import Objects
 from .refusals import (
     check_inputs,
     check_models,
@@ -132,7 +132,7 @@ def prepare_run(
         For the first thing that no run could use.
     """
     config.check()
-    own = strategy_of(config, objects)
+    own: Strategy = objects.strategy or SEAMS["strategies"].create(config.strategy)
     config = located(config, objects.held)
     foresee(config, objects)
     told = config.task["name"] != "auto" and config.clients != "auto"

@@ -7,10 +7,17 @@ from typing import Any
 from ..callbacks import Callback
 from ..config import RunConfig
 from ..data import is_data, is_per_client
-from ..errors import ConfigError
 from ..models import model_name
-from ..rounds.protocol import Strategy
-from .objects import Objects, guards_in, held_in, is_name, objective_in, strategy_in, taken
+from .objects import (
+    Objects,
+    guards_in,
+    held_in,
+    is_name,
+    objective_in,
+    strategy_in,
+    strategy_of,
+    taken,
+)
 from .result import RunResult
 from .runner import run
 
@@ -29,8 +36,9 @@ def simulate(
 
     Parameters
     ----------
-    strategy : str, dict or Strategy
-        A name (or ``FILE:Class``), ``{"name": ..., parameter: value}``, or an object.
+    strategy : str, dict, Strategy, or class of such
+        A name (or ``FILE:Class``), ``{"name": ..., parameter: value}``, an object, or a class,
+        whose parameters are ``**{"strategy.beta": 5}``.
     data : str, dict, tuple, data frame, datasets.Dataset, torch Dataset, or list of them
         A name, file or folder, ``{"name": ..., "alpha": ...}``, arrays ``(x, y)``,
         ``(x, y, x_test, y_test)`` or ``((x, y), (x_test, y_test))`` with x ``[n, ...]`` and y
@@ -75,9 +83,6 @@ def simulate(
     settings = {"strategy": strategy, "data": data, "model": model} | settings
     given: dict[str, Any] = {}
     settings, given["strategy"] = strategy_in(settings)
-    if given["strategy"] is None and not isinstance(strategy, str | Mapping | None):
-        problem = "must be a name, a dict or a Strategy object; Flower's go in FlowerStrategy(...)"
-        raise ConfigError("strategy", model_name(strategy), problem)
     if is_data(data):
         given["data"], settings["data"] = data, type(data).__name__
     if is_per_client(data):
@@ -98,7 +103,7 @@ def simulate(
 def resume(
     run_dir: str | Path,
     *,
-    strategy: Strategy | None = None,
+    strategy: Any = None,
     data: Any = None,
     model: Any = None,
     callbacks: Sequence[Callback] = (),
@@ -139,4 +144,6 @@ def resume(
     settings, guard = guards_in(settings)
     settings, objective = objective_in(settings)
     config = compose([f"resume={run_dir}"], trust=trust, **settings)
+    if isinstance(strategy, type):
+        strategy = strategy_of(strategy, config.strategy)
     return run(config, callbacks, Objects(strategy, data, model, transfer, held, guard, objective))

@@ -28,7 +28,7 @@ from ..rundir.directory import log_file, run_directory
 from ..rundir.identity import identity
 from ..rundir.resuming import find_checkpoint, same_split
 from .executing import execute
-from .objects import Objects
+from .objects import Objects, given_again
 from .preparing import Prepared, prepare_run
 from .result import RunResult
 
@@ -76,8 +76,8 @@ def run(
         run_dir = lent.path
         stack.enter_context(log_file(run_dir))
         checkpoint = find_checkpoint(config) if config.resume else None
-        with same_split(run_dir, config):
-            given = objects or Objects()
+        given = objects or Objects()
+        with same_split(run_dir, config), given_again(config, given):
             prepared = prepare_run(
                 config, run_dir, given, checkpoint, lambda e: stack.enter_context(ray_ahead(e))
             )

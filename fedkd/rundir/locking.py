@@ -23,6 +23,8 @@ log = logging.getLogger("fedkd")
 
 FILE = ".lock"
 _TRIES = 10
+_LOOK = 0.02
+"""Seconds that `holder` may have the lock, to see whether somebody else has."""
 _held: "WeakSet[FileIO]" = WeakSet()
 
 
@@ -112,14 +114,34 @@ def locked(
             file.close()
 
 
+def holder(directory: Path) -> str:
+    """Return who holds a directory, in words; empty if nobody does, or that cannot be told.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with locked(folder, "run_dir"):
+    ...     holder(folder)[:8]
+    'process '
+    >>> holder(folder)
+    ''
+    """
+    try:
+        with (directory / FILE).open("rb", buffering=0) as file:
+            return "" if fcntl is None or _lock(file, shared=True) else _holder(file)
+    except OSError:  # nobody ever has
+        return ""
+
+
 def _taken(directory: Path, key: str, given: object, shared: bool) -> FileIO:
     """Return the locked file, with its holder's name in it."""
     for _ in range(_TRIES):  # whoever held it may have removed it between two of these steps
         file = _opened(directory, key, given)
-        if not _lock(file, shared):
-            holder = _holder(file)
+        if not _lock_soon(file, shared):
+            found = _holder(file)
             file.close()
-            raise ConfigError(key, given, f"is in use by {holder}; wait for its end, or end it")
+            raise ConfigError(key, given, f"is in use by {found}; wait for its end, or end it")
         if Lock(directory, file).intact:
             file.truncate(0)
             if not shared:
@@ -152,6 +174,14 @@ def _lock(file: FileIO, shared: bool) -> bool:
     except OSError as error:
         _say_unlocked(str(error.strerror))
     return True
+
+
+def _lock_soon(file: FileIO, shared: bool) -> bool:
+    """Lock the file, even if somebody just looks who has it."""
+    if _lock(file, shared):
+        return True
+    time.sleep(_LOOK)
+    return _lock(file, shared)
 
 
 @cache

@@ -163,5 +163,9 @@ def complete(
         The run's digest.
     """
     timed = derived["seconds"] | {"total": seconds, "startup": startup}
-    versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-    return derived | {"seconds": timed, "digest": digest, "versions": versions}
+    return derived | {"seconds": timed, "digest": digest, "versions": versions()}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, and of the packages that decide what comes out."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}

@@ -35,7 +35,7 @@ def test_a_line_a_round_where_there_is_no_terminal():
     out = io.StringIO()
     follow(Console(file=out))
     assert out.getvalue() == (
-        "round 3/10  ALMA local 0.912  global 0.431  up 1.2 MB  down 1.2 MB  1.4 s  left 0.0 s\n"
+        "round 3/10  ALMA local 0.912  global 0.431  up 1.2 MB  down 1.2 MB  1.4 s  left 9.8 s\n"
     )
 
 
@@ -117,3 +117,13 @@ def test_the_time_left_of_a_resumed_run_counts_its_own_rounds(monkeypatch):
         "15 min 0 s",
         "13 min 20 s",
     ]
+
+
+def test_the_first_time_left_is_without_the_start_up(monkeypatch):
+    now = iter([0.0, 0.0, 700.0])
+    monkeypatch.setattr("fedkd.callbacks.progress.time.monotonic", lambda: next(now))
+    out = io.StringIO()
+    progress = Progress(Console(file=out))
+    progress.on_run_start(info(10))
+    progress.on_round(RoundRecord(1, 10, {"seconds": 2.0}))
+    assert out.getvalue().rstrip().endswith("left 18 s")

@@ -52,9 +52,12 @@ def test_several_runs_give_one_table_averaged_over_seeds(runs):
     assert {one["run"]["seed"] for one in found} == {0, 1}
 
 
-def test_the_report_has_a_section_and_escapes_what_it_shows(runs):
+def test_the_report_has_a_section_and_escapes_what_it_shows(runs, monkeypatch):
+    monkeypatch.setattr("fedkd.leakage.command.QUIET_SECONDS", 0.0)
     run = runs / "sweep" / "seed-0"
-    assert cli("attack", run, "--attack", "membership", "shadows=0", "clients=2").exit_code == 0
+    done = cli("attack", run, "--attack", "membership", "shadows=0", "clients=2")
+    assert done.exit_code == 0
+    assert "seed-0: 2 of about 3 models trained, left " in done.stderr
     page = (run / "report.html").read_text()
     assert "Privacy attacks" in page
     assert "model / loss" in page
