@@ -46,7 +46,7 @@ def run_sweep(overrides: list[str], console: Console) -> None:
 
     A run that fails does not stop the others; the command then ends with its exit code.
     """
-    from ..report import compare
+    from ..report import overview
 
     sweep = read(overrides)
     configs = [one.config for one in sweep.runs]
@@ -66,7 +66,7 @@ def run_sweep(overrides: list[str], console: Console) -> None:
             _alone(results, index, why, interrupts)
     if results.finished:
         finished = [results.finished[index] for index in sorted(results.finished)]
-        report = compare(finished, console, folder / "report.html")
+        report = overview(finished, console, folder / "report.html")
         print_facts({"runs": folder, "report": report}, console)
     if results.codes:
         typer.echo(f"error: {len(results.codes)} of {len(configs)} runs failed", err=True)

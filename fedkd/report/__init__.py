@@ -11,10 +11,10 @@ from .printing import print_table
 from .reader import Run, find_runs, load_runs
 from .statistics import group_runs
 
-__all__ = ["Run", "compare", "find_runs", "group_runs", "load_runs", "render"]
+__all__ = ["Run", "find_runs", "group_runs", "load_runs", "overview", "render"]
 
 
-def compare(
+def overview(
     paths: str | Path | Iterable[str | Path], console: Console, out: str | Path | None = None
 ) -> Path:
     """Print the comparison table of the runs in `paths` and write their report.
