@@ -8,7 +8,8 @@ from rich.console import Console
 from ..config.saved import readable
 from .page import render
 from .printing import print_table
-from .reader import Run, find_runs, load_runs
+from .reader import Run, find_runs, find_unstarted, load_runs
+from .remarks import without_rounds
 from .statistics import group_runs
 
 __all__ = ["Run", "find_runs", "group_runs", "load_runs", "overview", "render"]
@@ -40,5 +41,5 @@ def overview(
     """
     runs = load_runs(find_runs(paths))
     with readable("run", runs[0].path, "cannot be compared"):
-        print_table(group_runs(runs), console)
+        print_table(group_runs(runs), console, without_rounds(find_unstarted(paths)))
     return render(runs, out)

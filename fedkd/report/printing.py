@@ -1,6 +1,6 @@
 """The comparison table on a console."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -22,8 +22,8 @@ ROOM = 110
 """Characters of a console from which there is room for all columns: eighty have none."""
 
 
-def print_table(groups: Sequence[Group], console: Console) -> None:
-    """Print the comparison table and its footnotes."""
+def print_table(groups: Sequence[Group], console: Console, more: Iterable[str] = ()) -> None:
+    """Print the comparison table and its footnotes, and `more` of these."""
     table = _empty()
     left = 1 + len(setting_keys(groups))
     wide = not console.is_terminal or console.width >= ROOM
@@ -35,7 +35,8 @@ def print_table(groups: Sequence[Group], console: Console) -> None:
         table.add_column(heading, justify="right" if right else "left", no_wrap=right, min_width=8)
     for row in rows(groups, wide):
         table.add_row(*[_styled(cell) for cell in row])
-    _print(table, meaning(groups, wide) + differences(groups) + warnings(groups), console)
+    notes = meaning(groups, wide) + differences(groups) + warnings(groups)
+    _print(table, [*notes, *more], console)
 
 
 def print_comparison(found: "Comparison", console: Console) -> None:

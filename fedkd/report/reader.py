@@ -165,7 +165,7 @@ def find_runs(paths: str | Path | Iterable[str | Path]) -> list[Path]:
         If one of the paths holds no run.
     """
     found: dict[Path, None] = {}
-    for path in [paths] if isinstance(paths, str | Path) else paths:
+    for path in _each(paths):
         runs = [each for each in _folders_in(Path(path)) if (each / REQUIRED[1]).is_file()]
         if not runs:
             Run.load(path) if not Path(path).is_dir() else _none_in(path)
@@ -173,9 +173,9 @@ def find_runs(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     return list(found)
 
 
-def find_unstarted(paths: Iterable[str | Path]) -> list[Path]:
-    """Return the folders among `paths` and below that a run without any table has left."""
-    found = [each.resolve() for path in paths for each in _folders_in(Path(path))]
+def find_unstarted(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+    """Return the folders that `find_runs` passes over: of runs that have no table of rounds."""
+    found = [each.resolve() for path in _each(paths) for each in _folders_in(Path(path))]
     lost = [path for path in dict.fromkeys(found) if not (path / REQUIRED[1]).is_file()]
     return sorted(lost, key=_natural)
 
@@ -192,6 +192,10 @@ def load_runs(runs: "str | Path | Run | Sequence[str | Path | Run]") -> list[Run
     if not given:
         raise ConfigError("run", "", "no run directory given")
     return [run if isinstance(run, Run) else Run.load(run) for run in given]
+
+
+def _each(paths: str | Path | Iterable[str | Path]) -> list[str | Path]:
+    return [paths] if isinstance(paths, str | Path) else list(paths)
 
 
 def _folders_in(path: Path, levels: int = LEVELS) -> list[Path]:

@@ -27,7 +27,11 @@ def meaning(
     metric: Metric, table: pd.DataFrame, baseline: str | None, test: str, ranks: Ranks | None
 ) -> Iterator[str]:
     """Yield what the columns are."""
-    best = {True: "highest", False: "lowest, which is best", None: "none: is more better?"}
+    best = {
+        True: "highest",
+        False: "lowest, which is best",
+        None: "none, and no ranks, as it is not known whether more is better",
+    }
     yield (
         f"{metric.title}: mean ± sample standard deviation over seeds; intervals: Student's, 95 %. "
         f"Bold: {best[metric.more]}."
@@ -35,7 +39,7 @@ def meaning(
     if baseline is not None:
         yield (
             f"Δ: minus {baseline}, paired by seed. p: {TESTS[test]}, Holm's correction over "
-            f"{table['p'].notna().sum()}. d: mean of the differences by their standard deviation."
+            f"{table['p'].notna().sum()} tests. d: mean of the differences by their deviation."
         )
     if ranks is not None:
         order = ", ".join(f"{arm} {rank:.2f}" for arm, rank in ranks.average.items())
@@ -51,9 +55,14 @@ def meaning(
 def left_out(runs: Sequence[Run], unstarted: Sequence[Path]) -> Iterator[str]:
     """Yield which runs do not count, and which count although something went wrong."""
     yield from listed("left out, unfinished", [run.path for run in runs if not run.finished])
-    yield from listed("left out, failed before its first round", unstarted)
+    yield from without_rounds(unstarted)
     diverged = [run.path for run in runs if run.finished and run.summary["diverged"]]
     yield from listed("counted, with clients that diverged", diverged)
+
+
+def without_rounds(paths: Sequence[Path]) -> Iterator[str]:
+    """Yield which runs have no table: they failed early, or have just begun."""
+    yield from listed("left out, without a first round", paths)
 
 
 def listed(what: str, paths: Sequence[Path]) -> Iterator[str]:
@@ -73,7 +82,8 @@ def doubts(
         yield f"fewer than {FEW} seeds, so hardly a spread, and no test worth its name: {which}"
     arms, settings = values["arm"].nunique(), values["setting"].nunique()
     if len(table) < arms * settings:
-        yield f"not every arm has runs in every setting: {len(table)} of {arms * settings}"
+        there = f"{len(table)} of {arms * settings}"
+        yield f"not every arm is in every setting ({there}): ranks are over those that have all"
     if baseline is not None:
         yield from _unpaired(table, baseline)
         yield from _untestable(table[table["arm"] != baseline], test)
