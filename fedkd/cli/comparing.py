@@ -34,7 +34,7 @@ def show(
     if page and not given:
         path = overview(run_dirs, console, out)
     else:
-        found = compare(run_dirs, **given)  # type: ignore[arg-type]
+        found = compare(run_dirs, **given)
         print_comparison(found, console)
         path = found.save(common(found.runs) / "report.html" if out is None else out)
     print_facts({"report": path}, console)

@@ -3,15 +3,13 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .compared import Compared
 from .table import Cell
 
-if TYPE_CHECKING:
-    from .comparison import Comparison
 
-
-def cells(found: "Comparison") -> tuple[list[str], list[list[Cell]]]:
+def cells(found: Compared) -> tuple[list[str], list[list[Cell]]]:
     """Return headings and rows of the table that people read, a row an arm and setting."""
     several, text = found.table["setting"].nunique() > 1, found.metric.text
     heads = ["setting"] * several + [found.by, "seeds", found.metric.title, "95 % interval"]
@@ -30,7 +28,7 @@ def cells(found: "Comparison") -> tuple[list[str], list[list[Cell]]]:
     return heads, rows
 
 
-def plus_minus(found: "Comparison", row: Any, sign: str = "±") -> str:
+def plus_minus(found: Compared, row: Any, sign: str = "±") -> str:
     """Return a mean, and its standard deviation if it has one, with the same digits."""
     text = found.metric.text
     return text(row.mean) + (f" {sign} {text(row.std)}" if math.isfinite(row.std) else "")

@@ -1,6 +1,6 @@
 """``fedkd compare --by``: methods compared over seeds and settings, with statistics."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,46 +10,16 @@ from ..config.saved import readable
 from ..errors import ConfigError
 from . import remarks
 from .arms import Names, once, tabulate
+from .compared import Compared
 from .metrics import Metric
-from .reader import Run, find_runs, find_unstarted, load_runs
+from .reader import find_runs, find_unstarted, load_runs
 from .significance import TESTS, Difference, Ranks, holm, interval, paired
 from .statistics import estimate, one_score
+from .writing import html_table, save
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """What `compare` found.
-
-    Attributes
-    ----------
-    table : pandas.DataFrame
-        A row an arm and setting: ``arm``, ``setting``, ``seeds``, ``mean``, ``std`` (sample),
-        ``low`` and ``high`` (Student's 95 % interval over seeds), ``best``; with a baseline what
-        `fedkd.report.significance.Difference` has, and ``p_holm``. Nothing is scaled.
-    values : pandas.DataFrame
-        A row a run that counts: ``arm``, ``setting``, ``seed``, ``value``, ``run``.
-    metric : Metric
-        What is compared.
-    by : str
-        The keys that make an arm.
-    baseline : str or None
-        The arm that the others are compared to.
-    ranks : Ranks or None
-        Over settings, where there are several.
-    notes : list of str
-        What the numbers mean, and what is not as it should be.
-    runs : list of Run
-        All that were found, also those that are left out.
-    """
-
-    table: pd.DataFrame
-    values: pd.DataFrame
-    metric: Metric
-    by: str
-    baseline: str | None
-    ranks: Ranks | None
-    notes: list[str]
-    runs: list[Run] = field(repr=False)
+class Comparison(Compared):
+    """What `compare` found; a notebook shows it as a table."""
 
     def save(self, out: str | Path) -> Path:
         """Write it as the ending of `out` says (``fedkd.report.writing.FORMATS``).
@@ -59,13 +29,9 @@ class Comparison:
         ConfigError
             If the ending is unknown, or the file cannot be written.
         """
-        from .writing import save
-
         return save(self, out)
 
     def _repr_html_(self) -> str:
-        from .writing import html_table
-
         return html_table(self)
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -17,6 +17,7 @@ from ..errors import ConfigError
 from . import cycles, figures
 from .cells import cells
 from .command import command
+from .compared import Compared
 from .critical import critical_figure
 from .findings import Section, roc_figure, sections
 from .footnotes import local_is, meaning, subsets, warnings
@@ -35,9 +36,6 @@ from .style import to_svg
 from .summary import configuration, costs, headline, subtitle, title
 from .table import columns, headings, rows, setting_keys
 from .tradeoff import MEANING, differ_in_privacy, table, tradeoff_figure
-
-if TYPE_CHECKING:
-    from .comparison import Comparison
 
 MOST_MAPS = 6
 """Groups whose weights are shown: beyond, the page would be heat maps."""
@@ -86,7 +84,7 @@ def common(runs: Sequence[Run]) -> Path:
     return Path(os.path.commonpath([run.path.resolve() for run in runs]))
 
 
-def html(runs: list[Run], comparison: "Comparison | None" = None) -> str:
+def html(runs: list[Run], comparison: Compared | None = None) -> str:
     """Return the page."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("fedkd.report", "."),
@@ -111,12 +109,13 @@ def written(out: str | Path, content: str | bytes) -> Path:
     return path
 
 
-def _compared(found: "Comparison") -> dict[str, Any]:
+def _compared(found: Compared) -> dict[str, Any]:
     """Return table, notes and pictures of a comparison with statistics."""
     heads, rows = cells(found)
     told = "Mean ranks over settings; a bar joins what is not told apart."
     pictures = [_picture(critical_figure(found.ranks), told)] if found.ranks else []
-    return {"heads": heads, "rows": rows, "notes": found.notes, "pictures": pictures}
+    table = {"heads": heads, "rows": rows, "left": heads.index("seeds")}
+    return {**table, "notes": found.notes, "pictures": pictures}
 
 
 def _content(runs: list[Run]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The comparison table on a console."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -10,13 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from .cells import cells
+from .compared import Compared
 from .footnotes import meaning, warnings
 from .labels import differences
 from .statistics import Group
 from .table import Cell, columns, headings, rows, setting_keys
-
-if TYPE_CHECKING:
-    from .comparison import Comparison
 
 ROOM = 110
 """Characters of a console from which there is room for all columns: eighty have none."""
@@ -39,7 +36,7 @@ def print_table(groups: Sequence[Group], console: Console, more: Iterable[str] =
     _print(table, [*notes, *more], console)
 
 
-def print_comparison(found: "Comparison", console: Console) -> None:
+def print_comparison(found: Compared, console: Console) -> None:
     """Print the table of a comparison and its notes."""
     heads, rows = cells(found)
     table, left = _empty(), heads.index("seeds")

@@ -4,7 +4,7 @@ All values here are of several seeds, or of several settings; none is scaled for
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +45,7 @@ class Difference:
     p: float = math.nan
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
+def interval(values: Iterable[float]) -> tuple[float, float]:
     """Return Student's 95 % interval of a mean; NaN for fewer than two values.
 
     Examples

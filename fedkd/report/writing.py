@@ -6,22 +6,20 @@ import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from markupsafe import escape
 
 from ..errors import ConfigError
 from .cells import cells, plus_minus
+from .compared import Compared
 from .critical import critical_figure
 from .page import html, written
 from .significance import LEVEL
 
-if TYPE_CHECKING:
-    from .comparison import Comparison
 
-
-def markdown(found: "Comparison") -> str:
+def markdown(found: Compared) -> str:
     """Return a table in GitHub's Markdown, and the notes below."""
 
     def line(texts: list[str]) -> str:
@@ -40,7 +38,7 @@ TEX = str.maketrans(
 )
 
 
-def latex(found: "Comparison") -> str:
+def latex(found: Compared) -> str:
     """Return a ``tabular`` for the package booktabs: a row an arm, a column a setting.
 
     The best is bold; an asterisk is a difference to the baseline with a corrected p below 0.05.
@@ -61,7 +59,7 @@ def latex(found: "Comparison") -> str:
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 
 
-def _tex_cell(found: "Comparison", row: Any) -> str:
+def _tex_cell(found: Compared, row: Any) -> str:
     shown = plus_minus(found, row, r"\pm")
     if not math.isfinite(row.mean):
         return "--"
@@ -70,12 +68,12 @@ def _tex_cell(found: "Comparison", row: Any) -> str:
     return f"${bold}{'^{*}' * sure}$"
 
 
-def comma_separated(found: "Comparison") -> str:
+def comma_separated(found: Compared) -> str:
     """Return the table with all digits, unscaled."""
     return found.table.to_csv(index=False)
 
 
-def as_json(found: "Comparison") -> str:
+def as_json(found: Compared) -> str:
     """Return all there is, unscaled; null for what is not known."""
     ranks = found.ranks
     about = {
@@ -104,7 +102,7 @@ def _known(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def html_table(found: "Comparison") -> str:
+def html_table(found: Compared) -> str:
     """Return the table and its notes for a notebook."""
     heads, rows = cells(found)
     body = [
@@ -116,12 +114,12 @@ def html_table(found: "Comparison") -> str:
     return table.to_html(index=False, escape=False, border=0) + notes
 
 
-def page(found: "Comparison") -> str:
+def page(found: Compared) -> str:
     """Return the report of the runs, with the comparison."""
     return html(found.runs, found)
 
 
-def picture(found: "Comparison", kind: str) -> bytes:
+def picture(found: Compared, kind: str) -> bytes:
     """Return the critical-difference diagram."""
     if found.ranks is None:
         problem = "a picture shows ranks over settings, and there is one setting: add --over KEY"
@@ -131,7 +129,7 @@ def picture(found: "Comparison", kind: str) -> bytes:
     return file.getvalue()
 
 
-FORMATS: dict[str, Callable[["Comparison"], str | bytes]] = {
+FORMATS: dict[str, Callable[[Compared], str | bytes]] = {
     ".md": markdown,
     ".tex": latex,
     ".csv": comma_separated,
@@ -142,7 +140,7 @@ FORMATS: dict[str, Callable[["Comparison"], str | bytes]] = {
 """What makes a file of each ending."""
 
 
-def save(found: "Comparison", out: str | Path) -> Path:
+def save(found: Compared, out: str | Path) -> Path:
     """Write a comparison as the ending of `out` says."""
     ending = known_ending(out)
     return written(out, FORMATS[ending](found))

@@ -16,7 +16,7 @@ from fedkd.report.critical import critical_figure
 from fedkd.report.page import html
 from fedkd.report.printing import print_comparison
 from fedkd.report.significance import Ranks
-from fedkd.report.writing import FORMATS
+from fedkd.report.writing import FORMATS, html_table
 
 
 @pytest.mark.parametrize("ending", [ending for ending in FORMATS if ending != ".html"])
@@ -81,7 +81,7 @@ def test_latex_compiles(compared, tmp_path):
 
 
 def test_html_is_escaped_and_has_ranks(compared):
-    for text in (compared._repr_html_(), html(compared.runs[:1], compared)):
+    for text in (html_table(compared), html(compared.runs[:1], compared)):
         assert "a_b|c%&lt;i&gt;" in text
         assert "<i>" not in text
         assert "<b>61.5 ± 1.6</b>" in text
