@@ -103,21 +103,18 @@ def compare(
         if baseline is not None:
             baseline = _named(baseline, values)
             table = _against(table, values, baseline, test)
-        found = Metric.of(metric, score, table["mean"], table["std"])
-        best = table.groupby("setting", sort=False)["mean"].transform(found.best)
+        shown = Metric.of(metric, score, table["mean"], table["std"])
+        best = table.groupby("setting", sort=False)["mean"].transform(shown.best)
         table = table.assign(best=best.astype(bool))
-        ranks = _ranks(table, found)
-        lacking = [finished[place].path for place in values.loc[values["value"].isna(), "run"]]
+        ranks = _ranks(table, shown)
         notes = [
-            *remarks.meaning(found, table, baseline, test, ranks),
+            *remarks.meaning(shown, table, baseline, test, ranks),
             *remarks.left_out(loaded, find_unstarted(paths)),
-            *remarks.listed(f"left out, without {metric}", lacking),
             *again,
-            *remarks.doubts(table, values, baseline, test),
-            *(remarks.other_data(values, finished) if baseline is not None else []),
+            *remarks.doubts(table, values, finished, metric, baseline, test),
         ]
     values = values.assign(run=[str(finished[place].path) for place in values["run"]])
-    return Comparison(table, values, found, ", ".join(keys), baseline, ranks, notes, loaded)
+    return Comparison(table, values, shown, ", ".join(keys), baseline, ranks, notes, loaded)
 
 
 def _means(values: pd.DataFrame) -> pd.DataFrame:
@@ -152,8 +149,7 @@ def _against(table: pd.DataFrame, values: pd.DataFrame, baseline: str, test: str
 
 def _ranks(table: pd.DataFrame, metric: Metric) -> Ranks | None:
     """Return the ranks over the settings that all arms have, if there are several of both."""
-    means = table.pivot(index="setting", columns="arm", values="mean")[
-        table["arm"].unique()
-    ].dropna()
+    means = table.pivot(index="setting", columns="arm", values="mean")
+    means = means[table["arm"].unique()].dropna()
     several = min(means.shape) > 1
     return Ranks.of(means, metric.more) if several and metric.more is not None else None

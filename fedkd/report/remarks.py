@@ -73,9 +73,16 @@ def listed(what: str, paths: Sequence[Path]) -> Iterator[str]:
 
 
 def doubts(
-    table: pd.DataFrame, values: pd.DataFrame, baseline: str | None, test: str
+    table: pd.DataFrame,
+    values: pd.DataFrame,
+    runs: Sequence[Run],
+    metric: str,
+    baseline: str | None,
+    test: str,
 ) -> Iterator[str]:
-    """Yield where there are few seeds, unequal ones, or no spread."""
+    """Yield where values are missing, seeds few or unequal, or differences without spread."""
+    lacking = [runs[place].path for place in values.loc[values["value"].isna(), "run"]]
+    yield from listed(f"left out, without {metric}", lacking)
     few = table[table["seeds"] < FEW]
     if len(few):
         which = _these(few)
@@ -87,6 +94,7 @@ def doubts(
     if baseline is not None:
         yield from _unpaired(table, baseline)
         yield from _untestable(table[table["arm"] != baseline], test)
+        yield from _other_data(values, runs)
 
 
 def _unpaired(table: pd.DataFrame, baseline: str) -> Iterator[str]:
@@ -109,7 +117,7 @@ def _untestable(compared: pd.DataFrame, test: str) -> Iterator[str]:
         yield f"a permutation test of {pairs:.0f} pairs has no p below {2.0 ** (1 - pairs):.3g}"
 
 
-def other_data(values: pd.DataFrame, runs: Sequence[Run]) -> Iterator[str]:
+def _other_data(values: pd.DataFrame, runs: Sequence[Run]) -> Iterator[str]:
     """Yield the seeds that have dealt arms other data: pairs have only the seed in common."""
     odd = []
     for (setting, seed), pair in values.groupby(["setting", "seed"], sort=False):
