@@ -16,7 +16,7 @@ from .reader import Run
 
 Runs = Run | Sequence[Run]
 
-NOT_SETTINGS = ("seed", "run_dir")
+NOT_SETTINGS = ("seed", "run_dir", "log")
 
 
 @dataclass(frozen=True)
