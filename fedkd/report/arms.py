@@ -74,7 +74,7 @@ def once(table: pd.DataFrame, runs: Sequence[Run]) -> tuple[pd.DataFrame, list[s
     for (_, arm, seed), same in table.groupby(["setting", "arm", "seed"], sort=False):
         first, *others = (runs[place] for place in same["run"])
         for other in others:
-            if other.summary["digest"] != first.summary["digest"]:
+            if other.summary.get("digest") != first.summary.get("digest"):
                 problem = f"is seed {seed} of {arm}, as {first.path} is, with another digest"
                 raise ConfigError("run", other.path, f"{problem}: leave one out")
             notes.append(f"counted once: {other.path} is {first.path} again")

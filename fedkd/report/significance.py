@@ -16,6 +16,9 @@ from .statistics import estimate
 LEVEL = 0.95
 """Of intervals; one minus it is the level of the tests."""
 
+ROUNDING = 1e-12
+"""Of values, what is no difference between them."""
+
 RESAMPLES = 9_999
 """Sign flips of a permutation test: all of them up to 13 pairs, this many drawn ones beyond."""
 
@@ -60,11 +63,6 @@ def interval(values: Iterable[float]) -> tuple[float, float]:
     return found.mean - half, found.mean + half
 
 
-def flat(values: np.ndarray) -> bool:
-    """Say whether values are the same but for rounding."""
-    return bool(np.ptp(values) <= 1e-12 * max(1e-12, float(np.abs(values).max())))
-
-
 def t_test(differences: np.ndarray) -> float:
     """Return the p-value of a paired t test (`scipy.stats.ttest_1samp` of the differences).
 
@@ -73,7 +71,9 @@ def t_test(differences: np.ndarray) -> float:
     >>> round(t_test(np.array([1.0, 2.0, 3.0])), 4), t_test(np.array([1.0, 1.0]))
     (0.0742, nan)
     """
-    return math.nan if flat(differences) else float(stats.ttest_1samp(differences, 0).pvalue)
+    if not np.ptp(differences):
+        return math.nan
+    return float(stats.ttest_1samp(differences, 0).pvalue)
 
 
 def permutation(differences: np.ndarray) -> float:
@@ -107,11 +107,15 @@ def paired(values: Sequence[float], baseline: Sequence[float], test: str = "t") 
     >>> found.pairs, found.difference, found.effect, round(found.p, 4)
     (3, 2.0, 2.0, 0.0742)
     """
-    differences = np.asarray(values, np.float64) - np.asarray(baseline, np.float64)
+    both = np.array([values, baseline], np.float64)
+    differences, rounding = both[0] - both[1], ROUNDING * np.abs(both).max(initial=0)
+    differences[np.abs(differences) <= rounding] = 0
+    if both.size and np.ptp(differences) <= rounding:
+        differences[:] = differences[0]
     found = estimate(differences)
     if found.n < 2:
         return Difference(found.n, found.mean)
-    effect = math.nan if flat(differences) else found.mean / found.std
+    effect = found.mean / found.std if np.ptp(differences) else math.nan
     return Difference(found.n, found.mean, *interval(differences), effect, TESTS[test](differences))
 
 
@@ -162,7 +166,7 @@ class Ranks:
         {'a': 1.25, 'b': 1.75, 'c': 3.0}
         """
         settings, methods = means.shape
-        ranks = means.rank(axis=1, ascending=not more)
+        ranks = means.round(12).rank(axis=1, ascending=not more)
         tied = methods < 3 or (ranks.nunique(axis=1) == 1).all()
         p = math.nan if tied else float(stats.friedmanchisquare(*ranks.to_numpy().T).pvalue)
         q = float(stats.studentized_range.ppf(LEVEL, methods, math.inf)) / math.sqrt(2)

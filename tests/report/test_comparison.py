@@ -203,6 +203,14 @@ def test_differences_without_spread(study):
     assert said(found, "differences without spread")
 
 
+def test_rounding_is_no_difference(study):
+    off = 1e-16  # as sums in another order are
+    runs = study(one(fedmd=(0.25, 0.375, 0.4375), same=(0.25 + off, 0.375 - off, 0.4375)))
+    for test, p in (("t", math.nan), ("permutation", 1.0)):
+        same = fedkd.compare(runs, baseline="fedmd", test=test).table.set_index("arm").loc["same"]
+        assert (same["difference"], same["p"]) == pytest.approx((0, p), nan_ok=True)
+
+
 def test_the_same_run_twice_counts_once(study):
     runs = study(one(fedmd=(0.5, 0.6), knfu=(0.6, 0.7)))
     shutil.copytree(runs / "knfu-0.1-1", runs / "knfu-again")
