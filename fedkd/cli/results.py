@@ -96,7 +96,7 @@ def announced(steps: Sequence[Step]) -> str:
 
 def tell(results: Results, folder: Path, console: Console) -> None:
     """Compare what has finished, and name what has failed."""
-    from ..report import compare
+    from ..report import overview
 
     finished = [
         results.finished[step.run.name]
@@ -104,7 +104,7 @@ def tell(results: Results, folder: Path, console: Console) -> None:
         if step.run.name in results.finished
     ]
     if finished:
-        report = compare(finished, console, folder / "report.html")
+        report = overview(finished, console, folder / "report.html")
         print_facts({"runs": folder, "report": report} | _belonging(finished, folder), console)
     if not results.failures:
         return

@@ -18,6 +18,8 @@ from .samples import DataConfig, TransferConfig
 from .system import SystemConfig
 from .training import DistilConfig, EvaluateConfig, FitConfig
 
+LOGGERS = ("tensorboard", "mlflow", "wandb")
+
 CLIENTS = 100
 """Clients that ``clients=auto`` means where the data do not say."""
 
@@ -72,6 +74,8 @@ class RunConfig(Checked):
     """the one seed of every random stream"""
     device: Annotated[str, OneOf(("auto", "cpu", "cuda"))] = "auto"
     """auto, cpu or cuda"""
+    log: list[str] = field(default_factory=list)
+    """what shows the run as it goes: a list of tensorboard, mlflow, wandb; each is an extra"""
     run_dir: str | None = None
     """where to write; null = runs/<time>-<strategy>-<data>"""
     resume: str | None = None
@@ -106,6 +110,9 @@ class RunConfig(Checked):
         fedkd.errors.ConfigError: rounds=0: must be at least 1
         """
         refuse(self)
+        for name in self.log:
+            if name not in LOGGERS:
+                raise ConfigError("log", name, "no such logger", LOGGERS)
         self.data.check()
         self.transfer.check()
         self.distil.check()

@@ -8,13 +8,14 @@ from rich.console import Console
 from ..config.saved import readable
 from .page import render
 from .printing import print_table
-from .reader import Run, find_runs, load_runs
+from .reader import Run, find_runs, find_unstarted, load_runs
+from .remarks import without_rounds
 from .statistics import group_runs
 
-__all__ = ["Run", "compare", "find_runs", "group_runs", "load_runs", "render"]
+__all__ = ["Run", "find_runs", "group_runs", "load_runs", "overview", "render"]
 
 
-def compare(
+def overview(
     paths: str | Path | Iterable[str | Path], console: Console, out: str | Path | None = None
 ) -> Path:
     """Print the comparison table of the runs in `paths` and write their report.
@@ -40,5 +41,5 @@ def compare(
     """
     runs = load_runs(find_runs(paths))
     with readable("run", runs[0].path, "cannot be compared"):
-        print_table(group_runs(runs), console)
+        print_table(group_runs(runs), console, without_rounds(find_unstarted(paths)))
     return render(runs, out)

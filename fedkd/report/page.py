@@ -15,7 +15,10 @@ from matplotlib.figure import Figure
 from ..config.saved import readable
 from ..errors import ConfigError
 from . import cycles, figures
+from .cells import cells
 from .command import command
+from .compared import Compared
+from .critical import critical_figure
 from .findings import Section, roc_figure, sections
 from .footnotes import local_is, meaning, subsets, warnings
 from .labels import (
@@ -70,8 +73,19 @@ def render(
         If a run cannot be read, or the report cannot be written.
     """
     runs = load_runs(run_dirs)
-    folder = os.path.commonpath([run.path.resolve() for run in runs])
-    path = Path(out) if out is not None else Path(folder) / "report.html"
+    path = Path(out) if out is not None else common(runs) / "report.html"
+    if path.suffix.lower() != ".html":
+        raise ConfigError("out", path, "cannot be written: a report is HTML, and ends in .html")
+    return written(path, html(runs))
+
+
+def common(runs: Sequence[Run]) -> Path:
+    """Return the closest folder that all runs are in, or the run where there is one."""
+    return Path(os.path.commonpath([run.path.resolve() for run in runs]))
+
+
+def html(runs: list[Run], comparison: Compared | None = None) -> str:
+    """Return the page."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("fedkd.report", "."),
         autoescape=True,
@@ -79,14 +93,29 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    with readable("run", folder, "cannot be shown"):
-        page = environment.get_template("page.html.j2").render(_content(runs))
+    with readable("run", common(runs), "cannot be shown"):
+        content = _content(runs) | {"compared": _compared(comparison) if comparison else {}}
+        return environment.get_template("page.html.j2").render(content)
+
+
+def written(out: str | Path, content: str | bytes) -> Path:
+    """Write a file, with the folders it needs; return its path."""
+    path = Path(out)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise ConfigError("out", path, f"cannot be written: {error.strerror}") from error
     return path
+
+
+def _compared(found: Compared) -> dict[str, Any]:
+    """Return table, notes and pictures of a comparison with statistics."""
+    heads, rows = cells(found)
+    told = "Mean ranks over settings; a bar joins what is not told apart."
+    pictures = [_picture(critical_figure(found.ranks), told)] if found.ranks else []
+    table = {"heads": heads, "rows": rows, "left": heads.index("seeds")}
+    return {**table, "notes": found.notes, "pictures": pictures}
 
 
 def _content(runs: list[Run]) -> dict[str, Any]:

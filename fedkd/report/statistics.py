@@ -16,7 +16,7 @@ from .reader import Run
 
 Runs = Run | Sequence[Run]
 
-NOT_SETTINGS = ("seed", "run_dir")
+NOT_SETTINGS = ("seed", "run_dir", "log")
 
 
 @dataclass(frozen=True)
@@ -147,13 +147,9 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
 
     Of several runs with one seed, the last one that finished stands for all.
     """
+    one_score(runs)
     groups: dict[str, dict[int, Run]] = {}
     for run in runs:
-        if run.score != runs[0].score:
-            problem = f"is measured by {run.score.metric}, and {runs[0].path} by "
-            raise ConfigError(
-                "run", run.path, f"{problem}{runs[0].score.metric}: not to be compared"
-            )
         key = repr(sorted(settings(run.config).items()))
         seeds, seed = groups.setdefault(key, {}), int(run.config["seed"])
         if seed not in seeds or run.finished or not seeds[seed].finished:
@@ -165,6 +161,17 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
             if key in config:
                 group.settings[key.removesuffix(".name")] = text(config[key])
     return result
+
+
+def one_score(runs: Sequence[Run]) -> Score:
+    """Return what all runs are measured by; fail if that is not the same."""
+    for run in runs:
+        if run.score != runs[0].score:
+            problem = f"is measured by {run.score.metric}, and {runs[0].path} by "
+            raise ConfigError(
+                "run", run.path, f"{problem}{runs[0].score.metric}: not to be compared"
+            )
+    return runs[0].score
 
 
 def as_groups(runs: Runs) -> list[Group]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import nn
 
 from ..callbacks import Callback
+from ..callbacks.loggers import check_installed, loggers
 from ..callbacks.recorder import KnowledgeRecorder
 from ..callbacks.tables import Tables
 from ..codecs.compression import Compression
@@ -68,6 +69,7 @@ def run(
         If the run fails; the run directory says how far it came.
     """
     report = _reports() and report
+    check_installed(config.log)
     where = config.resume or config.run_dir
     with ExitStack() as stack:
         stack.enter_context(ONE_AT_A_TIME)
@@ -89,7 +91,7 @@ def run(
             tables.read_from(checkpoint.folder, checkpoint.files)
             if checkpoint.row is not None and checkpoint.round < config.rounds:
                 tables.replace_last(checkpoint.row)
-        watchers: list[Callback] = [tables, *callbacks]
+        watchers: list[Callback] = [tables, *callbacks, *loggers(config.log, run_dir)]
         if config.record.knowledge:
             watchers.append(KnowledgeRecorder(run_dir))
         run_id = identity(config.to_dict(), run_dir / "split.npz")

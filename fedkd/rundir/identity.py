@@ -8,7 +8,7 @@ from typing import Any
 
 from ..config import RunConfig, flatten
 
-FREE = ("rounds", "run_dir", "resume", "force", "trust", "engine", "checkpoint")
+FREE = ("rounds", "log", "run_dir", "resume", "force", "trust", "engine", "checkpoint")
 """Keys that may differ from the run's without `force`: they do not change what comes out."""
 
 

@@ -10,7 +10,8 @@ import yaml
 
 from fedkd.callbacks.base import RoundRecord
 from fedkd.callbacks.tables import Tables
-from fedkd.config import RunConfig
+from fedkd.config import DataConfig, RunConfig
+from fedkd.report.comparison import compare
 
 PHASES = {"fit": 0.6, "fuse": 0.1, "distil": 0.2, "evaluate": 0.3}
 
@@ -108,3 +109,17 @@ class RunFactory:
 @pytest.fixture
 def make_run(tmp_path):
     return RunFactory(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """Return a comparison of three methods, one with an odd name, in two settings, three seeds."""
+    make = RunFactory(tmp_path_factory.mktemp("compared"))
+    for alpha in (0.1, 1.0):
+        for name, mean in (("fedmd", 0.5), ("knfu", 0.6), ("a_b|c%<i>", 0.4)):
+            for seed, shift in enumerate((0.0, 0.011, 0.03)):
+                noise = 0.001 * seed * (name != "fedmd")
+                curve = {"local": (0.1, mean + shift + noise), "data": DataConfig(alpha=alpha)}
+                make(f"{name[0]}-{alpha}-{seed}", name, seed=seed, **curve)
+    given = {"by": "strategy", "over": "data.alpha", "metric": "alma_local"}
+    return compare(make.root, baseline="fedmd", **given)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from fedkd.errors import ConfigError
-from fedkd.report import Run, compare, figures, group_runs, load_runs, render
+from fedkd.report import Run, figures, group_runs, load_runs, overview, render
 from fedkd.report.footnotes import meaning, subsets, warnings
 from fedkd.report.table import columns, rows
 
@@ -65,7 +65,7 @@ def test_the_worst_and_calibration_have_columns_where_there_is_room(make_run):
         in render([path, make_run("b", strategy="other")], path / "two.html").read_text()
     )
     console = Console(width=80, record=True, file=io.StringIO())
-    compare(path, console)
+    overview(path, console)
     assert "worst %" in console.export_text()  # it is no terminal
 
 
@@ -88,7 +88,7 @@ def test_unfinished_and_never_evaluated_runs_are_marked(make_run):
 
 def test_compare_prints_and_writes(sweep):
     console = Console(width=120, record=True, file=io.StringIO())
-    path = compare(sweep, console)
+    path = overview(sweep, console)
     text = console.export_text()
     assert path == sweep / "report.html"
     assert "93.0 ± 3.6  99.0" in text
