@@ -48,4 +48,4 @@ class TunedBodies(BodyFusion):
     def workloads(self, number: int, sizes: Sequence[int]) -> list[Workload]:
         """Return what clients fit, and for how many epochs they are tuned when measured."""
         del number
-        return [Workload(size, tuning=self.tune) for size in sizes]
+        return [Workload(size, tuning=self.passed_on["tune"]) for size in sizes]
