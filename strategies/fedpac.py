@@ -6,7 +6,7 @@ Collaboration", ICLR 2023. Confidence: certain (official code)::
     before    p_c = n_c / n of client k; mu_c, E_c: means over c of the received body's features
               v_k = (sum_c p_c E_c |f|^2 - sum_c p_c^2 |mu_c|^2) / n,     H_k[c] = p_c mu_c
     client    head_epochs of the head; then the body with CE + lam * MSE(f, P[y]), P of last round
-    body      = sum_k samples_k * body_k / sum_k samples_k
+    body      = mean of body_k over this round's clients
     P[c]      = sum_k n_kc P_k[c] / sum_k n_kc              P_k[c]: class means after the fit
     head_i    = sum_j a_j head_j,   a = argmin of a' (diag(v) + D_i) a on the simplex
     D_i[j, l] = sum_c < H_i[c] - H_j[c], H_i[c] - H_l[c] >
@@ -31,6 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from ..clients.exchange.aligned_body import KNOWN, PROTOTYPES
+from ..clients.exchange.shared_part import Weighting
 from ..config import RunConfig
 from ..knowledge import Knowledge, KnowledgeStack, stack
 from ..knowledge.admission import Expected
@@ -53,6 +54,8 @@ class FedPAC(BodyFusion):
         Weight of the distance to the prototypes while a body is trained, >= 0.
     head_epochs : int
         The first epochs of a fit, which are the head's, at least 1; those after are the body's.
+    weighting : {"uniform", "samples"}
+        Whether bodies count evenly, or by the samples that clients train on.
     **base
         See `CommonStart`.
 
@@ -76,19 +79,17 @@ class FedPAC(BodyFusion):
     personalised = True
     needs_classes = True
 
-    def __init__(self, lam: float = 1.0, head_epochs: int = 1, **base: Any) -> None:
-        super().__init__(**base)
-        if not lam >= 0:
-            raise ValueError(f"lam={lam} must be at least 0")
-        if head_epochs < 1:
-            raise ValueError(f"head_epochs={head_epochs} must be at least 1")
-        self.lam, self.head_epochs = lam, head_epochs
+    def __init__(
+        self,
+        lam: float = 1.0,
+        head_epochs: int = 1,
+        weighting: Weighting = "uniform",
+        **base: Any,
+    ) -> None:
+        super().__init__(weighting=weighting, **base)
+        self.pass_on(lam=lam, head_epochs=head_epochs)
         self.least_epochs = head_epochs + 1  # one for the body
         self.below = torch.zeros(0, dtype=torch.bool)  # which numbers of a model are its body's
-
-    def exchange_node(self) -> dict[str, Any]:
-        """Return the exchange with its parameters."""
-        return {"name": self.exchange, "lam": self.lam, "head_epochs": self.head_epochs}
 
     def settle(self, config: RunConfig, models: Sequence[nn.Module]) -> list[str]:
         """Note which numbers of a model are its body's."""

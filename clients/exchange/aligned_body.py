@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,13 +33,15 @@ class AlignedBody(HeadThenBody):
         Weight of the distance to the prototypes while the body is trained, >= 0.
     head_epochs : int
         The first epochs of the fit, at least 1, which are the head's; those after are the body's.
+    **base
+        See `Body`.
     """
 
     counted = ("samples", "counts")
     signed = ("prototypes", "moments")
 
-    def __init__(self, lam: float = 1.0, head_epochs: int = 1) -> None:
-        super().__init__()
+    def __init__(self, lam: float = 1.0, head_epochs: int = 1, **base: Any) -> None:
+        super().__init__(**base)
         if not lam >= 0:
             raise ValueError(f"lam={lam} must be at least 0")
         if head_epochs < 1:
