@@ -1,6 +1,8 @@
 """FedRE: the server trains a head on one random mixture of class means a client.
 
-"FedRE", CVPR 2026, arXiv 2511.22265. Confidence: certain (official code)::
+Yao, Wang, Wu, Song, Chen, Wang, Tian, Chen, Li, Li, "FedRE: A Representation Entanglement Framework
+for Model-Heterogeneous Federated Learning", CVPR 2026, arXiv 2511.22265. Confidence: certain
+(official code)::
 
     loss_k = CE(f_k(x), y)                                    a client trains its whole model
     r_k    = U(0, 1) for each class that k has, over their sum; drawn anew in each round
