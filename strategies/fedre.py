@@ -60,5 +60,6 @@ class FedRE(HeadTraining):
         super().__init__(epochs, lr, batch_size, **base)
 
     def rows(self, knowledge: KnowledgeStack) -> tuple[Tensor, Tensor]:
-        """Return the clients' mixtures, and the classes' shares in them."""
-        return knowledge.values[:, 0], knowledge.extras["shares"]
+        """Return the clients' mixtures, and the classes' shares in them, which sum to 1."""
+        shares = knowledge.extras["shares"]
+        return knowledge.values[:, 0], shares / shares.sum(dim=1, keepdim=True).clamp_min(1e-12)
