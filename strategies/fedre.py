@@ -44,6 +44,7 @@ class FedRE(HeadTraining):
 
     Examples
     --------
+    >>> import torch
     >>> mixed, r = torch.tensor([[[0.25, 0.75]]]), torch.tensor([[0.25, 0.75]])
     >>> none = torch.zeros(0, dtype=torch.int64)
     >>> stack = KnowledgeStack("class_knowledge", mixed, [0], none, extras={"shares": r})
