@@ -195,7 +195,7 @@ def predicted(logits: Tensor, teacher: Target) -> Target:
     >>> import torch
     >>> predicted(torch.tensor([[0.0, 2.0]]), Target(torch.tensor([[0.5, 0.5]]), temperature=2.0))
     Target(values=tensor([[0.2689, 0.7311]]), kind='soft_labels', temperature=2.0, mask=None, \
-labels=None)
+labels=None, extras={})
     """
     if kind_named(teacher.kind).simplex:
         logits = (logits / teacher.temperature).softmax(dim=-1)

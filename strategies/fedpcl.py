@@ -8,7 +8,7 @@ Approach", NeurIPS 2022, arXiv 2209.10083. Confidence: certain (official code)::
     loss   = mean over k of contrast( P_k[y], f )       P[c] fills in where k has no c
     label  = argmin_c || f(x) - own P_n[c] ||^2
 
-contrast (`fedkd.clients.exchange.projected_prototypes.contrast`) is supervised, over two views of
+contrast (`fedkd.maths.contrast.contrast`) is supervised, over two views of
 each sample, with prototypes for anchors. There is no cross-entropy. Downward goes what all clients
 of a round sent, so that a round costs the square of their number.
 

@@ -1,6 +1,8 @@
 """FedRE: the server trains a head on one random mixture of class means a client.
 
-"FedRE", CVPR 2026, arXiv 2511.22265. Confidence: certain (official code)::
+Yao, Wang, Wu, Song, Chen, Wang, Tian, Chen, Li, Li, "FedRE: A Representation Entanglement Framework
+for Model-Heterogeneous Federated Learning", CVPR 2026, arXiv 2511.22265. Confidence: certain
+(official code)::
 
     loss_k = CE(f_k(x), y)                                    a client trains its whole model
     r_k    = U(0, 1) for each class that k has, over their sum; drawn anew in each round
@@ -42,6 +44,7 @@ class FedRE(HeadTraining):
 
     Examples
     --------
+    >>> import torch
     >>> mixed, r = torch.tensor([[[0.25, 0.75]]]), torch.tensor([[0.25, 0.75]])
     >>> none = torch.zeros(0, dtype=torch.int64)
     >>> stack = KnowledgeStack("class_knowledge", mixed, [0], none, extras={"shares": r})
@@ -58,5 +61,6 @@ class FedRE(HeadTraining):
         super().__init__(epochs, lr, batch_size, **base)
 
     def rows(self, knowledge: KnowledgeStack) -> tuple[Tensor, Tensor]:
-        """Return the clients' mixtures, and the classes' shares in them."""
-        return knowledge.values[:, 0], knowledge.extras["shares"]
+        """Return the clients' mixtures, and the classes' shares in them, which sum to 1."""
+        shares = knowledge.extras["shares"]
+        return knowledge.values[:, 0], shares / shares.sum(dim=1, keepdim=True).clamp_min(1e-12)

@@ -122,10 +122,15 @@ def test_a_block_of_samples_cuts_masks_and_scores_too() -> None:
 def test_a_teacher_becomes_each_clients_lesson(shared: bool, masked: bool) -> None:
     values = torch.rand(4, 3) if shared else torch.rand(2, 4, 3)
     mask = torch.tensor([True, False, True, True]) if masked else None
-    teacher = Teacher("logits", values, [2, 7], mask)
+    extras = {"rows": torch.tensor([[-1.0, 2.0]]), "of": torch.tensor([3])}
+    teacher = Teacher("logits", values, [2, 7], mask, extras=extras)
     assert teacher.shared == shared
     for row, client in enumerate((2, 7)):
         lesson = Target.read(teacher.records()[client], "logits")
+        assert {name: one.tolist() for name, one in lesson.extras.items()} == {
+            "rows": [[-1.0, 2.0]],
+            "of": [3],
+        }
         wanted = values if shared else values[row]
         if mask is not None:
             assert lesson.mask is not None

@@ -139,6 +139,20 @@ def test_a_reply_to_another_question_is_rejected(changed: dict, reason: str) -> 
         admit(reply(**changed), EXPECTED)
 
 
+def test_extras_are_not_negative_unless_they_are_signed() -> None:
+    sent = torch.tensor([-1.0, 2.0])
+    expected = replace(EXPECTED, extras={"means": (2,)})
+    record = to_record(Knowledge(2, "soft_labels", simplex(), IDS, extras={"means": sent}), 5, {})
+    with pytest.raises(Rejected, match="means: smallest entry is -1, below 0"):
+        admit(record, expected)
+    found = admit(record, replace(expected, signed=("means",)))
+    assert torch.equal(found.extras["means"], sent)
+    bad = {"means": sent * torch.nan}
+    record = to_record(Knowledge(2, "soft_labels", simplex(), IDS, extras=bad), 5, {})
+    with pytest.raises(Rejected, match="means: finite"):
+        admit(record, replace(expected, signed=("means",)))
+
+
 def test_logits_have_their_own_checks() -> None:
     values = torch.linspace(-LARGEST, LARGEST, 12).reshape(SAMPLES, CLASSES)
     assert torch.equal(admit(reply(values, kind="logits"), LOGITS).values, values)

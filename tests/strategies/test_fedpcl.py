@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from fedkd.clients.base import Client
-from fedkd.clients.exchange.projected_prototypes import ProjectedPrototypes, contrast
+from fedkd.clients.exchange.projected_prototypes import ProjectedPrototypes
 from fedkd.clients.standard import Standard
 from fedkd.strategies.fedpcl import FedPCL
 from fedkd.strategies.fusing import fuse_in_blocks
@@ -18,6 +18,7 @@ import fedkd
 from fedkd.engine.base import InlineBlocks
 from fedkd.errors import ConfigError
 from fedkd.knowledge import Target
+from fedkd.maths.contrast import contrast
 from fedkd.models.flat import flatten
 from fedkd.models.mlp import MLP
 from fedkd.rng import scoped

@@ -80,6 +80,13 @@ def test_fedre_mixes_only_classes_that_there_are_and_adds_losses() -> None:
     torch.testing.assert_close(model.bias, torch.tensor([0.75, -0.75]))  # 3 * 0.25, no mean
 
 
+def test_nobody_s_mixture_counts_more_than_another_s() -> None:
+    """A client may say what it likes of its shares; if they are 0, it teaches nothing."""
+    shares = torch.tensor([[1e6, 3e6], [0.0, 0.0]])
+    stack = stack_of(torch.ones(2, 1, 2), kind="class_knowledge", extras={"shares": shares})
+    assert FedRE().rows(stack)[1].tolist() == [[0.25, 0.75], [0.0, 0.0]]
+
+
 @pytest.mark.parametrize("cls", [FedGH, FedRE])
 def test_trap_it_is_the_head_that_learns(cls) -> None:
     """The official server of FedGH steps a client's optimiser: its head stays as it started."""
