@@ -170,10 +170,10 @@ def test_the_tables_have_mean_interval_bytes_seconds_and_what_was_chosen():
     mean = 100 * np.mean([0.85, 0.851, 0.85, 0.851, 0.85])
     around = 2.776 * 100 * np.std([0.85, 0.851, 0.85, 0.851, 0.85], ddof=1) / 5**0.5
     cells = f"| 1 | `fedavg` | 90.0 | 80.0 | {mean:.1f} ± {around:.1f} | 91.0 | 81.0 | 86.0 ± 0.1 |"
-    assert f"{cells} `fit.lr=0.02` | 1.0 kB | 2.0 |" in text
+    assert f"{cells} `fit.lr=0.02` | 5, 5 | 1.0&nbsp;kB | 2.0 |" in text
     assert "**Not done yet.** Of" in text  # the other methods
     few = fusion_page.section(Done(rows[:2]))
-    assert "(1 seed) | - | - | - | - |" in few
+    assert "| 85.0 | - | - | - | - | 1, 0 |" in few
     assert "Too few methods are complete" in few
 
 

@@ -60,18 +60,17 @@ def reach(values: Sequence[float]) -> float:
 
 
 def told(values: Sequence[float]) -> str:
-    """Return mean and half of the interval, and how many seeds that is of, if not all.
+    """Return mean and half of the interval, which one value has not.
 
     Examples
     --------
-    >>> told([0.5, 0.7]), told([0.5] * 5), told([])
-    ('60.0 ± 127.1 (2 seeds)', '50.0 ± 0.0', '-')
+    >>> told([0.5, 0.7]), told([0.5]), told([])
+    ('60.0 ± 127.1', '50.0', '-')
     """
     if not values:
         return "-"
-    few = "" if len(values) == SEEDS else f" ({len(values)} seed{'s' * (len(values) > 1)})"
     around = f" ± {reach(values):.1f}" if len(values) > 1 else ""
-    return f"{centre(values):.1f}{around}{few}"
+    return f"{centre(values):.1f}{around}"
 
 
 def sentences(by_alpha: dict[float, list[Entry]]) -> list[str]:

@@ -31,7 +31,7 @@ PLACES = ("local", "global", "mean")
 
 COLUMNS = (
     *("", "method", *PLACES, *(f"{place}, tuned" for place in PLACES)),
-    *("tuned with", "payload", "CPU s"),
+    *("tuned with", "seeds", "payload", "CPU s"),
 )
 
 
@@ -63,9 +63,10 @@ def _cells(rank: int, one: Entry, noted: dict[str, str]) -> tuple[str, ...]:
     base = setting(one.name).split()
     more = [f"`{part}`" for part in (one.chosen or "").split() if part not in (*base, "-")]
     chosen = "-" if one.chosen is None else " ".join(more) or "the defaults"
-    payload = decimal(round(np.mean([row["bytes"] for row in one.plain])))
+    payload = decimal(round(np.mean([row["bytes"] for row in one.plain]))).replace(" ", "&nbsp;")
     seconds = f"{np.mean([row['cpu_seconds'] for row in one.plain + one.tuned]):.1f}"
-    return str(rank), f"`{one.name}`{mark}", *numbers, chosen, payload, seconds
+    seeds = f"{len(one.plain)}, {len(one.tuned)}"
+    return str(rank), f"`{one.name}`{mark}", *numbers, chosen, seeds, payload, seconds
 
 
 def notes(by_alpha: dict[float, list[Entry]]) -> dict[str, str]:
@@ -89,7 +90,7 @@ def progress(by_alpha: dict[float, list[Entry]]) -> str:
         return ""
     return (
         f"**Not done yet.** Of {every} rows {plain} have all seeds as the method comes, and "
-        f"{tuned} tuned; where seeds are missing it says so, and a dash is what was not run.\n"
+        f"{tuned} tuned; *seeds* says how many there are of both, a dash is what was not run.\n"
     )
 
 

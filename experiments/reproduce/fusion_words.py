@@ -18,8 +18,8 @@ methods behave here, not which paper is right. Under Dirichlet(0.1) *local* rewa
 next to nothing from others; *global* rewards knowing the classes one has never seen. Not in the
 table: {left}
 
-The numbers are made from [a row a run](rows/fusion.csv). This runs what is missing there (`--plan`
-says how long that takes), and writes the tables anew:
+The numbers are made from [a row a run](rows/fusion.csv). The first of these says how long what is
+missing there takes, the second runs it, and the third writes the tables anew:
 
 <!-- not run: takes hours, and the data -->
 ```sh
