@@ -143,8 +143,15 @@ def _estimate(ready: Prepared) -> Plan:
         workers=workers,
         architectures=costs,
         epsilon=_spent(ready),
-        notes=ready.notes,
+        notes=[*ready.notes, *_last(ready)],
     )
+
+
+def _last(ready: Prepared) -> list[str]:
+    """Say what clients upload once, after the last round."""
+    asked = [ready.finishing(client, 0) for client in range(ready.config.population)]
+    up = sum(one.nbytes for one in asked if one is not None)
+    return [f"After the last round: up to {decimal(up)} up, once."] if up else []
 
 
 def _samples(loads: list[Workload]) -> int:
@@ -160,7 +167,8 @@ def _payload(ready: Prepared, transfer: int) -> tuple[int, int, int]:
         return 0, 0, 0
     ids, kind = torch.arange(transfer * ready.server.each), ready.parts.exchange.kind
     ups = [ready.expect(client, 1, ids).shape for client in range(ready.config.population)]
-    sent, downs = ready.strategy.lesson_kind or kind, ups
+    sent = ready.strategy.lesson_kind or kind
+    downs = [ready.strategy.lesson_shape(ready.server, shape) for shape in ups]
     if sent != kind:  # the server's model, see `Strategy.lesson_kind`
         downs = [(size(model),) for model in ready.server.instances]
     plain, codec = _mean_bytes(None, kind, ups), ready.parts.codec
