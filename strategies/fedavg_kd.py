@@ -34,6 +34,7 @@ class FedAvgKD(FedDF):
 
     Examples
     --------
+    >>> import torch
     >>> FedAvgKD().ensemble(torch.tensor([[[0.9, 0.1]], [[0.5, 0.5]]]).log()).softmax(-1)
     tensor([[0.7000, 0.3000]])
     """

@@ -61,6 +61,12 @@ class FedBE(FedDF):
         The server's learning rate, > 0.
     average_from : float
         Share of the server's steps after which its parameters are averaged, in [0, 1).
+
+    Examples
+    --------
+    >>> votes = torch.tensor([[[0.9, 0.1]], [[0.5, 0.5]]]).log()
+    >>> FedBE().ensemble(votes).softmax(-1)  # of .7 and .3, squared
+    tensor([[0.8448, 0.1552]])
     """
 
     def __init__(

@@ -28,15 +28,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..clients.exchange.generated import LABELS, SAME
 from ..clients.optimisers import PREFIX, carry, make_optimizer
 from ..errors import RunError
 from ..knowledge import Knowledge
 from ..models.features import head
-from ..models.flat import flatten, unflatten
-from ..models.generator import Generator
+from ..models.flat import flatten, size, unflatten
+from ..models.generator import Generator, likeness, told_apart
 from ..rng import SERVER, scoped, stream, torch_generator
 from ..rounds.protocol import RoundPlan
 from ..rounds.server import Server
@@ -104,10 +103,14 @@ class FedGen(ParameterFusion):
         return {"name": self.exchange, "noise": self.noise, "hidden": self.hidden}
 
     def generator(self, server: Server) -> Generator:
-        """Return a generator with the weights that it starts from."""
+        """Return the generator that there is at first."""
         with scoped(stream(server.seed, SERVER, 0, "generator")):
             dim = head(server.instances[0]).in_features
             return Generator(server.classes, dim, self.noise, self.hidden)
+
+    def lesson_shape(self, server: Server, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of a model and the generator."""
+        return (shape[0] + size(self.generator(server)),)
 
     def first(self, server: Server, client: int) -> Tensor:
         """Return the first model and generator."""
@@ -163,38 +166,3 @@ class FedGen(ParameterFusion):
             (loss + self.diversity * likeness(noise, features)).backward()
             optimizer.step()
         carry(optimizer, self.state)
-
-
-def told_apart(logits: Sequence[Tensor], labels: Tensor, counts: Tensor) -> Tensor:
-    """Return ``sum_n mean_i( W_n[y_i] CE(logits_n[i], y_i) )``.
-
-    Parameters
-    ----------
-    logits, labels : Tensor
-        Each client's ``[batch, classes]``, and y ``[batch]``.
-    counts : Tensor
-        ``[n, classes]`` samples of each label; W are the shares of the clients.
-
-    Examples
-    --------
-    >>> sure = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.25, 0.75]]).log()
-    >>> told_apart(sure, torch.tensor([0]), torch.tensor([[3.0, 0.0], [1.0, 0.0]]))
-    tensor(0.8664)
-    """
-    shares = counts / counts.sum(dim=0).clamp_min(1)
-    each = [F.cross_entropy(one, labels, reduction="none") for one in logits]
-    return (shares[:, labels] * torch.stack(each)).mean(dim=1).sum()
-
-
-def likeness(noise: Tensor, features: Tensor) -> Tensor:
-    """Return D, 1 where other noise makes no other features.
-
-    Examples
-    --------
-    >>> noise = torch.tensor([[0.0], [2.0]])  # of four pairs two differ: exp(-(4 * 1 + 4 * 1) / 4)
-    >>> likeness(noise, torch.tensor([[1.0], [2.0]])), likeness(0 * noise, noise)
-    (tensor(0.1353), tensor(1.))
-    """
-    apart = (noise.unsqueeze(1) - noise).square().mean(dim=-1)
-    other = (features.unsqueeze(1) - features).abs().mean(dim=-1)
-    return (-(apart * other).mean()).exp()

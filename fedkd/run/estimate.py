@@ -142,8 +142,15 @@ def _estimate(ready: Prepared) -> Plan:
         workers=workers,
         architectures=costs,
         epsilon=_spent(ready),
-        notes=ready.notes,
+        notes=[*ready.notes, *_last(ready)],
     )
+
+
+def _last(ready: Prepared) -> list[str]:
+    """Say what clients upload once, after the last round."""
+    asked = [ready.finishing(client, 0) for client in range(ready.config.population)]
+    up = sum(one.nbytes for one in asked if one is not None)
+    return [f"After the last round: up to {decimal(up)} up, once."] if up else []
 
 
 def _samples(loads: list[Workload]) -> int:
@@ -161,7 +168,8 @@ def _payload(ready: Prepared, transfer: int) -> tuple[int, int, int]:
     expected = [ready.expect(client, 1, ids) for client in range(ready.config.population)]
     extra = sum(4 * sum(map(prod, one.extras.values())) for one in expected) // len(expected)
     ups = [one.shape for one in expected]
-    sent, downs = ready.strategy.lesson_kind or kind, ups
+    sent = ready.strategy.lesson_kind or kind
+    downs = [ready.strategy.lesson_shape(ready.server, shape) for shape in ups]
     if sent != kind:  # the server's model, see `Strategy.lesson_kind`
         downs = [ready.parts.exchange.returned(model) for model in ready.server.instances]
     plain, codec = _mean_bytes(None, kind, ups), ready.parts.codec

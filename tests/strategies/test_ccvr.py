@@ -7,10 +7,13 @@ from fedkd.strategies.ccvr import CCVR, among, drawn, pooled
 from support import MIXED, TINY
 
 import fedkd
+from fedkd.config import RunConfig
+from fedkd.config.overrides import merge
 from fedkd.errors import ConfigError
 from fedkd.knowledge import Knowledge
 from fedkd.models.features import features_of
 from fedkd.models.flat import flatten
+from fedkd.run.estimate import plan
 
 SMALL = TINY | {"clients": 6, "rounds": 3, "data.alpha": 0.3, "model": {"name": "mlp", "hidden": 8}}
 NONE = torch.zeros(0, dtype=torch.int64)
@@ -142,3 +145,9 @@ def test_it_runs_with_what_else_there_is(more) -> None:
 def test_what_cannot_be_done_is_refused_by_name(more, problem) -> None:
     with pytest.raises(ConfigError, match=problem):
         fedkd.simulate(**{"strategy": "ccvr"} | SMALL | more)
+
+
+def test_a_dry_run_says_what_is_uploaded_once() -> None:
+    """Of 6 clients: 10 classes of 8 + 36 numbers and 10 counts, 4 bytes each, and who has what."""
+    notes = plan(merge(RunConfig(), strategy="ccvr", **SMALL)).notes
+    assert notes == ["After the last round: up to 11.5 kB up, once."]

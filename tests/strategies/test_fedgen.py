@@ -5,14 +5,17 @@ import math
 import pytest
 import torch
 from fedkd.clients.exchange.generated import regulariser
-from fedkd.strategies.fedgen import FedGen, likeness, told_apart
+from fedkd.strategies.fedgen import FedGen
 from support import MIXED, TINY
 from torch import nn
 
 import fedkd
+from fedkd.config import RunConfig
+from fedkd.config.overrides import merge
 from fedkd.errors import ConfigError, RunError
 from fedkd.models.flat import flatten, unflatten
-from fedkd.models.generator import Generator
+from fedkd.models.generator import Generator, likeness, told_apart
+from fedkd.run.estimate import plan
 
 SMALL = TINY | {"clients": 6, "rounds": 3}
 QUICK = {"steps": 5, "noise": 4, "hidden": 16, "lr": 0.01}
@@ -155,3 +158,9 @@ def test_what_cannot_be_done_is_refused_by_name(more, problem) -> None:
 def test_a_generator_that_diverges_ends_the_run() -> None:
     with pytest.raises(RunError, match=r"generator diverged.*strategy\.lr"):
         fedkd.simulate({"name": "fedgen", "lr": 1e30}, **SMALL)
+
+
+def test_a_dry_run_counts_the_generator() -> None:
+    method, model = {"name": "fedgen", "noise": 4, "hidden": 16}, {"name": "mlp", "hidden": 8}
+    found = plan(merge(RunConfig(), strategy=method, **SMALL | {"model": model}))
+    assert found.bytes_down == found.bytes_up + 4 * len(flatten(Generator(10, 8, 4, 16)))
