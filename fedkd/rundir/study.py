@@ -102,9 +102,11 @@ class StudyFolder:
     def settled(self, name: str) -> str:
         """Return a run's state once nobody writes there any more, or not within `GRACE_SECONDS`."""
         until = time.monotonic() + GRACE_SECONDS
-        while holder(self.path / name) and time.monotonic() < until:
+        while (state := self.state(name)) != "finished" and time.monotonic() < until:
+            if not holder(self.path / name):
+                return self.state(name)
             time.sleep(0.1)
-        return self.state(name)
+        return state
 
     def failure(self, name: str) -> str:
         """Return why a run has failed, and where its log is, if it has one."""
