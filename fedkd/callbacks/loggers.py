@@ -2,9 +2,11 @@
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 from ..config import flatten
@@ -27,6 +29,16 @@ def numbers(record: RoundRecord) -> dict[str, float]:
     """Return what a round has measured, without what it has not."""
     known = {k: v for k, v in record.scalars.items() if isinstance(v, int | float)}
     return {name: float(value) for name, value in known.items() if name != "round"}
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keep runs side by side from making MLflow's tables at the same time, which it fails at."""
+    import fcntl  # not everywhere
+
+    with open(Path(gettempdir()) / f"fedkd-mlflow-{os.getuid()}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class MLflow(Callback):
@@ -52,13 +64,18 @@ class MLflow(Callback):
 
         self._id, self._name = Path(run_dir) / "mlflow.txt", Path(run_dir).name
         try:
-            self._client = MlflowClient()
-            found = self._client.get_experiment_by_name("fedkd")
+            with _alone():
+                self._client = MlflowClient()
+                self._experiment = self._opened()
         except Exception as error:  # each store raises its own
             reason = (str(error).splitlines() or [""])[0]
             raise ConfigError("log", "mlflow", f"its store cannot be opened: {reason}") from error
-        self._experiment = found.experiment_id if found else self._client.create_experiment("fedkd")
         self._run = ""
+
+    def _opened(self) -> str:
+        """Return the experiment's number; it is made where there is none."""
+        found = self._client.get_experiment_by_name("fedkd")
+        return str(found.experiment_id if found else self._client.create_experiment("fedkd"))
 
     def on_run_start(self, run: RunInfo) -> None:
         """Begin a run, or go on with the one there was."""
