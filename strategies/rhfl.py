@@ -14,6 +14,8 @@ of the others' soft labels p_m by their weights, made to sum to 1; only that is 
 Deviations. The factor 1 - w_n is left out. L_m is measured after the fit, on all of a client's
 samples. Who has no loss from an earlier round counts as the mean of those who have one; who was
 away is compared with the last round that it was in. A client that is alone learns from itself.
+RCE's gradient is several times that of CE, and official steps are Adam's at 1e-3: at the default
+``fit.lr`` clients learn slowly, with evenly dealt MNIST faster at a tenth of it.
 
 Traps. ``sum_k Q_k`` near or below 0 blows the weights up or turns them around: a Q below 0 is 0
 here, and if all are, all weigh the same. The public code drops a client's own weight without making

@@ -195,7 +195,7 @@ class Matching(Objective):
     """
 
     per_sample = True
-    kinds = None
+    kinds: tuple[str, ...] | None = None
 
     def __init__(self, *, temperature: float = 1.0) -> None:
         super().__init__(temperature)

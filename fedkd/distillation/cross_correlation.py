@@ -21,7 +21,7 @@ from ..knowledge import CLASS_SCORES
 from .base import Matching
 from .divergences import within
 
-LEAST = 1e-8
+LEAST = 1e-5
 """Added to variances: scores that do not vary have a correlation of 0."""
 
 

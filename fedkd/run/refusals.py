@@ -183,7 +183,7 @@ def check_codec(config: RunConfig, parts: Parts, strategy: Strategy) -> None:
         raise ConfigError("compress", config.compress["name"], problem)
     if parts.codec.by_row and not kind_named(exchanged).plain and strategy.exchange is not None:
         problem = (
-            f"has one scale for a row, and {exchanged} are means beside variances; use float16"
+            f"has one scale for a row, and numbers of {exchanged} are of several sorts; use float16"
         )
         raise ConfigError("compress", config.compress["name"], problem)
 

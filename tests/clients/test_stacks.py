@@ -33,7 +33,11 @@ pytestmark = pytest.mark.filterwarnings("error:.*performance drop.*")
 
 FIT = {"epochs": 2, "batch_size": 4, "lr": 0.05, "momentum": 0.9, "optimizer": "sgd"}
 DISTIL = {"epochs": 2, "batch_size": 6, "lr": 0.02, "temperature": 1.0}
-OBJECTIVES = available("distillation", Objective)
+OBJECTIVES = {
+    name: cls
+    for name, cls in available("distillation", Objective).items()
+    if cls.kinds != ("related_logits",)  # looks at features, so it goes alone
+}
 ALONE = ("taid", "ctkd", "dhkd", "nd", "tgeo")
 """Objectives that serve one client at a time."""
 JOINT = ("sinkd", "dist", "mlkd", "rkd", "trg", "cross_correlation", *ALONE)

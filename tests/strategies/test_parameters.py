@@ -119,6 +119,7 @@ def test_clients_that_agree_are_taught_what_they_think(name: str) -> None:
         mask=torch.ones(3, 6, dtype=torch.bool) if expected.masked else None,
         scores=torch.ones(3, 6) if expected.scored else None,
         extras={key: torch.ones(3, *shape) for key, shape in expected.extras.items()},
+        labels=torch.arange(6),
     )
     teacher, _ = fuse_in_blocks(strategy, stack, InlineBlocks())  # type: ignore[arg-type]
     one = teacher.values if teacher.shared else teacher.values[0]
@@ -149,7 +150,8 @@ MIXING = {name: cls for name, cls in STRATEGIES.items() if issubclass(cls, Mixin
 def logits_stack(strategy: Any, values: torch.Tensor) -> KnowledgeStack:
     n, samples, _ = values.shape
     scores = torch.rand(n, samples) if "density" in strategy.exchange else None
-    return KnowledgeStack("logits", values, list(range(n)), torch.arange(samples), scores=scores)
+    about = {"scores": scores, "labels": torch.arange(samples) % values.shape[-1]}
+    return KnowledgeStack("logits", values, list(range(n)), torch.arange(samples), **about)
 
 
 @pytest.mark.parametrize("name", MIXING)
@@ -171,7 +173,8 @@ def test_logits_are_mixed_by_the_weights_of_their_soft_labels(name: str) -> None
 @pytest.mark.parametrize(("exchange", "objective"), [("logits", "l1"), ("soft_labels", "kl")])
 def test_the_objective_follows_what_is_exchanged(name: str, exchange: str, objective: str) -> None:
     node = {"name": name, "exchange": exchange}
-    result = fedkd.simulate(node, **SMALL | {"fraction": 0.7, "model": ["mlp", "lenet5"]})
+    more = {"transfer.labelled": MIXING[name].needs_labels}
+    result = fedkd.simulate(node, **SMALL | {"fraction": 0.7, "model": ["mlp", "lenet5"]} | more)
     config = yaml.safe_load((result.run_dir / "config.yaml").read_text())
     assert config["objective"]["name"] == objective
     assert result.summary["rejected"] == 0
