@@ -93,7 +93,11 @@ class Dense(ParameterFusion):
         student_lr: float = 0.005,
     ) -> None:
         super().__init__(temperature=temperature)
-        least = {"epochs": (epochs, 0), "steps": (steps, 1), "batch_size": (batch_size, 2)}
+        least: dict[str, tuple[float, int]] = {
+            "epochs": (epochs, 0),
+            "steps": (steps, 1),
+            "batch_size": (batch_size, 2),
+        }
         least |= {"latent": (latent, 1), "width": (width, 1), "passes": (passes, 1)}
         least |= {"norms": (norms, 0), "adversarial": (adversarial, 0)}
         for name, (value, low) in least.items():
