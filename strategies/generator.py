@@ -13,6 +13,7 @@ class Generator(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> Generator((1, 30, 28), latent=4, width=2)(torch.randn(3, 4)).shape
     torch.Size([3, 1, 30, 28])
     >>> Generator((7,), latent=4, width=2)(torch.randn(3, 4)).shape
