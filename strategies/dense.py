@@ -122,7 +122,7 @@ class Dense(ParameterFusion):
     def refusal(self, server: Server) -> str | None:
         """Refuse texts, whose tokens no generator makes, and a weight of what is not there."""
         if isinstance(server.federation.shape, Tokens):
-            return "makes samples up, and samples are texts"
+            return "makes samples up, and token ids of texts are no quantities"
         layers = (one for model in server.instances for one in model.modules())
         if self.recipe.norms == NORMS or any(isinstance(one, BATCH_NORMS) for one in layers):
             return super().refusal(server)
