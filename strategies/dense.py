@@ -93,7 +93,11 @@ class Dense(ParameterFusion):
         student_lr: float = 0.005,
     ) -> None:
         super().__init__(temperature=temperature)
-        least = {"epochs": (epochs, 0), "steps": (steps, 1), "batch_size": (batch_size, 2)}
+        least: dict[str, tuple[float, int]] = {
+            "epochs": (epochs, 0),
+            "steps": (steps, 1),
+            "batch_size": (batch_size, 2),
+        }
         least |= {"latent": (latent, 1), "width": (width, 1), "passes": (passes, 1)}
         least |= {"norms": (norms, 0), "adversarial": (adversarial, 0)}
         for name, (value, low) in least.items():
@@ -118,7 +122,7 @@ class Dense(ParameterFusion):
     def refusal(self, server: Server) -> str | None:
         """Refuse texts, whose tokens no generator makes, and a weight of what is not there."""
         if isinstance(server.federation.shape, Tokens):
-            return "makes samples up, and samples are texts"
+            return "makes samples up, and token ids of texts are no quantities"
         layers = (one for model in server.instances for one in model.modules())
         if self.recipe.norms == NORMS or any(isinstance(one, BATCH_NORMS) for one in layers):
             return super().refusal(server)

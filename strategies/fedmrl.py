@@ -51,7 +51,7 @@ class FedMRL(MenteeFusion):
     sums_only = True
 
     def __init__(self, mentee: str = "auto", dim: int = 50, **base: float | None) -> None:
-        super().__init__(**base)
+        super().__init__("auto", **base)
         if dim < 1:
             raise ValueError(f"dim={dim} must be at least 1")
         self.named, self.dim = mentee, dim

@@ -68,7 +68,8 @@ class FENS(FusionStrategy):
     Attributes
     ----------
     state : dict
-        ``model.N`` ``[size]`` of client N, ``aggregator``, and its moments ``m`` and ``v``.
+        ``model.N`` ``[size]`` of client N, ``aggregator``, its moments ``m`` and ``v``, and
+        how many ``clients`` it is for.
 
     Examples
     --------

@@ -6,7 +6,7 @@ The server's part of DENSE; `synthesise` is a pure function of its task, for a p
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import ceil, inf, prod
+from math import inf
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from ..models.flat import flatten
 from ..models.parts import BATCH_NORMS
 from ..rng import scoped
+from .generator import Generator
 
 
 @dataclass(frozen=True)
@@ -64,49 +65,6 @@ class Synthesis:
     def ensemble(self, x: Tensor) -> Tensor:
         """Return the mean logits of the teachers, ``[samples, classes]``."""
         return torch.stack([teacher(x) for teacher in self.teachers]).mean(dim=0)
-
-
-class Generator(nn.Module):
-    """Makes samples ``[batch, *shape]`` of noise ``[batch, latent]``.
-
-    Pictures by two convolutions, each after an upsampling by 2; rows of numbers by a hidden layer,
-    standardised as those of a table are.
-
-    Examples
-    --------
-    >>> Generator((1, 30, 28), latent=4, width=2)(torch.randn(3, 4)).shape
-    torch.Size([3, 1, 30, 28])
-    >>> Generator((7,), latent=4, width=2)(torch.randn(3, 4)).shape
-    torch.Size([3, 7])
-    """
-
-    def __init__(self, shape: tuple[int, ...], latent: int, width: int) -> None:
-        super().__init__()
-        self.shape = shape
-        if len(shape) != 3:
-            wide, numbers = 8 * width, prod(shape)
-            hidden = nn.Linear(latent, wide), nn.BatchNorm1d(wide), nn.LeakyReLU(0.2)
-            out = nn.Linear(wide, numbers), nn.BatchNorm1d(numbers, affine=False)
-            self.net = nn.Sequential(*hidden, *out, nn.Unflatten(1, shape))
-            return
-        first = (2 * width, ceil(shape[1] / 4), ceil(shape[2] / 4))
-        self.net = nn.Sequential(
-            nn.Linear(latent, prod(first)),
-            nn.Unflatten(1, first),
-            nn.BatchNorm2d(2 * width),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(2 * width, width, 3, padding=1),
-            nn.BatchNorm2d(width),
-            nn.LeakyReLU(0.2),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(width, shape[0], 3, padding=1),
-            nn.Sigmoid(),
-        )
-
-    def forward(self, noise: Tensor) -> Tensor:
-        """``[batch, latent]`` to ``[batch, *shape]``."""
-        made: Tensor = self.net(noise)
-        return made if len(self.shape) != 3 else made[..., : self.shape[1], : self.shape[2]]
 
 
 def synthesise(task: Synthesis) -> list[Tensor]:
@@ -209,11 +167,11 @@ def matching(models: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
     gaps: list[Tensor] = []
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        x = inputs[0].transpose(0, 1).flatten(1)
-        if layer.running_mean is None:
-            return
-        spread = x.var(dim=1, unbiased=False) - layer.running_var
-        gaps.append(spread.norm() + (x.mean(dim=1) - layer.running_mean).norm())
+        mean, spread = layer.running_mean, layer.running_var
+        if isinstance(mean, Tensor) and isinstance(spread, Tensor):  # else it keeps no statistics
+            x = inputs[0].transpose(0, 1).flatten(1)
+            apart = (x.var(dim=1, unbiased=False) - spread, x.mean(dim=1) - mean)
+            gaps.append(apart[0].norm() + apart[1].norm())
 
     layers = [one for model in models for one in model.modules() if isinstance(one, BATCH_NORMS)]
     handles = [layer.register_forward_pre_hook(note) for layer in layers]

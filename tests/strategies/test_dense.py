@@ -126,7 +126,7 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"norms=0\.5 has no effect: no model has BatchNorm"):
         fedkd.simulate({**FAST, "norms": 0.5}, **SMALL)
     texts = (["a b c", "b c d", "c d e", "d e f"] * 50, [0, 1, 0, 1] * 50)
-    with pytest.raises(ConfigError, match="makes samples up, and samples are texts"):
+    with pytest.raises(ConfigError, match="makes samples up, and token ids of texts"):
         fedkd.simulate(FAST, data=texts, **{k: v for k, v in SMALL.items() if k != "data"})
 
 

@@ -7,7 +7,8 @@ import torch
 from fedkd.clients.base import Client
 from fedkd.clients.exchange.sample_logits import SampleLogits, divergence
 from fedkd.clients.standard import Standard
-from fedkd.strategies.fedcache import Cache, FedCache
+from fedkd.strategies.fedcache import FedCache
+from fedkd.strategies.neighbours import Cache
 from support import MIXED, TINY
 from torch import nn
 
