@@ -241,7 +241,7 @@ def test_the_key_is_for_its_user_alone(monkeypatch, tmp_path):
                 "plugins/loading",
                 "plugins/seam",
                 "plugins/table",
-                "run/preparing",
+                "run/making",
             },
         ),
         ("resolve_name", {"data/partitioners"}),

@@ -68,6 +68,7 @@ def _linked(text: str) -> str:
     """Have links to files of the repository lead to where the site has them."""
     text = text.replace("](docs/", "](").replace("](../figures/", "](figures/")
     text = text.replace("](strategies/README.md)", "](strategies.md)")
+    text = text.replace("](experiments/conf/experiment)", "](presets.md)")
     page = r"](api/strategies.md#fedkd.strategies.\1)"
     return re.sub(r"\]\((?:strategies/)?(\w+)\.py\)", page, text)
 

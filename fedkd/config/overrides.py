@@ -23,17 +23,13 @@ from yaml import YAMLError
 
 from ..errors import ConfigError
 from .grammar import PATHS, parse, raw_value, split_study, sweep, sweep_names
-from .models import with_parameters
+from .items import REMOVED, Items, first_line, put
 from .saved import saved_config
-from .scheduled import SCHEDULED, with_parts
-from .schema import FREE, GROUPS, MODEL, NAMED, check_item, is_parameter
+from .schema import NAMED
 from .settings import RunConfig
 from .trust import vet
 
 __all__ = ["compose", "merge", "presets", "split_study", "sweep", "sweep_names"]
-
-Items = list[tuple[str, Any]]
-_DELETE = object()
 
 
 def compose(overrides: Iterable[str] = (), **nested: Any) -> RunConfig:
@@ -64,7 +60,7 @@ def compose(overrides: Iterable[str] = (), **nested: Any) -> RunConfig:
         if parsed.is_sweep_override():
             problem = "is a sweep: add -m, or write [a,b] for a list"
             raise ConfigError(parsed.key_or_group, raw_value(parsed), problem)
-        items.append((parsed.key_or_group, _DELETE if parsed.is_delete() else parsed.value()))
+        items.append((parsed.key_or_group, REMOVED if parsed.is_delete() else parsed.value()))
     chosen = [value for key, value in items if key == "experiment"]
     settings = [item for item in items if item[0] != "experiment"] + list(nested.items())
     resumed = [value for key, value in items if key == "resume" and value is not None]
@@ -121,7 +117,7 @@ def _preset(name: Any) -> DictConfig:
     with _own_hydra():
         tree = hydra_compose("config", [])
     if name is not None:
-        _put(tree, list(_written(known[str(name)]).items()))
+        put(tree, list(_written(known[str(name)]).items()))
     return tree
 
 
@@ -130,7 +126,7 @@ def _written(path: Path) -> dict[str, Any]:
     try:
         found = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except (OSError, YAMLError, OmegaConfBaseException) as error:
-        problem = f"{path.name} cannot be read ({_first_line(error)})"
+        problem = f"{path.name} cannot be read ({first_line(error)})"
         raise ConfigError("experiment", path.stem, problem) from error
     if not isinstance(found, dict):
         raise ConfigError("experiment", path.stem, f"{path.name} is no mapping of keys")
@@ -146,7 +142,7 @@ def _saved(run_dir: Any) -> DictConfig:
     try:
         OmegaConf.unsafe_merge(tree, saved)
     except OmegaConfBaseException as error:
-        raise ConfigError("resume", run_dir, f"its config.yaml: {_first_line(error)}") from error
+        raise ConfigError("resume", run_dir, f"its config.yaml: {first_line(error)}") from error
     return tree
 
 
@@ -187,88 +183,15 @@ def _same_place(tree: DictConfig, key: str, value: Any) -> bool:
 
 def _apply(tree: DictConfig, given: Items) -> RunConfig:
     """Set the given items on a structured config, and return it as a checked `RunConfig`."""
-    items = _put(tree, given)
+    items = put(tree, given)
     try:
         config = OmegaConf.to_object(tree)
     except OmegaConfBaseException as error:  # such as ${fit.lrr}
         key = error.full_key or "override"
-        raise ConfigError(key, dict(items).get(key), _first_line(error)) from error
+        raise ConfigError(key, dict(items).get(key), first_line(error)) from error
     assert isinstance(config, RunConfig)
     config.check()
     return config
-
-
-def _put(tree: DictConfig, given: Items) -> Items:
-    """Set the given items on a structured config; return them, a leaf each."""
-    items = [leaf for key, value in given for leaf in _spread(key, value)]
-    items = _one_model(_as_given(tree, MODEL), items)
-    for key in SCHEDULED:
-        items = _one_schedule(key, _as_given(tree, key), items)
-    whole = {key for key, value in given if isinstance(value, Mapping) and "name" in value}
-    for node in FREE:
-        names = [value for key, value in items if key == f"{node}.name"]
-        if node in whole or (names and names[-1] != OmegaConf.select(tree, node).get("name")):
-            # Another method does not take the parameters that a preset gave to the first, and what
-            # is given with its name has no others.
-            OmegaConf.update(tree, node, {}, merge=False)
-    for key, value in items:
-        try:
-            _set(tree, key, value)
-        except OmegaConfBaseException as error:
-            raise ConfigError(key, value, _first_line(error)) from error
-    return items
-
-
-def _spread(key: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield one checked item per leaf: dicts taken apart, ``data=NAME`` read as ``data.name``."""
-    empty = isinstance(value, Mapping) and not value  # no schedule
-    taken_apart = (*GROUPS, *FREE, MODEL, *(() if empty else SCHEDULED))
-    if isinstance(value, Mapping) and key in taken_apart:
-        for name, inner in value.items():
-            yield from _spread(f"{key}.{name}", inner)
-    elif value is _DELETE:
-        if not is_parameter(key):
-            raise ConfigError(key, "~", "only a plug-in's parameters can be removed")
-        yield key, value
-    else:
-        key = f"{key}.name" if key in NAMED else key
-        value = _plain(value)
-        check_item(key, value)
-        yield key, value
-
-
-def _as_given(tree: DictConfig, key: str) -> Any:
-    present: Any = OmegaConf.to_container(tree)
-    for name in key.split("."):
-        present = present[name]
-    return present
-
-
-def _one_model(present: Any, items: Items) -> Items:
-    """Return the items with those of the model put together: a name, with its parameters if any."""
-    rest, given, removed = [], [], []
-    for key, value in items:
-        if key != MODEL and not key.startswith(f"{MODEL}."):
-            rest.append((key, value))
-        elif value is _DELETE:
-            removed.append(key.removeprefix(f"{MODEL}."))
-        else:
-            given.append(("name" if key == MODEL else key.removeprefix(f"{MODEL}."), value))
-    if not given and not removed:
-        return items
-    return [*rest, (MODEL, with_parameters(present, given, removed))]
-
-
-def _one_schedule(key: str, present: Any, items: Items) -> Items:
-    """Return the items with the parts of a key's schedule put together."""
-    own = [item for item in items if item[0] == key or item[0].startswith(f"{key}.")]
-    if not own:
-        return items
-    parts = [(name[len(key) + 1 :], value) for name, value in own]
-    given = [part for part in parts if part[1] is not _DELETE]
-    removed = [name for name, value in parts if value is _DELETE]
-    rest = [item for item in items if not any(item is one for one in own)]
-    return [*rest, (key, with_parts(key, present, given, removed))]
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -278,30 +201,3 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, Mapping | list | tuple):
         for inner in value.values() if isinstance(value, Mapping) else value:
             yield from _texts(inner)
-
-
-def _plain(value: Any) -> Any:
-    """Return numpy scalars and paths, which Python callers pass, as configuration values."""
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return value.item() if getattr(value, "shape", None) == () else value
-
-
-def _set(tree: DictConfig, key: str, value: Any) -> None:
-    if value is not _DELETE:
-        OmegaConf.update(tree, key, value, merge=False, force_add=True)
-        return
-    parent, _, name = key.rpartition(".")
-    node = OmegaConf.select(tree, parent)
-    if node is None or name not in node:
-        raise ConfigError(key, "~", "is not set, so it cannot be removed")
-    OmegaConf.set_struct(node, False)
-    del node[name]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

@@ -4,30 +4,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
-
 from ..config import DataConfig, RunConfig
 from ..config.samples import NOISE
 from ..errors import ConfigError
-from .cache import cache_root, intact, publish, scratch_folder, seal
-from .columns import Choice, target_told
-from .corpus import PLACES, Corpus
-from .decode import Raw, Source
-from .encoding import encode
+from .cache import cache_root, intact, publish, scratch_folder
+from .columns import Choice
+from .corpus import Corpus
 from .fingerprint import of_json
 from .noise import noise
 from .objects import is_per_client
-from .sampling import proportional
 from .sources import find, refuse_texts
-from .targets import bin_names, binned, described, told
-from .text import FILE, Text, encoded
-from .windows import TRANSFER, owned, refuse_unfit, windowed
+from .text import Text
+from .windows import refuse_unfit
+from .writing import write
 
 _LAYOUT = 4  # raise when the files below change
-_TEST_SHARE, _TEST_SEED = 0.2, 0  # of a data set without a test split
 
 
 def corpora(
@@ -169,7 +160,7 @@ def prepare(
             staged = scratch / "corpus"
             staged.mkdir()
             shown = data if isinstance(data, str | Path) else source.name
-            _write(staged, source, source.load(scratch), key, shown, choice)
+            write(staged, source, source.load(scratch), key, shown, choice)
             if source.again and source.again() != source.fingerprint:
                 problem = "changes while it is read; run again when it is ready"
                 raise ConfigError(key, data, problem)
@@ -182,160 +173,3 @@ def prepare(
         problem = "labels are real numbers, no classes; use task=regression, or whole numbers"
         raise ConfigError(key, source.name, problem)
     return corpus
-
-
-def _write(
-    path: Path,
-    source: Source,
-    splits: dict[str, Raw],
-    key: str,
-    shown: object,
-    choice: Choice,
-) -> None:
-    owners = list(filter(None, [*choice.apart, source.client]))
-    windows = choice.targets == "tokens"
-    if "test" not in splits:
-        splits, rest = _split(splits["train"], source.client, owners if windows else [])
-        if not windows:
-            pq.write_table(pa.table({"row": rest}), path / PLACES)
-    train, test = splits["train"], splits["test"]
-    given = len(train), len(test)
-    encoding = encode(splits, choice, key, shown)
-    _match_classes(train, test)
-    _check_alike(train, test, str(shown), key)
-    tokens, size = (
-        windowed(path, splits, choice.text, owners, key, str(shown))
-        if windows
-        else _tokenised(path, splits, choice.text)
-    )
-    names, targets = train.class_names, None
-    if train.numeric:
-        columns = train.labels or [f"target {place}" for place in range(train.y[0].size)]
-        targets = described(train.y, columns if train.y[0].size > 1 or train.labels else ["target"])
-        names = bin_names(targets["edges"])
-    elif names is None:
-        known = np.unique(np.concatenate([train.y, test.y]))
-        names = [str(value) for value in known]
-        train.y, test.y = np.searchsorted(known, train.y), np.searchsorted(known, test.y)
-    numeric = train.numeric or windows
-    for split, raw in splits.items():
-        np.save(path / f"x_{split}.npy", np.ascontiguousarray(raw.x))
-        np.save(path / f"y_{split}.npy", raw.y if numeric else raw.y.astype(np.int64))
-        pq.write_table(raw.table, path / f"columns_{split}.parquet")
-    images = train.x.dtype == np.uint8
-    mean, std = _moments(train.x) if images else (None, None)
-    usual = TRANSFER if windows else 1000
-    meta: dict[str, Any] = {
-        "name": source.name,
-        "class_names": names,
-        "shape": _shape(train.x) if images else train.x.shape[1:],
-        "defaults": {"transfer_size": max(1, min(usual, len(train.y) // 4))} | source.defaults,
-        "mean": mean,
-        "std": std,
-        "features": None if encoding is None else [*encoding],
-        "encoding": encoding,
-        "note": None,
-        "labelled": train.labelled,
-        "as_asked": _as_asked(train, choice),
-        "client": source.client,
-        "targets": targets,
-        "vocabulary": size,
-        "windows": windows,
-    }
-    notes = [tokens, None if targets is None else told(targets)]
-    if train.columns is not None and not train.columns.plain:
-        rows = f"{given[0]} training and {given[1]} test rows"
-        what = target_told(train.y, [] if targets else names) if train.labelled else "no labels"
-        what = "next tokens" if windows else what
-        notes = [f"{what}, {rows}", train.columns.told(), *notes]
-    meta["note"] = "; ".join(filter(None, notes)) or None
-    seal(path, meta)
-
-
-def _as_asked(train: Raw, choice: Choice) -> bool:
-    """Say whether a split has its label, and the columns that `choice` names are what it names."""
-    label, text, columns = choice.label, choice.text.column, train.columns
-    names = label if isinstance(label, tuple) else (label,)
-    if not train.labelled or (label is not None and train.labels and names != train.labels):
-        return False
-    return text is None or columns is None or columns.features == (text,)
-
-
-def _tokenised(path: Path, splits: dict[str, Raw], text: Text) -> tuple[str | None, int | None]:
-    """Put token ids in the place of texts, and write the tokenizer; return note and vocabulary."""
-    if splits["train"].x.dtype != object:
-        return None, None
-    ids, tokenizer, told = encoded({name: raw.x for name, raw in splits.items()}, text)
-    for name, raw in splits.items():
-        raw.x = ids[name]
-    tokenizer.save(str(path / FILE))
-    return told, tokenizer.get_vocab_size()
-
-
-def _match_classes(train: Raw, test: Raw) -> None:
-    """Give a class one number in both splits, where names say which is which."""
-    if not train.class_names or not test.class_names or train.class_names == test.class_names:
-        return
-    whole = list(dict.fromkeys([*train.class_names, *test.class_names]))
-    for raw in (train, test):
-        assert raw.class_names is not None  # just looked at
-        raw.y = np.array([whole.index(name) for name in raw.class_names])[raw.y]
-        raw.class_names = whole
-
-
-def _check_alike(train: Raw, test: Raw, name: str, key: str) -> None:
-    if train.x.shape[1:] != test.x.shape[1:] or train.x.dtype != test.x.dtype:
-        seen = [f"{raw.x.dtype} {raw.x.shape[1:]}" for raw in (train, test)]
-        problem = f"train {seen[0]} and test {seen[1]} samples differ in shape or type"
-        raise ConfigError(key, name, problem)
-    if train.class_names != test.class_names:
-        problem = "of the train and test splits one has names of classes or one-hot labels, and "
-        raise ConfigError(key, name, f"{problem}the other has not; give one kind")
-    if train.y.shape[1:] != test.y.shape[1:]:
-        seen = [f"{list(raw.y.shape[1:]) or 1}" for raw in (train, test)]
-        raise ConfigError(key, name, f"train has {seen[0]} and test {seen[1]} targets a sample")
-    if _is_text(train.y) != _is_text(test.y):
-        raise ConfigError(key, name, "labels are numbers in one split and text in the other")
-
-
-def _is_text(y: NDArray[Any]) -> bool:
-    return y.dtype.kind not in "iuf"
-
-
-def _split(
-    whole: Raw, client: str | None, owners: list[str]
-) -> tuple[dict[str, Raw], NDArray[np.int64]]:
-    """Draw a test split: of each class, and of each client where they are known, its share.
-
-    Return the splits, and the rows that the training split has of the whole.
-    """
-    if not whole.labelled:  # nothing could be measured on it
-        every = np.arange(len(whole))
-        return {"train": whole, "test": whole.take(every[:0])}, every
-    if whole.numeric:
-        codes = binned(whole.y, described(whole.y, [])["edges"])
-    else:
-        _, codes = np.unique(whole.y, return_inverse=True)
-        if set(owners) & set(whole.table.column_names):
-            codes, client = owned(whole.table, owners, len(whole)), None
-    if client is not None:
-        codes = codes + (codes.max() + 1) * whole.table.column(client).to_numpy()
-    test = proportional(codes, round(len(codes) * _TEST_SHARE), _TEST_SEED)
-    rest = np.setdiff1d(np.arange(len(codes)), test)
-    return {"train": whole.take(rest), "test": whole.take(test)}, rest
-
-
-def _shape(images: NDArray[np.uint8]) -> tuple[int, ...]:
-    return (images.shape[3] if images.ndim == 4 else 1, *images.shape[1:3])
-
-
-def _moments(images: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
-    """Return mean and std per channel, exactly, from the histogram of the 256 pixel values."""
-    channels = images.reshape(-1, images.shape[3]).T if images.ndim == 4 else images.reshape(1, -1)
-    levels = np.arange(256) / 255
-    mean, std = [], []
-    for channel in channels:
-        share = np.bincount(channel, minlength=256) / channel.size
-        mean.append(float(share @ levels))
-        std.append(float(np.sqrt(share @ (levels - mean[-1]) ** 2)) or 1.0)
-    return mean, std

@@ -10,7 +10,7 @@ from ..errors import ConfigError
 from ..knowledge import kind_named
 from ..rounds.protocol import Strategy
 from .over_rounds import unheeded
-from .refusals import lesson_of
+from .teaching import lesson_of
 
 SHARED = ("attack", "compress", "guard")
 """Keys of what is done to knowledge that is exchanged, or learnt from."""

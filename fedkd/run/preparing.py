@@ -1,8 +1,7 @@
 """From a configuration to a run that can start: all that the user gave is checked here."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,43 +12,35 @@ from torch import Tensor, nn
 
 from ..atomic import write_text
 from ..clients import Parts
-from ..clients.exchange import Exchange
 from ..clients.privacy.planning import Affordable, affordable
-from ..clients.privacy.protection import budget
 from ..config import EngineConfig, RunConfig
 from ..data import build_federation, check_samples, corpora, located, numbered
 from ..data.federation import Federation
 from ..engine.system import VirtualClock
 from ..errors import ConfigError
 from ..knowledge.admission import Expected
-from ..models import check_model, factories, model_names, refuse_shared, settled
-from ..plugins import parameters
-from ..plugins.loading import load_object
+from ..models import factories, model_names, settled
 from ..plugins.table import SEAMS
 from ..privacy.ledger import Ledger
 from ..rounds.protocol import Strategy
 from ..rounds.server import Server
 from ..rundir.checkpoint import Checkpoint
-from ..tasks import Task
 from ..tasks.rows import each_of
 from .aligning import check_heads
 from .alone import check_alone
-from .disagreeing import check_hard
 from .foreseeing import foresee
-from .notes import check_mixing, idle, levelled
+from .making import instances_of, pieces, private_strategy, settled_exchange
+from .notes import idle, levelled
 from .objects import Objects
 from .refusals import (
     check_inputs,
     check_models,
-    check_objective,
-    check_parts,
     check_privacy,
-    lesson_of,
-    suited,
     without_replay,
 )
 from .resolving import resolved, sized, softness, spec_of, wanted, with_task
 from .securing import check_secure
+from .teaching import check_objective, lesson_of
 from .virtual import keep_devices, uncounted, virtual_clock
 
 
@@ -136,12 +127,12 @@ def prepare_run(
     config = located(config, objects.held)
     foresee(config, objects)
     told = config.task["name"] != "auto" and config.clients != "auto"
-    made = _made(config, own, objects) if told else None  # what data cannot mend is refused now
+    made = pieces(config, own, objects) if told else None  # what data cannot mend is refused now
     sources = corpora(config, objects.data, objects.transfer, wanted(config))
     given = numbered(config, sources[0], objects.held)
     given.check()
     config = with_task(given, sources[0])
-    strategy, parts = made or _made(config, own, objects)
+    strategy, parts = made or pieces(config, own, objects)
     config = resolved(config, strategy)
     known = check_samples(given, *sources, objects.held)
     ahead(config.engine)
@@ -152,7 +143,7 @@ def prepare_run(
     tokens = federation.targets.tokens is not None
     models = settled(objects.model, federation.shape, tokens, usual) or config.model
     parts.models = factories(models, config.population)
-    instances = _instances(parts, federation, config.task["name"])
+    instances = instances_of(parts, federation, config.task["name"])
     outputs = parts.task.outputs(federation.targets)
     _check_models(config, strategy, parts, instances, federation)
     config = without_replay(config, parts, resumes)
@@ -161,7 +152,7 @@ def prepare_run(
     notes = [*federation.notes, *strategy.settle(config, instances)]
     notes += idle(config, strategy, parts) + levelled(config, strategy, parts, outputs[-1])
     if strategy.exchange_node() != node:
-        parts.exchange = _settled(config, strategy, parts.exchange)
+        parts.exchange = settled_exchange(config, strategy, parts.exchange)
     afforded = _affordable(config, parts, strategy, federation, resumed)
     config = replace(afforded.config, distil=afforded.config.distil.over(afforded.config.rounds))
     parts.distil = config.distil
@@ -169,7 +160,7 @@ def prepare_run(
     server = Server(federation, parts.models, instances, config.seed, outputs, config.task["name"])
     if (reason := strategy.refusal(server)) is not None:
         raise ConfigError("strategy", config.strategy["name"], reason)
-    strategy = _private_strategy(config, strategy, parts)
+    strategy = private_strategy(config, strategy, parts)
     if config.secure.aggregation:
         check_secure(config, strategy, parts, instances, outputs[-1])
     sizes = parts.exchange.sizes = [parts.privacy.kept(size) for size in server.sizes]
@@ -231,51 +222,6 @@ def _written(
     return text
 
 
-def _made(config: RunConfig, strategy: Strategy, objects: Objects) -> tuple[Strategy, Parts]:
-    """Return the strategy as it is for the task, and the clients' parts, if they fit together."""
-    task: Task = SEAMS["tasks"].create(config.task)
-    strategy = suited(config, strategy, task)
-    config = resolved(config, strategy)
-    parts = _parts(config, strategy, objects, task)
-    check_parts(config, strategy, parts)
-    check_hard(config, strategy, parts)
-    check_mixing(config, strategy, parts)
-    return strategy, parts
-
-
-def _parts(config: RunConfig, strategy: Strategy, objects: Objects, task: Task) -> Parts:
-    """Make the clients' parts."""
-    with _speaking_of_the_strategy(config):
-        objective, spec = objects.objective, spec_of(config, strategy)
-        if isinstance(objective, type):
-            lacking = {"temperature"} - parameters(objective).keys()
-            own = {k: v for k, v in config.objective.items() if k not in lacking}
-            objective = SEAMS["objectives"].build(objective, own)
-        return Parts.from_spec(spec, objects.model, task, objects.guard, objective)
-
-
-def _settled(config: RunConfig, strategy: Strategy, exchange: Exchange) -> Exchange:
-    """Return the exchange with the parameters that the strategy has settled."""
-    with _speaking_of_the_strategy(config):
-        node = spec_of(config, strategy)["exchange"]
-        made: Exchange = SEAMS["exchanges"].create(node)
-    made.input_shape = exchange.input_shape
-    return made
-
-
-@contextmanager
-def _speaking_of_the_strategy(config: RunConfig) -> Iterator[None]:
-    """Name the strategy in errors of its exchange, whose parameters are its own."""
-    try:
-        yield
-    except ConfigError as error:
-        if not error.key.startswith("exchange"):
-            raise
-        value = config.strategy["name"] if error.key == "exchange" else error.value
-        key = error.key.replace("exchange", "strategy", 1)
-        raise ConfigError(key, value, error.problem) from error
-
-
 def _affordable(
     config: RunConfig,
     parts: Parts,
@@ -287,25 +233,3 @@ def _affordable(
     sizes = [len(federation.indices(client)) for client in range(config.population)]
     each = each_of(parts.task.outputs(federation.targets))
     return affordable(config, parts.privacy, strategy, sizes, resumed, each)
-
-
-def _private_strategy(config: RunConfig, strategy: Strategy, parts: Parts) -> Strategy:
-    """Return the strategy, or the mechanism's that takes its place."""
-    for name, mechanism in parts.privacy.mechanisms.items():
-        if mechanism.fusion is not None:
-            if not strategy.sums_only:
-                problem = f"takes the place of a mean, and {config.strategy['name']} needs more"
-                raise ConfigError("privacy", name, problem)
-            strategy = load_object(mechanism.fusion)(
-                mechanism, budget(config.privacy).delta, strategy
-            )
-    return strategy
-
-
-def _instances(parts: Parts, federation: Federation, task: str) -> list[nn.Module]:
-    """Try every architecture on a dummy batch; return each client's, shared where it is one."""
-    shape, outputs = federation.shape, parts.task.outputs(federation.targets)
-    kinds = {id(model): model for model in parts.models}
-    built = {key: check_model(model, shape, outputs, task=task) for key, model in kinds.items()}
-    refuse_shared(list(zip(model_names(list(kinds.values())), built.values(), strict=True)))
-    return [built[id(model)] for model in parts.models]

@@ -155,7 +155,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
     def full(folder, meta):
         raise OSError(28, "No space left on device", str(folder / "x"))
 
-    monkeypatch.setattr("fedkd.data.preparation.seal", full)
+    monkeypatch.setattr("fedkd.data.writing.seal", full)
     with pytest.raises(ConfigError, match=r"FEDKD_CACHE_DIR=.*No space left on device"):
         prepare("digits", tmp_path)
     assert not list(tmp_path.iterdir())
