@@ -73,8 +73,8 @@ class FCCL(FusionStrategy):
 
     def workloads(self, number: int, sizes: Sequence[int]) -> list[Workload]:
         """Return all samples, with what the first fit takes, or the two nets' forward passes."""
-        load = {"steps": self.longer} if number == 1 else {"passes": 2.0}
-        return [Workload(size, **load) for size in sizes]
+        steps, passes = (self.longer, 0.0) if number == 1 else (1.0, 2.0)
+        return [Workload(size, steps, passes) for size in sizes]
 
     def exchange_node(self) -> dict[str, Any]:
         """Return the exchange with its weights."""

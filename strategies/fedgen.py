@@ -29,10 +29,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..clients.exchange.generated import LABELS, SAME
-from ..clients.optimisers import PREFIX, carry, make_optimizer
+from ..clients.exchange.generated import GENERATOR, LABELS, SAME
+from ..clients.optimisers import carry, make_optimizer
+from ..config import RunConfig
 from ..errors import RunError
 from ..knowledge import Knowledge
+from ..knowledge.admission import Expected
 from ..models.features import head
 from ..models.flat import flatten, size, unflatten
 from ..models.generator import Generator, likeness, told_apart
@@ -70,8 +72,8 @@ class FedGen(ParameterFusion):
     Attributes
     ----------
     state : dict
-        See `ParameterFusion`; after the model ``shared.0`` has the generator. ``optimizer.*``: of
-        its optimiser.
+        See `ParameterFusion`; ``generator``: its parameters, once it has learnt; ``optimizer.*``:
+        of its optimiser.
     """
 
     exchange = "generated"
@@ -97,30 +99,36 @@ class FedGen(ParameterFusion):
             raise ValueError(f"steps={steps}, noise={noise} and hidden={hidden} must be at least 1")
         self.alpha, self.beta, self.decay, self.diversity = alpha, beta, decay, diversity
         self.steps, self.lr, self.noise, self.hidden = steps, lr, noise, hidden
+        self.dim = 0  # of features
 
     def exchange_node(self) -> dict[str, Any]:
         """Return the exchange with the generator's shape."""
         return {"name": self.exchange, "noise": self.noise, "hidden": self.hidden}
 
+    def settle(self, config: RunConfig, models: Sequence[nn.Module]) -> list[str]:
+        """Note how many features a generator makes."""
+        self.dim = head(models[0]).in_features
+        return super().settle(config, models)
+
     def generator(self, server: Server) -> Generator:
-        """Return the generator that there is at first."""
+        """Return the generator as it is by now."""
         with scoped(stream(server.seed, SERVER, 0, "generator")):
-            dim = head(server.instances[0]).in_features
-            return Generator(server.classes, dim, self.noise, self.hidden)
+            made = Generator(server.classes, self.dim, self.noise, self.hidden)
+        return unflatten(made, self.state[GENERATOR]) if GENERATOR in self.state else made
 
-    def lesson_shape(self, server: Server, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of a model and the generator."""
-        return (shape[0] + size(self.generator(server)),)
+    def beside(self) -> dict[str, Tensor]:
+        """Return the generator, once it has learnt."""
+        return {name: self.state[name] for name in (GENERATOR,) if name in self.state}
 
-    def first(self, server: Server, client: int) -> Tensor:
-        """Return the first model and generator."""
-        return torch.cat([super().first(server, client), flatten(self.generator(server))])
+    def beside_size(self, cohort: int, upload: Expected) -> int:
+        """Return the numbers of a generator."""
+        del cohort
+        return size(Generator(*upload.extras["counts"], self.dim, self.noise, self.hidden))
 
     def fit_options(self, plan: RoundPlan) -> dict[str, Any]:
-        """Return the weights of the clients' terms: 0 until the generator has learnt."""
-        learnt = any(name.startswith(PREFIX) for name in self.state)
+        """Return the weights of the clients' terms, which begin with the first generator."""
         pairs = {LABELS: self.alpha, SAME: self.beta}
-        return {name: self.strength(w, plan.number) * learnt for name, w in pairs.items()}
+        return {name: self.strength(weight, plan.number) for name, weight in pairs.items()}
 
     def strength(self, weight: float, number: int) -> float:
         """Return what is left of a weight in a round.
@@ -135,20 +143,19 @@ class FedGen(ParameterFusion):
     def polish(
         self, plan: RoundPlan, admitted: Sequence[Knowledge], shared: dict[int, Tensor]
     ) -> dict[int, Tensor]:
-        """Train the generator on this round's heads; return the mean model and it."""
-        (mean,), generator = shared.values(), self.generator(plan.server)
-        unflatten(generator, self.state["shared.0"][len(mean) :])
+        """Train the generator on this round's heads; the mean stays as it is."""
+        generator = self.generator(plan.server)
         models = [plan.server.model(plan.server.models[one.client]) for one in admitted]
         pairs = zip(models, admitted, strict=True)
         heads = [head(unflatten(m, one.values).requires_grad_(False)) for m, one in pairs]
         counts = torch.stack([one.extras["counts"] for one in admitted])
         if counts.any():
             self._train(generator, heads, counts, plan)
-        vector = flatten(generator)
-        if not vector.isfinite().all():
-            where = f"strategy FedGen: the generator diverged in round {plan.number}"
-            raise RunError(f"{where}; try a smaller strategy.lr (it is {self.lr:g})")
-        return {0: torch.cat([mean, vector])}
+            self.state[GENERATOR] = flatten(generator)
+            if not self.state[GENERATOR].isfinite().all():
+                where = f"strategy FedGen: the generator diverged in round {plan.number}"
+                raise RunError(f"{where}; try a smaller strategy.lr (it is {self.lr:g})")
+        return shared
 
     def _train(
         self, net: Generator, heads: Sequence[nn.Linear], counts: Tensor, plan: RoundPlan

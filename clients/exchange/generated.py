@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ...knowledge import Knowledge, Target
 from ...models.features import head
-from ...models.flat import size, unflatten
+from ...models.flat import unflatten
 from ...models.generator import Generator
 from ...rng import torch_generator
 from .base import Phase
@@ -19,16 +19,16 @@ from .received import needs_top
 from .scoring import seed_from
 
 GENERATOR = "generator"
-"""The tensor of a client that has the generator's parameters."""
+"""What comes beside the model, and a client's tensor that has it: the generator's parameters."""
 
 LABELS, SAME = "generated-labels", "generated-same"
-"""Options of a fit: weights of the two terms; 0 while the generator has learnt nothing."""
+"""Options of a fit: weights of the two terms."""
 
 
 class Generated(Parameters):
     """Uploads the model and how often each label occurs; learns from what a generator makes.
 
-    The teacher is the server's model and generator, in that order.
+    Beside the server's model comes its generator, once that has learnt.
 
     Parameters
     ----------
@@ -59,9 +59,8 @@ class Generated(Parameters):
 
     def receive(self, phase: Phase, target: Target) -> None:
         """Start from the server's model; remember its generator for this fit and the next."""
-        model, generator = target.values.tensor_split([size(phase.client.model)])
-        unflatten(phase.client.model, model)
-        phase.client.tensors[GENERATOR] = generator.clone()
+        super().receive(phase, target)
+        phase.client.tensors |= target.extras
 
     @contextmanager
     def fitting(self, phase: Phase) -> Iterator[None]:

@@ -218,11 +218,6 @@ class Strategy(Given, ABC):
         del number, clients
         return drawn
 
-    def lesson_shape(self, server: Server, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of what a client is sent who uploads knowledge of `shape`."""
-        del server
-        return shape
-
     def workloads(self, number: int, sizes: Sequence[int]) -> list[Workload]:
         """Return what clients with so many private samples would fit in a round; by default all."""
         del number

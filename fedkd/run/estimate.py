@@ -168,8 +168,7 @@ def _payload(ready: Prepared, transfer: int) -> tuple[int, int, int]:
     expected = [ready.expect(client, 1, ids) for client in range(ready.config.population)]
     extra = sum(4 * sum(map(prod, one.extras.values())) for one in expected) // len(expected)
     ups = [one.shape for one in expected]
-    sent = ready.strategy.lesson_kind or kind
-    downs = [ready.strategy.lesson_shape(ready.server, shape) for shape in ups]
+    sent, downs = ready.strategy.lesson_kind or kind, ups
     if sent != kind:  # the server's model, see `Strategy.lesson_kind`
         downs = [ready.parts.exchange.returned(model) for model in ready.server.instances]
     plain, codec = _mean_bytes(None, kind, ups), ready.parts.codec

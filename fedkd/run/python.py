@@ -140,7 +140,8 @@ def resume(
 
     settings, transfer = taken(settings, "transfer.data", is_name)
     settings, held = held_in(settings)
-    settings, _ = strategy_in(settings | ({} if strategy is None else {"strategy": strategy}))
+    if not isinstance(strategy, type | None):  # a class takes the parameters that it had
+        settings, strategy = strategy_in(settings | {"strategy": strategy})
     settings, guard = guards_in(settings)
     settings, objective = objective_in(settings)
     config = compose([f"resume={run_dir}"], trust=trust, **settings)

@@ -83,15 +83,15 @@ class Watched(FedGen):
 
     def __init__(self, **more):
         super().__init__(**more)
-        self.told, self.kept = [], []
+        self.sent, self.kept = [], []
 
-    def fit_options(self, plan):
-        self.told.append(super().fit_options(plan))
-        return self.told[-1]
+    def beside(self):
+        self.sent.append(super().beside().get("generator"))
+        return super().beside()
 
     def teach(self, plan, admitted, outcome):
         kind, lessons = super().teach(plan, admitted, outcome)
-        self.kept.append(self.state["shared.0"].clone())
+        self.kept.append(self.state["generator"].clone())
         return kind, lessons
 
 
@@ -99,10 +99,13 @@ def test_clients_learn_from_the_trained_generator_and_not_from_the_first() -> No
     """A public code trains one, forgets it, and sends the random one again and again."""
     strategy = Watched(**QUICK)
     fedkd.simulate(strategy, **SMALL)
-    generators = [vector[-len(flatten(Generator(10, 200, 4, 16))) :] for vector in strategy.kept]
-    assert (generators[0] - generators[1]).abs().max() > 1e-3
-    assert (generators[1] - generators[2]).abs().max() > 1e-3
-    assert [told["generated-labels"] > 0 for told in strategy.told] == [False, True, True]
+    first, second, third = strategy.kept
+    assert len(first) == len(flatten(Generator(10, 200, 4, 16)))
+    assert (first - second).abs().max() > 1e-3
+    assert (second - third).abs().max() > 1e-3
+    sent = [vector for vector in strategy.sent if vector is not None]
+    assert {id(vector) for vector in sent}
+    assert all(any(vector.equal(kept) for kept in strategy.kept) for vector in sent)
     assert strategy.state["optimizer.0.step"].item() == 15
 
 
@@ -111,8 +114,7 @@ def test_the_generator_learns_what_heads_take_for_a_label() -> None:
     more = {"data.samples_per_client": 60, "data.alpha": 1.0, "rounds": 2}
     result = fedkd.simulate(strategy, **SMALL | more)
     generator, model = Generator(10, 200), result.model(0)
-    vector = strategy.state["shared.0"][-len(flatten(generator)) :]
-    unflatten(generator, vector).eval()
+    unflatten(generator, strategy.state["generator"]).eval()
     labels = torch.arange(10).repeat(8)
     made = model[-1](generator.drawn(labels, torch.Generator().manual_seed(0)))
     assert (made.argmax(dim=1) == labels).float().mean() > 0.8
