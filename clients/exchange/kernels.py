@@ -99,6 +99,7 @@ def centred(kernel: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> centred(torch.tensor([[2.0, 0.0], [0.0, 0.0]]))
     tensor([[ 0.5000, -0.5000],
             [-0.5000,  0.5000]])
@@ -112,6 +113,7 @@ def alignment(own: Tensor, other: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> kernel = centred(torch.tensor([[2.0, 0.0], [0.0, 0.0]]))
     >>> alignment(kernel, 5 * kernel), alignment(kernel, 0 * kernel)
     (tensor(1.), tensor(0.))

@@ -35,9 +35,9 @@ def test_the_correlation_by_hand() -> None:
     rising = torch.tensor([[1.0], [2.0], [3.0]])
     loss = CrossCorrelation(redundancy=0.1)
     together, apart = rising.repeat(1, 2), torch.cat([rising, -rising], dim=1)
-    assert loss(together, Target(together, "logits")).item() == pytest.approx(0.8, abs=1e-5)
-    assert loss(apart, Target(apart, "logits")).item() == pytest.approx(0, abs=1e-5)
-    assert loss(apart, Target(-apart, "logits")).item() == pytest.approx(8.0 + 0.8, abs=1e-4)
+    assert loss(together, Target(together, "logits")).item() == pytest.approx(0.8, abs=1e-3)
+    assert loss(apart, Target(apart, "logits")).item() == pytest.approx(0, abs=1e-3)
+    assert loss(apart, Target(-apart, "logits")).item() == pytest.approx(8.0 + 0.8, abs=1e-3)
 
 
 @pytest.mark.parametrize("size", [2, 5, 64])
