@@ -114,7 +114,9 @@ class FedGen(ParameterFusion):
         """Return the generator as it is by now."""
         with scoped(stream(server.seed, SERVER, 0, "generator")):
             made = Generator(server.classes, self.dim, self.noise, self.hidden)
-        return unflatten(made, self.state[GENERATOR]) if GENERATOR in self.state else made
+        if GENERATOR in self.state:
+            unflatten(made, self.state[GENERATOR])
+        return made
 
     def beside(self) -> dict[str, Tensor]:
         """Return the generator, once it has learnt."""
@@ -123,7 +125,8 @@ class FedGen(ParameterFusion):
     def beside_size(self, cohort: int, upload: Expected) -> int:
         """Return the numbers of a generator."""
         del cohort
-        return size(Generator(*upload.extras["counts"], self.dim, self.noise, self.hidden))
+        (classes,) = upload.extras["counts"]
+        return size(Generator(classes, self.dim, self.noise, self.hidden))
 
     def fit_options(self, plan: RoundPlan) -> dict[str, Any]:
         """Return the weights of the clients' terms, which begin with the first generator."""
