@@ -28,6 +28,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..config import RunConfig
+from ..data.federation import Federation
 from ..knowledge import KnowledgeStack
 from ..rng import SERVER, stream
 from ..tasks.rows import by_sample, samples_at
@@ -139,3 +141,11 @@ def ranked(values: Tensor) -> Tensor:
     ordered = values.sort().values
     below, upto = (torch.searchsorted(ordered, values, right=right) for right in (False, True))
     return (below + upto).double() / (2 * max(1, len(values)))
+
+
+def hardest_of(config: RunConfig, federation: Federation, each: int) -> Hardest | None:
+    """Return what chooses among views of the transfer samples, if there are any."""
+    if federation.views is None:
+        return None
+    explore, size = config.transfer.explore, federation.transfer_size
+    return Hardest(size, federation.views.count, explore, config.seed, each)

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..callbacks import Callback, RoundRecord
 from ..callbacks.base import Row
 from ..codecs.compression import Compression
 from ..config import RunConfig
-from ..diverging import DIVERGED, spoken
+from ..diverging import spoken
 from ..engine import BlockPool, Fleet
 from ..engine.faults import Faults
 from ..engine.system import VirtualClock
@@ -27,9 +27,9 @@ from ..tasks import Task
 from ..tasks.rows import rows_at
 from .drawing import draw, drawn_cohort
 from .guarding import columns
-from .hardest import Hardest
+from .hardest import hardest_of
 from .keeping import Batches, final, restore, snapshots
-from .measuring import ERRORS, Measurements, phase_seconds
+from .measuring import Measurements, client_rows, phase_seconds
 from .protocol import Outcome, RoundPlan, Strategy
 from .server import Server
 
@@ -106,7 +106,7 @@ class Loop:
         self.faults = Faults(config.faults, config.seed, available)
         self.number = 0  # the round under way
         self.measured = Measurements(config.population, len(server.federation.corpus.y_test), task)
-        self.hardest = _hardest(config, server)
+        self.hardest = hardest_of(config, server.federation, server.each)
         self.kept = Kept({})
         self.started: float | None = None
 
@@ -181,17 +181,10 @@ class Loop:
             **voted,
             **outcome.scalars,
         }
-        state = self.measured.save() | (self.clock.save() if self.clock else {})
-        state |= self.hardest.save() if self.hardest else {}
-        self.kept = Kept(state)
-        finishes = self.strategy.finishes
-        if number == self.config.rounds and (finishes or plan.evaluate != 0):
-            self.kept.row = Row(scalars, _rows(outcome, self.measured.diverged))
-            ended = self._ended(number, fleet, blocks, outcome) if finishes else Outcome()
-            ended.seconds["evaluate"] = self.measured.complete(
-                plan, outcome, self.strategy.broadcast()
-            )
-            self.measured.note(outcome)
+        self.kept = Kept(self._saved())
+        if number == self.config.rounds and (self.strategy.finishes or plan.evaluate != 0):
+            self.kept.row = Row(scalars, client_rows(outcome, self.measured.diverged))
+            ended = self._last(plan, outcome)
             scalars = scalars | self.measured.columns(True) | ended.scalars
             scalars |= {"bytes_up": fleet.bytes_up - up, "bytes_down": fleet.bytes_down - down}
             scalars |= self._virtual(outcome)
@@ -202,12 +195,25 @@ class Loop:
                 scalars["seconds"] += value
         self._report(number, scalars, outcome)
 
-    def _ended(self, number: int, fleet: Fleet, blocks: BlockPool, outcome: Outcome) -> Outcome:
+    def _saved(self) -> dict[str, Any]:
+        """Return what a checkpoint has of what was measured so far."""
+        state = self.measured.save() | (self.clock.save() if self.clock else {})
+        return state | (self.hardest.save() if self.hardest else {})
+
+    def _last(self, plan: RoundPlan, outcome: Outcome) -> Outcome:
+        """End the last round: finish, and measure everybody on everything."""
+        ended = self._ended(plan, outcome) if self.strategy.finishes else Outcome()
+        model = self.strategy.broadcast()
+        ended.seconds["evaluate"] = self.measured.complete(plan, outcome, model)
+        self.measured.note(outcome)
+        return ended
+
+    def _ended(self, plan: RoundPlan, outcome: Outcome) -> Outcome:
         """Finish, once what a checkpoint has of the last round is safe; add to what came of it."""
         self.kept.server = self.strategy.save()
         if self.keeper is not None:
-            self.kept.staged = self.keeper.stage(number, snapshots(fleet, number))
-        ended = self._finish(number, fleet, blocks)
+            self.kept.staged = self.keeper.stage(plan.number, snapshots(plan.fleet, plan.number))
+        ended = self._finish(plan.number, plan.fleet, plan.blocks)
         outcome.rejected |= ended.rejected
         for client, numbers in ended.metrics.items():
             outcome.metrics[client] = numbers | outcome.metrics.get(client, {})
@@ -287,7 +293,7 @@ class Loop:
             round=number,
             rounds=self.config.rounds,
             scalars=scalars,
-            clients=_rows(outcome, diverged),
+            clients=client_rows(outcome, diverged),
             weights=outcome.weights,
             rejected=outcome.rejected,
             diverged=diverged,
@@ -310,23 +316,3 @@ class Loop:
             spent = self.ledger.save() if self.ledger else {}
             checkpoint = Checkpoint(number, passing, server, kept.measured, spent, kept.row)
             keeper.keep(checkpoint, kept.staged)
-
-
-def _hardest(config: RunConfig, server: Server) -> Hardest | None:
-    """Return what chooses among views of the transfer samples, if there are any."""
-    views, size = server.federation.views, server.federation.transfer_size
-    if views is None:
-        return None
-    return Hardest(size, views.count, config.transfer.explore, config.seed, server.each)
-
-
-def _rows(outcome: Outcome, diverged: Iterable[int]) -> list[tuple[int, str, float]]:
-    """Return a round's rows of clients.parquet."""
-    rows = [
-        (client, name, float(value))
-        for client in sorted(outcome.metrics)
-        for name, value in outcome.metrics[client].items()
-        if not (name.startswith("seconds") or name in ERRORS.values())
-    ]
-    rows += [(client, "rejected", 1.0) for client in sorted(outcome.rejected)]
-    return rows + [(client, DIVERGED, 1.0) for client in sorted(diverged)]

@@ -3,13 +3,14 @@
 import copy
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, RecordDict
 
+from ..diverging import DIVERGED
 from ..engine import Reply
 from ..errors import RunError
 from ..tasks import Task
@@ -193,3 +194,15 @@ def phase_seconds(outcome: Outcome) -> dict[str, float]:
     seconds[phase] -= moved
     seconds["evaluate"] += moved
     return seconds
+
+
+def client_rows(outcome: Outcome, diverged: Iterable[int]) -> list[tuple[int, str, float]]:
+    """Return a round's rows of clients.parquet."""
+    rows = [
+        (client, name, float(value))
+        for client in sorted(outcome.metrics)
+        for name, value in outcome.metrics[client].items()
+        if not (name.startswith("seconds") or name in ERRORS.values())
+    ]
+    rows += [(client, "rejected", 1.0) for client in sorted(outcome.rejected)]
+    return rows + [(client, DIVERGED, 1.0) for client in sorted(diverged)]
