@@ -6,7 +6,7 @@ Collaboration", ICLR 2023. Confidence: certain (official code)::
     before    p_c = n_c / n of client k; mu_c, E_c: means over c of the received body's features
               v_k = (sum_c p_c E_c |f|^2 - sum_c p_c^2 |mu_c|^2) / n,     H_k[c] = p_c mu_c
     client    head_epochs of the head; then the body with CE + lam * MSE(f, P[y]), P of last round
-    body      = mean of body_k over this round's clients
+    body      = sum_k n_k body_k / sum_k n_k over this round's clients
     P[c]      = sum_k n_kc P_k[c] / sum_k n_kc              P_k[c]: class means after the fit
     head_i    = sum_j a_j head_j,   a = argmin of a' (diag(v) + D_i) a on the simplex
     D_i[j, l] = sum_c < H_i[c] - H_j[c], H_i[c] - H_l[c] >
@@ -54,8 +54,8 @@ class FedPAC(BodyFusion):
         Weight of the distance to the prototypes while a body is trained, >= 0.
     head_epochs : int
         The first epochs of a fit, which are the head's, at least 1; those after are the body's.
-    weighting : {"uniform", "samples"}
-        Whether bodies count evenly, or by the samples that clients train on.
+    weighting : {"samples", "uniform"}
+        Whether bodies count by the samples that clients train on, or evenly.
     **base
         See `CommonStart`.
 
@@ -83,7 +83,7 @@ class FedPAC(BodyFusion):
         self,
         lam: float = 1.0,
         head_epochs: int = 1,
-        weighting: Weighting = "uniform",
+        weighting: Weighting = "samples",
         **base: Any,
     ) -> None:
         super().__init__(weighting=weighting, **base)

@@ -23,6 +23,7 @@ the others sum to 1, so clients learn less the fewer there are. It makes a new A
 which has no memory then; here it lasts a phase.
 """
 
+from math import inf
 from typing import Any
 
 import torch
@@ -73,8 +74,9 @@ class RHFL(FusionStrategy):
         self, beta: float = 0.5, ce: float = 0.1, rce: float = 1.0, **base: float | None
     ) -> None:
         super().__init__(**base)
-        if not beta >= 0:
-            raise ValueError(f"beta={beta} must be at least 0")
+        for name, value in {"beta": beta, "ce": ce, "rce": rce}.items():
+            if not 0 <= value < inf:
+                raise ValueError(f"{name}={value} must be at least 0 and finite")
         self.beta, self.loss = beta, {"alpha": ce, "beta": rce}
 
     def exchange_node(self) -> dict[str, Any]:

@@ -200,3 +200,9 @@ def test_large_numbers_are_finite() -> None:
     assert is_finite(model)
     assert is_finite(nn.Sequential(nn.Flatten()))
     assert torch.isfinite(model.weight).all()
+
+
+@pytest.mark.parametrize("name", ["fedgh", "ccvr"])
+def test_a_server_that_diverges_ends_the_run_by_name(name: str) -> None:
+    with pytest.raises(fedkd.RunError, match=r"server would send is not finite.*strategy\.\*"):
+        run({"name": name, "lr": float("inf")}, rounds=1)

@@ -7,6 +7,7 @@ import torch
 from flwr.app import ArrayRecord
 from torch import Tensor
 
+from ..errors import RunError
 from .arrays import to_arrays, to_tensor
 from .kinds import kind_named
 from .lazily import LazyMapping
@@ -57,10 +58,12 @@ class Teacher:
         return LazyMapping(rows, lambda client: self._packed(rows[client]))
 
     def _packed(self, values: Tensor) -> ArrayRecord:
-        if self.mask is None:
-            return to_arrays({"values": values, **self.extras})
-        mask = self.mask.to(torch.uint8)
-        return to_arrays({"values": values[self.mask], "mask": mask, **self.extras})
+        about = {} if self.mask is None else {"mask": self.mask.to(torch.uint8)}
+        values = values if self.mask is None else values[self.mask]
+        if not values.isfinite().all():
+            problem = "what the server would send is not finite: it has diverged"
+            raise RunError(f"{problem}; try a smaller learning rate in strategy.*")
+        return to_arrays({"values": values, **about, **self.extras})
 
 
 @dataclass(frozen=True)

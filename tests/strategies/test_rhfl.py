@@ -87,9 +87,11 @@ def test_the_symmetric_loss_by_hand() -> None:
     assert reverse(torch.tensor([[99.0, 0.0]]), torch.tensor([0])) < 1e-6
 
 
-@pytest.mark.parametrize(("name", "value"), [("beta", -1.0), ("ce", -0.5), ("rce", math.nan)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("beta", -1.0), ("ce", -0.5), ("rce", math.nan), ("rce", math.inf)]
+)
 def test_bad_parameters_are_refused(name: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=f"{value}"):
+    with pytest.raises(ConfigError, match=f"strategy.{name}.*{value}"):
         fedkd.simulate({"name": "rhfl", name: value}, **TINY)
 
 
