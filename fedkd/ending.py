@@ -1,7 +1,7 @@
 """The signals that end a run: Ctrl-C, a polite kill, and a terminal that is closed.
 
-One that is ignored when a program starts, as under ``nohup``, stays ignored. A reader that has gone,
-as ``head`` in a pipe, ends nothing.
+One that is ignored when a program starts, as under ``nohup``, stays ignored. A reader that has
+gone, as ``head`` in a pipe, ends nothing.
 """
 
 import os
