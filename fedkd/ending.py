@@ -1,11 +1,13 @@
 """The signals that end a run: Ctrl-C, a polite kill, and a terminal that is closed.
 
-One that is ignored when a program starts, as under ``nohup``, stays ignored.
+One that is ignored when a program starts, as under ``nohup``, stays ignored. A reader that has
+gone, as ``head`` in a pipe, ends nothing.
 """
 
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
@@ -34,3 +36,21 @@ def begin() -> None:
     """From now on, interrupt where a program would have ended at once."""
     if any(signal.getsignal(number) is end_at_once for number in ENDING):
         heed(interrupt)
+
+
+def outlasting(console: Any) -> Any:
+    """Have a rich console fall silent once nobody reads it; rich ends the program.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Which is returned.
+    """
+
+    def fall_silent() -> None:
+        console.quiet = True
+        with suppress(OSError):  # not every file has a number
+            os.dup2(os.open(os.devnull, os.O_WRONLY), console.file.fileno())
+
+    console.on_broken_pipe = fall_silent
+    return console

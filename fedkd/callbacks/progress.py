@@ -13,6 +13,7 @@ from rich.table import Column
 from rich.text import Text
 
 from ..diverging import spoken
+from ..ending import outlasting
 from ..score import ALMA, Score
 from .base import Callback, RoundRecord, RunInfo
 
@@ -37,7 +38,7 @@ class Progress(Callback):
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+        self.console: Console = console or outlasting(Console(stderr=True))
         # Not console.is_terminal: FORCE_COLOR makes that true for a pipe.
         self.live = self.console.is_interactive and self.console.file.isatty()
         self._display: rp.Progress | None = None

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ..ending import end_at_once, heed
+from ..ending import end_at_once, heed, outlasting
 from ..environment import set_defaults
 from ..errors import ConfigError
 from .group import Group, examples
@@ -25,6 +25,11 @@ RunOverrides = Annotated[
     list[str] | None, typer.Argument(metavar="[STUDY.yaml] KEY=VALUE...", show_default=False)
 ]
 RunDirs = Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", show_default=False)]
+
+
+def _console() -> Console:
+    console: Console = outlasting(Console(highlight=False))
+    return console
 
 
 def _version(wanted: bool) -> None:
@@ -99,7 +104,7 @@ def run(
     from . import commands
     from .naming import named
 
-    console, given = Console(highlight=False), overrides or []
+    console, given = _console(), overrides or []
     study = named(given, multirun)
     if study is None and (retry_failed or freeze):
         flag = "--retry-failed" if retry_failed else "--freeze"
@@ -156,7 +161,7 @@ def compare(
     from .comparing import show
 
     asked = {"by": by, "over": over, "metric": metric, "baseline": baseline, "test": test}
-    show(run_dirs, out, asked, Console(highlight=False))
+    show(run_dirs, out, asked, _console())
 
 
 @app.command(epilog=examples("fedkd status runs/study"))
@@ -169,7 +174,7 @@ def status(
     """
     from .status import show_status
 
-    show_status(study, Console(highlight=False))
+    show_status(study, _console())
 
 
 @app.command(epilog=examples("fedkd report runs/a", "fedkd report runs/a --out figure.html"))
@@ -182,7 +187,7 @@ def report(
     """Write a run's report anew: one HTML file that needs no other."""
     from ..report import render
 
-    Console(highlight=False).print(render([run_dir], out), soft_wrap=True)
+    _console().print(render([run_dir], out), soft_wrap=True)
 
 
 @app.command(
@@ -204,7 +209,7 @@ def data(
     """
     from .showing import show_data
 
-    show_data(overrides or [], out, Console(highlight=False))
+    show_data(overrides or [], out, _console())
 
 
 @app.command(
@@ -229,7 +234,7 @@ def check(
     """
     from ..check.checking import check as check_plug_in
 
-    check_plug_in(plug_in, overrides or [], engines, Console(highlight=False))
+    check_plug_in(plug_in, overrides or [], engines, _console())
 
 
 @app.command(
@@ -255,7 +260,7 @@ def attack(
     """
     from ..leakage.command import attack_runs
 
-    attack_runs(given, name, Console(highlight=False))
+    attack_runs(given, name, _console())
 
 
 @app.command(
@@ -315,7 +320,7 @@ def list_(
         "--secure": secure,
         "--task": task,
     }
-    console = Console(highlight=False)
+    console = _console()
     if compatibility or data is not None:
         from .ranking import show_compatibility
 

@@ -14,7 +14,6 @@ from rich.console import Console
 from ..callbacks.progress import duration
 from ..errors import one_line
 from ..run.worker import Outcome
-from ..rundir.freezing import Frozen
 from ..rundir.study import StudyFolder
 from ..score import saved_score
 from .commands import print_facts
@@ -105,7 +104,7 @@ def tell(results: Results, folder: Path, console: Console) -> None:
     ]
     if finished:
         report = overview(finished, console, folder / "report.html")
-        print_facts({"runs": folder, "report": report} | _belonging(finished, folder), console)
+        print_facts({"runs": folder, "report": report}, console)
     if not results.failures:
         return
     for name, (error, _) in results.failures.items():
@@ -115,15 +114,6 @@ def tell(results: Results, folder: Path, console: Console) -> None:
     again = "" if results.folder is None else f"; fedkd run resume={folder} --retry-failed"
     typer.echo(f"error: {count}{again}", err=True)
     raise typer.Exit(max(code for _, code in results.failures.values()))
-
-
-def _belonging(finished: Sequence[Path], folder: Path) -> dict[str, object]:
-    """Return whether runs are those that were frozen, if they were."""
-    manifest = Frozen.read(folder)
-    if manifest is None:
-        return {}
-    other = [f"{path.name}: {why}" for path in finished if (why := manifest.belongs(path))]
-    return {"frozen": "; ".join(other) or f"{manifest.made}; all these runs belong to it"}
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from ..callbacks.progress import Progress
 from ..config.definition import FILE, Definition
 from ..config.study import StudyConfig
 from ..config.trust import outside, seal
+from ..ending import outlasting
 from ..engine import shared_ray, shutdown
 from ..errors import ConfigError, FedkdError
 from ..run.parallel import parallel
@@ -86,7 +87,7 @@ def _resumed(sweep: Sweep, folder: Path) -> Results:
         replace(r, config=replace(r.config, run_dir=str(folder / r.name))) for r in sweep.runs
     ]
     todo = [Step(run, run.config, "begun", {}) for run in inside]
-    return Results(todo, replace(sweep, runs=inside), None, Console(stderr=True))
+    return Results(todo, replace(sweep, runs=inside), None, outlasting(Console(stderr=True)))
 
 
 def _begun(
@@ -98,7 +99,7 @@ def _begun(
     freeze: bool,
 ) -> Results:
     """Return what is left of a study, written into its folder before it goes on."""
-    console, folder = Console(stderr=True), StudyFolder(path)
+    console, folder = outlasting(Console(stderr=True)), StudyFolder(path)
     known = steps(folder, runs, study, retry)
     sweep = dealt(how, [step.run for step in known if step.state in ("begun", "waiting")])
     manifest = frozen(folder, known, study, freeze)

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ..config.saved import readable
+from .belonging import belonging
 from .page import render
 from .printing import print_table
 from .reader import Run, find_runs, find_unstarted, load_runs
@@ -41,5 +42,6 @@ def overview(
     """
     runs = load_runs(find_runs(paths))
     with readable("run", runs[0].path, "cannot be compared"):
-        print_table(group_runs(runs), console, without_rounds(find_unstarted(paths)))
+        more = [*without_rounds(find_unstarted(paths)), *belonging(runs)]
+        print_table(group_runs(runs), console, more)
     return render(runs, out)

@@ -41,6 +41,8 @@ def tabulate(
     """
     configs = [_decisive(run.config, metric) for run in runs]
     arm, setting = (_known(key, names, configs) for key, names in (("by", by), ("over", over)))
+    if both := [key for key in arm if key in setting]:
+        raise ConfigError("over", both[0], "is in --by, too: an arm or a setting, name it once")
     rest = [key for key in _differing(configs) if key not in {*arm, *setting}]
     if not arm:
         arm, rest = list(dict.fromkeys(["strategy", *rest])), []
@@ -118,6 +120,8 @@ def _known(option: str, names: Names, configs: Sequence[dict[str, Any]]) -> list
     given = names.split(",") if isinstance(names, str) else list(names)
     found = {key.removesuffix(".name"): None for config in configs for key in config}
     keys = [key.strip().removesuffix(".name") for key in given if key.strip()]
+    if "seed" in keys:
+        raise ConfigError(option, "seed", "is what is averaged; leave it out")
     for key in keys:
         if key not in found:
             raise ConfigError(option, key, "no key that decides these runs", found)

@@ -10,6 +10,7 @@ from ..config.saved import readable
 from ..errors import ConfigError
 from . import remarks
 from .arms import Names, once, tabulate
+from .belonging import belonging
 from .compared import Compared
 from .metrics import Metric
 from .reader import find_runs, find_unstarted, load_runs
@@ -112,6 +113,7 @@ def compare(
             *remarks.left_out(loaded, find_unstarted(paths)),
             *again,
             *remarks.doubts(table, values, finished, metric, baseline, test),
+            *belonging(finished),
         ]
     values = values.assign(run=[str(finished[place].path) for place in values["run"]])
     return Comparison(table, values, shown, ", ".join(keys), baseline, ranks, notes, loaded)

@@ -68,8 +68,7 @@ def without_rounds(paths: Sequence[Path]) -> Iterator[str]:
 def listed(what: str, paths: Sequence[Path]) -> Iterator[str]:
     """Yield a line that counts and names run directories, if there are any."""
     if paths:
-        more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
-        yield f"{len(paths)} {what}: {', '.join(map(str, paths[:NAMED]))}{more}"
+        yield f"{len(paths)} {what}: {shown([*map(str, paths)], ', ')}"
 
 
 def doubts(
@@ -125,12 +124,23 @@ def _other_data(values: pd.DataFrame, runs: Sequence[Run]) -> Iterator[str]:
         if not all(np.array_equal(known[0], dealt) for dealt in known):
             odd.append(f"{seed} ({setting})" if setting else str(seed))
     if odd:
-        shown = ", ".join(odd[:NAMED]) + f" and {len(odd) - NAMED} more" * (len(odd) > NAMED)
-        yield f"arms do not share the data that a seed deals: seed {shown}"
+        yield f"arms do not share the data that a seed deals: seed {shown(odd, ', ')}"
 
 
 def _these(rows: pd.DataFrame) -> str:
     names: Any = [
         f"{row.arm} ({row.setting})" if row.setting else row.arm for row in rows.itertuples()
     ]
-    return "; ".join(names[:NAMED]) + f" and {len(names) - NAMED} more" * (len(names) > NAMED)
+    return shown(names)
+
+
+def shown(names: Sequence[str], between: str = "; ") -> str:
+    """Return the first names, and how many there are beyond.
+
+    Examples
+    --------
+    >>> shown(["a", "b"], ", "), shown([*"abcdefg"])
+    ('a, b', 'a; b; c; d; e and 2 more')
+    """
+    more = f" and {len(names) - NAMED} more" * (len(names) > NAMED)
+    return between.join(names[:NAMED]) + more

@@ -110,6 +110,18 @@ def test_ranks_over_settings(study):
     assert best["arm"].tolist() == ["local", "knfu"]
 
 
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"by": "strategy", "over": "data.alpha,strategy"}, "over=strategy: is in --by, too"),
+        ({"by": "strategy,seed"}, "by=seed: is what is averaged"),
+    ],
+)
+def test_keys_that_make_no_arm_or_setting_are_refused(study, given, problem):
+    with pytest.raises(ConfigError, match=problem):
+        fedkd.compare(study(), **given)
+
+
 def test_what_looks_equal_ties(study):
     found = fedkd.compare(study(one(a=(0.50001,), b=(0.50004,), c=(0.4,))))
     assert found.table["best"].tolist() == [True, True, False]
