@@ -31,7 +31,6 @@ import torch
 from torch import Tensor, nn
 
 from ..clients.exchange.aligned_body import KNOWN, PROTOTYPES
-from ..clients.exchange.shared_part import Weighting
 from ..config import RunConfig
 from ..knowledge import Knowledge, KnowledgeStack, stack
 from ..knowledge.admission import Expected
@@ -54,8 +53,6 @@ class FedPAC(BodyFusion):
         Weight of the distance to the prototypes while a body is trained, >= 0.
     head_epochs : int
         The first epochs of a fit, which are the head's, at least 1; those after are the body's.
-    weighting : {"samples", "uniform"}
-        Whether bodies count by the samples that clients train on, or evenly.
     **base
         See `CommonStart`.
 
@@ -79,14 +76,8 @@ class FedPAC(BodyFusion):
     personalised = True
     needs_classes = True
 
-    def __init__(
-        self,
-        lam: float = 1.0,
-        head_epochs: int = 1,
-        weighting: Weighting = "samples",
-        **base: Any,
-    ) -> None:
-        super().__init__(weighting=weighting, **base)
+    def __init__(self, lam: float = 1.0, head_epochs: int = 1, **base: Any) -> None:
+        super().__init__(**base)
         self.pass_on(lam=lam, head_epochs=head_epochs)
         self.least_epochs = head_epochs + 1  # one for the body
         self.below = torch.zeros(0, dtype=torch.bool)  # which numbers of a model are its body's
