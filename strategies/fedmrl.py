@@ -28,6 +28,9 @@ from ..models.features import head
 from ..rounds.server import Server
 from .mentees import MenteeFusion
 
+WIDEST = 4096
+"""Features of a model at most: its projector has 17 million numbers then."""
+
 
 class FedMRL(MenteeFusion):
     """A small shared model, of whose features and its own each client makes new ones.
@@ -74,8 +77,11 @@ class FedMRL(MenteeFusion):
         if (problem := needs_head({f"strategy.mentee={self.named}": mentee})) is not None:
             return problem
         inner = head(mentee).in_features
-        outer = min(head(model).in_features for model in server.instances)
-        if inner <= outer:
+        widths = [head(model).in_features for model in server.instances]
+        if (widest := max(widths)) > WIDEST:
+            problem = f"a projector has as many numbers as a model's features squared, of {widest}"
+            return f"{problem}; take models whose last layer reads at most {WIDEST}"
+        if inner <= (outer := min(widths)):
             return None
         remedy = "the own model's features must hold it: take a smaller one, or larger models"
         return f"the shared model has {inner} features, and a client's {outer}; {remedy}"

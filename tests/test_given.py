@@ -86,7 +86,8 @@ def test_a_run_goes_on_with_the_same_object_only(case: str, tmp_path: Path) -> N
     done = fedkd("run", f"resume={run_dir}", "rounds=2")
     name = node["name"][0] if case == "guards" else node["name"]
     assert done.exit_code == 2
-    again = f"was a Python object; give it again: fedkd.resume('{run_dir}', {key}=...)"
+    again = f"go on from Python: fedkd.resume('{run_dir}', {key}=...)"
+    again = f"is no name that there is; if it was a Python object, {again}"
     assert done.stderr.splitlines() == [f"error: {key}={name}: {again}"]
     assert resume(run_dir, rounds=2, **{key: make()}).rounds.num_rows == 2
 

@@ -44,8 +44,14 @@ class Ensemble(Parameters):
 
     Parameters
     ----------
-    width, held, lr, batch_size
-        See `FENS`.
+    width : int
+        Hidden numbers of the aggregator for each client, at least 1.
+    held : float
+        Share of a client's samples that only the aggregator learns from, in (0, 1).
+    lr : float
+        Rate of its steps, > 0.
+    batch_size : int
+        Samples of a step, at least 1.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ class Generated(Parameters):
     Parameters
     ----------
     noise, hidden : int
-        See `Generator`, at least 1.
+        Numbers of noise and width of the generator's hidden layer, at least 1.
     """
 
     counted = ("samples", "counts")

@@ -31,7 +31,7 @@ class InstanceSimilarity(Objective):
     tau : float
         Softmax temperature of cosines, in [0.001, 1000].
     redundancy : float
-        See `CrossCorrelation`.
+        Weight of other classes' correlations, in [0, 10000].
     temperature : float
         Unused: logits are compared as they are.
 

@@ -114,7 +114,7 @@ class Probe(Matching):
     """Differs from `Objective` in everything that a loop may ask of one."""
 
     per_sample, kinds, needs_labels, layers = True, None, True, ("x",)
-    remembers, most_rows, one_row = True, 7, True
+    remembers, most_rows, one_row, tells_apart = True, 7, True, 3
 
     def __init__(self) -> None:
         super().__init__(temperature=3.0)

@@ -15,6 +15,7 @@ from fedkd.rounds.protocol import Strategy
 MIXED = "[mlp,lenet5,fedmd_cnn2,fedmd_cnn3,resnet8]"
 SMALL = ["clients=6", "rounds=1", "engine=inline", "data.alpha=1", "data.samples_per_client=20"]
 STRATEGIES = available("strategies", Strategy)
+OWN = {"fedmrl": "[mlp,lenet5,resnet8]"}  # whose projectors of wide features would be huge
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +34,7 @@ def small_mnist(real_data: Callable[[str], Path], tmp_path_factory: pytest.TempP
 def test_it_runs(name: str, small_mnist: Path, tmp_path: Path) -> None:
     cls = STRATEGIES[name]
     several = not cls.homogeneous and cls.usual_model == "mlp"  # type: ignore[attr-defined]
-    model = MIXED if several else cls.usual_model  # type: ignore[attr-defined]
+    model = OWN.get(name, MIXED) if several else cls.usual_model  # type: ignore[attr-defined]
     labels = str(cls.needs_labels).lower()  # type: ignore[attr-defined]
     given = [f"strategy={name}", f"data={small_mnist}", f"model={model}", f"run_dir={tmp_path}/run"]
     more = ["transfer.size=40", f"transfer.labelled={labels}"]

@@ -137,6 +137,8 @@ def test_it_runs_with_what_else_there_is(more) -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"has 100 features, and a client's 84; "):
         fedkd.simulate({"name": "fedmrl", "dim": 100}, model=["mlp", "lenet5"], **SMALL)
+    with pytest.raises(ConfigError, match=r"features squared, of 5000; .* at most 4096"):
+        fedkd.simulate("fedmrl", model={"name": "mlp", "hidden": 5000}, **SMALL)
     with pytest.raises(ConfigError, match=r"strategy\.dim=7: has no effect: lenet5"):
         fedkd.simulate({"name": "fedmrl", "dim": 7, "mentee": "lenet5"}, **SMALL)
     with pytest.raises(ConfigError, match=r"strategy\.mentee=mpl: no such model"):

@@ -18,7 +18,7 @@ from fedkd.data import build_federation, corpora
 from fedkd.data.targets import binned
 from fedkd.engine import shared_ray
 from fedkd.plugins.table import SEAMS
-from fedkd.report import Run, compare
+from fedkd.report import Run, overview
 from fedkd.rounds.protocol import able_kinds
 from fedkd.run.objects import Objects
 from fedkd.run.runner import run
@@ -360,7 +360,7 @@ def test_runs_of_two_tasks_are_not_compared(tmp_path, runs):
 
     other = simulate("local", run_dir=str(tmp_path / "run"), **SMALL)
     with pytest.raises(ConfigError, match=r"is measured by rmse, and .* by accuracy"):
-        compare([other.run_dir, runs("knfu").run_dir], Console(quiet=True))
+        overview([other.run_dir, runs("knfu").run_dir], Console(quiet=True))
 
 
 def test_an_unfinished_run_is_read_with_its_metric(runs, tmp_path):
