@@ -32,7 +32,7 @@ alone, under Dirichlet(1), an embedding bag had 39 % of those right with batches
 0.005, 54 % with batches of 16, and 58 % with a rate of 0.01 as well; mixed models 49 and 53 % with
 the two rates. A model that learns from all 4,797 texts gets 81 % of the test split.
 
-With seed 0, FedAvg of one architecture is best on the whole test split at either skew. Under
+With two seeds, FedAvg of one architecture is best on the whole test split at either skew. Under
 Dirichlet(0.1) FedMD's mean of logits costs much local accuracy, and with mixed models some global
 accuracy, too; KnFu in its published form leaves clients nearly alone there.
 """,
