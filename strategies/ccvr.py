@@ -83,7 +83,7 @@ class CCVR(ParameterFusion):
     def _calibrated(self, plan: RoundPlan, found: dict[int, tuple[Tensor, Tensor]]) -> Tensor:
         """Return the model ``[size]`` with a head that has learnt from these Gaussians."""
         server, generator = plan.server, torch_generator(plan.seed)
-        model = unflatten(server.model(server.models[0]), self.state["shared.0"])
+        model = server.filled(0, self.state["shared.0"])
         features = torch.cat([drawn(*one, self.samples, generator) for one in found.values()])
         seen = features_of(model, made_up(server.federation.shape, 64, generator))
         if self.rectify and seen.min() >= 0:

@@ -30,10 +30,9 @@ learning rate set for client 0 holds for all later ones; the best result on *tes
 from collections.abc import Sequence
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..knowledge import Knowledge
-from ..models.flat import unflatten
 from ..models.parts import BATCH_NORMS
 from ..rounds.protocol import RoundPlan
 from ..rounds.server import Server
@@ -135,14 +134,10 @@ class Dense(ParameterFusion):
         if not self.recipe.epochs:
             return shared
         server, groups = plan.server, self.groups(plan.server)
-
-        def model(client: int, vector: Tensor) -> nn.Module:
-            return unflatten(server.model(server.models[client]), vector)
-
         member = {groups[one.client]: one.client for one in admitted}
         task = Synthesis(
-            [model(one.client, one.values) for one in admitted],
-            [model(member[number], vector) for number, vector in shared.items()],
+            [server.filled(one.client, one.values) for one in admitted],
+            [server.filled(member[number], vector) for number, vector in shared.items()],
             tuple(server.federation.shape),
             plan.classes,
             self.recipe,

@@ -141,15 +141,17 @@ class FedCache(FusionStrategy):
         lessons: dict[int, Records] = {}
         if not owners:
             return lessons
-        whole = [
-            torch.cat([self.state[f"{name}.{client}"] for client in owners])
-            for name in ("hashes", "labels", "logits")
-        ]
+        cache = Cache(
+            *(
+                torch.cat([self.state[f"{name}.{client}"] for client in owners])
+                for name in ("hashes", "labels", "logits")
+            )
+        )
         sizes = [len(self.state[f"labels.{client}"]) for client in owners]
         first = dict(zip(owners, accumulate([0, *sizes]), strict=False))
         for client in plan.cohort:
             own = self.state[f"hashes.{client}"], self.state[f"labels.{client}"]
-            values, mask = Cache(*whole).taught(*own, self.neighbours, first.get(client))
+            values, mask = cache.taught(*own, self.neighbours, first.get(client))
             teacher = Teacher(SAMPLE_LOGITS, values, [client], mask)
             lessons[client] = {"teacher": teacher.records()[client]}
         return lessons

@@ -21,11 +21,10 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from ..knowledge import Knowledge
-from ..models.flat import unflatten
+from ..maths.mutual import divergence_from
 from ..rounds.protocol import RoundPlan
 from ..rounds.server import Study, study
 from .parametric import ParameterFusion
@@ -59,17 +58,13 @@ class FedDF(ParameterFusion):
     ) -> dict[int, Tensor]:
         """Distil the ensemble of all clients into each architecture's average."""
         server, x = plan.server, plan.server.transfer(plan.sample_ids)
-
-        def model(client: int, vector: Tensor) -> nn.Module:
-            return unflatten(server.model(server.models[client]), vector)
-
-        votes = [Study(model(*one), x) for one in self.teachers(plan, admitted, shared)]
+        votes = [Study(server.filled(*one), x) for one in self.teachers(plan, admitted, shared)]
         logits = torch.stack([found for _, found in plan.blocks.map(study, votes)])
         groups = self.groups(server)
         member = {groups[one.client]: one.client for one in admitted}
         ensemble = {"ensemble": self.ensemble(logits)}
         tasks = [
-            self.lesson(Study(model(member[number], vector), x, ensemble, seed=plan.seed))
+            self.lesson(Study(server.filled(member[number], vector), x, ensemble, seed=plan.seed))
             for number, vector in shared.items()
         ]
         learnt = plan.blocks.map(study, tasks)
@@ -123,6 +118,4 @@ def ensemble_loss(
     >>> ensemble_loss(same, {"ensemble": same + 5}, 1.0).item()
     0.0
     """
-    target = (batch["ensemble"] / temperature).log_softmax(dim=-1)
-    student = (logits / temperature).log_softmax(dim=-1)
-    return weight * F.kl_div(student, target, reduction="batchmean", log_target=True)
+    return weight * divergence_from(batch["ensemble"] / temperature, logits / temperature)

@@ -148,9 +148,8 @@ class FedGen(ParameterFusion):
     ) -> dict[int, Tensor]:
         """Train the generator on this round's heads; the mean stays as it is."""
         generator = self.generator(plan.server)
-        models = [plan.server.model(plan.server.models[one.client]) for one in admitted]
-        pairs = zip(models, admitted, strict=True)
-        heads = [head(unflatten(m, one.values).requires_grad_(False)) for m, one in pairs]
+        models = [plan.server.filled(one.client, one.values) for one in admitted]
+        heads = [head(model.requires_grad_(False)) for model in models]
         counts = torch.stack([one.extras["counts"] for one in admitted])
         if counts.any():
             self._train(generator, heads, counts, plan)

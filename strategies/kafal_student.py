@@ -21,7 +21,6 @@ from torch.nn import functional as F
 
 from ..errors import RunError
 from ..knowledge import Knowledge, KnowledgeStack
-from ..models.flat import unflatten
 from ..rounds.protocol import RoundPlan
 from ..rounds.server import Study, study
 from .kafal import KAFAL
@@ -87,7 +86,7 @@ class KAFALStudent(KAFAL):
             If it diverges.
         """
         del admitted
-        model = unflatten(plan.server.model(plan.server.models[0]), self.state["shared.0"])
+        model = plan.server.filled(0, self.state["shared.0"])
         task = Study(
             model,
             plan.server.transfer(plan.sample_ids),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..maths.mutual import divergence_from
 from ..models.flat import flatten
 from ..models.parts import BATCH_NORMS
 from ..rng import scoped
@@ -145,8 +146,7 @@ def adversarial(teacher: Tensor, student: Tensor) -> Tensor:
 
 def likened(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """Return ``T^2 KL(softmax(teacher / T) || softmax(student / T))``, a mean over the batch."""
-    log_q, log_p = ((one / temperature).log_softmax(dim=-1) for one in (teacher, student))
-    return temperature**2 * F.kl_div(log_p, log_q, reduction="batchmean", log_target=True)
+    return temperature**2 * divergence_from(teacher / temperature, student / temperature)
 
 
 @contextmanager

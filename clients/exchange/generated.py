@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...knowledge import Knowledge, Target
+from ...maths.mutual import divergence_from
 from ...models.features import head
 from ...models.flat import unflatten
 from ...models.generator import Generator
@@ -118,7 +119,5 @@ def regulariser(
     above, drawn = head(model), drawn.to(labels.device)
     right = F.cross_entropy(above(generator.drawn(drawn, stream)), drawn)
     with torch.no_grad():
-        target = above(generator.drawn(labels, stream)).log_softmax(dim=-1)
-    student = logits.log_softmax(dim=-1)
-    same = F.kl_div(student, target, reduction="batchmean", log_target=True)
-    return weights[0] * right + weights[1] * same
+        target = above(generator.drawn(labels, stream))
+    return weights[0] * right + weights[1] * divergence_from(target, logits)

@@ -1,11 +1,11 @@
 """How a client's model sees the samples that all look at, in pairs: FedHeNN's kernels."""
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from ...distillation.nets import evaluating
 from ...knowledge import Knowledge, Target
 from ...models.features import features_of, tapped
 from .base import Phase
@@ -53,7 +53,7 @@ class Kernels(Added):
 
         def loss(logits: Tensor, labels: Tensor) -> Tensor:
             del logits, labels
-            with as_measured(model), tapped(model) as tap:
+            with evaluating(model), tapped(model) as tap:
                 model(x)
             return weight * (1 - alignment(centred(products(tap.features)), wanted))
 
@@ -75,17 +75,6 @@ class Kernels(Added):
 
     def _images(self, phase: Phase, name: str) -> Tensor:
         return phase.bench.transfer[list(phase.options[name])].to(phase.loop.device)
-
-
-@contextmanager
-def as_measured(model: nn.Module) -> Iterator[None]:
-    """Have a model in evaluation mode: other samples than a batch's move no statistics."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 def products(features: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...distillation.divergences import kl
 from ...knowledge import Knowledge, Target
 from ...knowledge.admission import Expected
 from ...knowledge.kinds import Kind
@@ -135,4 +136,4 @@ def divergence(teacher: Tensor, logits: Tensor, temperature: float) -> Tensor:
     tensor([1.6215])
     """
     log_q, log_p = ((one / temperature).log_softmax(dim=-1) for one in (teacher, logits))
-    return temperature**2 * (log_q.exp() * (log_q - log_p)).sum(dim=-1)
+    return temperature**2 * kl(log_q, log_p)

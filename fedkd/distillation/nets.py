@@ -1,11 +1,12 @@
 """Small nets and running means that an objective keeps in a client's memory."""
 
 import math
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 SEED = 0x5EED
@@ -107,3 +108,14 @@ def class_means(
     memory[name] = before + share[:, None] * (batch - before)
     memory[f"{name}.seen"] = ((seen + counts) > 0).to(counts)
     return memory[name]
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Have a model leave its running statistics alone, and draw nothing, for a while."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

@@ -23,8 +23,7 @@ Traps: without the edge between S and T the paper is below plain distillation; t
 about three more passes of a batch.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -33,7 +32,7 @@ from torch.func import functional_call
 
 from .base import Batch, Target
 from .divergences import kl, within
-from .nets import Net, class_means
+from .nets import Net, class_means, evaluating
 from .targets import Labelled, of_own
 
 HIDDEN = (32, 16)
@@ -176,14 +175,3 @@ def gradients(loss: Tensor, weights: Iterable[Tensor]) -> list[Tensor]:
     found = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
     pairs = zip(weights, found, strict=True)
     return [torch.zeros_like(weight) if slope is None else slope for weight, slope in pairs]
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Have a model leave its running statistics alone, and draw nothing, for a while."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)

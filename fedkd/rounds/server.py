@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 
 from ..data.federation import Federation
 from ..models import build, check_model, model_names, refuse_shared
-from ..models.flat import flatten
+from ..models.flat import flatten, unflatten
 from ..rng import SERVER, scoped, stream
 from ..tasks.rows import by_sample, each_of, rows_of, samples_at
 
@@ -110,6 +110,10 @@ class Server:
         """
         with scoped(stream(self.seed, SERVER, number, "model")):
             return build(spec, *self._about)
+
+    def filled(self, client: int, vector: Tensor) -> nn.Module:
+        """Return a model of a client's architecture with these parameters ``[size]``."""
+        return unflatten(self.model(self.models[client]), vector)
 
 
 Loss = Callable[[Tensor, dict[str, Tensor]], Tensor]
