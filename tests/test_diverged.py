@@ -206,3 +206,9 @@ def test_large_numbers_are_finite() -> None:
 def test_a_server_that_diverges_ends_the_run_by_name(name: str) -> None:
     with pytest.raises(fedkd.RunError, match=r"server would send is not finite.*strategy\.\*"):
         run({"name": name, "lr": float("inf")}, rounds=1)
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "fedmd", "fd"])
+def test_where_all_have_diverged_the_error_says_what_to_lower(strategy: str) -> None:
+    with pytest.raises(fedkd.RunError, match=r"^every client failed in train.*lower fit\.lr or"):
+        run(strategy, **{"fit.lr": 1e30})

@@ -17,6 +17,11 @@ from .server import Server
 
 Metrics = dict[int, dict[str, float]]
 
+TOO_LARGE = ("finite: ", "magnitude: ")
+"""How reasons begin not to admit what a diverged model says."""
+
+HINT = " (have their models diverged? lower fit.lr or distil.lr)"
+
 
 @dataclass
 class RoundPlan:
@@ -142,6 +147,7 @@ class Outcome:
         real = [reason for k, reason in self.rejected.items() if k not in self.simulated]
         if not found and (real or not self.simulated):
             cause = next(iter(real), "no replies")
-            raise RunError(f"every client failed in {phase}; the first: {cause}")
+            remedy = HINT if real and all(reason.startswith(TOO_LARGE) for reason in real) else ""
+            raise RunError(f"every client failed in {phase}; the first: {cause}{remedy}")
         self.skipped = len(found) < least
         return not self.skipped
