@@ -79,12 +79,15 @@ def test_an_objective_that_leaves_fails_alone_and_side_by_side() -> None:
             run(objective=f"{FILE}:Objective", engine=engine)
 
 
-@pytest.mark.parametrize("engine", ["inline", pytest.param("flower", marks=pytest.mark.slow)])
+MEMORY = "objective", "Counting", r"distil; .*Counting's memory\['batches'\]=2 is of type int"
+
+
 @pytest.mark.parametrize(
-    ("key", "name", "words"),
+    ("engine", "key", "name", "words"),
     [
-        ("objective", "Counting", r"distil; .*Counting's memory\['batches'\]=2 is of type int"),
-        ("client", "Noting", r"fit; .*TypeError: losses=\[.*\] is of type list"),
+        ("inline", *MEMORY),
+        ("inline", "client", "Noting", r"fit; .*TypeError: losses=\[.*\] is of type list"),
+        pytest.param("flower", *MEMORY, marks=pytest.mark.slow),
     ],
 )
 def test_what_is_no_tensor_is_not_kept(key: str, name: str, words: str, engine: str) -> None:

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..atomic import write_text
 from ..errors import ConfigError
 from .grammar import parse
 from .saved import readable
+from .yamls import from_yaml, to_yaml
 
 FILE = "study.yaml"
 """The definition in a study's folder."""
@@ -57,7 +56,7 @@ class Definition:
     def read(cls, file: Path, key: str = "study") -> "Definition":
         """Return what a file says; `ConfigError`, naming `key`, if that is no study."""
         with readable(key, file, "cannot be read as a study"):
-            content = yaml.safe_load(file.read_text())
+            content = from_yaml(file.read_text())
         if not isinstance(content, dict):
             raise ConfigError(key, file, "is no study: a mapping with a grid, seeds, ...", KINDS)
         for name, value in content.items():
@@ -70,7 +69,7 @@ class Definition:
 
     def write(self, folder: Path) -> None:
         """Write the definition into the study's folder."""
-        text = yaml.safe_dump(dict(self.content), sort_keys=False, allow_unicode=True)
+        text = to_yaml(dict(self.content), allow_unicode=True)
         write_text(folder / FILE, text)
 
     @property

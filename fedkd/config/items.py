@@ -57,10 +57,8 @@ def _spread(key: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _as_given(tree: DictConfig, key: str) -> Any:
-    present: Any = OmegaConf.to_container(tree)
-    for name in key.split("."):
-        present = present[name]
-    return present
+    present = OmegaConf.select(tree, key)
+    return OmegaConf.to_container(present) if OmegaConf.is_config(present) else present
 
 
 def _one_model(present: Any, items: Items) -> Items:

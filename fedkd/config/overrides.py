@@ -8,6 +8,8 @@ is quoted, and every error is a `ConfigError`.
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -97,7 +99,8 @@ def merge(base: RunConfig, **nested: Any) -> RunConfig:
     >>> config.data.name, config.fit.lr, config.strategy
     ('mnist', 0.1, {'name': 'knfu', 'beta': 2.0})
     """
-    return _apply(OmegaConf.structured(base), list(nested.items()))
+    usual = base == RunConfig()
+    return _apply(deepcopy(_usual()) if usual else OmegaConf.structured(base), list(nested.items()))
 
 
 def presets() -> dict[str, Path]:
@@ -113,12 +116,24 @@ def _preset(name: Any) -> DictConfig:
     known = presets()
     if name is not None and str(name) not in known:
         raise ConfigError("experiment", name, "no such experiment", known)
-    ConfigStore.instance().store(name="fedkd_schema", node=RunConfig)
-    with _own_hydra():
-        tree = hydra_compose("config", [])
+    tree = deepcopy(_composed())
     if name is not None:
         put(tree, list(_written(known[str(name)]).items()))
     return tree
+
+
+@cache  # a copy takes a twentieth of the time
+def _composed() -> DictConfig:
+    """Return what Hydra composes of schema and ``config.yaml``: copy it before you change it."""
+    ConfigStore.instance().store(name="fedkd_schema", node=RunConfig)
+    with _own_hydra():
+        return hydra_compose("config", [])
+
+
+@cache
+def _usual() -> DictConfig:
+    """Return the defaults on their own: copy them before you change them."""
+    return OmegaConf.structured(RunConfig)
 
 
 def _written(path: Path) -> dict[str, Any]:
@@ -135,7 +150,7 @@ def _written(path: Path) -> dict[str, Any]:
 
 def _saved(run_dir: Any) -> DictConfig:
     """Return the configuration of a run that is to go on."""
-    tree, saved = OmegaConf.structured(RunConfig), saved_config(run_dir)
+    tree, saved = deepcopy(_usual()), saved_config(run_dir)
     for key in ("resume", "force", "trust"):  # only whoever resumes it can say so
         saved.pop(key, None)
     _name_nodes(saved)

@@ -6,9 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import ConfigError, FedkdError
+from .yamls import from_yaml
 
 
 @contextmanager
@@ -43,7 +42,7 @@ def saved_config(run_dir: str | Path) -> dict[str, Any]:
     """
     path = Path(str(run_dir)).expanduser() / "config.yaml"  # as an override, it may be no text
     with readable("resume", run_dir, "is no run directory"):
-        config = yaml.safe_load(path.read_text())
+        config = from_yaml(path.read_text())
         json.dumps(config, default=str)  # an alias may lead back into itself
     if not isinstance(config, dict):
         raise ConfigError("resume", run_dir, f"is no run directory: {path.name} is no mapping")

@@ -21,6 +21,7 @@ import yaml
 from ..atomic import write_text
 from ..errors import ConfigError
 from .keyfile import make_key, read_key
+from .yamls import from_yaml
 
 FILE = ".seal"
 SEALED = ("config.yaml", "spec.json")
@@ -154,7 +155,7 @@ def _mark(
     contents = [(run_dir / name).read_bytes() for name in names]
     if named is None:
         config, spec = contents
-        named = [*outside(yaml.safe_load(config)), *outside(json.loads(spec))]
+        named = [*outside(from_yaml(config)), *outside(json.loads(spec))]
     places = {what: origin(what) for where, what in named if where != "engine.address"}
     if any(Path(place).is_relative_to(run_dir.resolve()) for place in places.values()):
         return None

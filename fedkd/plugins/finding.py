@@ -10,8 +10,10 @@ import math
 import pkgutil
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 from ..config.hints import fits, signature, spoken
@@ -247,11 +249,15 @@ def _class_of(room: str, name: str, base: type) -> type | None:
     path = f"fedkd.{room}.{name}"
     if find_spec(path) is None:
         return None
-    members = inspect.getmembers(import_module(path), inspect.isclass)
+    return _named_class(import_module(path), name, base)
+
+
+@cache  # the classes of whole rooms are asked for several times a run
+def _named_class(module: ModuleType, name: str, base: type) -> type | None:
     classes = {
         found.lower(): cls
-        for found, cls in members
-        if cls.__module__ == path and issubclass(cls, base) and not found.startswith("_")
+        for found, cls in inspect.getmembers(module, inspect.isclass)
+        if cls.__module__ == module.__name__ and issubclass(cls, base) and not found.startswith("_")
     }
     return classes.get(name.replace("_", ""))
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import jinja2
 import numpy as np
-import yaml
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ..config.saved import readable
+from ..config.yamls import to_yaml
 from ..errors import ConfigError
 from . import cycles, figures
 from .cells import cells
@@ -145,7 +145,7 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         "cost_pictures": _cost_pictures(runs, single),
         "cost_rows": costs(single) if single else [],
         "configuration": configuration(groups),
-        "config_yaml": yaml.safe_dump(single.config, sort_keys=False) if single else "",
+        "config_yaml": to_yaml(single.config) if single else "",
         "commands": [command(group) for group in groups],
         "versions": next(
             (run.summary["versions"] for run in runs if "versions" in run.summary), {}

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import yaml
 
 from ..config.saved import readable
+from ..config.yamls import from_yaml
 from ..errors import ConfigError
 from ..rundir.summary import ADDED, derive, floats, upgraded
 from ..score import ALMA, Score, saved_score
@@ -23,9 +23,6 @@ REQUIRED = ("config.yaml", "rounds.parquet")
 
 LEVELS = 4
 """How deep a folder is searched for runs."""
-
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The safe loader of libyaml: a tenth of the time, which hundreds of runs notice."""
 
 
 @dataclass
@@ -71,7 +68,7 @@ class Run:
             what = f"{' and '.join(missing)} missing" if path.is_dir() else "no such folder"
             raise ConfigError("run", path, f"not a run directory: {what}")
         with readable("run", path):
-            config = yaml.load((path / "config.yaml").read_text(), LOADER)
+            config = from_yaml((path / "config.yaml").read_text())
             rounds = _numbered(pq.read_table(path / "rounds.parquet"))
             clients = _clients(path / "clients.parquet")
             file = path / "summary.json"

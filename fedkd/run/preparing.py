@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 
 from ..atomic import write_text
 from ..clients import Parts
 from ..clients.privacy.planning import Affordable, affordable
 from ..config import EngineConfig, RunConfig
+from ..config.yamls import to_yaml
 from ..data import build_federation, check_samples, corpora, located, numbered
 from ..data.federation import Federation
 from ..engine.system import VirtualClock
@@ -218,7 +218,7 @@ def _written(
     }
     text = json.dumps(spec_of(config, strategy) | made)
     write_text(run_dir / "spec.json", text)
-    write_text(run_dir / "config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
+    write_text(run_dir / "config.yaml", to_yaml(config.to_dict()))
     return text
 
 

@@ -1,6 +1,7 @@
 """``summary.json``: what scripts read of a run. Needs neither torch nor Ray: the report uses it."""
 
 import platform
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -168,4 +169,9 @@ def complete(
 
 def versions() -> dict[str, str]:
     """Return the versions of Python, and of the packages that decide what comes out."""
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+
+
+@cache  # it reads a file each
+def _version(package: str) -> str:
+    return version(package)

@@ -66,13 +66,6 @@ def test_each_round_has_its_own_and_a_resume_goes_on(tmp_path: Path) -> None:
         resume(whole.run_dir, rounds=5, **{"distil.temperature.rounds": 5})
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("engine", ["ray", "flower"])
-def test_every_engine_agrees(engine: str) -> None:
-    more = {"distil.temperature": WARM, "distil.weight": WARM, "objective": "rkd", "rounds": 3}
-    assert digest(**more, engine={"name": engine, "actors": 2}) == digest(**more)
-
-
 def parts_of(objective: dict[str, Any], **distil: Any) -> Parts:
     spec = spec_of(RunConfig(), KnFu())
 

@@ -178,13 +178,6 @@ def test_runs_go_on_as_if_they_had_not_stopped(name):
     assert rest["digest"] == whole.summary["digest"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("engine", ["ray", "flower"])
-def test_other_engines_agree(engine):
-    pair = [fedkd.simulate("knfu", **{**HARD, "engine": one}) for one in (engine, "inline")]
-    assert pair[0].summary["digest"] == pair[1].summary["digest"]
-
-
 def test_a_regressions_clients_vote_too():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 4)).astype("float32")
