@@ -4,7 +4,6 @@ Runs that differ only in their seed are one line or bar. Nothing here touches py
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +15,18 @@ from ..score import Score
 from .costs import time_figure, traffic_figure
 from .maps import partition_figure, weights_figure
 from .statistics import Group, Runs, as_groups
-from .style import INK, WIDTH, canvas, legend_below, look, short, styled
+from .style import (
+    INK,
+    WIDTH,
+    band,
+    canvas,
+    legend_below,
+    look,
+    marked,
+    pen,
+    short,
+    styled,
+)
 
 __all__ = [
     "client_distribution",
@@ -36,15 +46,17 @@ METRICS = ("local", "global")
 def learning_curves(runs: Runs, metrics: Sequence[str] = METRICS) -> Figure:
     """Draw the headline against the round, an axes for each of `metrics` (``local``, ``global``).
 
-    The band is one standard deviation over seeds, or over clients where there is one seed. Points
-    measured on a subset of the test split are hollow, with a bar of one standard error.
+    Either has the same range, so that they can be compared. The band is one standard deviation
+    over seeds, or over clients where there is one seed. Points measured on a subset of the test
+    split are hollow, with a bar of one standard error.
     """
     groups = as_groups(runs)
     figure, axes = canvas(WIDTH * len(metrics), 3.4, columns=len(metrics))
     for panel, metric in zip(axes, metrics, strict=True):
-        for index, group in enumerate(groups):
-            _curve(panel, group, group.score.column(metric), index, scale=group.score.scale)
-        _scored_axis(panel, groups[0].score, metric)
+        column, scale = groups[0].score.column(metric), groups[0].score.scale
+        for place in enumerate(groups):
+            _curve(panel, place, len(groups), column, scale=scale)
+        _scored_axis(panel, groups, metric)
     if len(groups) > 1:
         legend_below(figure, axes[0])
     return figure
@@ -55,11 +67,11 @@ def virtual_figure(runs: Runs) -> Figure:
     """Draw the headline (global) against virtual time, of the runs that have a virtual clock."""
     groups = as_groups(runs)
     figure, (axes,) = canvas(WIDTH, 3.4)
-    for index, group in enumerate(groups):
-        column, scale = group.score.column("global"), group.score.scale
-        _curve(axes, group, column, index, scale=scale, clock="virtual_time")
+    column, scale = groups[0].score.column("global"), groups[0].score.scale
+    for place in enumerate(groups):
+        _curve(axes, place, len(groups), column, scale=scale, clock="virtual_time")
     axes.set(xlabel="virtual seconds", xlim=(0, None))
-    _scored_axis(axes, groups[0].score, "global")
+    _scored_axis(axes, groups, "global")
     if len(groups) > 1:
         legend_below(figure, axes)
     return figure
@@ -76,8 +88,8 @@ def neighbours_figure(runs: Runs) -> Figure:
     """
     groups = as_groups(runs)
     figure, (axes,) = canvas(WIDTH, 3.4)
-    for index, group in enumerate(groups):
-        _curve(axes, group, "effective_neighbours", index)
+    for place in enumerate(groups):
+        _curve(axes, place, len(groups), "effective_neighbours")
     if not axes.lines:
         raise ConfigError("strategy", groups[0].strategy, "the run has no effective neighbours")
     axes.set(ylabel="effective neighbours (clients)", ylim=(0, None))
@@ -102,23 +114,45 @@ def client_distribution(runs: Runs, metrics: Sequence[str] = METRICS) -> Figure:
         panel.set(ylim=(len(groups) - 0.4, -0.6))
         if score.percent:
             panel.set_xlim(-2, 102)
+        elif panel is not axes[0]:
+            panel.sharex(axes[0])
         name = score.metric if score.label else score.metric.upper()
         panel.set_xlabel(f"{metric} {name} of a client's model{score.axis}")
         panel.grid(visible=False, axis="y")
     return figure
 
 
-def _scored_axis(axes: Axes, score: Score, name: str) -> None:
-    """Label an axis of the headline, and keep percents within what they can be."""
+def _scored_axis(axes: Axes, groups: Sequence[Group], name: str) -> None:
+    """Label an axis of the headline, with the range of local and global curves together."""
+    score = groups[0].score
     axes.set_ylabel(score.title(name) + score.axis)
-    low, high = axes.get_ylim()
-    axes.set_ylim(max(low, 0), min(high, 101) if score.percent else high)
+    ends = [_ends(group, score, metric) for group in groups for metric in METRICS]
+    values = score.scale * np.concatenate(ends)
+    if not values.size:
+        return
+    low, high = float(values.min()), float(values.max())
+    room = 0.04 * (high - low) or 0.05 * abs(high) or 1.0
+    axes.set_ylim(max(low - room, 0), min(high + room, 101) if score.percent else high + room)
+
+
+def _ends(group: Group, score: Score, name: str) -> np.ndarray:
+    """Return how far a curve's band reaches, both ways ``[2 * rounds]``, within what can be."""
+    _, mean, spread = group.curve(score.column(name))
+    error = group.sampling_error(score.column(name))
+    most = np.fmax(np.nan_to_num(spread), np.nan_to_num(error)) if mean.size else mean
+    return np.concatenate([mean - most, mean + most]).clip(0, 1 if score.percent else None)
 
 
 def _curve(
-    axes: Axes, group: Group, column: str, index: int, scale: float = 1, clock: str | None = None
+    axes: Axes,
+    place: tuple[int, Group],
+    count: int,
+    column: str,
+    scale: float = 1,
+    clock: str | None = None,
 ) -> None:
     """Draw a column against the round, or against another one: its mean over seeds."""
+    index, group = place
     (places, mean, spread), error = group.curve(column), group.sampling_error(column)
     if clock is not None:
         rounds, times, _ = group.curve(clock)
@@ -128,18 +162,18 @@ def _curve(
     if not places.size:
         return
     mean, spread, error = scale * mean, scale * spread, scale * error
-    colour, line = look(index)
     some = np.isfinite(error)  # measured on a subset
-    style: dict[str, Any] = {"marker": "o", "ms": 3, "color": colour}
-    every = np.flatnonzero(~some).tolist()
-    axes.plot(places, mean, label=group.label, lw=1.6, ls=line, markevery=every, **style)
+    style = pen(index, count)
+    every = marked(np.flatnonzero(~some).tolist(), index, count)
+    axes.plot(places, mean, label=group.label, markevery=every, **style)
     if some.any():
-        style |= {"ls": "", "mfc": "white", "ms": 5, "elinewidth": 0.8, "gid": "subset"}
+        hollow = {"markerfacecolor": "white", "markeredgecolor": style["color"], "markersize": 5}
+        style |= hollow | {"linestyle": "", "elinewidth": 0.8, "gid": "subset"}
         axes.errorbar(places[some], mean[some], error[some], **style)
     low, high = np.maximum(mean - spread, 0), mean + spread
     if scale == 100:
         high = np.minimum(high, 100)
-    axes.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0)
+    axes.fill_between(places, low, high, color=style["color"], **band(count))
     if clock is None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("round")

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .reader import Run
 from .statistics import Group, Runs, as_groups, estimate
-from .style import GROUPS, WIDTH, canvas, legend_below, look, styled
+from .style import GROUPS, WIDTH, band, canvas, legend_below, pen, styled
 
 COLUMN = "alma_global"
 """The accuracy of the curves: on the whole official test split."""
@@ -144,13 +144,11 @@ def _against_labels(
         values = scale * np.array([found[:length] for _, found in curves])
         values = np.where(np.isfinite(values).all(axis=0), values, np.nan)
         mean = values.mean(axis=0)
-        colour, line = look(index)
-        axes.plot(labels, mean, label=group.label, marker="o", ms=3, lw=1.6, color=colour, ls=line)
+        style = pen(index, len(groups))
+        axes.plot(labels, mean, label=group.label, **style)
         if len(curves) > 1:
-            spread = values.std(axis=0, ddof=1)
-            axes.fill_between(
-                labels, mean - spread, mean + spread, color=colour, alpha=0.13, linewidth=0
-            )
+            spread, faint = values.std(axis=0, ddof=1), band(len(groups))
+            axes.fill_between(labels, mean - spread, mean + spread, color=style["color"], **faint)
     axes.set(xlabel="labels used, all clients", ylabel=title)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if len(groups) > 1:

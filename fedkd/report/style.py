@@ -3,7 +3,7 @@
 import functools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import StringIO
 from typing import Any, ParamSpec
 
@@ -28,6 +28,11 @@ WIDTH = 4.8
 """Inches of a figure: small enough for its text to be read on a phone."""
 
 LINES = ("-", "--", ":", "-.")
+
+MARKERS = "os^DvPX"
+
+MARKED = 12
+"""Points of a curve that have a marker, at most: curves of many rounds would be beads."""
 
 STYLE: Any = {
     "axes.edgecolor": INK,
@@ -80,9 +85,60 @@ def canvas(
 
 
 def look(index: int) -> tuple[str, str]:
-    """Return colour and line style of the index-th group."""
-    lines = LINES[index // len(GROUPS) % len(LINES)]
+    """Return colour and line style of the index-th group.
+
+    Neighbours differ in both, so that curves are told apart without their colours; 24 in a row
+    differ in one.
+
+    Examples
+    --------
+    >>> look(0), look(1)
+    (('#0072B2', '-'), ('#D55E00', '--'))
+    >>> len({look(index) for index in range(24)})
+    24
+    """
+    lines = LINES[(index + index // 12) % len(LINES)]
     return GROUPS[index % len(GROUPS)], lines
+
+
+def pen(index: int, count: int) -> dict[str, Any]:
+    """Return how the index-th of `count` curves is drawn, for ``Axes.plot``.
+
+    Later curves lie on earlier ones, and are thinner: where some are equal, each is still seen.
+
+    Examples
+    --------
+    >>> [pen(index, 3)["linewidth"] for index in range(3)]
+    [3.2, 2.3, 1.4]
+    """
+    colour, line = look(index)
+    above = (count - 1 - index) / max(count - 1, 1) if count > 1 else 0.0
+    return {
+        "color": colour,
+        "linestyle": line,
+        "linewidth": round(1.4 + 1.8 * above, 2),
+        "marker": MARKERS[index % len(MARKERS)],
+        "markersize": round(3.5 + 4 * above, 2),
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.5,
+    }
+
+
+def marked(points: Sequence[int], index: int, count: int) -> list[int]:
+    """Return the points of the index-th curve that have a marker: other ones than its neighbours'.
+
+    Examples
+    --------
+    >>> marked(range(5), 0, 2), marked(range(100), 0, 2)[:3], marked(range(100), 1, 2)[:3]
+    ([0, 1, 2, 3, 4], [0, 9, 18], [4, 13, 22])
+    """
+    step = -(-len(points) // MARKED)
+    return [*points[index * step // max(count, 1) % step :: step]]
+
+
+def band(count: int) -> dict[str, Any]:
+    """Return how a band is drawn where there are `count`: fainter, the more lie on one another."""
+    return {"alpha": 0.16 if count < 3 else 0.08, "linewidth": 0}
 
 
 def short(label: str, limit: int = 28) -> str:
@@ -96,7 +152,7 @@ def legend_below(figure: Figure, axes: Axes) -> None:
     if not handles:
         return
     widest = max(len(label) for label in labels)
-    fit = max(1, int(14 * figure.get_figwidth() / (widest + 6)))
+    fit = max(1, int(14 * figure.get_figwidth() / (widest + 8)))
     across = math.ceil(len(labels) / math.ceil(len(labels) / fit))  # rows of equal length
     # Matplotlib fills columns first; people read rows first.
     order = [i for column in range(across) for i in range(column, len(labels), across)]
@@ -105,7 +161,7 @@ def legend_below(figure: Figure, axes: Axes) -> None:
         [labels[i] for i in order],
         loc="outside lower center",
         ncols=across,
-        handlelength=1.2,
+        handlelength=2.2,
         columnspacing=1.2,
     )
 
