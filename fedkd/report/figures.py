@@ -13,20 +13,11 @@ from matplotlib.ticker import MaxNLocator
 from ..errors import ConfigError
 from ..score import Score
 from .costs import time_figure, traffic_figure
-from .maps import partition_figure, weights_figure
+from .distribution import METRICS, client_distribution
+from .maps import weights_figure
+from .partition import partition_figure
 from .statistics import Group, Runs, as_groups
-from .style import (
-    INK,
-    WIDTH,
-    band,
-    canvas,
-    legend_below,
-    look,
-    marked,
-    pen,
-    short,
-    styled,
-)
+from .style import WIDTH, band, canvas, legend_below, marked, pen, styled
 
 __all__ = [
     "client_distribution",
@@ -38,8 +29,6 @@ __all__ = [
     "virtual_figure",
     "weights_figure",
 ]
-
-METRICS = ("local", "global")
 
 
 @styled
@@ -98,30 +87,6 @@ def neighbours_figure(runs: Runs) -> Figure:
     return figure
 
 
-@styled
-def client_distribution(runs: Runs, metrics: Sequence[str] = METRICS) -> Figure:
-    """Draw each client's last score as a dot, and the quartiles as a box, all seeds together."""
-    groups = as_groups(runs)
-    score = groups[0].score
-    figure, axes = canvas(WIDTH, len(metrics) * (1.0 + 0.45 * len(groups)), rows=len(metrics))
-    for panel, metric in zip(axes, metrics, strict=True):
-        for index, group in enumerate(groups):
-            values = np.concatenate([run.values(metric)[1] for run in group.runs])
-            _box(panel, score.scale * values[np.isfinite(values)], index)
-        labels = [short(group.label) for group in groups]
-        panel.set_yticks(range(len(groups)), labels)
-        panel.yaxis.set_visible(len(groups) > 1)
-        panel.set(ylim=(len(groups) - 0.4, -0.6))
-        if score.percent:
-            panel.set_xlim(-2, 102)
-        elif panel is not axes[0]:
-            panel.sharex(axes[0])
-        name = score.metric if score.label else score.metric.upper()
-        panel.set_xlabel(f"{metric} {name} of a client's model{score.axis}")
-        panel.grid(visible=False, axis="y")
-    return figure
-
-
 def _scored_axis(axes: Axes, groups: Sequence[Group], name: str) -> None:
     """Label an axis of the headline, with the range of local and global curves together."""
     score = groups[0].score
@@ -177,24 +142,3 @@ def _curve(
     if clock is None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("round")
-
-
-def _box(axes: Axes, values: np.ndarray, index: int) -> None:
-    colour, _ = look(index)
-    if values.size <= 400:
-        # Golden-ratio steps spread the dots without drawing random numbers.
-        jitter = (np.arange(values.size) * 0.618 % 1 - 0.5) * 0.5
-        axes.plot(values, index + jitter, "o", color=colour, markersize=2.5, alpha=0.5, mew=0)
-    lines = {"color": INK, "linewidth": 0.9}
-    axes.boxplot(
-        values,
-        positions=[index],
-        widths=0.5,
-        orientation="horizontal",
-        showfliers=False,
-        manage_ticks=False,
-        boxprops=lines,
-        whiskerprops=lines,
-        capprops=lines,
-        medianprops={"color": INK, "linewidth": 2.2},
-    )

@@ -76,12 +76,25 @@ def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def canvas(
-    width: float, height: float, rows: int = 1, columns: int = 1
+    width: float,
+    height: float,
+    rows: int = 1,
+    columns: int = 1,
+    ratios: Sequence[float] | None = None,
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure that pyplot knows nothing of, and its axes row by row; sizes in inches."""
+    """Return a figure that pyplot knows nothing of, and its axes row by row.
+
+    Sizes are in inches; `ratios` are those of the rows' heights.
+    """
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+    return figure, list(figure.subplots(rows, columns, squeeze=False, height_ratios=ratios).flat)
+
+
+def worded(figure: Figure, words: str) -> Figure:
+    """Return the figure, with words of its own for who cannot see it (see `fedkd.report.told`)."""
+    figure.set_label(words)
+    return figure
 
 
 def look(index: int) -> tuple[str, str]:
