@@ -2,25 +2,26 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
 import yaml
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from ..config.saved import readable
 from ..errors import ConfigError
-from . import cycles, figures
+from . import cycles, figures, lost
 from .cells import cells
 from .command import command
 from .compared import Compared
 from .critical import critical_figure
-from .findings import Section, roc_figure, sections
+from .findings import Section, attack_rows, roc_figure, sections
 from .footnotes import local_is, meaning, subsets, warnings
+from .glossary import glossary
 from .labels import (
     differences,
     imbalance_curve,
@@ -30,11 +31,13 @@ from .labels import (
     queried_figure,
     uses_labels,
 )
+from .layout import balanced
 from .reader import Run, load_runs
 from .statistics import Group, group_runs
 from .style import to_svg
-from .summary import configuration, costs, headline, subtitle, title
+from .summary import configuration, costs, headline, subtitle, title, versions
 from .table import columns, headings, rows, setting_keys
+from .told import told
 from .tradeoff import MEANING, differ_in_privacy, table, tradeoff_figure
 
 MOST_MAPS = 6
@@ -47,6 +50,8 @@ class Picture:
 
     svg: Markup
     caption: str
+    more: Markup | None = None
+    """the same on another scale, for who asks for it"""
 
 
 def render(
@@ -93,6 +98,8 @@ def html(runs: list[Run], comparison: Compared | None = None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["balanced"] = balanced
+    environment.globals |= {"glossary": glossary, "attack_rows": attack_rows}
     with readable("run", common(runs), "cannot be shown"):
         content = _content(runs) | {"compared": _compared(comparison) if comparison else {}}
         return environment.get_template("page.html.j2").render(content)
@@ -137,6 +144,7 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         "learned": _learned(runs, groups),
         "partition": _partition(runs),
         "clients": _distribution(runs),
+        "lost": [lost.HEADINGS, *rows_lost] if (rows_lost := lost.lost(groups)) else [],
         "cycles": [cycles.HEADINGS, *cycles.cells(single)]
         if single and uses_labels(single)
         else [],
@@ -147,9 +155,7 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         "configuration": configuration(groups),
         "config_yaml": yaml.safe_dump(single.config, sort_keys=False) if single else "",
         "commands": [command(group) for group in groups],
-        "versions": next(
-            (run.summary["versions"] for run in runs if "versions" in run.summary), {}
-        ),
+        "versions": versions(runs),
         "runs": runs,
         "several": single is None,
     }
@@ -162,8 +168,14 @@ def _notes(groups: list[Group], single: Run | None) -> list[str]:
 
 
 def _picture(figure: Figure, caption: str) -> Picture:
+    return Picture(_image(figure, caption), caption)
+
+
+def _image(figure: Figure, name: str) -> Markup:
+    """Return the figure as an ``<svg>`` that is an image with a text."""
+    image = f'<svg role="img" aria-label="{escape(told(figure))}"'
     # Our own drawing code made the SVG, and it escapes the words in it.
-    return Picture(Markup(to_svg(figure, caption)), caption)
+    return Markup(to_svg(figure, name).replace("<svg", image, 1))
 
 
 def _curves(runs: list[Run], groups: list[Group]) -> list[Picture]:
@@ -210,7 +222,10 @@ def _learned(runs: list[Run], groups: list[Group]) -> list[Picture]:
         if run.weights() is not None:
             which = f"{group.label}, seed {group.seeds[0]}" if len(groups) > 1 else "Mixing weights"
             text = "last round. Row: the learner; column: whose knowledge it received."
-            pictures.append(_picture(figures.weights_figure(run), f"{which}, {text}"))
+            caption = f"{which}, {text}"
+            small = _image(figures.weights_figure(run, log=True), f"{caption} Logarithmic.")
+            made = _picture(figures.weights_figure(run), caption)
+            pictures.append(replace(made, more=small))
     if any(np.isfinite(run.column("effective_neighbours")).any() for run in runs):
         caption = (
             "To how many equally weighted sources a client's teacher amounts, mean of clients."

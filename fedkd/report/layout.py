@@ -1,0 +1,75 @@
+"""Where the cards of a page stand: in two columns that are about as long as one another."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+WIDE = 440
+"""Points (72 an inch) from which a picture has both columns: in one its text would be too small."""
+
+LETTERS, LINE, EDGE = 78, 0.038, 0.09
+"""Of a caption in a line; height of a line and of a card's edge, in widths of a column."""
+
+
+class Captioned(Protocol):
+    """What is laid out: an SVG element and the words under it."""
+
+    svg: str
+    caption: str
+
+
+T = TypeVar("T", bound=Captioned)
+
+
+@dataclass
+class Block(Generic[T]):
+    """Columns side by side, of pictures with their place in the page; one where a picture is wide.
+
+    Attributes
+    ----------
+    columns : list
+        Of lists of ``(place, picture)``.
+    heights : list of float
+        How long each column is, in its widths.
+    """
+
+    columns: list[list[tuple[int, T]]]
+    heights: list[float] = field(default_factory=list)
+
+    @property
+    def shorter(self) -> int:
+        """The column that has more room left."""
+        return self.heights.index(min(self.heights))
+
+
+def size(svg: str) -> tuple[float, float]:
+    """Return width and height of an SVG element, in points.
+
+    Examples
+    --------
+    >>> size('<svg viewBox="0 0 345.6 244.8" xmlns="x">')
+    (345.6, 244.8)
+    """
+    found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    return (float(found[1]), float(found[2])) if found else (1.0, 1.0)
+
+
+def balanced(pictures: Sequence[T]) -> list[Block[T]]:
+    """Return blocks of columns: each picture goes to the column that is shorter so far."""
+    blocks: list[Block[T]] = []
+    open_block: Block[T] | None = None
+    for place, picture in enumerate(pictures):
+        width, height = size(picture.svg)
+        if width >= WIDE:
+            blocks.append(Block([[(place, picture)]], [height / width]))
+            open_block = None
+            continue
+        if open_block is None:
+            open_block = Block([[], []], [0.0, 0.0])
+            blocks.append(open_block)
+        column = open_block.shorter
+        open_block.columns[column].append((place, picture))
+        lines = 1 + len(picture.caption) // LETTERS
+        open_block.heights[column] += height / width + EDGE + LINE * lines
+    return blocks
