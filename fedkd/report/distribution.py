@@ -19,7 +19,9 @@ def client_distribution(runs: Runs, metrics: Sequence[str] = METRICS) -> Figure:
     """Draw each client's last score as a dot, and the quartiles as a box, all seeds together."""
     groups = as_groups(runs)
     score = groups[0].score
-    figure, axes = canvas(WIDTH, len(metrics) * (1.0 + 0.45 * len(groups)), rows=len(metrics))
+    figure, axes = canvas(
+        WIDTH, len(metrics) * (0.8 + 0.34 * max(len(groups), 2)), rows=len(metrics)
+    )
     words = []
     for panel, metric in zip(axes, metrics, strict=True):
         for index, group in enumerate(groups):

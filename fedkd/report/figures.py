@@ -17,7 +17,8 @@ from .distribution import METRICS, client_distribution
 from .maps import weights_figure
 from .partition import partition_figure
 from .statistics import Group, Runs, as_groups
-from .style import WIDTH, band, canvas, legend_below, marked, pen, styled
+from .style import PAPER, WIDTH, canvas, legend_below, styled
+from .tracing import band, marked, pen, trace
 
 __all__ = [
     "client_distribution",
@@ -31,13 +32,23 @@ __all__ = [
 ]
 
 
+BANDS = 3
+"""Curves with a band each: of more, the bands would hide one another."""
+
+
+def spread_drawn(count: int) -> str:
+    """Return how the spread of so many curves is drawn."""
+    return "Band" if count <= BANDS else "Bars right of the curves, last round"
+
+
 @styled
 def learning_curves(runs: Runs, metrics: Sequence[str] = METRICS) -> Figure:
     """Draw the headline against the round, an axes for each of `metrics` (``local``, ``global``).
 
     Either has the same range, so that they can be compared. The band is one standard deviation
-    over seeds, or over clients where there is one seed. Points measured on a subset of the test
-    split are hollow, with a bar of one standard error.
+    over seeds, or over clients where there is one seed; of many curves only the last is drawn, as
+    a bar. Points measured on a subset of the test split are hollow, with a bar of one standard
+    error.
     """
     groups = as_groups(runs)
     figure, axes = canvas(WIDTH * len(metrics), 3.4, columns=len(metrics))
@@ -128,17 +139,21 @@ def _curve(
         return
     mean, spread, error = scale * mean, scale * spread, scale * error
     some = np.isfinite(error)  # measured on a subset
-    style = pen(index, count)
-    every = marked(np.flatnonzero(~some).tolist(), index, count)
-    axes.plot(places, mean, label=group.label, markevery=every, **style)
+    style, every = pen(index, count), marked(np.flatnonzero(~some).tolist(), index, count)
+    trace(axes, places, mean, index, count, label=group.label, markevery=every)
     if some.any():
-        hollow = {"markerfacecolor": "white", "markeredgecolor": style["color"], "markersize": 5}
-        style |= hollow | {"linestyle": "", "elinewidth": 0.8, "gid": "subset"}
-        axes.errorbar(places[some], mean[some], error[some], **style)
-    low, high = np.maximum(mean - spread, 0), mean + spread
-    if scale == 100:
-        high = np.minimum(high, 100)
-    axes.fill_between(places, low, high, color=style["color"], **band(count))
+        hollow = {"markerfacecolor": PAPER, "markeredgecolor": style["color"], "markersize": 5}
+        hollow |= {"linestyle": "", "elinewidth": 0.8, "gid": "subset"}
+        axes.errorbar(places[some], mean[some], error[some], **(style | hollow))
+    most = 100 if scale == 100 else np.inf
+    low, high = np.maximum(mean - spread, 0), np.minimum(mean + spread, most)
+    if count <= BANDS:
+        axes.fill_between(places, low, high, color=style["color"], **band(count))
+    elif np.isfinite(spread[-1]):
+        right = places[-1] + np.ptp(places) * min(0.03, 0.25 / count) * (index + 1)
+        ends = [[mean[-1] - low[-1]], [high[-1] - mean[-1]]]
+        bar = {"elinewidth": 1.2, "capsize": 2, "markersize": 4}
+        axes.errorbar([right], mean[-1:], ends, **(style | bar))
     if clock is None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("round")

@@ -9,7 +9,8 @@ from matplotlib.ticker import MaxNLocator
 
 from .reader import Run
 from .statistics import Group, Runs, as_groups, estimate
-from .style import GROUPS, WIDTH, band, canvas, legend_below, pen, styled
+from .style import GROUPS, WIDTH, canvas, legend_below, look, styled
+from .tracing import band, trace
 
 COLUMN = "alma_global"
 """The accuracy of the curves: on the whole official test split."""
@@ -144,11 +145,10 @@ def _against_labels(
         values = scale * np.array([found[:length] for _, found in curves])
         values = np.where(np.isfinite(values).all(axis=0), values, np.nan)
         mean = values.mean(axis=0)
-        style = pen(index, len(groups))
-        axes.plot(labels, mean, label=group.label, **style)
+        trace(axes, labels, mean, index, len(groups), label=group.label)
         if len(curves) > 1:
             spread, faint = values.std(axis=0, ddof=1), band(len(groups))
-            axes.fill_between(labels, mean - spread, mean + spread, color=style["color"], **faint)
+            axes.fill_between(labels, mean - spread, mean + spread, color=look(index)[0], **faint)
     axes.set(xlabel="labels used, all clients", ylabel=title)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if len(groups) > 1:

@@ -128,7 +128,7 @@ def _part_classes(axes: Axes, dominant: np.ndarray, what: str) -> None:
     starts = np.flatnonzero(np.diff(dominant, prepend=dominant[0] - 1))
     ends = np.append(starts[1:], len(dominant))
     middles, labels = (starts + ends - 1) / 2, dominant[starts]
-    long = (ends - starts) >= len(dominant) / 30
+    long = (ends - starts) >= len(dominant) / 25
     for start in starts[1:][long[1:] | long[:-1]]:
         axes.axhline(start - 0.5, color="white", linewidth=0.5, alpha=0.6)
         axes.axvline(start - 0.5, color="white", linewidth=0.5, alpha=0.6)

@@ -2,19 +2,19 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
 import yaml
-from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from ..config.saved import readable
 from ..errors import ConfigError
 from . import cycles, figures, lost
+from .cards import Picture, balanced, image
 from .cells import cells
 from .command import command
 from .compared import Compared
@@ -31,27 +31,14 @@ from .labels import (
     queried_figure,
     uses_labels,
 )
-from .layout import balanced
 from .reader import Run, load_runs
 from .statistics import Group, group_runs
-from .style import to_svg
 from .summary import configuration, costs, headline, subtitle, title, versions
 from .table import columns, headings, rows, setting_keys
-from .told import told
 from .tradeoff import MEANING, differ_in_privacy, table, tradeoff_figure
 
 MOST_MAPS = 6
 """Groups whose weights are shown: beyond, the page would be heat maps."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An SVG element and the words under it."""
-
-    svg: Markup
-    caption: str
-    more: Markup | None = None
-    """the same on another scale, for who asks for it"""
 
 
 def render(
@@ -168,18 +155,12 @@ def _notes(groups: list[Group], single: Run | None) -> list[str]:
 
 
 def _picture(figure: Figure, caption: str) -> Picture:
-    return Picture(_image(figure, caption), caption)
-
-
-def _image(figure: Figure, name: str) -> Markup:
-    """Return the figure as an ``<svg>`` that is an image with a text."""
-    image = f'<svg role="img" aria-label="{escape(told(figure))}"'
-    # Our own drawing code made the SVG, and it escapes the words in it.
-    return Markup(to_svg(figure, name).replace("<svg", image, 1))
+    return Picture(image(figure, caption), caption)
 
 
 def _curves(runs: list[Run], groups: list[Group]) -> list[Picture]:
-    band = "over seeds" if any(len(group.runs) > 1 for group in groups) else "over clients"
+    over = "seeds" if any(len(group.runs) > 1 for group in groups) else "clients"
+    spread = f"{figures.spread_drawn(len(groups))}: ± one std over {over}."
     texts = {
         "local": f"{(where := local_is(runs))[0].upper()}{where[1:]}.",
         "global": "On the whole official test split.",
@@ -189,14 +170,14 @@ def _curves(runs: list[Run], groups: list[Group]) -> list[Picture]:
     hollow = any(np.isfinite(group.sampling_error(column)).any() for group in groups)
     more = subset * hollow
     pictures = [
-        _picture(figures.learning_curves(runs, [metric]), f"{text} Band: ± one std {band}.{more}")
+        _picture(figures.learning_curves(runs, [metric]), f"{text} {spread}{more}")
         for metric, text in texts.items()
     ]
     timed = [run for run in runs if "virtual_seconds" in run.summary]
     if timed:
         caption = "Against the time that it would take on the clients' devices (system)."
         picture = figures.virtual_figure(timed)
-        pictures.append(_picture(picture, f"{caption} Band: ± one std {band}.{more}"))
+        pictures.append(_picture(picture, f"{caption} {spread}{more}"))
     return pictures
 
 
@@ -222,8 +203,8 @@ def _learned(runs: list[Run], groups: list[Group]) -> list[Picture]:
         if run.weights() is not None:
             which = f"{group.label}, seed {group.seeds[0]}" if len(groups) > 1 else "Mixing weights"
             text = "last round. Row: the learner; column: whose knowledge it received."
-            caption = f"{which}, {text}"
-            small = _image(figures.weights_figure(run, log=True), f"{caption} Logarithmic.")
+            caption = f"{which}, {text} The scale is 0 to 1 in any map."
+            small = image(figures.weights_figure(run, log=True), f"{caption} Logarithmic.")
             made = _picture(figures.weights_figure(run), caption)
             pictures.append(replace(made, more=small))
     if any(np.isfinite(run.column("effective_neighbours")).any() for run in runs):

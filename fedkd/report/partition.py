@@ -55,7 +55,7 @@ def partition_figure(
     clients, classes = counts.shape
     names = [str(name) for name in (class_names if class_names is not None else range(classes))]
     bars = clients <= NAMED and classes <= BARRED
-    heights = ([3.3] if bars else [0.7, 2.9]) + [2.2] * len(values or {})
+    heights = ([3.3] if bars else [0.7, 3.2]) + [2.2] * len(values or {})
     figure, panels = canvas(width, sum(heights), rows=len(heights), ratios=heights)
     if bars:
         _bars(panels[0], counts, names)

@@ -15,6 +15,9 @@ from matplotlib.figure import Figure
 INK = "#3b4048"
 """Text and axes. In SVG it becomes the page's text colour, so that figures follow the theme."""
 
+PAPER = "#fffffe"
+"""Behind figures: what parts things from one another. In SVG it becomes the page's card."""
+
 GROUPS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 """Okabe and Ito's palette, told apart with any kind of colour vision."""
 
@@ -27,12 +30,7 @@ CLASSES = (
 WIDTH = 4.8
 """Inches of a figure: small enough for its text to be read on a phone."""
 
-LINES = ("-", "--", ":", "-.")
-
-MARKERS = "os^DvPX"
-
-MARKED = 12
-"""Points of a curve that have a marker, at most: curves of many rounds would be beads."""
+LINES: tuple[Any, ...] = ("-", (0, (7, 4)), (0, (2.2, 2.8)), (0, (11, 3.5, 2.2, 3.5)))
 
 STYLE: Any = {
     "axes.edgecolor": INK,
@@ -48,6 +46,8 @@ STYLE: Any = {
     "grid.alpha": 0.15,
     "grid.color": INK,
     "grid.linewidth": 0.6,
+    # A line's edge has the line's dashes, whatever its width.
+    "lines.scale_dashes": False,
     "legend.fontsize": 9,
     "legend.frameon": False,
     "text.color": INK,
@@ -97,7 +97,7 @@ def worded(figure: Figure, words: str) -> Figure:
     return figure
 
 
-def look(index: int) -> tuple[str, str]:
+def look(index: int) -> tuple[str, Any]:
     """Return colour and line style of the index-th group.
 
     Neighbours differ in both, so that curves are told apart without their colours; 24 in a row
@@ -106,52 +106,12 @@ def look(index: int) -> tuple[str, str]:
     Examples
     --------
     >>> look(0), look(1)
-    (('#0072B2', '-'), ('#D55E00', '--'))
+    (('#0072B2', '-'), ('#D55E00', (0, (7, 4))))
     >>> len({look(index) for index in range(24)})
     24
     """
     lines = LINES[(index + index // 12) % len(LINES)]
     return GROUPS[index % len(GROUPS)], lines
-
-
-def pen(index: int, count: int) -> dict[str, Any]:
-    """Return how the index-th of `count` curves is drawn, for ``Axes.plot``.
-
-    Later curves lie on earlier ones, and are thinner: where some are equal, each is still seen.
-
-    Examples
-    --------
-    >>> [pen(index, 3)["linewidth"] for index in range(3)]
-    [3.2, 2.3, 1.4]
-    """
-    colour, line = look(index)
-    above = (count - 1 - index) / max(count - 1, 1) if count > 1 else 0.0
-    return {
-        "color": colour,
-        "linestyle": line,
-        "linewidth": round(1.4 + 1.8 * above, 2),
-        "marker": MARKERS[index % len(MARKERS)],
-        "markersize": round(3.5 + 4 * above, 2),
-        "markeredgecolor": "white",
-        "markeredgewidth": 0.5,
-    }
-
-
-def marked(points: Sequence[int], index: int, count: int) -> list[int]:
-    """Return the points of the index-th curve that have a marker: other ones than its neighbours'.
-
-    Examples
-    --------
-    >>> marked(range(5), 0, 2), marked(range(100), 0, 2)[:3], marked(range(100), 1, 2)[:3]
-    ([0, 1, 2, 3, 4], [0, 9, 18], [4, 13, 22])
-    """
-    step = -(-len(points) // MARKED)
-    return [*points[index * step // max(count, 1) % step :: step]]
-
-
-def band(count: int) -> dict[str, Any]:
-    """Return how a band is drawn where there are `count`: fainter, the more lie on one another."""
-    return {"alpha": 0.16 if count < 3 else 0.08, "linewidth": 0}
 
 
 def short(label: str, limit: int = 28) -> str:
@@ -182,15 +142,15 @@ def legend_below(figure: Figure, axes: Axes) -> None:
 def to_svg(figure: Figure, name: str) -> str:
     """Return the figure as an ``<svg>`` element to put into a page.
 
-    No XML prolog, size or metadata; ink is ``currentColor``. `name` makes the ids of clip paths
-    differ between figures and equal between two renderings of one.
+    No XML prolog, size or metadata; ink is ``currentColor``, paper ``var(--card)``. `name`
+    makes the ids of clip paths differ between figures and equal between two renderings of one.
     """
     file = StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(file, format="svg", transparent=True, dpi=200, metadata=nothing)
     text = file.getvalue()
-    svg = text[text.index("<svg") :].replace(INK, "currentColor")
+    svg = text[text.index("<svg") :].replace(INK, "currentColor").replace(PAPER, "var(--card)")
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     # Matplotlib numbers groups from 1 in each figure; an id must be unique in a page.

@@ -3,7 +3,12 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+
+from .style import to_svg
+from .told import told
 
 WIDE = 440
 """Points (72 an inch) from which a picture has both columns: in one its text would be too small."""
@@ -12,18 +17,25 @@ LETTERS, LINE, EDGE = 78, 0.038, 0.09
 """Of a caption in a line; height of a line and of a card's edge, in widths of a column."""
 
 
-class Captioned(Protocol):
-    """What is laid out: an SVG element and the words under it."""
+@dataclass(frozen=True)
+class Picture:
+    """An SVG element and the words under it."""
 
-    svg: str
+    svg: Markup
     caption: str
+    more: Markup | None = None
+    """the same on another scale, for who asks for it"""
 
 
-T = TypeVar("T", bound=Captioned)
+def image(figure: Figure, name: str) -> Markup:
+    """Return the figure as an ``<svg>`` that is an image with a text; `name` is as in `to_svg`."""
+    start = f'<svg role="img" aria-label="{escape(told(figure))}"'
+    # Our own drawing code made the SVG, and it escapes the words in it.
+    return Markup(to_svg(figure, name).replace("<svg", start, 1))
 
 
 @dataclass
-class Block(Generic[T]):
+class Block:
     """Columns side by side, of pictures with their place in the page; one where a picture is wide.
 
     Attributes
@@ -34,7 +46,7 @@ class Block(Generic[T]):
         How long each column is, in its widths.
     """
 
-    columns: list[list[tuple[int, T]]]
+    columns: list[list[tuple[int, Picture]]]
     heights: list[float] = field(default_factory=list)
 
     @property
@@ -55,10 +67,10 @@ def size(svg: str) -> tuple[float, float]:
     return (float(found[1]), float(found[2])) if found else (1.0, 1.0)
 
 
-def balanced(pictures: Sequence[T]) -> list[Block[T]]:
+def balanced(pictures: Sequence[Picture]) -> list[Block]:
     """Return blocks of columns: each picture goes to the column that is shorter so far."""
-    blocks: list[Block[T]] = []
-    open_block: Block[T] | None = None
+    blocks: list[Block] = []
+    open_block: Block | None = None
     for place, picture in enumerate(pictures):
         width, height = size(picture.svg)
         if width >= WIDE:
