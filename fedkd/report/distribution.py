@@ -56,7 +56,8 @@ def _box(axes: Axes, values: np.ndarray, index: int) -> None:
     if values.size <= 400:
         # Golden-ratio steps spread the dots without drawing random numbers.
         jitter = (np.arange(values.size) * 0.618 % 1 - 0.5) * 0.5
-        axes.plot(values, index + jitter, "o", color=colour, markersize=2.5, alpha=0.5, mew=0)
+        size = 4.5 if values.size <= 40 else 2.5
+        axes.plot(values, index + jitter, "o", color=colour, markersize=size, alpha=0.5, mew=0)
     lines = {"color": INK, "linewidth": 0.9}
     axes.boxplot(
         values,

@@ -155,5 +155,5 @@ def _curve(
         bar = {"elinewidth": 1.2, "capsize": 2, "markersize": 4}
         axes.errorbar([right], mean[-1:], ends, **(style | bar))
     if clock is None:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlabel("round")

@@ -130,6 +130,7 @@ def imbalance_figure(runs: Runs) -> Figure:
         axes.yaxis.set_major_formatter("{x:g}")
     else:
         axes.text(0.5, 0.5, "infinite throughout", ha="center", transform=axes.transAxes)
+        axes.set_yticks([])
     return figure
 
 
@@ -150,7 +151,7 @@ def _against_labels(
             spread, faint = values.std(axis=0, ddof=1), band(len(groups))
             axes.fill_between(labels, mean - spread, mean + spread, color=look(index)[0], **faint)
     axes.set(xlabel="labels used, all clients", ylabel=title)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     if len(groups) > 1:
         legend_below(figure, axes)
     return figure

@@ -52,7 +52,7 @@ def weights_figure(run: Run, round: int | None = None, *, log: bool = False) -> 
     norm = LogNorm(LEAST, 1, clip=True) if log else Normalize(0, 1)
     shown = np.maximum(weights, LEAST) if log else weights
     image = axes.imshow(shown, norm=norm, cmap="cividis", interpolation="nearest")
-    bar = figure.colorbar(image, ax=axes, label="weight", shrink=0.85)
+    bar = figure.colorbar(image, ax=axes, label="weight", shrink=0.8)
     bar.outline.set_edgecolor(INK)
     if log:
         bar.ax.set_yticks([LEAST, 1e-3, 1e-2, 1e-1, 1], [f"≤ {LEAST}", "0.001", "0.01", "0.1", "1"])

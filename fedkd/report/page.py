@@ -211,6 +211,8 @@ def _learned(runs: list[Run], groups: list[Group]) -> list[Picture]:
         caption = (
             "To how many equally weighted sources a client's teacher amounts, mean of clients."
         )
+        if any(len(group.runs) > 1 for group in groups):
+            caption += f" {figures.spread_drawn(len(groups))}: ± one std over seeds."
         pictures.append(_picture(figures.neighbours_figure(runs), caption))
     return pictures
 
