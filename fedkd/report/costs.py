@@ -10,7 +10,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from ..rundir.summary import PHASES
 from .reader import Run
 from .statistics import Group, Runs, as_groups
-from .style import GROUPS, WIDTH, canvas, legend_below, short, styled
+from .style import GROUPS, PAPER, WIDTH, canvas, legend_below, short, styled
 
 PHASE_COLOURS = {
     "startup": "#BBBBBB",
@@ -20,6 +20,9 @@ PHASE_COLOURS = {
     "evaluate": GROUPS[5],
     "other": GROUPS[4],
 }
+
+EDGE = {"edgecolor": PAPER, "linewidth": 0.5}
+"""Parts bars also where nobody sees their colours."""
 
 
 @styled
@@ -41,7 +44,8 @@ def time_figure(runs: Runs) -> Figure:
     parts["other"] = np.maximum(0, total - sum(parts.values()))
     left = np.zeros(len(groups))
     for name, seconds in _worth_showing(parts).items():
-        axes.barh(range(len(groups)), seconds, 0.6, left, label=name, color=PHASE_COLOURS[name])
+        how = {"label": name, "color": PHASE_COLOURS[name], **EDGE}
+        axes.barh(range(len(groups)), seconds, 0.6, left, **how)
         left += seconds
     _group_axis(axes, groups)
     axes.set_xlabel("seconds, whole run" + _mean_note(groups))
@@ -72,7 +76,8 @@ def _time_per_round(run: Run) -> Figure:
     parts["other"] = np.maximum(0, np.nan_to_num(run.column("seconds")) - sum(parts.values()))
     bottom = np.zeros(len(rounds))
     for name, seconds in _worth_showing(parts).items():
-        axes.bar(rounds, seconds, 0.8, bottom, label=name, color=PHASE_COLOURS[name])
+        how = {"label": name, "color": PHASE_COLOURS[name], **EDGE}
+        axes.bar(rounds, seconds, 0.8, bottom, **how)
         bottom += seconds
     axes.set(xlabel="round", ylabel="seconds")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -4,7 +4,6 @@ Runs that differ only in their seed are one line or bar. Nothing here touches py
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,9 +13,12 @@ from matplotlib.ticker import MaxNLocator
 from ..errors import ConfigError
 from ..score import Score
 from .costs import time_figure, traffic_figure
-from .maps import partition_figure, weights_figure
+from .distribution import METRICS, client_distribution
+from .maps import weights_figure
+from .partition import partition_figure
 from .statistics import Group, Runs, as_groups
-from .style import INK, WIDTH, canvas, legend_below, look, short, styled
+from .style import PAPER, WIDTH, canvas, legend_below, styled
+from .tracing import band, marked, pen, trace
 
 __all__ = [
     "client_distribution",
@@ -29,22 +31,32 @@ __all__ = [
     "weights_figure",
 ]
 
-METRICS = ("local", "global")
+
+BANDS = 3
+"""Curves with a band each: of more, the bands would hide one another."""
+
+
+def spread_drawn(count: int) -> str:
+    """Return how the spread of so many curves is drawn."""
+    return "Band" if count <= BANDS else "Bars right of the curves, last round"
 
 
 @styled
 def learning_curves(runs: Runs, metrics: Sequence[str] = METRICS) -> Figure:
     """Draw the headline against the round, an axes for each of `metrics` (``local``, ``global``).
 
-    The band is one standard deviation over seeds, or over clients where there is one seed. Points
-    measured on a subset of the test split are hollow, with a bar of one standard error.
+    Either has the same range, so that they can be compared. The band is one standard deviation
+    over seeds, or over clients where there is one seed; of many curves only the last is drawn, as
+    a bar. Points measured on a subset of the test split are hollow, with a bar of one standard
+    error.
     """
     groups = as_groups(runs)
     figure, axes = canvas(WIDTH * len(metrics), 3.4, columns=len(metrics))
     for panel, metric in zip(axes, metrics, strict=True):
-        for index, group in enumerate(groups):
-            _curve(panel, group, group.score.column(metric), index, scale=group.score.scale)
-        _scored_axis(panel, groups[0].score, metric)
+        column, scale = groups[0].score.column(metric), groups[0].score.scale
+        for place in enumerate(groups):
+            _curve(panel, place, len(groups), column, scale=scale)
+        _scored_axis(panel, groups, metric)
     if len(groups) > 1:
         legend_below(figure, axes[0])
     return figure
@@ -55,11 +67,11 @@ def virtual_figure(runs: Runs) -> Figure:
     """Draw the headline (global) against virtual time, of the runs that have a virtual clock."""
     groups = as_groups(runs)
     figure, (axes,) = canvas(WIDTH, 3.4)
-    for index, group in enumerate(groups):
-        column, scale = group.score.column("global"), group.score.scale
-        _curve(axes, group, column, index, scale=scale, clock="virtual_time")
+    column, scale = groups[0].score.column("global"), groups[0].score.scale
+    for place in enumerate(groups):
+        _curve(axes, place, len(groups), column, scale=scale, clock="virtual_time")
     axes.set(xlabel="virtual seconds", xlim=(0, None))
-    _scored_axis(axes, groups[0].score, "global")
+    _scored_axis(axes, groups, "global")
     if len(groups) > 1:
         legend_below(figure, axes)
     return figure
@@ -76,8 +88,8 @@ def neighbours_figure(runs: Runs) -> Figure:
     """
     groups = as_groups(runs)
     figure, (axes,) = canvas(WIDTH, 3.4)
-    for index, group in enumerate(groups):
-        _curve(axes, group, "effective_neighbours", index)
+    for place in enumerate(groups):
+        _curve(axes, place, len(groups), "effective_neighbours")
     if not axes.lines:
         raise ConfigError("strategy", groups[0].strategy, "the run has no effective neighbours")
     axes.set(ylabel="effective neighbours (clients)", ylim=(0, None))
@@ -86,39 +98,37 @@ def neighbours_figure(runs: Runs) -> Figure:
     return figure
 
 
-@styled
-def client_distribution(runs: Runs, metrics: Sequence[str] = METRICS) -> Figure:
-    """Draw each client's last score as a dot, and the quartiles as a box, all seeds together."""
-    groups = as_groups(runs)
+def _scored_axis(axes: Axes, groups: Sequence[Group], name: str) -> None:
+    """Label an axis of the headline, with the range of local and global curves together."""
     score = groups[0].score
-    figure, axes = canvas(WIDTH, len(metrics) * (1.0 + 0.45 * len(groups)), rows=len(metrics))
-    for panel, metric in zip(axes, metrics, strict=True):
-        for index, group in enumerate(groups):
-            values = np.concatenate([run.values(metric)[1] for run in group.runs])
-            _box(panel, score.scale * values[np.isfinite(values)], index)
-        labels = [short(group.label) for group in groups]
-        panel.set_yticks(range(len(groups)), labels)
-        panel.yaxis.set_visible(len(groups) > 1)
-        panel.set(ylim=(len(groups) - 0.4, -0.6))
-        if score.percent:
-            panel.set_xlim(-2, 102)
-        name = score.metric if score.label else score.metric.upper()
-        panel.set_xlabel(f"{metric} {name} of a client's model{score.axis}")
-        panel.grid(visible=False, axis="y")
-    return figure
-
-
-def _scored_axis(axes: Axes, score: Score, name: str) -> None:
-    """Label an axis of the headline, and keep percents within what they can be."""
     axes.set_ylabel(score.title(name) + score.axis)
-    low, high = axes.get_ylim()
-    axes.set_ylim(max(low, 0), min(high, 101) if score.percent else high)
+    ends = [_ends(group, score, metric) for group in groups for metric in METRICS]
+    values = score.scale * np.concatenate(ends)
+    if not values.size:
+        return
+    low, high = float(values.min()), float(values.max())
+    room = 0.04 * (high - low) or 0.05 * abs(high) or 1.0
+    axes.set_ylim(max(low - room, 0), min(high + room, 101) if score.percent else high + room)
+
+
+def _ends(group: Group, score: Score, name: str) -> np.ndarray:
+    """Return how far a curve's band reaches, both ways ``[2 * rounds]``, within what can be."""
+    _, mean, spread = group.curve(score.column(name))
+    error = group.sampling_error(score.column(name))
+    most = np.fmax(np.nan_to_num(spread), np.nan_to_num(error)) if mean.size else mean
+    return np.concatenate([mean - most, mean + most]).clip(0, 1 if score.percent else None)
 
 
 def _curve(
-    axes: Axes, group: Group, column: str, index: int, scale: float = 1, clock: str | None = None
+    axes: Axes,
+    place: tuple[int, Group],
+    count: int,
+    column: str,
+    scale: float = 1,
+    clock: str | None = None,
 ) -> None:
     """Draw a column against the round, or against another one: its mean over seeds."""
+    index, group = place
     (places, mean, spread), error = group.curve(column), group.sampling_error(column)
     if clock is not None:
         rounds, times, _ = group.curve(clock)
@@ -128,39 +138,22 @@ def _curve(
     if not places.size:
         return
     mean, spread, error = scale * mean, scale * spread, scale * error
-    colour, line = look(index)
     some = np.isfinite(error)  # measured on a subset
-    style: dict[str, Any] = {"marker": "o", "ms": 3, "color": colour}
-    every = np.flatnonzero(~some).tolist()
-    axes.plot(places, mean, label=group.label, lw=1.6, ls=line, markevery=every, **style)
+    style, every = pen(index, count), marked(np.flatnonzero(~some).tolist(), index, count)
+    trace(axes, places, mean, index, count, label=group.label, markevery=every)
     if some.any():
-        style |= {"ls": "", "mfc": "white", "ms": 5, "elinewidth": 0.8, "gid": "subset"}
-        axes.errorbar(places[some], mean[some], error[some], **style)
-    low, high = np.maximum(mean - spread, 0), mean + spread
-    if scale == 100:
-        high = np.minimum(high, 100)
-    axes.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0)
+        hollow = {"markerfacecolor": PAPER, "markeredgecolor": style["color"], "markersize": 5}
+        hollow |= {"linestyle": "", "elinewidth": 0.8, "gid": "subset"}
+        axes.errorbar(places[some], mean[some], error[some], **(style | hollow))
+    most = 100 if scale == 100 else np.inf
+    low, high = np.maximum(mean - spread, 0), np.minimum(mean + spread, most)
+    if count <= BANDS:
+        axes.fill_between(places, low, high, color=style["color"], **band(count))
+    elif np.isfinite(spread[-1]):
+        right = places[-1] + np.ptp(places) * min(0.03, 0.25 / count) * (index + 1)
+        ends = [[mean[-1] - low[-1]], [high[-1] - mean[-1]]]
+        bar = {"elinewidth": 1.2, "capsize": 2, "markersize": 4}
+        axes.errorbar([right], mean[-1:], ends, **(style | bar))
     if clock is None:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlabel("round")
-
-
-def _box(axes: Axes, values: np.ndarray, index: int) -> None:
-    colour, _ = look(index)
-    if values.size <= 400:
-        # Golden-ratio steps spread the dots without drawing random numbers.
-        jitter = (np.arange(values.size) * 0.618 % 1 - 0.5) * 0.5
-        axes.plot(values, index + jitter, "o", color=colour, markersize=2.5, alpha=0.5, mew=0)
-    lines = {"color": INK, "linewidth": 0.9}
-    axes.boxplot(
-        values,
-        positions=[index],
-        widths=0.5,
-        orientation="horizontal",
-        showfliers=False,
-        manage_ticks=False,
-        boxprops=lines,
-        whiskerprops=lines,
-        capprops=lines,
-        medianprops={"color": INK, "linewidth": 2.2},
-    )

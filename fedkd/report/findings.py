@@ -93,6 +93,14 @@ def rows(groups: Sequence[Group], name: str) -> list[Row]:
     return table
 
 
+def attack_rows(section: Section, several: bool) -> list[list[str]]:
+    """Return the cells of a section's table, with the run's label where there are several."""
+    return [
+        [*([row.label] * several), row.variant, *(row.cells.get(c, "") for c in section.columns)]
+        for row in section.rows
+    ]
+
+
 def _cells(values: list[dict[str, float | None]]) -> dict[str, str]:
     """Return a cell a metric: with its interval for one seed, mean ± std for several."""
     cells = {}

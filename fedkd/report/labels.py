@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from .reader import Run
 from .statistics import Group, Runs, as_groups, estimate
 from .style import GROUPS, WIDTH, canvas, legend_below, look, styled
+from .tracing import band, trace
 
 COLUMN = "alma_global"
 """The accuracy of the curves: on the whole official test split."""
@@ -129,6 +130,7 @@ def imbalance_figure(runs: Runs) -> Figure:
         axes.yaxis.set_major_formatter("{x:g}")
     else:
         axes.text(0.5, 0.5, "infinite throughout", ha="center", transform=axes.transAxes)
+        axes.set_yticks([])
     return figure
 
 
@@ -144,15 +146,12 @@ def _against_labels(
         values = scale * np.array([found[:length] for _, found in curves])
         values = np.where(np.isfinite(values).all(axis=0), values, np.nan)
         mean = values.mean(axis=0)
-        colour, line = look(index)
-        axes.plot(labels, mean, label=group.label, marker="o", ms=3, lw=1.6, color=colour, ls=line)
+        trace(axes, labels, mean, index, len(groups), label=group.label)
         if len(curves) > 1:
-            spread = values.std(axis=0, ddof=1)
-            axes.fill_between(
-                labels, mean - spread, mean + spread, color=colour, alpha=0.13, linewidth=0
-            )
+            spread, faint = values.std(axis=0, ddof=1), band(len(groups))
+            axes.fill_between(labels, mean - spread, mean + spread, color=look(index)[0], **faint)
     axes.set(xlabel="labels used, all clients", ylabel=title)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     if len(groups) > 1:
         legend_below(figure, axes)
     return figure

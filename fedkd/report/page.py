@@ -2,25 +2,26 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ..config.saved import readable
 from ..config.yamls import to_yaml
 from ..errors import ConfigError
-from . import cycles, figures
+from . import cycles, figures, lost
+from .cards import Picture, balanced, image
 from .cells import cells
 from .command import command
 from .compared import Compared
 from .critical import critical_figure
-from .findings import Section, roc_figure, sections
+from .findings import Section, attack_rows, roc_figure, sections
 from .footnotes import local_is, meaning, subsets, warnings
+from .glossary import glossary
 from .labels import (
     differences,
     imbalance_curve,
@@ -32,21 +33,12 @@ from .labels import (
 )
 from .reader import Run, load_runs
 from .statistics import Group, group_runs
-from .style import to_svg
-from .summary import configuration, costs, headline, subtitle, title
+from .summary import configuration, costs, headline, subtitle, title, versions
 from .table import columns, headings, rows, setting_keys
 from .tradeoff import MEANING, differ_in_privacy, table, tradeoff_figure
 
 MOST_MAPS = 6
 """Groups whose weights are shown: beyond, the page would be heat maps."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An SVG element and the words under it."""
-
-    svg: Markup
-    caption: str
 
 
 def render(
@@ -93,6 +85,8 @@ def html(runs: list[Run], comparison: Compared | None = None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["balanced"] = balanced
+    environment.globals |= {"glossary": glossary, "attack_rows": attack_rows}
     with readable("run", common(runs), "cannot be shown"):
         content = _content(runs) | {"compared": _compared(comparison) if comparison else {}}
         return environment.get_template("page.html.j2").render(content)
@@ -137,6 +131,7 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         "learned": _learned(runs, groups),
         "partition": _partition(runs),
         "clients": _distribution(runs),
+        "lost": [lost.HEADINGS, *rows_lost] if (rows_lost := lost.lost(groups)) else [],
         "cycles": [cycles.HEADINGS, *cycles.cells(single)]
         if single and uses_labels(single)
         else [],
@@ -147,9 +142,7 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         "configuration": configuration(groups),
         "config_yaml": to_yaml(single.config) if single else "",
         "commands": [command(group) for group in groups],
-        "versions": next(
-            (run.summary["versions"] for run in runs if "versions" in run.summary), {}
-        ),
+        "versions": versions(runs),
         "runs": runs,
         "several": single is None,
     }
@@ -162,12 +155,12 @@ def _notes(groups: list[Group], single: Run | None) -> list[str]:
 
 
 def _picture(figure: Figure, caption: str) -> Picture:
-    # Our own drawing code made the SVG, and it escapes the words in it.
-    return Picture(Markup(to_svg(figure, caption)), caption)
+    return Picture(image(figure, caption), caption)
 
 
 def _curves(runs: list[Run], groups: list[Group]) -> list[Picture]:
-    band = "over seeds" if any(len(group.runs) > 1 for group in groups) else "over clients"
+    over = "seeds" if any(len(group.runs) > 1 for group in groups) else "clients"
+    spread = f"{figures.spread_drawn(len(groups))}: ± one std over {over}."
     texts = {
         "local": f"{(where := local_is(runs))[0].upper()}{where[1:]}.",
         "global": "On the whole official test split.",
@@ -177,14 +170,14 @@ def _curves(runs: list[Run], groups: list[Group]) -> list[Picture]:
     hollow = any(np.isfinite(group.sampling_error(column)).any() for group in groups)
     more = subset * hollow
     pictures = [
-        _picture(figures.learning_curves(runs, [metric]), f"{text} Band: ± one std {band}.{more}")
+        _picture(figures.learning_curves(runs, [metric]), f"{text} {spread}{more}")
         for metric, text in texts.items()
     ]
     timed = [run for run in runs if "virtual_seconds" in run.summary]
     if timed:
         caption = "Against the time that it would take on the clients' devices (system)."
         picture = figures.virtual_figure(timed)
-        pictures.append(_picture(picture, f"{caption} Band: ± one std {band}.{more}"))
+        pictures.append(_picture(picture, f"{caption} {spread}{more}"))
     return pictures
 
 
@@ -210,11 +203,16 @@ def _learned(runs: list[Run], groups: list[Group]) -> list[Picture]:
         if run.weights() is not None:
             which = f"{group.label}, seed {group.seeds[0]}" if len(groups) > 1 else "Mixing weights"
             text = "last round. Row: the learner; column: whose knowledge it received."
-            pictures.append(_picture(figures.weights_figure(run), f"{which}, {text}"))
+            caption = f"{which}, {text} The scale is 0 to 1 in any map."
+            small = image(figures.weights_figure(run, log=True), f"{caption} Logarithmic.")
+            made = _picture(figures.weights_figure(run), caption)
+            pictures.append(replace(made, more=small))
     if any(np.isfinite(run.column("effective_neighbours")).any() for run in runs):
         caption = (
             "To how many equally weighted sources a client's teacher amounts, mean of clients."
         )
+        if any(len(group.runs) > 1 for group in groups):
+            caption += f" {figures.spread_drawn(len(groups))}: ± one std over seeds."
         pictures.append(_picture(figures.neighbours_figure(runs), caption))
     return pictures
 

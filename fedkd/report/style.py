@@ -3,7 +3,7 @@
 import functools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import StringIO
 from typing import Any, ParamSpec
 
@@ -14,6 +14,9 @@ from matplotlib.figure import Figure
 
 INK = "#3b4048"
 """Text and axes. In SVG it becomes the page's text colour, so that figures follow the theme."""
+
+PAPER = "#fffffe"
+"""Behind figures: what parts things from one another. In SVG it becomes the page's card."""
 
 GROUPS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 """Okabe and Ito's palette, told apart with any kind of colour vision."""
@@ -27,7 +30,7 @@ CLASSES = (
 WIDTH = 4.8
 """Inches of a figure: small enough for its text to be read on a phone."""
 
-LINES = ("-", "--", ":", "-.")
+LINES: tuple[Any, ...] = ("-", (0, (7, 4)), (0, (2.2, 2.8)), (0, (11, 3.5, 2.2, 3.5)))
 
 STYLE: Any = {
     "axes.edgecolor": INK,
@@ -43,6 +46,8 @@ STYLE: Any = {
     "grid.alpha": 0.15,
     "grid.color": INK,
     "grid.linewidth": 0.6,
+    # A line's edge has the line's dashes, whatever its width.
+    "lines.scale_dashes": False,
     "legend.fontsize": 9,
     "legend.frameon": False,
     "text.color": INK,
@@ -71,17 +76,41 @@ def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def canvas(
-    width: float, height: float, rows: int = 1, columns: int = 1
+    width: float,
+    height: float,
+    rows: int = 1,
+    columns: int = 1,
+    ratios: Sequence[float] | None = None,
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure that pyplot knows nothing of, and its axes row by row; sizes in inches."""
+    """Return a figure that pyplot knows nothing of, and its axes row by row.
+
+    Sizes are in inches; `ratios` are those of the rows' heights.
+    """
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+    return figure, list(figure.subplots(rows, columns, squeeze=False, height_ratios=ratios).flat)
 
 
-def look(index: int) -> tuple[str, str]:
-    """Return colour and line style of the index-th group."""
-    lines = LINES[index // len(GROUPS) % len(LINES)]
+def worded(figure: Figure, words: str) -> Figure:
+    """Return the figure, with words of its own for who cannot see it (see `fedkd.report.told`)."""
+    figure.set_label(words)
+    return figure
+
+
+def look(index: int) -> tuple[str, Any]:
+    """Return colour and line style of the index-th group.
+
+    Neighbours differ in both, so that curves are told apart without their colours; 24 in a row
+    differ in one.
+
+    Examples
+    --------
+    >>> look(0), look(1)
+    (('#0072B2', '-'), ('#D55E00', (0, (7, 4))))
+    >>> len({look(index) for index in range(24)})
+    24
+    """
+    lines = LINES[(index + index // 12) % len(LINES)]
     return GROUPS[index % len(GROUPS)], lines
 
 
@@ -96,7 +125,7 @@ def legend_below(figure: Figure, axes: Axes) -> None:
     if not handles:
         return
     widest = max(len(label) for label in labels)
-    fit = max(1, int(14 * figure.get_figwidth() / (widest + 6)))
+    fit = max(1, int(14 * figure.get_figwidth() / (widest + 8)))
     across = math.ceil(len(labels) / math.ceil(len(labels) / fit))  # rows of equal length
     # Matplotlib fills columns first; people read rows first.
     order = [i for column in range(across) for i in range(column, len(labels), across)]
@@ -105,7 +134,7 @@ def legend_below(figure: Figure, axes: Axes) -> None:
         [labels[i] for i in order],
         loc="outside lower center",
         ncols=across,
-        handlelength=1.2,
+        handlelength=2.2,
         columnspacing=1.2,
     )
 
@@ -113,15 +142,15 @@ def legend_below(figure: Figure, axes: Axes) -> None:
 def to_svg(figure: Figure, name: str) -> str:
     """Return the figure as an ``<svg>`` element to put into a page.
 
-    No XML prolog, size or metadata; ink is ``currentColor``. `name` makes the ids of clip paths
-    differ between figures and equal between two renderings of one.
+    No XML prolog, size or metadata; ink is ``currentColor``, paper ``var(--card)``. `name`
+    makes the ids of clip paths differ between figures and equal between two renderings of one.
     """
     file = StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(file, format="svg", transparent=True, dpi=200, metadata=nothing)
     text = file.getvalue()
-    svg = text[text.index("<svg") :].replace(INK, "currentColor")
+    svg = text[text.index("<svg") :].replace(INK, "currentColor").replace(PAPER, "var(--card)")
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     # Matplotlib numbers groups from 1 in each figure; an id must be unique in a page.

@@ -107,6 +107,19 @@ def configuration(groups: Sequence[Group]) -> list[tuple[str, str]]:
     return [(key, text(flat[0][key])) for key in shared]
 
 
+def versions(runs: Sequence[Run]) -> list[str]:
+    """Return with which versions the runs were made, and which runs, where these are several."""
+    found: dict[str, list[str]] = {}
+    for run in runs:
+        words = ", ".join(
+            f"{name} {text}" for name, text in run.summary.get("versions", {}).items()
+        )
+        found.setdefault(words or "not recorded", []).append(run.path.name)
+    if len(found) == 1:
+        return list(found)
+    return [f"{words} ({', '.join(names)})" for words, names in found.items()]
+
+
 def _scored(groups: Sequence[Group], name: str) -> Fact:
     score = groups[0].score
     known = [group for group in groups if math.isfinite(group.scored(name).mean)]

@@ -57,11 +57,22 @@ class RunResult:
 
         return figures.learning_curves([self._run()])
 
-    def plot_weights(self) -> "Figure":
-        """Draw who learned from whom in the last round."""
+    def plot_weights(self, *, log: bool = False) -> "Figure":
+        """Draw who learned from whom in the last round; the colours' scale is 0 to 1.
+
+        Parameters
+        ----------
+        log : bool
+            Whether the scale is logarithmic, from 0.0001 to 1: it tells small weights apart.
+
+        Raises
+        ------
+        ConfigError
+            If the run has no mixing weights.
+        """
         from ..report import figures
 
-        return figures.weights_figure(self._run())
+        return figures.weights_figure(self._run(), log=log)
 
     def plot_partition(self) -> "Figure":
         """Draw each client's histogram of classes, or of bins of its targets."""

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -11,6 +13,7 @@ import yaml
 from fedkd.callbacks.base import RoundRecord
 from fedkd.callbacks.tables import Tables
 from fedkd.config import DataConfig, RunConfig
+from fedkd.report import render
 from fedkd.report.comparison import compare
 
 PHASES = {"fit": 0.6, "fuse": 0.1, "distil": 0.2, "evaluate": 0.3}
@@ -109,6 +112,31 @@ class RunFactory:
 @pytest.fixture
 def make_run(tmp_path):
     return RunFactory(tmp_path)
+
+
+@pytest.fixture(scope="package")
+def pages(tmp_path_factory):
+    """Return the report of one run, and of two with a client that diverged and one rejected."""
+    make = RunFactory(tmp_path_factory.mktemp("pages"))
+    settings = {"parameters": {"exchange": "logits", "beta": 1}, "clients": 20}
+    one, two = make("one", weights=False), make("two", strategy="a_longer_name", **settings)
+    marked(two, [(2, 3, "diverged"), (1, 5, "rejected"), (2, 5, "rejected")])
+    runs = {"one": [one], "two": [make("knfu", clients=20), two]}
+    return {name: render(each, make.root / f"{name}.html") for name, each in runs.items()}
+
+
+def marked(path, rows):
+    """Add rows (round, client, metric) to a run's clients."""
+    table = pq.read_table(path / "clients.parquet")
+    columns = [*zip(*[(*row, 1.0) for row in rows], strict=True)]
+    names = ["round", "client", "metric", "value"]
+    more = pa.table([pa.array(column) for column in columns], names=names).cast(table.schema)
+    pq.write_table(pa.concat_tables([table, more]), path / "clients.parquet")
+
+
+@pytest.fixture
+def mark():
+    return marked
 
 
 @pytest.fixture(scope="module")
