@@ -4,7 +4,7 @@ import functools
 import math
 import re
 from collections.abc import Callable
-from io import StringIO
+from io import BytesIO, StringIO
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
@@ -59,6 +59,16 @@ STYLE: Any = {
 P = ParamSpec("P")
 
 
+class Drawing(Figure):
+    """A figure that a notebook shows, also where pyplot was never imported."""
+
+    def _repr_png_(self) -> bytes:
+        file = BytesIO()
+        with mpl.rc_context(STYLE):
+            self.savefig(file, format="png", dpi=120, facecolor="white")
+        return file.getvalue()
+
+
 def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
     """Make a figure function draw in our style, whatever the process' matplotlib settings."""
 
@@ -74,7 +84,7 @@ def canvas(
     width: float, height: float, rows: int = 1, columns: int = 1
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure that pyplot knows nothing of, and its axes row by row; sizes in inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Drawing(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 

@@ -1,0 +1,85 @@
+"""What a notebook shows: results and figures, on light and dark pages."""
+
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import TINY
+
+import fedkd
+from fedkd.report.notebook import link
+from fedkd.report.told import run_card
+from fedkd.run.result import RunResult
+
+
+class Page(HTMLParser):
+    """Reads the texts of some HTML; fails where a tag is not closed, or asks for something."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attributes: Any) -> None:
+        assert tag not in ("script", "img", "link", "style")
+        assert not re.search(r"color|background", str(attributes)), attributes
+        if tag != "br":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += f"{data} "
+
+
+@pytest.fixture(scope="module")
+def knfu(cache: Path) -> RunResult:
+    return fedkd.simulate("knfu", **TINY)
+
+
+def test_a_run_is_shown_in_a_line_and_as_a_table(knfu: RunResult) -> None:
+    local = f"{100 * knfu.summary['alma_local']['last']:.1f}"
+    assert repr(knfu).startswith(
+        f"<RunResult knfu on digits: 5 clients, 2 rounds, ALMA local {local}"
+    )
+    assert len(repr(knfu)) < 200
+    text = Page(knfu._repr_html_()).text
+    for part in (f"{local} ± ", "digest", knfu.summary["digest"][:16], "fedkd report", "temporary"):
+        assert part in text
+
+
+def test_a_result_is_shown_when_its_directory_has_gone(tmp_path: Path) -> None:
+    settings = TINY | {"task": "regression", "rounds": 1, "run_dir": str(tmp_path / "run")}
+    result = fedkd.simulate("local", **settings)
+    shutil.rmtree(tmp_path / "run")
+    assert "RMSE local" in repr(result)
+    assert "RMSE global" in Page(result._repr_html_()).text
+    assert "%" not in repr(result)
+
+
+def test_what_people_have_named_is_escaped(knfu: RunResult) -> None:
+    odd = knfu.summary | {"strategy": "<script>", "diverged": 2, "rejected": 1}
+    odd |= {"score_local": {"last": None, "best": None, "std": None}}
+    text = Page(run_card(Path("<i>"), odd, knfu.score, False)).text
+    assert "<script> on digits" in text
+    assert "not evaluated" in text
+    assert "diverged: 2 of 5 clients" in text
+
+
+def test_paths_below_the_current_folder_are_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert 'href="a%20b/report.html"' in link(tmp_path / "a b" / "report.html")
+    assert "href" not in link(tmp_path.parent / "report.html")
+
+
+def test_figures_show_themselves(knfu: RunResult) -> None:
+    for figure in (knfu.plot_curves(), knfu.plot_weights(), knfu.plot_partition()):
+        assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
