@@ -2,14 +2,18 @@
 
 import re
 import shutil
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from support import TINY
 
 import fedkd
+from fedkd.callbacks import CellProgress, Progress
+from fedkd.callbacks.cell import CellLine, in_notebook, shown
 from fedkd.report.notebook import link
 from fedkd.report.told import run_card
 from fedkd.run.result import RunResult
@@ -83,3 +87,80 @@ def test_paths_below_the_current_folder_are_links(
 def test_figures_show_themselves(knfu: RunResult) -> None:
     for figure in (knfu.plot_curves(), knfu.plot_weights(), knfu.plot_partition()):
         assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+
+
+# -- progress ------------------------------------------------------------------------------------
+
+
+class Kernel:
+    """A notebook's: keeps what was shown, in place of what was shown under the same handle."""
+
+    def __init__(self) -> None:
+        self.cells: list[list[tuple[str, str]]] = []
+
+    def display(self, shown: Any, display_id: bool) -> Any:
+        self.cells.append([])
+        handle, cell = ModuleType("handle"), self.cells[-1]
+        handle.update = lambda one: cell.append((repr(one), one._repr_html_()))  # type: ignore[attr-defined]
+        handle.update(shown)
+        return handle
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    """Have this process look like a notebook's kernel."""
+
+    class ZMQInteractiveShell:
+        pass
+
+    class Shell(ZMQInteractiveShell):
+        pass
+
+    made, package, display = Kernel(), ModuleType("IPython"), ModuleType("IPython.display")
+    package.get_ipython = Shell  # type: ignore[attr-defined]
+    display.display = made.display  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", package)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    return made
+
+
+def test_progress_in_a_notebook_is_one_line(
+    kernel: Kernel, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fedkd.simulate("local", **TINY)
+    assert len(kernel.cells) == 1
+    text, html = kernel.cells[0][-1]
+    assert re.fullmatch(r"2 rounds in \S+ s  ALMA local 0\.\d+  global 0\.\d+(\n.+)*", text)
+    assert Page(html).text.split() == text.split()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_progress_can_be_had_and_had_not(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fedkd.simulate("local", progress=False, **TINY)
+    assert kernel.cells == []
+    assert type(shown([], None)[0]) is CellProgress
+    assert shown([own := Progress()], None) == [own]
+    monkeypatch.delitem(sys.modules, "IPython")
+    assert not in_notebook()
+    assert shown([], None) == []
+    assert type(shown([], True)[0]) is Progress
+
+
+def test_progress_says_how_a_run_ended(kernel: Kernel) -> None:
+    for error, word in ((KeyboardInterrupt(), "interrupted"), (ValueError(), "failed")):
+        progress = CellProgress()
+        progress.on_run_end(None, error)
+        assert repr(progress._line).startswith(f"{word} after 0 rounds")
+
+
+def test_a_cell_has_no_flood_of_notes(kernel: Kernel) -> None:
+    line = CellLine("run 1 of 2")
+    line.update(description="round 1/2  fit", completed=1, total=4)
+    for number in range(20):
+        line.note(f"<b> {number}")
+    assert len(kernel.cells) == 1
+    assert repr(line).splitlines()[0] == "run 1 of 2  round 1/2  fit  1/4"
+    assert repr(line).splitlines()[-1] == "and 12 more lines"
+    assert "<b> 7" in Page(line._repr_html_()).text
