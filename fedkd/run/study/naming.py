@@ -6,11 +6,11 @@ from pathlib import Path
 
 from hydra.core.override_parser.types import Override
 
-from ..config.definition import FILE, Definition
-from ..config.grammar import parse, split_study, sweep
-from ..config.overrides import compose
-from ..config.trust import vet
-from ..errors import ConfigError
+from ...config.definition import FILE, Definition
+from ...config.grammar import parse, split_study, sweep
+from ...config.overrides import compose
+from ...config.trust import vet
+from ...errors import ConfigError
 
 
 def named(given: Sequence[str], multirun: bool) -> tuple[Definition, Path] | None:
