@@ -15,11 +15,13 @@ _EXPORTS = {
     "KnowledgeStack": "fedkd.knowledge",
     "RunResult": "fedkd.run.result",
     "RunError": "fedkd.errors",
+    "Study": "fedkd.run.study.opened",
     "attack": "fedkd.leakage",
     "compare": "fedkd.report.comparison",
     "resume": "fedkd.run.python",
     "shutdown": "fedkd.engine",
     "simulate": "fedkd.run.python",
+    "study": "fedkd.run.study.python",
 }
 
 __all__ = [
@@ -28,11 +30,13 @@ __all__ = [
     "KnowledgeStack",
     "RunError",
     "RunResult",
+    "Study",
     "attack",
     "compare",
     "resume",
     "shutdown",
     "simulate",
+    "study",
 ]
 
 
