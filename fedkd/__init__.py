@@ -8,6 +8,7 @@ The names below are imported on first use, so ``import fedkd`` stays cheap.
 
 from importlib import import_module
 from typing import Any
+from warnings import catch_warnings, filterwarnings
 
 _EXPORTS = {
     "ConfigError": "fedkd.errors",
@@ -47,7 +48,9 @@ def __getattr__(name: str) -> Any:
 
         return version("fedkd")
     if name in _EXPORTS:
-        return getattr(import_module(_EXPORTS[name]), name)
+        with catch_warnings():
+            filterwarnings("ignore", "IProgress not found")  # of tqdm, whose bars nobody shows here
+            return getattr(import_module(_EXPORTS[name]), name)
     raise AttributeError(f"module 'fedkd' has no attribute {name!r}")
 
 

@@ -1,5 +1,7 @@
 """What a notebook shows: results and figures, on light and dark pages."""
 
+import ast
+import json
 import re
 import shutil
 import sys
@@ -17,6 +19,8 @@ from fedkd.callbacks.cell import CellLine, in_notebook, shown
 from fedkd.report.notebook import link
 from fedkd.report.told import run_card
 from fedkd.run.result import RunResult
+
+ROOT = Path(__file__).parents[1]
 
 
 class Page(HTMLParser):
@@ -164,3 +168,29 @@ def test_a_cell_has_no_flood_of_notes(kernel: Kernel) -> None:
     assert repr(line).splitlines()[0] == "run 1 of 2  round 1/2  fit  1/4"
     assert repr(line).splitlines()[-1] == "and 12 more lines"
     assert "<b> 7" in Page(line._repr_html_()).text
+
+
+# -- the tutorial --------------------------------------------------------------------------------
+
+
+def test_the_tutorial_runs_and_each_of_its_cells_shows_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its cells, in one namespace: a kernel would take longer to start than they take."""
+    notebook = json.loads((ROOT / "docs" / "tutorial.ipynb").read_text())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fedkd.report.render", lambda runs, out=None: out)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            continue
+        assert (cell["outputs"], cell["execution_count"]) == ([], None)  # is kept without them
+        tree = ast.parse("".join(cell["source"]))
+        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, "tutorial", "exec"), names)
+        if "small" in names:
+            names["small"] |= {"clients": 3, "rounds": 1}
+        if last is not None:
+            found = eval(compile(ast.Expression(last.value), "tutorial", "eval"), names)
+            show = getattr(found, "_repr_png_", None) or found._repr_html_
+            assert show()

@@ -72,9 +72,8 @@ def test_python_goes_on_with_what_the_command_line_began(tmp_path: Path) -> None
     assert halted.to_pandas()["state"].tolist() == ["finished", "waiting"]
     assert halted.table()["seeds"].tolist() == [1]
     assert np.isnan(halted.table()["score_local_std"][0])
-    for source in (where, halted, None):
-        done = fedkd.study(source, **({"resume": where} if source is None else {}))
-        assert done.to_pandas()["digest"].tolist() == before["digest"].tolist()
+    done = fedkd.study(resume=where)
+    assert done.to_pandas()["digest"].tolist() == before["digest"].tolist()
 
 
 def test_its_tables_are_those_of_its_runs(grid: Study) -> None:
@@ -94,11 +93,18 @@ def test_its_tables_are_those_of_its_runs(grid: Study) -> None:
 
 def test_a_notebook_shows_a_study(grid: Study) -> None:
     text = Page(grid._repr_html_()).text
-    for part in ("More <b>knowledge</b>", "4: 4 finished", "state: done", "± std over seeds"):
+    for part in (
+        "More <b>knowledge</b>",
+        "runs 4: 4 finished; done",
+        "± std over seeds",
+        "1 rounds",
+    ):
         assert part in text
-    assert repr(grid) == f"<Study {grid.run_dir}: 4: 4 finished; done>"
+    assert repr(grid) == f"<Study {grid.run_dir}, runs 4: 4 finished; done>"
     assert "4: 4 finished" in repr(grid.status())
     assert "1 of 1" in Page(grid.status()._repr_html_()).text
+    assert repr(grid.runs[0]).startswith("<Run local on digits: 3 clients, 1 round, ALMA local ")
+    assert grid.runs[0].summary["digest"][:16] in Page(grid.runs[0]._repr_html_()).text
 
 
 def test_a_failed_run_is_warned_of_and_run_again_when_asked(tmp_path: Path) -> None:

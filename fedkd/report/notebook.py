@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
-from .table import Cell
+from .cell import Cell
 
 _CELL = "text-align:left;padding:2px 12px 2px 0"
 """Colours and fonts are the page's: it may be light or dark."""

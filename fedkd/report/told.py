@@ -7,8 +7,8 @@ from markupsafe import Markup
 from rich.filesize import decimal
 
 from ..score import Score
+from .cell import Cell
 from .notebook import card, code, link
-from .table import Cell
 
 BOTH = ("local", "global")
 
@@ -27,7 +27,7 @@ def in_a_line(summary: dict[str, Any], score: Score) -> str:
     return f"{_title(summary)}: {_size(summary)}, {score.title('local')} {local}, global {overall}"
 
 
-def run_card(run_dir: Path, summary: dict[str, Any], score: Score, passing: bool) -> str:
+def run_card(run_dir: Path, summary: dict[str, Any], score: Score, passing: bool = False) -> str:
     """Return the HTML of a run: its headline, its digest, and where it is.
 
     Parameters
@@ -45,7 +45,10 @@ def run_card(run_dir: Path, summary: dict[str, Any], score: Score, passing: bool
     cells = [_scored(summary, name, score) for name in BOTH]
     cells += [Cell(str(summary["rounds"]))]
     cells += [Cell(decimal(summary[f"bytes_{way}"])) for way in ("up", "down")]
-    cells += [Cell(f"{summary['seconds']['total']:.1f}"), Cell(summary["digest"][:16])]
+    cells += [
+        Cell(f"{summary['seconds']['total']:.1f}"),
+        Cell(summary.get("digest", "unfinished")[:16]),
+    ]
     about = f"{summary['clients']} clients, seed {summary['seed']}, engine {summary['engine']}"
     place = Markup("run directory: {}{}").format(
         code(run_dir), " (temporary: it lives as long as this result)" if passing else ""

@@ -142,14 +142,15 @@ class Study:
 
     def __repr__(self) -> str:
         try:
-            facts = self.status().facts
+            told = self.status().headline
         except FedkdError as error:  # its folder has gone
             return f"<Study {error}>"
-        return f"<Study {self.run_dir}: {facts['runs']}; {facts['state']}>"
+        return f"<Study {self.run_dir}, {told}>"
 
     def _repr_html_(self) -> str:
         from ...report.footnotes import meaning, warnings
         from ...report.notebook import card
+        from ...report.summary import subtitle
         from ...report.table import columns, rows
         from ...report.told import report_line
 
@@ -157,13 +158,13 @@ class Study:
             status, groups = self.status(), self._groups()
         except FedkdError as error:
             return card("study", str(self.run_dir), [], [], str(error))
-        lines = [f"{name}: {text}" for name, text in status.facts.items() if name != "study"]
-        report = report_line(self.run_dir, "fedkd compare")
+        lines = [status.headline, *status.more, *status.lines]
         if not groups:
-            return card("study", str(self.run_dir), [], [], *lines, *status.lines)
+            return card("study", str(self.run_dir), [], [], *lines)
+        about = f"{self.run_dir}: {', '.join(subtitle(groups))}"
         notes = [meaning(groups)[1], *warnings(groups)]
-        table = columns(groups), rows(groups)
-        return card("study", str(self.run_dir), *table, *notes, *lines, *status.lines, report)
+        report = report_line(self.run_dir, "fedkd compare")
+        return card("study", about, columns(groups), rows(groups), *notes, *lines, report)
 
 
 def _numbers(run: "Run") -> dict[str, Any]:

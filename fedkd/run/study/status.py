@@ -87,6 +87,17 @@ class Status:
         return cls(facts, [_run(folder, name, state, bool(by)) for name, state in states.items()])
 
     @property
+    def headline(self) -> str:
+        """How many runs there are, what has become of them, and what is being done.
+
+        Examples
+        --------
+        >>> Status({"runs": "2: 1 finished, 1 waiting", "state": "stopped"}, []).headline
+        'runs 2: 1 finished, 1 waiting; stopped'
+        """
+        return f"runs {self.facts['runs']}; {self.facts['state']}"
+
+    @property
     def lines(self) -> list[str]:
         """What is to be known of runs that are neither finished nor still to be run."""
         lines = []
@@ -97,6 +108,12 @@ class Status:
             elif run.state == "failed":
                 lines.append(f"failed  {run.run}: {run.error}")
         return lines
+
+    @property
+    def more(self) -> list[str]:
+        """What else is known of the study."""
+        said = ("study", "runs", "state")
+        return [f"{name}: {value}" for name, value in self.facts.items() if name not in said]
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return a row a run, with the fields of `RunStatus`."""
@@ -112,13 +129,12 @@ class Status:
         return "\n".join([*told, *self.lines])
 
     def _repr_html_(self) -> str:
+        from ...report.cell import Cell
         from ...report.notebook import card
-        from ...report.table import Cell
 
         rows = [[Cell(run.run), Cell(run.state, run.error), Cell(_of(run))] for run in self.runs]
-        facts = [f"{name}: {value}" for name, value in self.facts.items() if name != "study"]
         heads = ["run", "state", "rounds"]
-        return card("study", str(self.facts["study"]), heads, rows, *facts)
+        return card("study", str(self.facts["study"]), heads, rows, self.headline, *self.more)
 
 
 def known(path: str | Path) -> Path:
