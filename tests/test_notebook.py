@@ -16,8 +16,8 @@ from support import TINY
 import fedkd
 from fedkd.callbacks import CellProgress, Progress
 from fedkd.callbacks.cell import CellLine, in_notebook, shown
+from fedkd.report.brief import run_card
 from fedkd.report.notebook import link
-from fedkd.report.told import run_card
 from fedkd.run.result import RunResult
 
 ROOT = Path(__file__).parents[1]

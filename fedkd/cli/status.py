@@ -17,6 +17,6 @@ def show_status(path: Path, console: Console) -> None:
         If the folder is no study's.
     """
     status = Status.read(path)
-    print_facts(status.facts, console)
+    print_facts(dict(status.facts), console)
     for line in status.lines:
         console.out(line, highlight=False)

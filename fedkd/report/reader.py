@@ -18,7 +18,7 @@ from ..config.saved import readable
 from ..errors import ConfigError
 from ..rundir.summary import ADDED, derive, floats, upgraded
 from ..score import ALMA, Score, saved_score
-from .told import in_a_line, run_card
+from .brief import in_a_line, run_card
 
 REQUIRED = ("config.yaml", "rounds.parquet")
 

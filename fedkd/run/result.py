@@ -47,12 +47,12 @@ class RunResult:
         self.score = saved_score(self.run_dir)
 
     def __repr__(self) -> str:
-        from ..report.told import in_a_line
+        from ..report.brief import in_a_line
 
         return f"<RunResult {in_a_line(self.summary, self.score)}, {self.run_dir}>"
 
     def _repr_html_(self) -> str:
-        from ..report.told import run_card
+        from ..report.brief import run_card
 
         return run_card(self.run_dir, self.summary, self.score, self.keep is not None)
 

@@ -148,11 +148,11 @@ class Study:
         return f"<Study {self.run_dir}, {told}>"
 
     def _repr_html_(self) -> str:
+        from ...report.brief import report_line
         from ...report.footnotes import meaning, warnings
         from ...report.notebook import card
         from ...report.summary import subtitle
         from ...report.table import columns, rows
-        from ...report.told import report_line
 
         try:
             status, groups = self.status(), self._groups()

@@ -24,6 +24,8 @@ from .written import NOT_FOR_RUNS, content_of, written
 
 log = logging.getLogger("fedkd")
 
+WORDS = ("hypothesis", "tags")
+
 Source = str | Path | Mapping[str, Any] | Study | None
 
 
@@ -106,7 +108,7 @@ def study(
     ['finished', 'finished', 'finished', 'finished']
     """
     source = settings.pop("resume", None) if source is None else source
-    given = {"hypothesis": hypothesis, "tags": tags, "presets": presets}
+    given: dict[str, Any] = {"hypothesis": hypothesis, "tags": tags, "presets": presets}
     given |= {"grid": grid, "seeds": seeds, "overrides": overrides}
     settings |= {} if parallel is None else {"study.parallel": str(parallel)}
     definition, folder = _meant(source, content_of(given, settings), run_dir, trust)
@@ -140,8 +142,8 @@ def _meant(
                 "run_dir", run_dir, f"{folder} is to go on, where it is; leave it out"
             )
         run_dir = folder or run_dir
-        said = {key: content[key] for key in ("hypothesis", "tags") if key in content}
-        study = Definition({**study.extended(more.overrides).content, **said})
+        study = study.extended(more.overrides)
+        study = Definition(dict(study.content) | {k: content[k] for k in WORDS if k in content})
     words = {text: parse(text) for text in study.overrides}
     if resumed := [one for one in words.values() if one.key_or_group == "resume"]:
         raise ConfigError("resume", resumed[0].input_line, NOT_FOR_RUNS["resume"])

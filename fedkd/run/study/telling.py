@@ -125,9 +125,9 @@ class CellTeller(Teller):
         at_once, self.line.title = results.sweep.at_once, ""
 
         def update() -> None:
-            about = {"description": f"runs, {at_once} at a time", "headline": results.left}
-            done = results.before + results.done
-            self.line.update(completed=done, total=len(results.steps), **about)
+            what = f"runs, {at_once} at a time"
+            done, total = results.before + results.done, len(results.steps)
+            self.line.update(description=what, completed=done, total=total, headline=results.left)
 
         update()
         yield update
