@@ -8,6 +8,7 @@ The names below are imported on first use, so ``import fedkd`` stays cheap.
 
 from importlib import import_module
 from typing import Any
+from warnings import catch_warnings, filterwarnings
 
 _EXPORTS = {
     "ConfigError": "fedkd.errors",
@@ -15,11 +16,13 @@ _EXPORTS = {
     "KnowledgeStack": "fedkd.knowledge",
     "RunResult": "fedkd.run.result",
     "RunError": "fedkd.errors",
+    "Study": "fedkd.run.study.opened",
     "attack": "fedkd.leakage",
     "compare": "fedkd.report.comparison",
     "resume": "fedkd.run.python",
     "shutdown": "fedkd.engine",
     "simulate": "fedkd.run.python",
+    "study": "fedkd.run.study.python",
 }
 
 __all__ = [
@@ -28,11 +31,13 @@ __all__ = [
     "KnowledgeStack",
     "RunError",
     "RunResult",
+    "Study",
     "attack",
     "compare",
     "resume",
     "shutdown",
     "simulate",
+    "study",
 ]
 
 
@@ -43,7 +48,9 @@ def __getattr__(name: str) -> Any:
 
         return version("fedkd")
     if name in _EXPORTS:
-        return getattr(import_module(_EXPORTS[name]), name)
+        with catch_warnings():
+            filterwarnings("ignore", "IProgress not found")  # of tqdm, whose bars nobody shows here
+            return getattr(import_module(_EXPORTS[name]), name)
     raise AttributeError(f"module 'fedkd' has no attribute {name!r}")
 
 

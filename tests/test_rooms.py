@@ -18,8 +18,8 @@ ROOMS = {"fedkd": "fedkd"} | {
 """Folders at the root, and what they import as."""
 
 PUBLIC = {
-    "fedkd": "ConfigError FedkdError KnowledgeStack RunError RunResult attack compare resume "
-    "shutdown simulate",
+    "fedkd": "ConfigError FedkdError KnowledgeStack RunError RunResult Study attack compare "
+    "resume shutdown simulate study",
     "fedkd.callbacks": "Callback RoundRecord RunInfo TensorBoard",
     "fedkd.clients": "Parts",
     "fedkd.clients.attacks": "Attack",

@@ -15,11 +15,11 @@ import yaml
 from support import LIMIT, fedkd, wait_until
 from test_cli_signals import COMMAND
 
-from fedkd.cli.planning import going_on
 from fedkd.config.definition import Definition
 from fedkd.config.overrides import compose
 from fedkd.engine.cluster import cores
 from fedkd.errors import ConfigError
+from fedkd.run.study.planning import going_on
 from fedkd.rundir import freezing
 from fedkd.rundir.freezing import Frozen
 from fedkd.rundir.locking import locked

@@ -15,12 +15,12 @@ from support import LIMIT, fedkd, wait_until
 from test_cli_signals import COMMAND, check_ended, check_readable, end
 
 from fedkd import simulate
-from fedkd.cli import dealing
 from fedkd.config import RunConfig
 from fedkd.config.overrides import compose
 from fedkd.engine.cluster import cores
 from fedkd.errors import ConfigError
 from fedkd.run import parallel
+from fedkd.run.study import dealing
 from fedkd.run.worker import Limits
 
 SMALL = ["clients=3", "rounds=2", "data.samples_per_client=20", "transfer.size=40"]

@@ -29,6 +29,7 @@ ROOMS = {
     "callbacks": "Observers of a run.",
     "report": "Reading, comparing and drawing run directories.",
     "run": "From a configuration to a result.",
+    "run.study": "A study: many runs, from a definition to a comparison.",
     "engine.warm": "What outlives a run, until `fedkd.shutdown`.",
     "errors": "What is raised.",
     "rng": "The run's random streams.",

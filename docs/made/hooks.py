@@ -1,5 +1,6 @@
 """What of the site is made from the code when it is built: a hook of mkdocs."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +60,7 @@ def _pages() -> Iterator[tuple[str, str]]:
         part for part in _read("README.md").split("\n## ") if part.startswith("What is there")
     )
     yield "methods.md", _linked(f"# {there}")
+    yield "tutorial.md", _notebook("docs/tutorial.ipynb")
     yield "benchmarks.md", _linked(_read("experiments/benchmarks/README.md"))
     yield "contributing.md", _read("CONTRIBUTING.md")
     yield "changes.md", _read("CHANGELOG.md")
@@ -71,6 +73,15 @@ def _linked(text: str) -> str:
     text = text.replace("](experiments/conf/experiment)", "](presets.md)")
     page = r"](api/strategies.md#fedkd.strategies.\1)"
     return re.sub(r"\]\((?:strategies/)?(\w+)\.py\)", page, text)
+
+
+def _notebook(name: str) -> str:
+    """Return a notebook's texts and code as a page, with a link to itself."""
+    cells = json.loads(_read(name))["cells"]
+    parts = [(cell["cell_type"] == "code", "".join(cell["source"])) for cell in cells]
+    texts = [f"```python\n{text}\n```" if is_code else text for is_code, text in parts]
+    title, *rest = texts
+    return "\n\n".join([title, f"[As a notebook]({Path(name).name})", *rest])
 
 
 def _read(name: str) -> str:

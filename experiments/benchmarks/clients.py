@@ -48,6 +48,15 @@ def run(clients: int, rounds: int, memory: str | None, result: Path) -> None:
     count = clients * SAMPLES + TRANSFER
     x = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
     y = np.arange(count) % 10
+    settings: dict[str, Any] = {
+        "data.alpha": None,
+        "data.samples_per_client": SAMPLES,
+        "transfer.size": TRANSFER,
+        "evaluate.every": rounds,
+        "fit": {"epochs": 1, "batch_size": 32, "momentum": 0.0},
+        "distil": {"epochs": 1, "batch_size": 64},
+        "device": "cpu",
+    }
     done = simulate(
         {"name": "fedmd", "exchange": "soft_labels"},
         (x, y, x[:100], y[:100]),
@@ -55,15 +64,7 @@ def run(clients: int, rounds: int, memory: str | None, result: Path) -> None:
         rounds=rounds,
         engine={"name": "ray", "state_memory": memory},
         callbacks=[work],
-        **{
-            "data.alpha": None,
-            "data.samples_per_client": SAMPLES,
-            "transfer.size": TRANSFER,
-            "evaluate.every": rounds,
-            "fit": {"epochs": 1, "batch_size": 32, "momentum": 0.0},
-            "distil": {"epochs": 1, "batch_size": 64},
-            "device": "cpu",
-        },
+        **settings,
     )
     steady = range(1, rounds - 1)  # the first round opens data, the last is evaluated
     took = {

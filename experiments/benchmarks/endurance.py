@@ -46,7 +46,7 @@ def long_run(rounds: int, clients: int, strategy: str = "knfu") -> list[Reading]
     """Run on Ray with checkpoints; return readings of every fifth round."""
     gauge = Gauge()
     with TemporaryDirectory(prefix="fedkd-endurance-") as folder:
-        where = {"run_dir": str(Path(folder) / "run"), "checkpoint.every": 10}
+        where: dict[str, Any] = {"run_dir": str(Path(folder) / "run"), "checkpoint.every": 10}
         simulate(strategy, clients=clients, rounds=rounds, engine="ray", callbacks=[gauge], **where)
     return gauge.readings
 

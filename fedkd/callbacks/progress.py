@@ -28,8 +28,8 @@ class Progress(Callback):
     """Follow a run on the console.
 
     On a terminal one live line shows the round, the phase, the clients done, the latest ALMA and
-    the time. Anywhere else (a pipe, a log, a notebook) each round prints one plain line without
-    control codes. Either way, rejected clients are named with the reason.
+    the time. Anywhere else (a pipe, a log) each round prints one plain line without control codes.
+    Either way, rejected clients are named with the reason. A notebook has `CellProgress`.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Progress(Callback):
         self.console: Console = console or outlasting(Console(stderr=True))
         # Not console.is_terminal: FORCE_COLOR makes that true for a pipe.
         self.live = self.console.is_interactive and self.console.file.isatty()
-        self._display: rp.Progress | None = None
+        self._display: Any = None
         self._task = rp.TaskID(0)
         self._total: int | None = None
         self._started = time.monotonic()

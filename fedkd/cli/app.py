@@ -101,8 +101,8 @@ def run(
     with -m, as a STUDY.yaml, or as resume=FOLDER. Given again it does what is left to do: runs that
     were interrupted go on. study.parallel=auto runs small runs side by side, one per core.
     """
+    from ..run.study.naming import named
     from . import commands
-    from .naming import named
 
     console, given = _console(), overrides or []
     study = named(given, multirun)
@@ -112,9 +112,9 @@ def run(
     if dry_run:
         commands.dry_run(given, study and study[0], console)
     elif study is not None:
-        from .sweeping import run_study
+        from .sweeping import study as run_study
 
-        run_study(*study, console, retry=retry_failed, freeze=freeze)
+        run_study(*study, console, retry_failed, freeze)
     else:
         commands.run_one(given, console)
 

@@ -36,7 +36,7 @@ def run_one(overrides: list[str], console: Console) -> None:
 def dry_run(overrides: list[str], study: Definition | None, console: Console) -> None:
     """Print what the run, or each run of a study, would cost."""
     from ..run.estimate import plan
-    from .dealing import Run, Sweep, read
+    from ..run.study.dealing import Run, Sweep, read
 
     sweep = read(study.overrides) if study else Sweep([Run("run", compose(overrides))])
     beside = sweep.beside()

@@ -59,12 +59,27 @@ class Definition:
             content = from_yaml(file.read_text())
         if not isinstance(content, dict):
             raise ConfigError(key, file, "is no study: a mapping with a grid, seeds, ...", KINDS)
+        return cls.checked(content, f" ({file})")
+
+    @classmethod
+    def checked(cls, content: Mapping[str, Any], where: str = "") -> "Definition":
+        """Return a study of what it is to have.
+
+        Raises
+        ------
+        ConfigError
+            For a key that no study has, a value of another kind, or a list without values.
+        """
         for name, value in content.items():
             if name not in KINDS:
-                raise ConfigError(str(name), value, f"unknown key of a study ({file})", KINDS)
+                raise ConfigError(str(name), value, f"unknown key of a study{where}", KINDS)
             if not isinstance(value, KINDS[name]):
                 kinds = " or ".join(SPOKEN[kind] for kind in KINDS[name])
-                raise ConfigError(str(name), value, f"must be {kinds} ({file})")
+                raise ConfigError(str(name), value, f"must be {kinds}{where}")
+        axes = {"presets": content.get("presets"), "seeds": content.get("seeds")}
+        for name, values in {**axes, **content.get("grid", {})}.items():
+            if values == []:
+                raise ConfigError(name, values, f"has no value: no run at all{where}; give one")
         return cls(content)
 
     def write(self, folder: Path) -> None:

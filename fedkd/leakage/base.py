@@ -10,6 +10,8 @@ import numpy as np
 from ..privacy.scores import Interval
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from .subject import Subject
 
 Metrics = dict[str, float | None]
@@ -42,6 +44,19 @@ class Finding:
     picture: np.ndarray | None = None
     caption: str = ""
     notes: list[str] = field(default_factory=list)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return the results: a row a variant, a column a metric.
+
+        Examples
+        --------
+        >>> Finding({"audit": {"auc": 0.75, "tpr": None}}).to_pandas().loc["audit", "auc"].item()
+        0.75
+        """
+        import pandas as pd
+
+        table = pd.DataFrame.from_dict(self.results, orient="index", dtype="float64")
+        return table.rename_axis("variant")
 
     def note(self, text: str) -> None:
         """Note something, once."""

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from .cell import Cell
 from .compared import Compared
-from .table import Cell
 
 
 def cells(found: Compared) -> tuple[list[str], list[list[Cell]]]:

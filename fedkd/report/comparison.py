@@ -32,6 +32,16 @@ class Comparison(Compared):
         """
         return save(self, out)
 
+    def to_pandas(self) -> pd.DataFrame:
+        """Return its table."""
+        return self.table
+
+    def __repr__(self) -> str:
+        versus = f" against {self.baseline}" if self.baseline is not None else ""
+        arms, settings = self.table["arm"].nunique(), self.table["setting"].nunique()
+        size = f"{arms} arms, {settings} setting{'s' * (settings != 1)}"
+        return f"<Comparison of {self.metric.name} by {self.by}{versus}: {size}>"
+
     def _repr_html_(self) -> str:
         return html_table(self)
 

@@ -8,12 +8,13 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from .cell import Cell
 from .cells import cells
 from .compared import Compared
 from .footnotes import meaning, warnings
 from .labels import differences
 from .statistics import Group
-from .table import Cell, columns, headings, rows, setting_keys
+from .table import columns, headings, rows, setting_keys
 
 ROOM = 110
 """Characters of a console from which there is room for all columns: eighty have none."""

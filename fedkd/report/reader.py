@@ -18,6 +18,7 @@ from ..config.yamls import from_yaml
 from ..errors import ConfigError
 from ..rundir.summary import ADDED, derive, floats, upgraded
 from ..score import ALMA, Score, saved_score
+from .brief import in_a_line, run_card
 
 REQUIRED = ("config.yaml", "rounds.parquet")
 
@@ -25,9 +26,11 @@ LEVELS = 4
 """How deep a folder is searched for runs."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """One run directory. A run that was interrupted reads like any other, with fewer rounds.
+
+    A notebook shows its headline.
 
     Attributes
     ----------
@@ -106,6 +109,12 @@ class Run:
         """What the clients are called, or None."""
         names = self._array("split.npz", "client_names")
         return None if names is None else names.tolist()
+
+    def __repr__(self) -> str:
+        return f"<Run {in_a_line(self.summary, self.score)}, {self.path}>"
+
+    def _repr_html_(self) -> str:
+        return run_card(self.path, self.summary, self.score)
 
     def weights(self, round: int | None = None) -> tuple[np.ndarray, np.ndarray] | None:
         """Return ``(clients [n], weights [n, n])`` of a round, None if they were not kept.

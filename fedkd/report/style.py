@@ -4,7 +4,7 @@ import functools
 import math
 import re
 from collections.abc import Callable, Sequence
-from io import StringIO
+from io import BytesIO, StringIO
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
@@ -64,6 +64,16 @@ STYLE: Any = {
 P = ParamSpec("P")
 
 
+class Drawing(Figure):
+    """A figure that a notebook shows, also where pyplot was never imported."""
+
+    def _repr_png_(self) -> bytes:
+        file = BytesIO()
+        with mpl.rc_context(STYLE):
+            self.savefig(file, format="png", dpi=120, facecolor="white")
+        return file.getvalue()
+
+
 def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
     """Make a figure function draw in our style, whatever the process' matplotlib settings."""
 
@@ -86,7 +96,7 @@ def canvas(
 
     Sizes are in inches; `ratios` are those of the rows' heights.
     """
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Drawing(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, list(figure.subplots(rows, columns, squeeze=False, height_ratios=ratios).flat)
 

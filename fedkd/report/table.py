@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rich.filesize import decimal
 
+from .cell import Cell
 from .labels import label_area, last_imbalance, shown, uses_labels
 from .reader import Run
 from .statistics import Group
@@ -17,15 +17,6 @@ WORST, ECE = "worst", "ECE"
 """Columns for where there is room: a terminal of eighty characters has none."""
 
 BOTH = ("local", "global")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell's text, what stands dimmed beside it, and whether it is the best of its column."""
-
-    text: str
-    note: str = ""
-    best: bool = False
 
 
 def headings(groups: Sequence[Group]) -> dict[str, str]:

@@ -6,6 +6,7 @@ has left a trace is not used again.
 
 import os
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -14,6 +15,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
 from threading import current_thread, main_thread
+from types import ModuleType
 from typing import Any
 
 from ..config import RunConfig
@@ -36,7 +38,7 @@ class _Worker:
         spawn = get_context("spawn")
         self.pipe, theirs = spawn.Pipe()
         self.process = spawn.Process(target=serve, args=(theirs,))
-        with _surroundings(), _whole():
+        with _surroundings(), _whole(), _no_script():
             self.process.start()
         theirs.close()
 
@@ -154,6 +156,19 @@ def _whole() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
         if came:
             signal.raise_signal(signal.SIGTERM)
+
+
+@contextmanager
+def _no_script() -> Iterator[None]:
+    """Have a process that starts here not execute the script that called: it needs nothing of it.
+
+    It would begin a study of its own where that has no ``if __name__ == "__main__"``.
+    """
+    before, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = before
 
 
 @contextmanager

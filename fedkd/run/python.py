@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..callbacks import Callback
+from ..callbacks.cell import shown
 from ..config import RunConfig
 from ..data import is_data, is_per_client
 from ..models import model_name
@@ -30,6 +31,7 @@ def simulate(
     model: Any = "auto",
     *,
     callbacks: Sequence[Callback] = (),
+    progress: bool | None = None,
     **settings: Any,
 ) -> RunResult:
     """Run a simulation from Python.
@@ -50,6 +52,9 @@ def simulate(
         dealt to the clients in turn.
     callbacks : sequence of Callback
         Observers, such as `fedkd.callbacks.progress.Progress`.
+    progress : bool, optional
+        Whether to show how far it is: under a notebook's cell as one line, elsewhere on standard
+        error. By default a notebook does, and nothing else.
     **settings
         Everything else of the configuration: ``clients=20``, ``engine="inline"``,
         ``fit={"lr": 0.1}``, ``**{"data.alpha": 1.0}``. ``transfer={"data": ...}`` takes what
@@ -97,7 +102,8 @@ def simulate(
         settings["model"] = [
             one if isinstance(one, str | Mapping) else model_name(one) for one in models
         ]
-    return run(merge(RunConfig(), **settings), callbacks, Objects(**given))
+    config = merge(RunConfig(), **settings)
+    return run(config, shown(callbacks, progress), Objects(**given))
 
 
 def resume(
@@ -107,6 +113,7 @@ def resume(
     data: Any = None,
     model: Any = None,
     callbacks: Sequence[Callback] = (),
+    progress: bool | None = None,
     trust: bool = False,
     **settings: Any,
 ) -> RunResult:
@@ -121,6 +128,8 @@ def resume(
         was ``transfer.data`` is given as that again.
     callbacks : sequence of Callback
         Observers.
+    progress : bool, optional
+        As `simulate` takes it.
     trust : bool
         Whether to execute code outside fedkd that only somebody else's directory names; your own
         runs are known without.
@@ -147,4 +156,5 @@ def resume(
     config = compose([f"resume={run_dir}"], trust=trust, **settings)
     if isinstance(strategy, type):
         strategy = strategy_of(strategy, config.strategy)
-    return run(config, callbacks, Objects(strategy, data, model, transfer, held, guard, objective))
+    given = Objects(strategy, data, model, transfer, held, guard, objective)
+    return run(config, shown(callbacks, progress), given)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass
+@dataclass(repr=False)
 class RunResult:
-    """A finished run.
+    """A finished run; a notebook shows its headline.
 
     Attributes
     ----------
@@ -36,14 +36,25 @@ class RunResult:
     summary: dict[str, Any]
     rounds: pa.Table
     clients: pa.Table
-    build: "Callable[[int], nn.Module]" = field(repr=False)
-    keep: Any = field(default=None, repr=False)
+    build: "Callable[[int], nn.Module]"
+    keep: Any = None
     """keeps a temporary run directory alive as long as the result"""
+    score: Score = field(init=False)
+    """what the run's task is measured by"""
 
-    @property
-    def score(self) -> Score:
-        """What the run's task is measured by."""
-        return saved_score(self.run_dir)
+    def __post_init__(self) -> None:
+        """Read what the directory says of the score: it may be gone when that is shown."""
+        self.score = saved_score(self.run_dir)
+
+    def __repr__(self) -> str:
+        from ..report.brief import in_a_line
+
+        return f"<RunResult {in_a_line(self.summary, self.score)}, {self.run_dir}>"
+
+    def _repr_html_(self) -> str:
+        from ..report.brief import run_card
+
+        return run_card(self.run_dir, self.summary, self.score, self.keep is not None)
 
     def model(self, client: int) -> nn.Module:
         """Return a client's final model, in evaluation mode."""

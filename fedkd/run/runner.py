@@ -68,7 +68,7 @@ def run(
     RunError
         If the run fails; the run directory says how far it came.
     """
-    report = _reports() and report
+    report = reports() and report
     check_installed(config.log)
     where = config.resume or config.run_dir
     with ExitStack() as stack:
@@ -132,7 +132,7 @@ def _builder(prepared: Prepared) -> Callable[[int], nn.Module]:
     return make
 
 
-def _reports() -> bool:
+def reports() -> bool:
     """Return whether the environment lets runs write a report."""
     given = os.environ.get("FEDKD_REPORT", "1")
     if given not in ("0", "1"):

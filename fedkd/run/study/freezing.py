@@ -6,16 +6,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ..config import RunConfig
-from ..config.code import commit_of
-from ..config.definition import Definition
-from ..errors import ConfigError
-from ..run.objects import Objects
-from ..run.preparing import prepare_run
-from ..rundir.freezing import Frozen, data_of
-from ..rundir.identity import identity
-from ..rundir.study import StudyFolder, key
-from ..rundir.summary import versions
+from ...config import RunConfig
+from ...config.code import commit_of
+from ...config.definition import Definition
+from ...errors import ConfigError
+from ...rundir.freezing import Frozen, data_of
+from ...rundir.identity import identity
+from ...rundir.study import StudyFolder, key
+from ...rundir.summary import versions
+from ..objects import Objects
+from ..preparing import prepare_run
 from .planning import Step
 
 

@@ -7,14 +7,14 @@ from statistics import mean
 
 import torch
 
-from ..config import EngineConfig, RunConfig
-from ..config.overrides import compose, split_study, sweep, sweep_names
-from ..config.study import StudyConfig
-from ..config.trust import outside
-from ..engine.cluster import cores
-from ..errors import ConfigError
-from ..run.parallel import SMALL_SECONDS, memory_each
-from ..run.worker import Limits, expected
+from ...config import EngineConfig, RunConfig
+from ...config.overrides import compose, split_study, sweep, sweep_names
+from ...config.study import StudyConfig
+from ...config.trust import outside
+from ...engine.cluster import cores
+from ...errors import ConfigError
+from ..parallel import SMALL_SECONDS, memory_each
+from ..worker import Limits, expected
 
 START_SECONDS = 7.0
 """What a process takes on its core before its first run (as measured on two cores)."""

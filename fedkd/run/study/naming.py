@@ -6,11 +6,11 @@ from pathlib import Path
 
 from hydra.core.override_parser.types import Override
 
-from ..config.definition import FILE, Definition
-from ..config.grammar import parse, split_study, sweep
-from ..config.overrides import compose
-from ..config.trust import vet
-from ..errors import ConfigError
+from ...config.definition import FILE, Definition
+from ...config.grammar import parse, split_study, sweep
+from ...config.overrides import compose
+from ...config.trust import vet
+from ...errors import ConfigError
 
 
 def named(given: Sequence[str], multirun: bool) -> tuple[Definition, Path] | None:
@@ -23,32 +23,38 @@ def named(given: Sequence[str], multirun: bool) -> tuple[Definition, Path] | Non
     """
     files = [word for word in given if word.endswith((".yaml", ".yml")) and "=" not in word]
     words = {word: parse(word) for word in given if word not in files}
-    folders = [path for path in map(Path, _values(words, "resume")) if (path / FILE).is_file()]
+    folders = [path for path in map(Path, values_of(words, "resume")) if (path / FILE).is_file()]
     if not (multirun or files or folders):
         return None
     if len(files) + len(folders) > 1:
         raise ConfigError("study", [*files, *folders], "give one study at a time")
     if folders:
         more = _without(words, "run_dir", "resume", "trust")
-        return _kept(folders[0], "trust=true" in words).extended(more), folders[0]
+        return kept(folders[0], "trust=true" in words).extended(more), folders[0]
     study, stem = Definition(), f"{time.strftime('%Y%m%d-%H%M%S')}-sweep"
     if files:
         file = Path(files[0]).expanduser()
         study, stem = Definition.read(file), file.stem
-    places = _values({text: parse(text) for text in [*study.overrides, *words]}, "run_dir")
+    places = values_of({text: parse(text) for text in [*study.overrides, *words]}, "run_dir")
     folder = Path(places[-1]) if places else Path("runs", stem)
     return study.extended(_without(words, "run_dir")), folder
 
 
-def _kept(folder: Path, trusted: bool) -> Definition:
-    """Return the definition that is in a study's folder, if the user may run what it names."""
+def kept(folder: Path, trusted: bool) -> Definition:
+    """Return the definition that is in a study's folder, if the user may run what it names.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, or it is somebody else's and names code.
+    """
     study = Definition.read(folder / FILE, "resume")
     runs = [compose(one).to_dict() for one in sweep(split_study(study.overrides)[1])]
     vet(folder, runs, "resume", trusted=trusted, names=[FILE])
     return study
 
 
-def _values(words: Mapping[str, Override], key: str) -> list[str]:
+def values_of(words: Mapping[str, Override], key: str) -> list[str]:
     """Return what a key of one value is given as, with the user's folder in place of ``~``."""
     given = [one for one in words.values() if one.key_or_group == key]
     values = [one.value() for one in given if not one.is_sweep_override()]

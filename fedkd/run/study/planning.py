@@ -5,14 +5,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..config import RunConfig
-from ..config.code import code_of
-from ..config.definition import FILE, Definition
-from ..config.overrides import compose
-from ..config.saved import saved_config
-from ..config.trust import outside, vet
-from ..errors import ConfigError
-from ..rundir.study import Entry, StudyFolder, key
+from ...config import RunConfig
+from ...config.code import code_of
+from ...config.definition import FILE, Definition
+from ...config.overrides import compose
+from ...config.saved import saved_config
+from ...config.trust import outside, vet
+from ...errors import ConfigError
+from ...rundir.study import Entry, StudyFolder, key
 from .dealing import Run
 
 NAMED = 3
