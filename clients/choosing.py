@@ -1,8 +1,8 @@
 """Several teachers, of which a client keeps the one that it learns best from.
 
-It learns from each in turn, from where its fit has left it and by the same random stream, looks how
-that does on samples of its own that it has not trained on (``data.validation``), and keeps the best:
-also none of them, which is to stay as it is. What it chose stays with it.
+It learns from each in turn, from where its fit has left it and by the same random stream, looks
+how that does on samples of its own that it has not trained on (``data.validation``), and keeps the
+best: also none of them, which is to stay as it is. What it chose stays with it.
 """
 
 import copy
@@ -45,7 +45,9 @@ class Moment:
         client.generator.set_state(self.stream)
 
 
-def choose(phase: Phase, target: Target, teachers: int) -> tuple[dict[str, float], dict[str, float]]:
+def choose(
+    phase: Phase, target: Target, teachers: int
+) -> tuple[dict[str, float], dict[str, float]]:
     """Learn from each of several teachers; keep the best, the first of equals, or none.
 
     Parameters

@@ -158,7 +158,9 @@ class KnFu(MixingFusion):
             outcome.note(knowledge.clients, name, values)
         values = torch.cat([teacher.values for teacher in found], dim=1)
         masks = [teacher.mask for teacher in found if teacher.mask is not None]
-        return Teacher(found[0].kind, values, knowledge.clients, torch.cat(masks) if masks else None)
+        return Teacher(
+            found[0].kind, values, knowledge.clients, torch.cat(masks) if masks else None
+        )
 
     def at(self, beta: float) -> "KnFu":
         """Return the method with one of the betas."""
