@@ -128,7 +128,7 @@ class KnFu(MixingFusion):
             If that is so.
         """
         if self.teachers > 1 and not config.data.validation:
-            problem = "strategy.beta=auto chooses on samples that are held out; set it to 0.2, say"
+            problem = "strategy.beta=auto chooses on samples that are held out; set it to 0.1, say"
             raise ConfigError("data.validation", config.data.validation, problem)
         return super().settle(config, models)
 

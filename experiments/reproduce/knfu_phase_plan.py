@@ -21,7 +21,7 @@ METHODS = {
     "fedmd, soft labels": "strategy=fedmd strategy.exchange=soft_labels",
     "knfu": "strategy=knfu",
     "knfu, logits": "strategy=knfu strategy.exchange=logits strategy.beta=1",
-    AUTO: "strategy=knfu strategy.exchange=logits strategy.beta=auto data.validation=0.2",
+    AUTO: "strategy=knfu strategy.exchange=logits strategy.beta=auto data.validation=0.1",
 }
 """What the page calls a method, and its overrides."""
 

@@ -46,7 +46,8 @@ PRIVATE = {
 }
 TOGETHER = {
     "together-soft": {
-        "strategy": "knfu",
+        "strategy": {"name": "knfu", "beta": "auto", "betas": [0, 3]},
+        "data.validation": 0.2,
         "model": ["mlp", "lenet5"],
         "fraction": 0.7,
         "transfer.mixup": 0.5,
