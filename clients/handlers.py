@@ -14,6 +14,7 @@ from ..engine.state import OWN_KEYS, load_record, state_record, tensors_of
 from ..knowledge import to_record
 from ..knowledge.arrays import to_arrays
 from .aligning import aligning
+from .choosing import choose
 from .phase import Phase, Tools
 from .secrets import RECORD
 from .workbench import workbench
@@ -64,10 +65,15 @@ def finish(phase: Phase) -> Message:
 
 
 def distil(phase: Phase) -> Message:
-    """Learn from the teacher, evaluate if asked."""
-    target = phase.target()
-    metrics = phase.tools.parts.exchange.learn(phase, target) if target else {}
-    return phase.reply({"metrics": metrics, MEASURED: phase.evaluate()})
+    """Learn from the teacher, or from the best of several; evaluate if asked."""
+    target, teachers = phase.target(), int(phase.options.get("teachers", 1))
+    metrics: dict[str, float] = {}
+    own: dict[str, float] = {}
+    if target is not None and teachers > 1:
+        metrics, own = choose(phase, target, teachers)
+    elif target is not None:
+        metrics = phase.tools.parts.exchange.learn(phase, target)
+    return phase.reply({"metrics": metrics, MEASURED: own | phase.evaluate()})
 
 
 def train(phase: Phase) -> Message:

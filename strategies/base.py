@@ -203,10 +203,12 @@ class FusionStrategy(Strategy):
         started = time.perf_counter()
         if plan.record:  # the lessons of all clients at once
             outcome.exchanged.lessons = _teachers(lessons)
-            outcome.exchanged.sample_ids = plan.sample_ids
+            outcome.exchanged.sample_ids = plan.sample_ids.repeat(self.teachers)
         uploaded = plan.expect(plan.cohort[0], plan.sample_ids).kind
         temperature = self.teacher_softness(uploaded, plan.temperature)
-        options = plan.options(kind=str(kind), temperature=temperature, **plan.evaluation())
+        several = {"teachers": self.teachers} if self.teachers > 1 else {}
+        own = {"kind": str(kind), "temperature": temperature, **several}
+        options = plan.options(**own, **plan.evaluation())
         shared = {"config": options, **_transfer(plan, plan.sample_ids, kind)}
         contents = LazyMapping(lessons, lambda client: RecordDict({**shared, **lessons[client]}))
         replies = plan.fleet.stream("train.distil", contents, plan.number)

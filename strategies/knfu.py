@@ -22,18 +22,36 @@ are mixed by the same weights, with variances to the moments of the mixture.
 F_n may be logits instead (``strategy.exchange=logits``; ours): the EPD is then that of their
 softmax. beta = 0 is the uniform mean; beta -> infinity leaves each client its own knowledge, as
 long as no other client has the same EPD.
+
+``strategy.beta=auto`` (ours; the paper has one beta for all) lets each client choose in each round:
+it is sent the mixtures for every beta of `betas`, learns from each in turn, and keeps what has the
+least loss on samples of its own that it does not train on (``data.validation``), or stays as its
+fit has left it. What that costs: as many teachers to send and to learn from as there are betas, and
+the held-out samples. Nothing more leaves a client: it does not say what it chose. Teachers are for
+transfer samples and held-out samples are private, so a mixture cannot be judged without learning
+from it; and as nothing is remembered, clients may be away, and a run may be resumed, at any time.
 """
 
+import copy
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..knowledge import CLASS_SCORES, NUMBERS, KnowledgeStack
+from ..config import RunConfig
+from ..errors import ConfigError
+from ..knowledge import CLASS_SCORES, NUMBERS, KnowledgeStack, Teacher
+from ..knowledge.admission import Expected
 from ..maths.divergences import divergence
 from ..maths.mixing import ROWS, epd, top_k
+from ..rounds.protocol import Outcome, RoundPlan
+from ..rounds.server import Server
+from .fusing import fuse_in_blocks
 from .mixtures import MixingFusion
+
+AUTO = "auto"
 
 
 class KnFu(MixingFusion):
@@ -41,8 +59,9 @@ class KnFu(MixingFusion):
 
     Parameters
     ----------
-    beta : float
-        Sharpness, >= 0; 10 in the paper.
+    beta : float or "auto"
+        Sharpness, >= 0; 10 in the paper. ``auto``: one of `betas`, chosen by each client in each
+        round on its held-out samples.
     distance : {"kl", "reverse_kl", "js", "l2", "cosine"}
         Distance between EPDs. With JS, beta = 10 is much softer than with the others.
     epd_estimator : {"mean", "histogram"}
@@ -51,6 +70,8 @@ class KnFu(MixingFusion):
         Whether a client's own knowledge is part of its mixture.
     top_k : int or None
         Keep only this many clients per mixture, at least 1; None = all.
+    betas : sequence of float
+        What ``beta=auto`` chooses from, beside staying alone: different values, each >= 0.
     **base
         See `MixingFusion`: ``exchange=logits`` mixes logits, by the EPDs of their softmax.
 
@@ -68,27 +89,84 @@ class KnFu(MixingFusion):
 
     def __init__(
         self,
-        beta: float = 10.0,
+        beta: float | Literal["auto"] = 10.0,
         distance: Literal["kl", "reverse_kl", "js", "l2", "cosine"] = "kl",
         epd_estimator: Literal["mean", "histogram"] = "mean",
         include_self: bool = True,
         top_k: int | None = None,
+        betas: Sequence[float] = (0.0, 1.0, 10.0),
         **base: Any,
     ) -> None:
         super().__init__(**base)
-        if not 0 <= beta < math.inf:
-            raise ValueError(f"beta={beta} must be at least 0 and finite")
+        if beta != AUTO:
+            _sharpness("beta", beta)
+        elif len(betas) < 2 or len({*betas}) < len(betas):
+            raise ValueError(f"betas={[*betas]} must be at least two, and different")
+        for one in betas:
+            _sharpness("betas", one)
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k={top_k} must be at least 1")
         self.beta, self.distance, self.epd_estimator = beta, distance, epd_estimator
-        self.include_self, self.top_k = include_self, top_k
+        self.include_self, self.top_k, self.betas = include_self, top_k, tuple(betas)
+        self.teachers = len(betas) if beta == AUTO else 1
 
     def unused(self, kind: str) -> dict[str, str]:
-        """Say so of the estimator, where there are no classes."""
+        """Say so of the estimator, where there are no classes, and of what nobody chooses from."""
         found = super().unused(kind)
+        if self.teachers == 1:
+            found["betas"] = "has no effect: it is what strategy.beta=auto chooses from"
         if kind in NUMBERS:
             found["epd_estimator"] = "has no effect: it is for class scores; leave it out"
         return found
+
+    def settle(self, config: RunConfig, models: Sequence[nn.Module]) -> list[str]:
+        """Refuse to choose where nothing is held out to choose by.
+
+        Raises
+        ------
+        ConfigError
+            If that is so.
+        """
+        if self.teachers > 1 and not config.data.validation:
+            problem = "strategy.beta=auto chooses on samples that are held out; set it to 0.1, say"
+            raise ConfigError("data.validation", config.data.validation, problem)
+        return super().settle(config, models)
+
+    def refusal(self, server: Server) -> str | None:
+        """Refuse to have a client choose that has nothing held out."""
+        if self.teachers > 1:
+            for client in range(server.clients):
+                if not len(server.federation.validation(client)[1]):
+                    return (
+                        f"has beta=auto, and of client {client}'s {server.sizes[client]} samples "
+                        "none is held out; raise data.validation, or give clients more samples"
+                    )
+        return super().refusal(server)
+
+    def beside_size(self, cohort: int, upload: Expected) -> int:
+        """Return the size of the teachers beside the first."""
+        del cohort
+        return (self.teachers - 1) * math.prod(upload.shape)
+
+    def fused(self, plan: RoundPlan, knowledge: KnowledgeStack, outcome: Outcome) -> Teacher:
+        """Fuse; where clients choose, for each beta, and put the teachers one after the other."""
+        if self.teachers == 1:
+            return super().fused(plan, knowledge, outcome)
+        found = [fuse_in_blocks(self.at(beta), knowledge, plan.blocks)[0] for beta in self.betas]
+        outcome.knowledge = knowledge
+        for name, values in self.round_extras(knowledge).items():
+            outcome.note(knowledge.clients, name, values)
+        values = torch.cat([teacher.values for teacher in found], dim=1)
+        masks = [teacher.mask for teacher in found if teacher.mask is not None]
+        return Teacher(
+            found[0].kind, values, knowledge.clients, torch.cat(masks) if masks else None
+        )
+
+    def at(self, beta: float) -> "KnFu":
+        """Return the method with one of the betas."""
+        fixed = copy.copy(self)
+        fixed.beta = beta
+        return fixed
 
     def epd(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the EPDs ``[clients, classes]``; of numbers ``[clients, bins]``."""
@@ -105,7 +183,7 @@ class KnFu(MixingFusion):
         for rows in weights.split(ROWS):
             distances = rows.double()
             # Counted from the nearest client, so that no beta drowns the whole row.
-            scores = -self.beta * (distances - distances.amin(dim=-1, keepdim=True))
+            scores = -float(self.beta) * (distances - distances.amin(dim=-1, keepdim=True))
             scores[distances.isinf()] = -torch.inf  # also where beta = 0
             rows.copy_(scores.softmax(dim=-1))
         return weights if self.top_k is None else top_k(weights, self.top_k)
@@ -113,3 +191,9 @@ class KnFu(MixingFusion):
     def round_extras(self, knowledge: KnowledgeStack) -> dict[str, Tensor]:
         """Log the EPDs."""
         return {"epd": self.epd(knowledge)}
+
+
+def _sharpness(name: str, beta: float | str) -> None:
+    """Raise `ValueError` if that is no sharpness."""
+    if isinstance(beta, str) or not 0 <= beta < math.inf:
+        raise ValueError(f"{name}={beta} must be at least 0 and finite")

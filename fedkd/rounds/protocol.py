@@ -70,6 +70,9 @@ class Strategy(Given, ABC):
     objective: str = "kl"
     temperature: float | None = None
     least_epochs: int = 0
+    teachers: int = 1
+    """How many teachers a client is sent, one after the other in one array: above 1, it keeps what
+    it learns best from, on its held-out samples"""
     needs_labels: bool = False
     homogeneous: ClassVar[bool] = False
     """True where all clients must have one architecture"""

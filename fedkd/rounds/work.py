@@ -83,7 +83,8 @@ class Work:
         if message.metadata.message_type == "train.distil":
             taught = kind_named(str(options.get("kind", self.kind)), self.kind).on_samples
             there = "teacher" in message.content.array_records
-            return self._distil(client, samples) if taught and there else 0.0
+            each = self._distil(client, samples) if taught and there else 0.0
+            return each * self.strategy.teachers
         fit = 0.0 if options.get("skip-fit") else self._fit(client, round_of(message))
         return fit + (self._label(client, samples) if options.get("upload") else 0.0)
 
@@ -95,7 +96,8 @@ class Work:
         if strategy.exchange is not None:
             found = [have + self._label(k, some) for k, have in enumerate(found)]
             if kind_named(strategy.lesson_kind or self.kind, self.kind).on_samples:
-                found = [have + self._distil(k, some) for k, have in enumerate(found)]
+                times = self.strategy.teachers
+                found = [have + times * self._distil(k, some) for k, have in enumerate(found)]
         return found
 
     def _fit(self, client: int, number: int) -> float:

@@ -230,7 +230,7 @@ def _seconds(
     labelled = transfer if exchanges and kind_named(ready.parts.exchange.kind).on_samples else 0
     measured = _evaluations(config) / config.rounds
     return mean(
-        _work(config, cost, load, labelled, steps[load.beside])
+        _work(config, cost, load, labelled, steps[load.beside], ready.strategy.teachers)
         + cost.predict * tested
         + cost.step * measured * load.tuning * ceil(load.samples / config.fit.batch_size)
         for cost, load in zip(costs, loads, strict=True)
@@ -251,12 +251,14 @@ def _tested(config: RunConfig, test: int, own: float) -> float:
     return ((due - 1) * (config.evaluate.subset(test) or test) + test + due * own) / config.rounds
 
 
-def _work(config: RunConfig, cost: Cost, load: Workload, transfer: int, beside: float) -> float:
+def _work(
+    config: RunConfig, cost: Cost, load: Workload, transfer: int, beside: float, teachers: int
+) -> float:
     """Return the seconds of one client's round: fit, label the transfer samples, distil."""
     batch = config.fit.batch_size
     step = load.steps * cost.step + beside + load.passes * batch * cost.predict
     fit = config.fit.epochs * ceil(load.samples / batch) * step
-    distil = config.distil.epochs * transfer / batch * cost.step
+    distil = teachers * config.distil.epochs * transfer / batch * cost.step
     phases = 1 if transfer == 0 else 2
     labelled = transfer * (1 + (config.guard["name"] != "none"))  # a guard looks at them, too
     return fit + distil + labelled * cost.predict + phases * MESSAGE

@@ -140,6 +140,14 @@ def check_privacy(
             kinds = " and ".join(parts.privacy.mechanisms)
             problem = f"is a client's own number, which {kinds} does not protect"
             raise ConfigError(f"strategy.{name}", number, f"{problem}; public is {PUBLIC[0]} only")
+    if strategy.teachers > 1:
+        for name, mechanism in parts.privacy.mechanisms.items():
+            if mechanism.protects and mechanism.kinds is None:  # by how clients are trained
+                problem = (
+                    f"does not protect the samples by which clients of {config.strategy['name']} "
+                    "choose a teacher; use gaussian or laplace, which protect what is sent"
+                )
+                raise ConfigError("privacy", name, problem)
     if strategy.finishes and parts.privacy.protects:
         problem = (
             f"protects uploads in rounds, and {config.strategy['name']} has one more at the end"

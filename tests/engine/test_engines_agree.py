@@ -47,7 +47,8 @@ PRIVATE = {
 }
 TOGETHER = {
     "together-soft": {
-        "strategy": "knfu",
+        "strategy": {"name": "knfu", "beta": "auto", "betas": [0, 3]},
+        "data.validation": 0.2,
         "objective": "rkd",
         "distil.temperature": EASING,
         "distil.weight": EASING,

@@ -1,0 +1,165 @@
+"""Published tables: what was claimed, as plain data, and what a rerun's numbers say of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from .cells import Row, fill, missing, saved
+
+REPRODUCED = "reproduced"
+ORDERING = "ordering reproduced"
+NOT = "not reproduced"
+UNTRIED = "not tried"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a table claims.
+
+    Parameters
+    ----------
+    name, title : str
+        Name of the module, and heading.
+    claimed : str
+        In a sentence.
+    source, confidence : str
+        Where it is from, and how sure it is that the protocol is this.
+    published : mapping
+        ``{method: {setting: (mean, deviation)}}`` in per cent.
+    differences : tuple of str
+        Where the protocol is not the published one's.
+    """
+
+    name: str
+    title: str
+    claimed: str
+    source: str
+    confidence: str
+    published: Mapping[str, Mapping[float, tuple[float, float]]]
+    differences: tuple[str, ...]
+
+
+def filled(
+    rows: Path,
+    wanted: list[Row],
+    measure: Callable[[Row], Row | None],
+    jobs: int,
+    plan: bool,
+) -> None:
+    """Run what is missing of the wanted cells, and say so; or only say what that is."""
+    console, left = Console(highlight=False), missing(wanted, saved(rows))
+    if plan:
+        for cell in left:
+            console.print(named(cell), soft_wrap=True)
+        console.print(f"{len(left)} of {len(wanted)} runs are missing")
+        return
+    for kept in fill(rows, wanted, measure, jobs):
+        count, seconds = len(missing(wanted, kept)), kept[-1]["cpu_seconds"]
+        line = f"{count:4} left  {named({k: kept[-1][k] for k in wanted[0]})}  {seconds:.0f} s"
+        console.print(line, soft_wrap=True)
+    if missing(wanted, saved(rows)):
+        raise typer.Exit(1)
+
+
+def named(cell: Row) -> str:
+    """Return a cell in a line.
+
+    Examples
+    --------
+    >>> named({"ways": 3, "method": "local"})
+    'ways 3, method local'
+    """
+    return ", ".join(f"{name} {value}" for name, value in cell.items())
+
+
+def listed(values: Sequence[float]) -> str:
+    """Return numbers as a cell of a CSV file has them; "-" for none.
+
+    Examples
+    --------
+    >>> listed([0.5, 1.0]), listed([])
+    ('0.50000 1.00000', '-')
+    """
+    return " ".join(f"{value:.5f}" for value in values) or "-"
+
+
+def shown(values: Sequence[float]) -> str:
+    """Return mean and sample standard deviation of shares, in per cent; "-" for none.
+
+    Examples
+    --------
+    >>> shown([0.5, 0.7]), shown([0.5]), shown([])
+    ('60.00 ± 14.14', '50.00', '-')
+    """
+    if not len(values):
+        return "-"
+    scaled = 100 * np.asarray(values, dtype=np.float64)
+    mean = f"{scaled.mean():.2f}"
+    return mean if len(values) == 1 else f"{mean} ± {scaled.std(ddof=1):.2f}"
+
+
+def verdict(
+    found: Mapping[str, float],
+    published: Mapping[str, tuple[float, float]],
+    order: Sequence[tuple[str, str]],
+) -> tuple[str, str]:
+    """Return what numbers say of published ones, and why.
+
+    Parameters
+    ----------
+    found : mapping
+        Each method's accuracy, in [0, 1].
+    published : mapping
+        Mean and deviation of each, in per cent.
+    order : sequence of (better, worse)
+        Methods that the claim compares.
+
+    Returns
+    -------
+    word, why : str
+        `REPRODUCED` if every mean is within the published deviation and the order holds, `ORDERING`
+        if the order does, `NOT` if it does not, `UNTRIED` if a method has not been run.
+
+    Examples
+    --------
+    >>> published = {"a": (90.0, 1.0), "b": (80.0, 1.0)}
+    >>> verdict({"a": 0.91, "b": 0.8}, published, [("a", "b")])[0]
+    'reproduced'
+    >>> verdict({"a": 0.95, "b": 0.8}, published, [("a", "b")])
+    ('ordering reproduced', 'a is at 95.00, published are 90.00 ± 1.00')
+    >>> verdict({"a": 0.7, "b": 0.8}, published, [("a", "b")])
+    ('not reproduced', 'a (70.00) is not better than b (80.00)')
+    >>> verdict({"a": 0.7}, published, [("a", "b")])
+    ('not tried', 'b has not been run')
+    """
+    if lacking := [name for name in published if name not in found]:
+        return (
+            UNTRIED,
+            f"{', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} not been run",
+        )
+    percent = {name: 100 * value for name, value in found.items()}
+    broken = [(one, other) for one, other in order if not percent[one] > percent[other]]
+    if broken:
+        return NOT, "; ".join(
+            f"{one} ({percent[one]:.2f}) is not better than {other} ({percent[other]:.2f})"
+            for one, other in broken
+        )
+    outside = [
+        f"{name} is at {percent[name]:.2f}, published are {mean:.2f} ± {deviation:.2f}"
+        for name, (mean, deviation) in published.items()
+        if abs(percent[name] - mean) > deviation
+    ]
+    return (ORDERING, "; ".join(outside)) if outside else (REPRODUCED, "all inside the spread")
+
+
+def head(claim: Claim) -> str:
+    """Return the beginning of a claim's page."""
+    differences = "\n".join(f"- {line}" for line in claim.differences)
+    return (
+        f"# {claim.title}\n\n**Claim.** {claim.claimed}\n\n**Source.** {claim.source}. "
+        f"**Confidence.** {claim.confidence}.\n\n**Where this differs.**\n\n{differences}\n"
+    )
