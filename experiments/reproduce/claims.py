@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,7 @@ def ordered(values: Mapping[str, float], order: Sequence[str]) -> bool:
     True
     """
     own = [values[name] for name in order]
-    return all(first > then for first, then in zip(own, own[1:], strict=False))
+    return all(first > then for first, then in pairwise(own))
 
 
 def within(values: Sequence[float], published: tuple[float, float]) -> bool:

@@ -1,4 +1,4 @@
-"""FedProto's Table 1 on MNIST: does exchanging prototypes beat training alone, and by how much?
+"""FedProto's Table 1 on MNIST: whether exchanging prototypes beats training alone.
 
 ``python -m fedkd.experiments.reproduce.fedproto_table1`` runs the protocol of the published code
 (`fedproto_protocol`) with clients that stay alone, FedAvg, FedPer, FedRep and FedProto. Every
@@ -55,8 +55,8 @@ CLAIM = Claim(
         "fedproto": {3: (97.13, 0.30), 4: (96.80, 0.41), 5: (96.70, 0.29)},
     },
     differences=(
-        "Which classes a client has is drawn by another generator with the same seed (1234), so the "
-        "split has the published one's rule, not its draw. It is one split for all seeds here, too.",
+        "Which classes a client has is drawn by another generator with the same seed (1234): the "
+        "split has the published rule, not the published draw. It is one for all seeds, as there.",
         "The last batch of an epoch may hold fewer than four pictures; the code drops it.",
         "A client's prototypes are the means of its features as the fit leaves the model, without "
         "dropout; the code collects features while it trains, with dropout.",
@@ -97,7 +97,8 @@ class Last(Callback):
 
     def prototypes(self) -> torch.Tensor:
         """Return the mean of those clients that have a class, for each, ``[classes, features]``."""
-        assert self.knowledge is not None and self.knowledge.mask is not None
+        assert self.knowledge is not None
+        assert self.knowledge.mask is not None
         has = self.knowledge.mask.float().unsqueeze(-1)
         means: torch.Tensor = (self.knowledge.values * has).sum(dim=0)
         return means / has.sum(dim=0).clamp_min(1)
