@@ -77,6 +77,17 @@ def named(cell: Row) -> str:
     return ", ".join(f"{name} {value}" for name, value in cell.items())
 
 
+def listed(values: Sequence[float]) -> str:
+    """Return numbers as a cell of a CSV file has them; "-" for none.
+
+    Examples
+    --------
+    >>> listed([0.5, 1.0]), listed([])
+    ('0.50000 1.00000', '-')
+    """
+    return " ".join(f"{value:.5f}" for value in values) or "-"
+
+
 def shown(values: Sequence[float]) -> str:
     """Return mean and sample standard deviation of shares, in per cent; "-" for none.
 

@@ -99,14 +99,14 @@ class Net(nn.Module):
     21840
     """
 
-    def __init__(self) -> None:
+    def __init__(self, classes: int = CLASSES) -> None:
         super().__init__()
         self.first, self.second = nn.Conv2d(1, 10, 5), nn.Conv2d(10, 20, 5)
         self.dropped = nn.Dropout2d(0.5)
-        self.hidden, self.last = nn.Linear(320, 50), DroppedLinear(50, 10)
+        self.hidden, self.last = nn.Linear(320, 50), DroppedLinear(50, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits ``[batch, 10]`` of pictures ``[batch, 1, 28, 28]``."""
+        """Return logits ``[batch, classes]`` of pictures ``[batch, 1, 28, 28]``."""
         x = F.relu(F.max_pool2d(self.first(x), 2))
         x = F.relu(F.max_pool2d(self.dropped(self.second(x)), 2))
         logits: Tensor = self.last(F.relu(self.hidden(x.flatten(1))))

@@ -21,7 +21,7 @@ from ...knowledge import KnowledgeStack
 from ...run.python import simulate
 from ...run.result import RunResult
 from .cells import Row
-from .claims import Claim, filled
+from .claims import Claim, filled, listed
 from .fedproto_protocol import Arrays, Net, by_head, by_prototype, clients
 
 ROWS = Path("docs/rows/fedproto_table1.csv")
@@ -153,17 +153,6 @@ def measured(cell: Row) -> Row | None:
         "cpu_seconds": round(time.process_time() - began, 1),
         "digest": result.summary["digest"][:16],
     }
-
-
-def listed(values: list[float]) -> str:
-    """Return numbers as a cell of a CSV file has them; "-" for none.
-
-    Examples
-    --------
-    >>> listed([0.5, 1.0]), listed([])
-    ('0.50000 1.00000', '-')
-    """
-    return " ".join(f"{value:.5f}" for value in values) or "-"
 
 
 def command(
