@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -103,28 +102,58 @@ def shown(values: Sequence[float]) -> str:
     return mean if len(values) == 1 else f"{mean} ± {scaled.std(ddof=1):.2f}"
 
 
-def ordered(values: Mapping[str, float], order: Sequence[str]) -> bool:
-    """Say whether values fall in this order, the largest first.
+def verdict(
+    found: Mapping[str, float],
+    published: Mapping[str, tuple[float, float]],
+    order: Sequence[tuple[str, str]],
+) -> tuple[str, str]:
+    """Return what numbers say of published ones, and why.
+
+    Parameters
+    ----------
+    found : mapping
+        Each method's accuracy, in [0, 1].
+    published : mapping
+        Mean and deviation of each, in per cent.
+    order : sequence of (better, worse)
+        Methods that the claim compares.
+
+    Returns
+    -------
+    word, why : str
+        `REPRODUCED` if every mean is within the published deviation and the order holds, `ORDERING`
+        if the order does, `NOT` if it does not, `UNTRIED` if a method has not been run.
 
     Examples
     --------
-    >>> ordered({"a": 2.0, "b": 1.0, "c": 5.0}, ["a", "b"])
-    True
+    >>> published = {"a": (90.0, 1.0), "b": (80.0, 1.0)}
+    >>> verdict({"a": 0.91, "b": 0.8}, published, [("a", "b")])[0]
+    'reproduced'
+    >>> verdict({"a": 0.95, "b": 0.8}, published, [("a", "b")])
+    ('ordering reproduced', 'a is at 95.00, published are 90.00 ± 1.00')
+    >>> verdict({"a": 0.7, "b": 0.8}, published, [("a", "b")])
+    ('not reproduced', 'a (70.00) is not better than b (80.00)')
+    >>> verdict({"a": 0.7}, published, [("a", "b")])
+    ('not tried', 'b has not been run')
     """
-    own = [values[name] for name in order]
-    return all(first > then for first, then in pairwise(own))
-
-
-def within(values: Sequence[float], published: tuple[float, float]) -> bool:
-    """Say whether the mean of shares is inside what is published, plus or minus its deviation.
-
-    Examples
-    --------
-    >>> within([0.96, 0.98], (97.13, 0.3)), within([0.9], (97.13, 0.3))
-    (True, False)
-    """
-    mean, deviation = published
-    return bool(abs(100 * float(np.mean(values)) - mean) <= deviation)
+    if lacking := [name for name in published if name not in found]:
+        return (
+            UNTRIED,
+            f"{', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} not been run",
+        )
+    percent = {name: 100 * value for name, value in found.items()}
+    broken = [(one, other) for one, other in order if not percent[one] > percent[other]]
+    if broken:
+        return NOT, "; ".join(
+            f"{one} ({percent[one]:.2f}) is not better than {other} ({percent[other]:.2f})"
+            for one, other in broken
+        )
+    outside = [
+        f"{name} is at {percent[name]:.2f}, published are {mean:.2f} ± {deviation:.2f}"
+        for name, (mean, deviation) in published.items()
+        if abs(percent[name] - mean) > deviation
+    ]
+    return (ORDERING, "; ".join(outside)) if outside else (REPRODUCED, "all inside the spread")
 
 
 def head(claim: Claim) -> str:

@@ -75,7 +75,7 @@ class Steps(Standard):
                 loss = loss + client.extra_loss(logits, labels)
             if penalty is not None:
                 loss = loss + penalty()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             total += loss.item()
         optimizer.zero_grad()

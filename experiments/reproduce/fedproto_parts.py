@@ -5,8 +5,6 @@ the convolutions of its network; 5,500 for FedRep. `fedper` and `fedrep` themsel
 the last layer.
 """
 
-from collections.abc import Mapping
-
 from torch import Tensor, nn
 
 from ...clients.exchange.body import Body
@@ -37,7 +35,7 @@ class Shared:
         """Return the convolutions."""
         return convolutions(model)
 
-    def above(self, model: nn.Module) -> Mapping[str, Tensor]:
+    def above(self, model: nn.Module) -> dict[str, Tensor]:
         """Return the linear layers."""
         return others(model, convolutions(model))
 
