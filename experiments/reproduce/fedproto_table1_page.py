@@ -13,7 +13,7 @@ from scipy.stats import ttest_1samp
 
 from ...strategies.catalogue import table
 from .cells import Row, missing, saved
-from .claims import UNTRIED, head, shown, verdict
+from .claims import UNTRIED, early, head, shown, verdict
 from .fedproto_protocol import running
 from .fedproto_table1 import CLAIM, FULL, METHODS, QUICK, ROWS, WAYS, cells
 
@@ -69,16 +69,20 @@ def _verdicts(rows: list[Row]) -> list[str]:
     lines = [f"## Verdict\n\nOf {len(cells(SEEDS))} runs of {FULL} rounds {len(left)} are left.\n"]
     for ways in WAYS:
         own = {name: chosen(rows, ways=ways, rounds=FULL, method=name) for name in METHODS}
-        found = {
-            name: float(np.mean([predicted(row) for row in runs]))
-            for name, runs in own.items()
-            if runs
-        }
         published = {name: CLAIM.published[name][ways] for name in METHODS}
-        word, why = verdict(found, published, ORDER)
+        word, why = verdict(means(own), published, ORDER)
         lines.append(f"- **n = {ways}, accuracies: {word}** ({why}).")
         lines += [f"- n = {ways}, {line}" for line in compared(own[BEST], own[ALONE])]
     return [*lines, ""]
+
+
+def means(own: dict[str, list[Row]]) -> dict[str, float]:
+    """Return the accuracy of each method that has been run: the mean over clients and seeds."""
+    return {
+        name: float(np.mean([np.mean(predicted(row)) for row in runs]))
+        for name, runs in own.items()
+        if runs
+    }
 
 
 def compared(best: list[Row], alone: list[Row]) -> list[str]:
@@ -108,11 +112,17 @@ def _tables(rows: list[Row]) -> list[str]:
         if not (own := chosen(rows, rounds=rounds)):
             continue
         parts.append(f"## {title}: {rounds} rounds\n")
-        parts.append("" if rounds == FULL else SHORT)
+        parts += [] if rounds == FULL else [SHORT, *_order(own)]
         parts.append(table(lines(own)))
         if trap := trapped(own):
             parts += [TRAP if rounds == FULL else TRAP_AGAIN, table(trap)]
     return parts
+
+
+def _order(rows: list[Row]) -> list[str]:
+    own = {name: chosen(rows, ways=WAYS[0], method=name) for name in METHODS}
+    said = [early(means(own), ORDER, QUICK), *compared(own[BEST], own[ALONE])]
+    return [*(f"- {line.removesuffix('.')}." for line in said), ""]
 
 
 def lines(rows: list[Row]) -> list[tuple[str, ...]]:
@@ -162,8 +172,8 @@ def _tested(row: Row) -> list[int]:
     return [int(one) for one in row["tested"].split()]
 
 
-SHORT = """A tenth of the rounds, one seed, n = 3: it shows that the commands work and what the trap
-does. No verdict follows from it, as no method has come far.
+SHORT = """A tenth of the rounds, one seed, n = 3. No verdict on the claim follows from it: no method
+has come far. What the trap does is seen all the same.
 """
 TRAP = """**The trap.** The published code counts right answers and all answers without ever
 starting anew: the number that it keeps for a client is that of all clients up to this one, by the
