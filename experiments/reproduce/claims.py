@@ -135,7 +135,11 @@ def verdict(
     ('not reproduced', 'a (70.00) is not better than b (80.00)')
     >>> verdict({"a": 0.7}, published, [("a", "b")])
     ('not tried', 'b has not been run')
+    >>> verdict({}, published, [("a", "b")])
+    ('not tried', 'no method has been run')
     """
+    if not found:
+        return UNTRIED, "no method has been run"
     if lacking := [name for name in published if name not in found]:
         return (
             UNTRIED,

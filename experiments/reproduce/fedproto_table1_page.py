@@ -172,8 +172,8 @@ def _tested(row: Row) -> list[int]:
     return [int(one) for one in row["tested"].split()]
 
 
-SHORT = """A tenth of the rounds, one seed, n = 3. No verdict on the claim follows from it: no method
-has come far. What the trap does is seen all the same.
+SHORT = """A tenth of the rounds, one seed, n = 3: no verdict on the claim follows from it. What the
+trap does is seen all the same.
 """
 TRAP = """**The trap.** The published code counts right answers and all answers without ever
 starting anew: the number that it keeps for a client is that of all clients up to this one, by the
