@@ -135,25 +135,56 @@ def verdict(
     ('not reproduced', 'a (70.00) is not better than b (80.00)')
     >>> verdict({"a": 0.7}, published, [("a", "b")])
     ('not tried', 'b has not been run')
+    >>> verdict({}, published, [("a", "b")])
+    ('not tried', 'no method has been run')
     """
+    if not found:
+        return UNTRIED, "no method has been run"
     if lacking := [name for name in published if name not in found]:
         return (
             UNTRIED,
             f"{', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} not been run",
         )
+    if wrong := broken(found, order):
+        return NOT, wrong
     percent = {name: 100 * value for name, value in found.items()}
-    broken = [(one, other) for one, other in order if not percent[one] > percent[other]]
-    if broken:
-        return NOT, "; ".join(
-            f"{one} ({percent[one]:.2f}) is not better than {other} ({percent[other]:.2f})"
-            for one, other in broken
-        )
     outside = [
         f"{name} is at {percent[name]:.2f}, published are {mean:.2f} ± {deviation:.2f}"
         for name, (mean, deviation) in published.items()
         if abs(percent[name] - mean) > deviation
     ]
     return (ORDERING, "; ".join(outside)) if outside else (REPRODUCED, "all inside the spread")
+
+
+def broken(found: Mapping[str, float], order: Sequence[tuple[str, str]]) -> str:
+    """Return which comparisons do not hold, "" if all do; see `verdict`.
+
+    Examples
+    --------
+    >>> broken({"a": 0.7, "b": 0.8}, [("a", "b"), ("b", "a")])
+    'a (70.00) is not better than b (80.00)'
+    """
+    return "; ".join(
+        f"{one} ({100 * found[one]:.2f}) is not better than {other} ({100 * found[other]:.2f})"
+        for one, other in order
+        if not found[one] > found[other]
+    )
+
+
+def early(found: Mapping[str, float], order: Sequence[tuple[str, str]], rounds: int) -> str:
+    """Return what may be said of a short version, which bears no verdict on the claim.
+
+    Examples
+    --------
+    >>> early({"a": 0.9, "b": 0.8}, [("a", "b")], 20)
+    'after 20 rounds the order of the claim holds'
+    """
+    if any(name not in found for pair in order for name in pair):
+        return f"not every method has been run for {rounds} rounds"
+    wrong = broken(found, order)
+    return f"after {rounds} rounds the order of the claim " + (
+        f"does not hold: {wrong}" if wrong else "holds"
+    )
 
 
 def head(claim: Claim) -> str:
