@@ -25,6 +25,8 @@ class Picture:
     caption: str
     more: Markup | None = None
     """the same on another scale, for who asks for it"""
+    opened: bool = False
+    """whether nobody needs to ask, because the first has nothing to be seen"""
 
 
 def image(figure: Figure, name: str) -> Markup:
@@ -83,5 +85,6 @@ def balanced(pictures: Sequence[Picture]) -> list[Block]:
         column = open_block.shorter
         open_block.columns[column].append((place, picture))
         lines = 1 + len(picture.caption) // LETTERS
-        open_block.heights[column] += height / width + EDGE + LINE * lines
+        drawn = height / width * (1 + picture.opened)
+        open_block.heights[column] += drawn + EDGE + LINE * lines
     return blocks

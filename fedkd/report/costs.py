@@ -1,6 +1,7 @@
 """Figures of what runs cost: seconds and bytes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,7 +22,7 @@ PHASE_COLOURS = {
     "other": GROUPS[4],
 }
 
-EDGE = {"edgecolor": PAPER, "linewidth": 0.5}
+EDGE: dict[str, Any] = {"edgecolor": PAPER, "linewidth": 0.5}
 """Parts bars also where nobody sees their colours."""
 
 
@@ -44,7 +45,7 @@ def time_figure(runs: Runs) -> Figure:
     parts["other"] = np.maximum(0, total - sum(parts.values()))
     left = np.zeros(len(groups))
     for name, seconds in _worth_showing(parts).items():
-        how = {"label": name, "color": PHASE_COLOURS[name], **EDGE}
+        how: dict[str, Any] = {"label": name, "color": PHASE_COLOURS[name], **EDGE}
         axes.barh(range(len(groups)), seconds, 0.6, left, **how)
         left += seconds
     _group_axis(axes, groups)
@@ -76,7 +77,7 @@ def _time_per_round(run: Run) -> Figure:
     parts["other"] = np.maximum(0, np.nan_to_num(run.column("seconds")) - sum(parts.values()))
     bottom = np.zeros(len(rounds))
     for name, seconds in _worth_showing(parts).items():
-        how = {"label": name, "color": PHASE_COLOURS[name], **EDGE}
+        how: dict[str, Any] = {"label": name, "color": PHASE_COLOURS[name], **EDGE}
         axes.bar(rounds, seconds, 0.8, bottom, **how)
         bottom += seconds
     axes.set(xlabel="round", ylabel="seconds")

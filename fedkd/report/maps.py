@@ -95,8 +95,8 @@ def _numbers(axes: Axes, weights: np.ndarray, norm: Normalize) -> None:
     size = 9 if len(weights) <= 8 else 7
     for (row, column), weight in np.ndenumerate(weights):
         ink = "black" if norm(max(weight, LEAST)) > 0.5 else "white"
-        text = {"ha": "center", "va": "center", "fontsize": size, "color": ink}
-        axes.text(column, row, written(float(weight)), **text)
+        cell = axes.text(column, row, written(float(weight)), fontsize=size, color=ink)
+        cell.set(ha="center", va="center")
 
 
 def written(weight: float) -> str:

@@ -40,6 +40,9 @@ from .tradeoff import MEANING, differ_in_privacy, table, tradeoff_figure
 MOST_MAPS = 6
 """Groups whose weights are shown: beyond, the page would be heat maps."""
 
+SEEN = 0.2
+"""Weights that are all less are hardly seen on a scale from 0 to 1."""
+
 
 def render(
     run_dirs: str | Path | Run | Sequence[str | Path | Run], out: str | Path | None = None
@@ -200,13 +203,14 @@ def _learned(runs: list[Run], groups: list[Group]) -> list[Picture]:
     pictures = []
     for group in groups[:MOST_MAPS]:
         run = group.runs[0]
-        if run.weights() is not None:
+        if (weights := run.weights()) is not None:
             which = f"{group.label}, seed {group.seeds[0]}" if len(groups) > 1 else "Mixing weights"
             text = "last round. Row: the learner; column: whose knowledge it received."
             caption = f"{which}, {text} The scale is 0 to 1 in any map."
             small = image(figures.weights_figure(run, log=True), f"{caption} Logarithmic.")
             made = _picture(figures.weights_figure(run), caption)
-            pictures.append(replace(made, more=small))
+            dark = bool(weights[1].max() < SEEN)
+            pictures.append(replace(made, more=small, opened=dark))
     if any(np.isfinite(run.column("effective_neighbours")).any() for run in runs):
         caption = (
             "To how many equally weighted sources a client's teacher amounts, mean of clients."
