@@ -154,9 +154,8 @@ def test_progress_can_be_had_and_had_not(
 
 def test_progress_says_how_a_run_ended(kernel: Kernel) -> None:
     for error, word in ((KeyboardInterrupt(), "interrupted"), (ValueError(), "failed")):
-        progress = CellProgress()
-        progress.on_run_end(None, error)
-        assert repr(progress._line).startswith(f"{word} after 0 rounds")
+        CellProgress().on_run_end(None, error)
+        assert kernel.cells[-1][-1][0].startswith(f"{word} after 0 rounds")
 
 
 def test_a_cell_has_no_flood_of_notes(kernel: Kernel) -> None:
