@@ -11,7 +11,8 @@ FILES = {str(path.relative_to(HERE)): path for path in sorted(HERE.rglob("*.py")
 WAITING = ("subprocess.run", "ray.get", "process.wait", "process.communicate")
 """Calls that wait for what may never come."""
 
-THEIRS = {"_exit", "_private", "_forward_hooks", "_forward_pre_hooks", "_repr_html_", "_repr_png_"}
+THEIRS = {"_exit", "_private", "_forward_hooks", "_forward_pre_hooks"}
+THEIRS |= {"_repr_html_", "_repr_png_", "_render_traceback_"}  # what a notebook calls
 """Private names of other libraries, without a public way to what they tell."""
 
 
