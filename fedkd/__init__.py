@@ -8,7 +8,6 @@ The names below are imported on first use, so ``import fedkd`` stays cheap.
 
 from importlib import import_module
 from typing import Any
-from warnings import catch_warnings, filterwarnings
 
 _EXPORTS = {
     "ConfigError": "fedkd.errors",
@@ -48,9 +47,7 @@ def __getattr__(name: str) -> Any:
 
         return version("fedkd")
     if name in _EXPORTS:
-        with catch_warnings():
-            filterwarnings("ignore", "IProgress not found")  # of tqdm, whose bars nobody shows here
-            return getattr(import_module(_EXPORTS[name]), name)
+        return getattr(import_module(_EXPORTS[name]), name)
     raise AttributeError(f"module 'fedkd' has no attribute {name!r}")
 
 

@@ -55,6 +55,10 @@ class ConfigError(FedkdError):
         """Travel between processes: the value as it is shown, since it may not travel."""
         return type(self), (self.key, _Sketch(shortened(self.value)), self.problem, self.allowed)
 
+    def _render_traceback_(self) -> list[str]:
+        """Have a notebook show the line alone: the mistake is in the cell, and not in fedkd."""
+        return [f"{type(self).__name__}: {self}", *getattr(self, "__notes__", [])]
+
     def _hint(self) -> str:
         if not self.allowed:
             return ""

@@ -16,6 +16,7 @@ from support import TINY
 import fedkd
 from fedkd.callbacks import CellProgress, Progress
 from fedkd.callbacks.cell import CellLine, in_notebook, shown
+from fedkd.errors import ConfigError
 from fedkd.report.brief import run_card
 from fedkd.report.notebook import link
 from fedkd.run.result import RunResult
@@ -154,9 +155,8 @@ def test_progress_can_be_had_and_had_not(
 
 def test_progress_says_how_a_run_ended(kernel: Kernel) -> None:
     for error, word in ((KeyboardInterrupt(), "interrupted"), (ValueError(), "failed")):
-        progress = CellProgress()
-        progress.on_run_end(None, error)
-        assert repr(progress._line).startswith(f"{word} after 0 rounds")
+        CellProgress().on_run_end(None, error)
+        assert kernel.cells[-1][-1][0].startswith(f"{word} after 0 rounds")
 
 
 def test_a_cell_has_no_flood_of_notes(kernel: Kernel) -> None:
@@ -168,6 +168,14 @@ def test_a_cell_has_no_flood_of_notes(kernel: Kernel) -> None:
     assert repr(line).splitlines()[0] == "run 1 of 2  round 1/2  fit  1/4"
     assert repr(line).splitlines()[-1] == "and 12 more lines"
     assert "<b> 7" in Page(line._repr_html_()).text
+
+
+def test_a_mistake_is_one_line_in_a_notebook() -> None:
+    with pytest.raises(ConfigError) as mistake:
+        fedkd.simulate(clients=0)
+    mistake.value.add_note("more")
+    lines = ["ConfigError: clients=0: must be auto or at least 1", "more"]
+    assert mistake.value._render_traceback_() == lines
 
 
 # -- the tutorial --------------------------------------------------------------------------------

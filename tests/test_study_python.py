@@ -239,6 +239,6 @@ def test_a_process_that_is_started_does_not_execute_the_script() -> None:
     executed = {"init_main_from_name", "init_main_from_path"}
     before = sys.modules["__main__"]
     assert executed & set(get_preparation_data("a run"))
-    with parallel._no_script():
+    with parallel.no_script():
         assert not executed & set(get_preparation_data("a run"))
     assert sys.modules["__main__"] is before

@@ -12,6 +12,7 @@ WAITING = ("subprocess.run", "ray.get", "process.wait", "process.communicate")
 """Calls that wait for what may never come."""
 
 THEIRS = {"_exit", "_private", "_forward_hooks", "_forward_pre_hooks"}
+THEIRS |= {"_repr_html_", "_repr_png_", "_render_traceback_"}  # what a notebook calls
 """Private names of other libraries, without a public way to what they tell."""
 
 

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Sequence
 from typing import Any
+from warnings import catch_warnings, filterwarnings
 
 from markupsafe import Markup
 from rich.console import Console
@@ -32,6 +33,19 @@ def in_notebook() -> bool:
     return any(cls.__name__ == "ZMQInteractiveShell" for cls in type(shell).__mro__)
 
 
+def settled_notebook() -> bool:
+    """Say whether this is a notebook, in which libraries do not warn that widgets are missing.
+
+    tqdm does when it is imported; nobody needs its bars here.
+    """
+    if not in_notebook():
+        return False
+    with catch_warnings():
+        filterwarnings("ignore", "IProgress not found")
+        import tqdm.auto  # noqa: F401
+    return True
+
+
 def shown(callbacks: Sequence[Callback], progress: bool | None) -> list[Callback]:
     """Return callbacks with one before them that shows the run, if one is wanted.
 
@@ -42,10 +56,11 @@ def shown(callbacks: Sequence[Callback], progress: bool | None) -> list[Callback
     progress : bool or None
         Whether it is wanted; None = in a notebook.
     """
+    here = settled_notebook()
     there = any(isinstance(one, Progress) for one in callbacks)
-    if there or progress is False or not (progress or in_notebook()):
+    if there or progress is False or not (progress or here):
         return list(callbacks)
-    return [CellProgress() if in_notebook() else Progress(), *callbacks]
+    return [CellProgress() if here else Progress(), *callbacks]
 
 
 class CellLine:

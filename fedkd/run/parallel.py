@@ -38,7 +38,7 @@ class _Worker:
         spawn = get_context("spawn")
         self.pipe, theirs = spawn.Pipe()
         self.process = spawn.Process(target=serve, args=(theirs,))
-        with _surroundings(), _whole(), _no_script():
+        with _surroundings(), _whole(), no_script():
             self.process.start()
         theirs.close()
 
@@ -159,7 +159,7 @@ def _whole() -> Iterator[None]:
 
 
 @contextmanager
-def _no_script() -> Iterator[None]:
+def no_script() -> Iterator[None]:
     """Have a process that starts here not execute the script that called: it needs nothing of it.
 
     It would begin a study of its own where that has no ``if __name__ == "__main__"``.

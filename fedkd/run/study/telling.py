@@ -8,7 +8,7 @@ import rich.progress as rp
 from rich.console import Console
 
 from ...callbacks import Callback, CellProgress, Progress
-from ...callbacks.cell import CellLine, in_notebook
+from ...callbacks.cell import CellLine, settled_notebook
 from ...callbacks.progress import duration
 from ...ending import outlasting
 from ...errors import one_line
@@ -136,14 +136,17 @@ class CellTeller(Teller):
         """Say what has become of all."""
         failed = f", {len(results.failures)} failed" if results.failures else ""
         self.line.title = ""
-        self.line.say(f"{len(results.finished)} runs finished{failed} in {duration(results.took)}")
+        count = len(results.finished)
+        runs = f"{count} run{'s' * (count != 1)} finished"
+        self.line.say(f"{runs}{failed} in {duration(results.took)}")
 
 
 def teller(progress: bool | None) -> Teller:
     """Return who is told where Python calls: by default a notebook, and nobody elsewhere."""
-    if progress is False or not (progress or in_notebook()):
+    here = settled_notebook()
+    if progress is False or not (progress or here):
         return Teller()
-    return CellTeller() if in_notebook() else ConsoleTeller()
+    return CellTeller() if here else ConsoleTeller()
 
 
 def told(name: str, outcome: Outcome) -> Sequence[str]:
