@@ -21,10 +21,10 @@ each from `average_from` on, whatever their number. That alpha is 1 (every mixtu
 inferred. The clients' own models are in the ensemble if `use_clients` says so, as there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -68,6 +68,8 @@ class FedBE(FedDF):
     >>> FedBE().ensemble(votes).softmax(-1)  # of .7 and .3, squared
     tensor([[0.8448, 0.1552]])
     """
+
+    brief: ClassVar[Mapping[str, Any]] = {"epochs": 2}
 
     def __init__(
         self,

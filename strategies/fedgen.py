@@ -23,8 +23,8 @@ Deviations. alpha and beta are 1, where the authors have 10 for steps of 0.01 wi
 the defaults of ``fit`` nothing is learnt with 10. BatchNorm's statistics are averaged, too.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +78,7 @@ class FedGen(ParameterFusion):
 
     exchange = "generated"
     needs_classes = True
+    brief: ClassVar[Mapping[str, Any]] = {"steps": 5}
 
     def __init__(
         self,

@@ -12,9 +12,9 @@ Clients and server have one architecture, or Omega could not be where a client s
 labels go up, so this saves bytes one way only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -48,6 +48,7 @@ class KAFALStudent(KAFAL):
     lesson_kind = "parameters"
     uses_transfer = True
     tempers = True
+    brief: ClassVar[Mapping[str, Any]] = {**KAFAL.brief, "server_epochs": 2}
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """The round of methods whose server has a model of its own that learns on the transfer set."""
 
 from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -32,6 +33,8 @@ class ServerStudent(FusionStrategy):
     state : dict
         ``server`` ``[size]``, the model's parameters after its last round.
     """
+
+    brief: ClassVar[Mapping[str, Any]] = {"server_epochs": 2}
 
     def __init__(
         self,

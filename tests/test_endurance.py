@@ -23,10 +23,10 @@ from fedkd.callbacks import RoundRecord
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_run_of_a_tenth_of_the_clients_is_flat(report: None) -> None:
-    """All 300 rounds: fewer would judge how processes settle. A round's knowledge is 80 kB: kept,
-    it would be 2.7 % of an actor in 100 rounds."""
-    readings = long_run(rounds=300, clients=10)
+def test_a_run_of_a_few_clients_is_flat(report: None) -> None:
+    """All 300 rounds: fewer would judge how processes settle. A round's knowledge is 56 kB: kept,
+    it would be 1.9 % of an actor in 100 rounds."""
+    readings = long_run(rounds=300, clients=7)
     assert [reading.round for reading in readings] == list(range(5, 301, 5))
     assert readings[-1].counts["actors"] >= 1
     findings = judge_run(readings)

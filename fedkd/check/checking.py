@@ -21,6 +21,7 @@ from ..run.objects import Objects
 from ..run.preparing import prepare_run
 from ..run.result import RunResult
 from ..run.runner import run
+from .plugged import brief
 from .plugged import tiny as _tiny
 from .promises import Promise, Verdict, checked
 from .strategies import Subject
@@ -50,9 +51,14 @@ def subject_of(target: str, overrides: Sequence[str] = (), **options: Any) -> Su
         If there is no such class, or an override cannot be used.
     """
     config = compose([f"strategy={target}", *overrides])
-    cls = SEAMS["strategies"].resolve(target)
+    given, cls = config.strategy, SEAMS["strategies"].resolve(target)
+    config = merge(config, strategy=brief(cls) | given)
     if getattr(cls, "needs_labels", False):
         config = merge(config, **{"transfer.labelled": True})
+
+    def usual() -> Strategy:
+        strategy: Strategy = SEAMS["strategies"].create(given)
+        return strategy
 
     def make() -> Strategy:
         strategy: Strategy = SEAMS["strategies"].create(config.strategy)
@@ -64,7 +70,7 @@ def subject_of(target: str, overrides: Sequence[str] = (), **options: Any) -> Su
             whole["fit.epochs"] = max(whole["fit.epochs"], make().least_epochs)
         return run(merge(config, **whole), objects=own, report=False)
 
-    return Subject(target, make, lambda: _setting(config), tiny, _resume, **options)
+    return Subject(target, usual, make, lambda: _setting(config), tiny, _resume, **options)
 
 
 def subject_for(

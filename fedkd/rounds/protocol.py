@@ -88,7 +88,8 @@ class Strategy(Given, ABC):
     mixed: ClassVar[bool] = False
     """True where what the method does shows only among models of several architectures"""
     brief: ClassVar[Mapping[str, Any]] = {}
-    """Parameters with which a run of four rounds shows what each of the others does"""
+    """Parameters with which tiny runs of four rounds are quick, and show what each of the others
+    does: those of `fedkd check`, where the user gives no others"""
     kinds: ClassVar[tuple[str, ...] | None] = CLASS_SCORES
     """Kinds of predictions that the method makes sense for; None = it looks at none of them, so any
     task will do"""

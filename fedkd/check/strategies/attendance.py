@@ -58,7 +58,7 @@ def newcomers(subject: Subject) -> str:
         raise Skipped("the method exchanges nothing")
     kind = strategy.lesson_kind or subject.setting.expect(0, 1, torch.arange(SAMPLES)).kind
     early = not kind_named(kind).on_samples
-    one, other = (attended(subject, subject.make(), partners) for partners in PARTNERS)
+    one, other = (attended(subject, subject.usual(), partners) for partners in PARTNERS)
     alone = attended(subject, Local(), PARTNERS[0])
 
     def same(run: Attended, client: int) -> bool:

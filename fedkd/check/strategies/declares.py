@@ -9,7 +9,7 @@ from .subject import SAMPLES, Subject
 
 def constructs(subject: Subject) -> str:
     """Make one."""
-    return type(subject.make()).__name__
+    return type(subject.usual()).__name__
 
 
 def exchanges(subject: Subject) -> str:

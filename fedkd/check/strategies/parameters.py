@@ -39,16 +39,15 @@ def effective(subject: Subject) -> str:
     """Change one parameter after the other, in runs of a few rounds, until something changes."""
     strategy, found = subject.make(), dict[str, list[str]]()
     idle = strategy.unused(subject.setting.expect(0, 1, torch.arange(SAMPLES)).kind)
-    brief = {f"strategy.{name}": value for name, value in strategy.brief.items()}
     before: object = None
     for name, parameter in signature(type(strategy)).items():
         if name in idle:
             found.setdefault(UNUSED, []).append(name)
             continue
-        before = before or outcome(subject, brief)
-        value = strategy.brief.get(name, vars(strategy).get(name, parameter.default))
+        before = before or outcome(subject, {})
+        value = vars(strategy).get(name, strategy.brief.get(name, parameter.default))
         others = candidates(parameter.annotation, value)
-        changed, tried = changes(subject, brief, name, others, before)
+        changed, tried = changes(subject, name, others, before)
         if tried and not changed:
             told = f"strategy.{name} changes nothing (tried {', '.join(tried)})"
             raise Broken(f"{told}: use it, or say in unused() why not")
@@ -59,13 +58,13 @@ def effective(subject: Subject) -> str:
 
 
 def changes(
-    subject: Subject, brief: dict[str, Any], name: str, values: Iterator[Any], before: object
+    subject: Subject, name: str, values: Iterator[Any], before: object
 ) -> tuple[bool, list[str]]:
     """Say whether a value of a parameter changes something, and which were tried."""
     tried = []
     for value in values:
         try:
-            after = outcome(subject, brief | {f"strategy.{name}": value})
+            after = outcome(subject, {f"strategy.{name}": value})
         except FedkdError:
             continue
         tried.append(str(value))

@@ -20,7 +20,7 @@ def hostile(subject: Subject) -> str:
 
 
 def resumes(subject: Subject) -> str:
-    """Run four rounds; then two, and two more from the checkpoint; not all clients in a round."""
+    """Run four rounds; then the last two again, from the checkpoint; not all clients in a round."""
     return resumed(subject, "keep in self.state what the next round needs")
 
 

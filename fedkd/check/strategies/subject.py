@@ -48,8 +48,10 @@ class Subject:
     ----------
     name : str
         As it was given.
-    make : callable
+    usual : callable
         Returns a new object with the parameters given.
+    make : callable
+        Returns one for tiny runs: with the class's `brief`, where nothing else was given.
     prepare : callable
         Returns the `Setting`; raises `ConfigError` if no run could start.
     run, resume : callable
@@ -64,6 +66,7 @@ class Subject:
     """
 
     name: str
+    usual: Callable[[], Strategy]
     make: Callable[[], Strategy]
     prepare: Callable[[], Setting]
     run: Callable[..., RunResult]
