@@ -38,16 +38,13 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..config import RunConfig
-from ..errors import ConfigError
 from ..knowledge import CLASS_SCORES, NUMBERS, KnowledgeStack, Teacher
 from ..knowledge.admission import Expected
 from ..maths.divergences import divergence
 from ..maths.mixing import ROWS, epd, top_k
 from ..rounds.protocol import Outcome, RoundPlan
-from ..rounds.server import Server
 from .fusing import fuse_in_blocks
 from .mixtures import MixingFusion
 
@@ -118,30 +115,6 @@ class KnFu(MixingFusion):
         if kind in NUMBERS:
             found["epd_estimator"] = "has no effect: it is for class scores; leave it out"
         return found
-
-    def settle(self, config: RunConfig, models: Sequence[nn.Module]) -> list[str]:
-        """Refuse to choose where nothing is held out to choose by.
-
-        Raises
-        ------
-        ConfigError
-            If that is so.
-        """
-        if self.teachers > 1 and not config.data.validation:
-            problem = "strategy.beta=auto chooses on samples that are held out; set it to 0.1, say"
-            raise ConfigError("data.validation", config.data.validation, problem)
-        return super().settle(config, models)
-
-    def refusal(self, server: Server) -> str | None:
-        """Refuse to have a client choose that has nothing held out."""
-        if self.teachers > 1:
-            for client in range(server.clients):
-                if not len(server.federation.validation(client)[1]):
-                    return (
-                        f"has beta=auto, and of client {client}'s {server.sizes[client]} samples "
-                        "none is held out; raise data.validation, or give clients more samples"
-                    )
-        return super().refusal(server)
 
     def beside_size(self, cohort: int, upload: Expected) -> int:
         """Return the size of the teachers beside the first."""
