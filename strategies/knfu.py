@@ -105,12 +105,12 @@ class KnFu(MixingFusion):
             raise ValueError(f"top_k={top_k} must be at least 1")
         self.beta, self.distance, self.epd_estimator = beta, distance, epd_estimator
         self.include_self, self.top_k, self.betas = include_self, top_k, tuple(betas)
-        self.teachers = len(betas) if beta == AUTO else 1
+        self.offered = len(betas) if beta == AUTO else 1
 
     def unused(self, kind: str) -> dict[str, str]:
         """Say so of the estimator, where there are no classes, and of what nobody chooses from."""
         found = super().unused(kind)
-        if self.teachers == 1:
+        if self.offered == 1:
             found["betas"] = "has no effect: it is what strategy.beta=auto chooses from"
         if kind in NUMBERS:
             found["epd_estimator"] = "has no effect: it is for class scores; leave it out"
@@ -119,11 +119,11 @@ class KnFu(MixingFusion):
     def beside_size(self, cohort: int, upload: Expected) -> int:
         """Return the size of the teachers beside the first."""
         del cohort
-        return (self.teachers - 1) * math.prod(upload.shape)
+        return (self.offered - 1) * math.prod(upload.shape)
 
     def fused(self, plan: RoundPlan, knowledge: KnowledgeStack, outcome: Outcome) -> Teacher:
         """Fuse; where clients choose, for each beta, and put the teachers one after the other."""
-        if self.teachers == 1:
+        if self.offered == 1:
             return super().fused(plan, knowledge, outcome)
         found = [fuse_in_blocks(self.at(beta), knowledge, plan.blocks)[0] for beta in self.betas]
         outcome.knowledge = knowledge

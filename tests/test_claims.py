@@ -12,9 +12,13 @@ from fedkd.experiments.reproduce import knfu_phase_plan as plan
 from fedkd.experiments.reproduce.cells import saved
 from fedkd.experiments.reproduce.knfu_phase_compared import Rows, choices
 from fedkd.experiments.reproduce.knfu_phase_verdict import verdicts
+from fedkd.strategies.knfu import KnFu
 
+from fedkd.config import RunConfig
 from fedkd.config.overrides import compose
+from fedkd.config.settings import flatten
 from fedkd.errors import ConfigError
+from fedkd.plugins import parameters
 
 ROOT = Path(__file__).parents[1]
 ROWS = ROOT / knfu_phase.ROWS
@@ -103,15 +107,16 @@ def test_verdicts_say_what_is_shown(better, words):
     assert "not tried" in said[3]
 
 
-def test_the_plan_is_whole_and_each_of_its_runs_is_a_configuration():
+def test_the_plan_is_whole_and_its_runs_are_configurations():
     cells = plan.wanted("mnist")
     assert len({str(cell) for cell in cells}) == len(cells)
     assert len(plan.grid("mnist", [0], plan.SIZES[:2])) < len(cells) / 10
-    for data in plan.SETTINGS:
-        once = {cell["method"] + cell["change"]: cell for cell in plan.scans(data, [0])}
-        for cell in [*once.values(), *plan.grid(data, [1], [50])[:6]]:
-            config = compose(plan.overrides(cell))
-            assert config.data.samples_per_client == cell["samples"]
+    changes = {cell["change"].partition("=")[0] for cell in cells} - {plan.AS_IS}
+    assert changes <= {*flatten(RunConfig()), *(f"strategy.{key}" for key in parameters(KnFu))}
+    config = compose(plan.overrides(plan.cell("cifar10", 50, 10.0, plan.AUTO, "fraction=0.3", 7)))
+    found = config.data.name, config.data.samples_per_client, config.data.alpha, config.seed
+    assert (*found, config.fraction) == ("cifar10", 50, 10.0, 7, 0.3)
+    assert config.strategy["beta"] == "auto"
     pieces = [knfu_phase.piece(cells, f"{n}/3") for n in (1, 2, 3)]
     assert sorted(map(str, chain(*pieces))) == sorted(map(str, cells))
     for wrong in ("0/3", "4/3", "1", "a/b"):

@@ -69,7 +69,8 @@ def read(path: Path) -> Shown | None:
     words = "|".join(WORDS)
     parts = re.findall(rf"^- ([^\n]+?): \*\*({words})\*\*", text, re.M)
     files = dict.fromkeys(re.findall(r"\]\(rows/([\w.]+\.csv)\)", text))
-    return Shown(path.name, *begun.groups(), tuple(parts), tuple(files))
+    title, claimed, source, confidence = begun.groups()
+    return Shown(path.name, title, claimed, source, confidence, tuple(parts), tuple(files))
 
 
 def shown(docs: Path) -> list[Shown]:

@@ -157,7 +157,7 @@ def check_choice(
     config: RunConfig, strategy: Strategy, parts: Parts, federation: Federation
 ) -> None:
     """Refuse to have clients choose teachers that hold no samples out, or may not look at them."""
-    if strategy.teachers == 1:
+    if strategy.offered == 1:
         return
     who = config.strategy["name"]
     if not config.data.validation:
