@@ -1,4 +1,4 @@
-.PHONY: help venv demo test test-long test-all every-test lint types bench bench-peers bench-fusion chaos endurance golden mutants docs clean
+.PHONY: help venv demo test test-long test-all every-test lint types bench bench-peers bench-fusion chaos endurance golden mutants reproduce reproduce-quick docs clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -82,9 +82,24 @@ golden: venv  ## run every strategy small and record the numbers that tests comp
 mutants: venv  ## plant faults at random and count how many of them the tests notice
 	$(BIN)/python tests/mutants.py $(MUTANTS)
 
+# A claim is a study whose page begins with it.
+CLAIMS := $(patsubst experiments/reproduce/%_page.py,%,$(shell grep -lw CLAIM experiments/reproduce/*_page.py))
+REPRODUCED = @set -e; for claim in $(CLAIMS); do \
+	$(BIN)/python -m fedkd.experiments.reproduce.$$claim $(1); \
+	$(BIN)/python -m fedkd.experiments.reproduce.$${claim}_page; done; \
+	$(BIN)/python -m fedkd.experiments.reproduce.gallery
+
+reproduce: venv  ## rerun what papers claim, hours; what is done is kept (REPRODUCE='--jobs 2')
+	$(call REPRODUCED,$(REPRODUCE))
+
+reproduce-quick: venv  ## a tenth of each, in less than 20 minutes
+	$(call REPRODUCED,--quick $(REPRODUCE))
+
 docs: venv  ## write strategies/README.md, and the site to build/site (a broken link fails)
 	$(BIN)/python -m fedkd.strategies.catalogue
 	$(BIN)/python -m fedkd.experiments.reproduce.fusion_page
+	@set -e; for claim in $(CLAIMS); do $(BIN)/python -m fedkd.experiments.reproduce.$${claim}_page; done
+	$(BIN)/python -m fedkd.experiments.reproduce.gallery
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 clean:  ## remove what the targets above made

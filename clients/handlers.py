@@ -66,7 +66,7 @@ def finish(phase: Phase) -> Message:
 
 def distil(phase: Phase) -> Message:
     """Learn from the teacher, or from the best of several; evaluate if asked."""
-    target, teachers = phase.target(), int(phase.options.get("teachers", 1))
+    target, teachers = phase.target(), int(phase.options.get("offered", 1))
     metrics: dict[str, float] = {}
     own: dict[str, float] = {}
     if target is not None and teachers > 1:

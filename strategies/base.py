@@ -203,10 +203,10 @@ class FusionStrategy(Strategy):
         started = time.perf_counter()
         if plan.record:  # the lessons of all clients at once
             outcome.exchanged.lessons = _teachers(lessons)
-            outcome.exchanged.sample_ids = plan.sample_ids.repeat(self.teachers)
+            outcome.exchanged.sample_ids = plan.sample_ids.repeat(self.offered)
         uploaded = plan.expect(plan.cohort[0], plan.sample_ids).kind
         temperature = self.teacher_softness(uploaded, plan.temperature)
-        several = {"teachers": self.teachers} if self.teachers > 1 else {}
+        several = {"offered": self.offered} if self.offered > 1 else {}
         own = {"kind": str(kind), "temperature": temperature, **several}
         options = plan.options(**own, **plan.evaluation())
         shared = {"config": options, **_transfer(plan, plan.sample_ids, kind)}

@@ -38,16 +38,13 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..config import RunConfig
-from ..errors import ConfigError
 from ..knowledge import CLASS_SCORES, NUMBERS, KnowledgeStack, Teacher
 from ..knowledge.admission import Expected
 from ..maths.divergences import divergence
 from ..maths.mixing import ROWS, epd, top_k
 from ..rounds.protocol import Outcome, RoundPlan
-from ..rounds.server import Server
 from .fusing import fuse_in_blocks
 from .mixtures import MixingFusion
 
@@ -108,49 +105,25 @@ class KnFu(MixingFusion):
             raise ValueError(f"top_k={top_k} must be at least 1")
         self.beta, self.distance, self.epd_estimator = beta, distance, epd_estimator
         self.include_self, self.top_k, self.betas = include_self, top_k, tuple(betas)
-        self.teachers = len(betas) if beta == AUTO else 1
+        self.offered = len(betas) if beta == AUTO else 1
 
     def unused(self, kind: str) -> dict[str, str]:
         """Say so of the estimator, where there are no classes, and of what nobody chooses from."""
         found = super().unused(kind)
-        if self.teachers == 1:
+        if self.offered == 1:
             found["betas"] = "has no effect: it is what strategy.beta=auto chooses from"
         if kind in NUMBERS:
             found["epd_estimator"] = "has no effect: it is for class scores; leave it out"
         return found
 
-    def settle(self, config: RunConfig, models: Sequence[nn.Module]) -> list[str]:
-        """Refuse to choose where nothing is held out to choose by.
-
-        Raises
-        ------
-        ConfigError
-            If that is so.
-        """
-        if self.teachers > 1 and not config.data.validation:
-            problem = "strategy.beta=auto chooses on samples that are held out; set it to 0.1, say"
-            raise ConfigError("data.validation", config.data.validation, problem)
-        return super().settle(config, models)
-
-    def refusal(self, server: Server) -> str | None:
-        """Refuse to have a client choose that has nothing held out."""
-        if self.teachers > 1:
-            for client in range(server.clients):
-                if not len(server.federation.validation(client)[1]):
-                    return (
-                        f"has beta=auto, and of client {client}'s {server.sizes[client]} samples "
-                        "none is held out; raise data.validation, or give clients more samples"
-                    )
-        return super().refusal(server)
-
     def beside_size(self, cohort: int, upload: Expected) -> int:
         """Return the size of the teachers beside the first."""
         del cohort
-        return (self.teachers - 1) * math.prod(upload.shape)
+        return (self.offered - 1) * math.prod(upload.shape)
 
     def fused(self, plan: RoundPlan, knowledge: KnowledgeStack, outcome: Outcome) -> Teacher:
         """Fuse; where clients choose, for each beta, and put the teachers one after the other."""
-        if self.teachers == 1:
+        if self.offered == 1:
             return super().fused(plan, knowledge, outcome)
         found = [fuse_in_blocks(self.at(beta), knowledge, plan.blocks)[0] for beta in self.betas]
         outcome.knowledge = knowledge

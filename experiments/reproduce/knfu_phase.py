@@ -4,7 +4,8 @@
 Dirichlet alpha, for clients that stay alone, FedMD and KnFu, and scans of what tells them apart.
 Every finished run is a row of ``--rows FILE``, with each client's own accuracies. Called again, it
 runs only what is missing there. ``--plan`` says what that is, and how long it will take, by what
-the rows took so far; ``--part I/N`` makes one of N equal pieces of all runs.
+the rows took so far; ``--part I/N`` makes one of N equal pieces of all runs; ``--quick`` makes one
+seed of the smaller half of the grid. `knfu_phase_page` makes the page.
 """
 
 from collections import defaultdict
@@ -17,7 +18,7 @@ from rich.console import Console
 
 from ...errors import ConfigError, FedkdError
 from .cells import Row, fill, finals, missing, saved
-from .knfu_phase_plan import SEEDS, SETTINGS, overrides, wanted
+from .knfu_phase_plan import SEEDS, SETTINGS, SIZES, grid, overrides, wanted
 
 ROWS = Path("docs/rows/knfu_phase.csv")
 
@@ -87,6 +88,7 @@ def command(
     data: Annotated[str, typer.Option(help="mnist or cifar10.")] = "mnist",
     seeds: Annotated[int, typer.Option(min=1)] = SEEDS,
     part: Annotated[str, typer.Option(help="Only this of N pieces: I/N.")] = "1/1",
+    quick: Annotated[bool, typer.Option("--quick", help="A tenth of all runs.")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Run nothing; say what is left.")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
 ) -> None:
@@ -95,7 +97,8 @@ def command(
     try:
         if data not in SETTINGS:
             raise ConfigError("--data", data, "no such data set", SETTINGS)
-        cells = piece(wanted(data, seeds), part)
+        every = grid(data, [0], SIZES[:2]) if quick else wanted(data, seeds)
+        cells = piece(every, part)
     except FedkdError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from error

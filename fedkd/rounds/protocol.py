@@ -70,7 +70,7 @@ class Strategy(Given, ABC):
     objective: str = "kl"
     temperature: float | None = None
     least_epochs: int = 0
-    teachers: int = 1
+    offered: int = 1
     """How many teachers a client is sent, one after the other in one array: above 1, it keeps what
     it learns best from, on its held-out samples"""
     needs_labels: bool = False

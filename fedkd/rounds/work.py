@@ -84,7 +84,7 @@ class Work:
             taught = kind_named(str(options.get("kind", self.kind)), self.kind).on_samples
             there = "teacher" in message.content.array_records
             each = self._distil(client, samples) if taught and there else 0.0
-            return each * self.strategy.teachers
+            return each * self.strategy.offered
         fit = 0.0 if options.get("skip-fit") else self._fit(client, round_of(message))
         return fit + (self._label(client, samples) if options.get("upload") else 0.0)
 
@@ -96,7 +96,7 @@ class Work:
         if strategy.exchange is not None:
             found = [have + self._label(k, some) for k, have in enumerate(found)]
             if kind_named(strategy.lesson_kind or self.kind, self.kind).on_samples:
-                times = self.strategy.teachers
+                times = self.strategy.offered
                 found = [have + times * self._distil(k, some) for k, have in enumerate(found)]
         return found
 

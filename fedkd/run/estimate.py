@@ -230,7 +230,7 @@ def _seconds(
     labelled = transfer if exchanges and kind_named(ready.parts.exchange.kind).on_samples else 0
     measured = _evaluations(config) / config.rounds
     return mean(
-        _work(config, cost, load, labelled, steps[load.beside], ready.strategy.teachers)
+        _work(config, cost, load, labelled, steps[load.beside], ready.strategy.offered)
         + cost.predict * tested
         + cost.step * measured * load.tuning * ceil(load.samples / config.fit.batch_size)
         for cost, load in zip(costs, loads, strict=True)

@@ -33,6 +33,7 @@ from .making import instances_of, pieces, private_strategy, settled_exchange
 from .notes import idle, levelled
 from .objects import Objects
 from .refusals import (
+    check_choice,
     check_inputs,
     check_models,
     check_privacy,
@@ -198,12 +199,16 @@ def _check_models(
     instances: list[nn.Module],
     federation: Federation,
 ) -> None:
-    """Refuse models that the samples, the method, or what clients learn by cannot work with."""
+    """Refuse models that the samples, the method, or what clients learn by cannot work with.
+
+    And samples that the method cannot work with.
+    """
     check_inputs(config, parts, federation.shape)
     check_heads(config, parts, instances, federation.classes)
     check_models(config, strategy, parts, instances)
     rows = each_of(parts.task.outputs(federation.targets))
     check_objective(config, strategy, parts, instances, federation.shape, rows)
+    check_choice(config, strategy, parts, federation)
 
 
 def _written(

@@ -7,6 +7,7 @@ from torch import nn
 from ..clients import Parts
 from ..clients.privacy.base import PUBLIC
 from ..config import RunConfig
+from ..data.federation import Federation
 from ..errors import ConfigError
 from ..knowledge import kind_named
 from ..models.flat import layout
@@ -140,14 +141,6 @@ def check_privacy(
             kinds = " and ".join(parts.privacy.mechanisms)
             problem = f"is a client's own number, which {kinds} does not protect"
             raise ConfigError(f"strategy.{name}", number, f"{problem}; public is {PUBLIC[0]} only")
-    if strategy.teachers > 1:
-        for name, mechanism in parts.privacy.mechanisms.items():
-            if mechanism.protects and mechanism.kinds is None:  # by how clients are trained
-                problem = (
-                    f"does not protect the samples by which clients of {config.strategy['name']} "
-                    "choose a teacher; use gaussian or laplace, which protect what is sent"
-                )
-                raise ConfigError("privacy", name, problem)
     if strategy.finishes and parts.privacy.protects:
         problem = (
             f"protects uploads in rounds, and {config.strategy['name']} has one more at the end"
@@ -158,6 +151,32 @@ def check_privacy(
     if found is not None:
         problem = f"{found[1]} (strategy {config.strategy['name']})"
         raise ConfigError("privacy", found[0], problem)
+
+
+def check_choice(
+    config: RunConfig, strategy: Strategy, parts: Parts, federation: Federation
+) -> None:
+    """Refuse to have clients choose teachers that hold no samples out, or may not look at them."""
+    if strategy.offered == 1:
+        return
+    who = config.strategy["name"]
+    if not config.data.validation:
+        problem = f"{who} has clients choose on samples that are held out; set it to 0.1, say"
+        raise ConfigError("data.validation", config.data.validation, problem)
+    for client in range(len(federation.sizes)):
+        if not len(federation.validation(client)[1]):
+            problem = (
+                f"holds out none of client {client}'s {federation.sizes[client]} samples, on which "
+                f"{who} has it choose; raise it, or give clients more samples"
+            )
+            raise ConfigError("data.validation", config.data.validation, problem)
+    for name, mechanism in parts.privacy.mechanisms.items():
+        if mechanism.protects and mechanism.kinds is None:  # by how clients are trained
+            problem = (
+                f"does not protect the samples on which {who} has clients choose; use gaussian or "
+                "laplace, which protect what is sent"
+            )
+            raise ConfigError("privacy", name, problem)
 
 
 def without_replay(config: RunConfig, parts: Parts, resumes: bool) -> RunConfig:

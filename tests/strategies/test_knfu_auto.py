@@ -144,15 +144,15 @@ def test_bytes_and_steps_are_foreseen(monkeypatch):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["strategy.beta=auto"], "data.validation=0.0: strategy.beta=auto chooses on samples"),
+        (["strategy.beta=auto"], "data.validation=0.0: knfu has clients choose on samples"),
         (["strategy.betas=[0,1]"], "strategy.betas=[0, 1]: has no effect"),
         (["strategy.beta=auto", "strategy.betas=[1]"], "at least two, and different"),
         (["strategy.beta=auto", "strategy.betas=[1,-1]"], "betas=[1, -1]: must be at least 0"),
         (["strategy.beta=often"], "strategy.beta"),
-        (["strategy.beta=auto", "data.validation=0.01"], "of client 0's 20 samples none is held"),
+        (["strategy.beta=auto", "data.validation=0.01"], "none of client 0's 20 samples"),
         (
             ["strategy.beta=auto", "data.validation=0.2", "privacy=dp_sgd", "privacy.epsilon=8"],
-            "privacy=dp_sgd: does not protect the samples by which clients of knfu choose",
+            "privacy=dp_sgd: does not protect the samples on which knfu has clients choose",
         ),
         (["strategy.beta=auto", "data.validation=0.2", "secure.aggregation=true"], "secure."),
     ],

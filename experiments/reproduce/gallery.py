@@ -1,0 +1,102 @@
+"""The gallery of claims: what was claimed, what a rerun says of it, and what that took.
+
+``python -m fedkd.experiments.reproduce.gallery`` writes ``docs/claims.md`` from the pages in
+``docs`` that begin as `claims.head` has it, and from the rows that they name: a claim's page is all
+there is to adding it.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...strategies.catalogue import table
+from .cells import saved
+from .claims import NOT, ORDERING, REPRODUCED, UNTRIED
+
+DOCS, PAGE = Path("docs"), "claims.md"
+WORDS = (REPRODUCED, ORDERING, NOT, UNTRIED)
+MACHINE = "one core of a two-core x86-64 machine, with other work beside it"
+
+HEAD = f"""# Claims, and what reruns say of them
+
+Each claim has a page with its source, the protocol and where ours differs, our numbers with their
+spread, and a verdict on each part: **{REPRODUCED}** (inside the published spread), **{ORDERING}**
+(who is better than whom), **{NOT}** (with what we found out about why), **{UNTRIED}**. That
+something is not reproduced is a result. CPU time is that of {MACHINE}.
+"""
+
+TAIL = """
+All of them, in pieces that resume, and a tenth of each:
+
+<!-- not run: takes hours, and the data sets -->
+```sh
+make reproduce
+make reproduce-quick
+```
+
+A number that README or a page cites from a study is checked against its rows: it is followed by a
+comment that says which they are, such as `cited: knfu_phase.csv method=local samples=200 local`.
+"""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A claim, as its page tells it."""
+
+    page: str
+    title: str
+    claimed: str
+    source: str
+    confidence: str
+    verdicts: tuple[tuple[str, str], ...]
+    """each part, and the word for it"""
+    rows: tuple[str, ...]
+    """the CSV files that its numbers are from"""
+
+
+def read(path: Path) -> Shown | None:
+    """Return what a page says of a claim; None if it is about none."""
+    text = path.read_text(encoding="utf-8")
+    begun = re.match(
+        r"# (.+)\n\n\*\*Claim\.\*\* (.+)\n\n\*\*Source\.\*\* (.+?)\. \*\*Confidence\.\*\* (.+)\.\n",
+        text,
+    )
+    if begun is None:
+        return None
+    words = "|".join(WORDS)
+    parts = re.findall(rf"^- ([^\n]+?): \*\*({words})\*\*", text, re.M)
+    files = dict.fromkeys(re.findall(r"\]\(rows/([\w.]+\.csv)\)", text))
+    title, claimed, source, confidence = begun.groups()
+    return Shown(path.name, title, claimed, source, confidence, tuple(parts), tuple(files))
+
+
+def shown(docs: Path) -> list[Shown]:
+    """Return the claims of a folder of pages, by name."""
+    return [one for path in sorted(docs.glob("*.md")) if (one := read(path)) is not None]
+
+
+def page(docs: Path) -> str:
+    """Return the gallery."""
+    heads = ("claim", "says", "source", "verdict", "runs", "CPU min")
+    return HEAD + "\n" + table([heads, *(_line(docs, one) for one in shown(docs))]) + TAIL
+
+
+def _line(docs: Path, one: Shown) -> tuple[str, ...]:
+    rows = [row for name in one.rows for row in saved(docs / "rows" / name)]
+    minutes = sum(row.get("cpu_seconds", 0.0) for row in rows) / 60
+    source = f"{one.source} ({one.confidence})"
+    verdict = "<br>".join(f"{part}: **{word}**" for part, word in one.verdicts)
+    about = f"[{one.title}]({one.page})", one.claimed, source, verdict
+    return *about, str(len(rows)), f"{minutes:.0f}"
+
+
+def command(*, docs: Annotated[Path, typer.Option(help="Folder of the pages.")] = DOCS) -> None:
+    """Write the gallery."""
+    (docs / PAGE).write_text(page(docs), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(command)
