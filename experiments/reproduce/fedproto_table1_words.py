@@ -16,7 +16,8 @@ From [a row a run](rows/fedproto_table1.csv), which has every client's accuracy.
 mean and sample deviation over the 20 clients, each on the test pictures of its own classes; means
 over seeds. *Over seeds*: of those means, with their number. By the head a client chooses among all
 ten classes, by prototypes among its own, as in the published code. CPU seconds are a run's on one
-core, with other work beside it. This goes on with what is missing and writes this page anew:
+core of a virtual Intel Xeon with AVX-512, with other work beside it: all 45 runs would take some
+six hours of one. This goes on with what is missing and writes this page anew:
 
 <!-- not run: takes hours, and MNIST -->
 ```sh
