@@ -2,6 +2,7 @@
 
 import csv
 import re
+import statistics
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -203,4 +204,24 @@ def test_fedgens_numbers_are_those_of_the_rows_worked_out_another_way():
             ]
             assert float(last) == pytest.approx(100 * sum(own) / len(own), abs=0.006)
             cited += len(own)
+    assert cited == len(kept) > 0
+
+
+def test_fedprotos_numbers_are_those_of_the_rows_worked_out_another_way():
+    with (ROOT / fedproto_table1.ROWS).open() as file:
+        kept = list(csv.DictReader(file))
+    text = (ROOT / fedproto_table1_page.PAGE).read_text()
+    parts, cited = re.split(r"^## .*: (\d+) rounds$", text, flags=re.M), 0
+    for rounds, part in zip(parts[1::2], parts[2::2], strict=True):
+        for ways, method, how, ours in re.findall(
+            r"^\| (\d) \| `(\w+)` \| (\w+) \| [^|]+ \| ([\d.]+) ±", part, re.M
+        ):
+            column = "nearest" if how == "prototypes" else "heads"
+            own = [
+                statistics.fmean(map(float, r[column].split()))
+                for r in kept
+                if (r["rounds"], r["ways"], r["method"]) == (rounds, ways, method)
+            ]
+            assert float(ours) == pytest.approx(100 * statistics.fmean(own), abs=0.006)
+            cited += len(own) * (column == "heads")
     assert cited == len(kept) > 0

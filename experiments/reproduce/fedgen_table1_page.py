@@ -125,9 +125,9 @@ follows from it: no method has come far. Columns are those of the full table; of
 HOW = """## How this was made
 
 From [a row a run](rows/fedgen_table1.csv). Deviations are sample deviations. CPU seconds are a
-run's on one core, with other work beside it. *In order* is how the published code's loader gave a
-user's pictures until January 2022, class after class. This goes on with what is missing and writes
-this page anew:
+run's on one core of a virtual Intel Xeon with AVX-512, with other work beside it: all 90 runs would
+take some four hours of one. *In order* is how the published code's loader gave a user's pictures
+until January 2022, class after class. This goes on with what is missing and writes this page anew:
 
 <!-- not run: takes hours, and MNIST -->
 ```sh

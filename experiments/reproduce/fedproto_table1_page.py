@@ -16,6 +16,7 @@ from .cells import Row, missing, saved
 from .claims import UNTRIED, early, head, shown, verdict
 from .fedproto_protocol import running
 from .fedproto_table1 import CLAIM, FULL, METHODS, QUICK, ROWS, WAYS, cells
+from .fedproto_table1_words import HOW, SHORT, TRAP, TRAP_AGAIN
 
 PAGE = Path("docs/fedproto_table1.md")
 SEEDS = 3
@@ -170,33 +171,6 @@ def trapped(rows: list[Row]) -> list[tuple[str, ...]]:
 
 def _tested(row: Row) -> list[int]:
     return [int(one) for one in row["tested"].split()]
-
-
-SHORT = """A tenth of the rounds, one seed, n = 3: no verdict on the claim follows from it. What the
-trap does is seen all the same.
-"""
-TRAP = """**The trap.** The published code counts right answers and all answers without ever
-starting anew: the number that it keeps for a client is that of all clients up to this one, by the
-head and by prototypes together. The deviation of such numbers is one of running means.
-"""
-TRAP_AGAIN = """**The trap.** The same accuracies per client, and as the published code counts,
-without ever starting anew: all clients up to this one, by the head and by prototypes together.
-"""
-HOW = """## How this was made
-
-From [a row a run](rows/fedproto_table1.csv), which has every client's accuracy. *Over clients*:
-mean and sample deviation over the 20 clients, each on the test pictures of its own classes; means
-over seeds. *Over seeds*: of those means, with their number. By the head a client chooses among all
-ten classes, by prototypes among its own, as in the published code. CPU seconds are a run's on one
-core, with other work beside it. This goes on with what is missing and writes this page anew:
-
-<!-- not run: takes hours, and MNIST -->
-```sh
-python -m fedkd.experiments.reproduce.fedproto_table1 --quick
-python -m fedkd.experiments.reproduce.fedproto_table1 --seeds 3 --jobs 2
-python -m fedkd.experiments.reproduce.fedproto_table1_page
-```
-"""
 
 
 def command(
