@@ -1,7 +1,7 @@
 """The self-contained HTML page about one run or several."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from matplotlib.figure import Figure
 
 from ..config.saved import readable
 from ..errors import ConfigError
-from . import cycles, figures
+from . import cycles, figures, frontier
 from .cells import cells
 from .command import command
 from .compared import Compared
 from .critical import critical_figure
+from .drawn import Drawn
 from .findings import Section, roc_figure, sections
 from .footnotes import local_is, meaning, subsets, warnings
 from .labels import (
@@ -142,7 +143,7 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         else [],
         "attacks": _attacks(groups, single),
         "protection": _protection(runs, groups),
-        "cost_pictures": _cost_pictures(runs, single),
+        "cost_pictures": _cost_pictures(runs, single) + _pictures(frontier.drawn(groups)),
         "cost_rows": costs(single) if single else [],
         "configuration": configuration(groups),
         "config_yaml": yaml.safe_dump(single.config, sort_keys=False) if single else "",
@@ -164,6 +165,10 @@ def _notes(groups: list[Group], single: Run | None) -> list[str]:
 def _picture(figure: Figure, caption: str) -> Picture:
     # Our own drawing code made the SVG, and it escapes the words in it.
     return Picture(Markup(to_svg(figure, caption)), caption)
+
+
+def _pictures(drawn: Iterable[Drawn]) -> list[Picture]:
+    return [Picture(each.svg(), each.caption) for each in drawn]
 
 
 def _curves(runs: list[Run], groups: list[Group]) -> list[Picture]:

@@ -136,11 +136,14 @@ class Run:
         return floats(self.rounds[name])
 
     def values(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``(clients, values)`` of a metric in the last round that has it."""
+        """Return ``(clients [n], values [n])`` of a metric, clients ascending, each its last value.
+
+        Who was away in the last round, or whose model did not change, was measured earlier.
+        """
         rows = self.clients.filter(pc.equal(self.clients["metric"].cast(pa.string()), metric))
-        if rows.num_rows:
-            rows = rows.filter(pc.equal(rows["round"], pc.max(rows["round"])))
-        return rows["client"].to_numpy(), floats(rows["value"])
+        newest = rows.sort_by([("round", "descending")])
+        clients, place = np.unique(newest["client"].to_numpy(), return_index=True)
+        return clients, floats(newest["value"])[place]
 
     def _array(self, file: str, key: str) -> np.ndarray | None:
         path = self.path / file
