@@ -166,7 +166,7 @@ def _told(shown: dict[str, list[Point]], cost: Cost, group: Group) -> str:
             if point.ahead
         ]
         where = f"{problem}: " if problem else ""
-        told.append(f"{where}on the front are {len(ahead)} of {len(each)}: {'; '.join(ahead)}.")
+        told.append(f"{where}{len(ahead)} of {len(each)} on the front: {'; '.join(ahead)}.")
     return " ".join(told)
 
 
@@ -187,7 +187,7 @@ def frontier_figure(
         places = [point.cost for point in ahead], [group.score.scale * p.score for p in ahead]
         axes.plot(*places, color=INK, lw=0.9, ls=":", drawstyle="steps-post", zorder=1)
         axes.set(xlabel=cost.title, ylabel=group.score.title(name) + group.score.axis)
-        axes.set_title(short(problem, 40), fontsize=9)
+        axes.set_title(problem.replace(", ", "\n"), fontsize=9)
         _cost_axis(axes, [point.cost for point in each], cost.unit)
     for axes in panels[len(shown) :]:
         axes.set_axis_off()
@@ -221,5 +221,5 @@ def _cost_axis(axes: Axes, costs: Sequence[float], unit: str) -> None:
             axes.set_xscale("symlog", linthresh=min(paid), linscale=0.5)
         axes.xaxis.set_minor_formatter(NullFormatter())
     elif paid:
-        axes.set_xlim(0, 1.1 * max(paid))
+        axes.set_xlim(-0.04 * max(paid), 1.1 * max(paid))
     axes.xaxis.set_major_formatter(EngFormatter(unit))

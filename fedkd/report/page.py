@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from ..config.saved import readable
 from ..errors import ConfigError
-from . import cycles, figures, frontier
+from . import cycles, figures, frontier, phase_figure
 from .cells import cells
 from .command import command
 from .compared import Compared
@@ -134,6 +134,7 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         "score": groups[0].score,
         "rows": rows(groups, wide=True),
         "notes": _notes(groups, single),
+        "phases": _pictures(phase_figure.drawn(groups)),
         "curves": _curves(runs, groups) + _labels(runs),
         "learned": _learned(runs, groups),
         "partition": _partition(runs),

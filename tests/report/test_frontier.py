@@ -40,7 +40,7 @@ def test_the_alternative_text_has_the_front(make_run):
     groups = study(make_run, ("local", 0.4, 0), ("fedmd", 0.5, 50_000), ("knfu", 0.3, 90_000))
     local, overall = drawn(groups)  # no virtual clock, no figure of it
     assert overall.told == (
-        "on the front are 2 of 3: local with 40.0 % at 0.0 B; fedmd with 50.0 % at 100.0 kB."
+        "2 of 3 on the front: local with 40.0 % at 0.0 B; fedmd with 50.0 % at 100.0 kB."
     )
     assert "ALMA local" in local.caption
 
