@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 
 from ..config.saved import readable
 from ..errors import ConfigError
-from . import cycles, figures, frontier, phase_figure
+from . import cycles, estimated, evolution, figures, frontier, network, phase_figure
 from .cells import cells
 from .command import command
 from .compared import Compared
@@ -37,6 +38,9 @@ from .style import to_svg
 from .summary import configuration, costs, headline, subtitle, title
 from .table import columns, headings, rows, setting_keys
 from .tradeoff import MEANING, differ_in_privacy, table, tradeoff_figure
+
+LEARNED = network, evolution, estimated
+"""What else there is about who learned from whom, beside the weights and their number."""
 
 MOST_MAPS = 6
 """Groups whose weights are shown: beyond, the page would be heat maps."""
@@ -136,7 +140,8 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         "notes": _notes(groups, single),
         "phases": _pictures(phase_figure.drawn(groups)),
         "curves": _curves(runs, groups) + _labels(runs),
-        "learned": _learned(runs, groups),
+        "learned": _learned(runs, groups)
+        + _pictures(chain.from_iterable(each.drawn(groups) for each in LEARNED)),
         "partition": _partition(runs),
         "clients": _distribution(runs),
         "cycles": [cycles.HEADINGS, *cycles.cells(single)]
