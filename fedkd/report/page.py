@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from ..config.saved import readable
 from ..errors import ConfigError
-from . import cycles, estimated, evolution, figures, frontier, network, phase_figure
+from . import cycles, estimated, evolution, figures, frontier, gains, network, phase_figure
 from .cells import cells
 from .command import command
 from .compared import Compared
@@ -143,7 +143,7 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         "learned": _learned(runs, groups)
         + _pictures(chain.from_iterable(each.drawn(groups) for each in LEARNED)),
         "partition": _partition(runs),
-        "clients": _distribution(runs),
+        "clients": _distribution(runs) + _pictures(gains.drawn(groups)),
         "cycles": [cycles.HEADINGS, *cycles.cells(single)]
         if single and uses_labels(single)
         else [],
