@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from ..config.saved import readable
 from ..errors import ConfigError
-from . import cycles, estimated, evolution, figures, frontier, gains, network, phase_figure
+from . import cycles, estimated, evolution, figures, frontier, gains, lost, network, phase_figure
 from .cells import cells
 from .command import command
 from .compared import Compared
@@ -144,6 +144,7 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         + _pictures(chain.from_iterable(each.drawn(groups) for each in LEARNED)),
         "partition": _partition(runs),
         "clients": _distribution(runs) + _pictures(gains.drawn(groups)),
+        "lost": _lost(single) if single else {},
         "cycles": [cycles.HEADINGS, *cycles.cells(single)]
         if single and uses_labels(single)
         else [],
@@ -240,6 +241,13 @@ def _partition(runs: list[Run]) -> list[Picture]:
     figure = figures.partition_figure(*about, client_names=run.client_names)
     what = "class" if run.summary["task"] == "classification" else "class, or bin of the target"
     return [_picture(figure, f"Samples of each {what}{which}.")]
+
+
+def _lost(run: Run) -> dict[str, Any]:
+    """Return figure and table of who was lost in a run, if anybody was."""
+    rows = lost.table(lost.losses(run))
+    table = {"heads": lost.HEADINGS, "rows": rows, "pictures": _pictures(lost.drawn(run))}
+    return table if rows else {}
 
 
 def _attacks(groups: list[Group], single: Run | None) -> list[tuple[Section, list[Picture]]]:
