@@ -4,18 +4,18 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import matplotlib as mpl
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .drawn import Drawn
 from .maps import class_order
 from .reader import Run
 from .statistics import Group
-from .style import GROUPS, INK, canvas, styled
+from .style import GROUPS, INK, WIDTH, canvas, styled
 
 COLUMN = "epd_"
 """What the metric of a class begins with: KnFu's estimated probability distribution."""
@@ -125,30 +125,31 @@ def _told(found: Estimated) -> str:
 def estimated_figure(found: Estimated) -> Figure:
     """Draw both as maps ``[clients, classes]`` on one scale from 0 to 1, and the distances."""
     clients, classes = found.true.shape
-    height = float(np.clip(1.3 + 0.14 * clients, 2.6, 5.0))
-    figure, (left, middle, right) = canvas(6.4, height, columns=3)
+    height = float(np.clip(1.8 + 0.14 * clients, 2.8, 5.4))
+    figure, (left, middle, right) = canvas(WIDTH, height, columns=3)
     for axes, shares, title in ((left, found.true, "labels"), (middle, found.estimate, "estimate")):
         scale = {"vmin": 0, "vmax": 1, "cmap": "cividis"}
         image = axes.imshow(shares, aspect="auto", interpolation="nearest", **scale)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("class")
-        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(min(classes, 6), integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(min(classes, 5), integer=True))
         axes.grid(visible=False)
-        _clients(axes, found.clients)
-    bar = figure.colorbar(image, ax=[left, middle], label="share of a client's samples")
-    bar.outline.set_visible(False)
+    where = {"location": "bottom", "shrink": 0.9, "aspect": 25}
+    figure.colorbar(image, ax=[left, middle], label="share of a client's samples", **where)
     right.barh(range(clients), found.distance, 0.8, color=GROUPS[0])
     right.axvline(found.prior, color=INK, lw=1, ls=":")
     right.set(xlim=(0, 1), ylim=(clients - 0.5, -0.5), xlabel="total variation")
     right.set_title("distance", fontsize=10)
     right.grid(visible=False, axis="y")
-    _clients(right, found.clients)
     left.set_ylabel("client")
+    for axes in (left, middle, right):
+        _clients(axes, found.clients, named=axes is left)
     return figure
 
 
-def _clients(axes: Axes, clients: np.ndarray) -> None:
-    """Name some clients on the vertical axis."""
+def _clients(axes: Axes, clients: np.ndarray, *, named: bool) -> None:
+    """Name some clients on the vertical axis; the order is that of all panels."""
     step = math.ceil(len(clients) / 30)
-    axes.set_yticks(range(0, len(clients), step), [str(client) for client in clients[::step]])
+    names = [str(client) if named else "" for client in clients[::step]]
+    axes.set_yticks(range(0, len(clients), step), names)
     axes.tick_params(axis="y", length=0, labelsize=7)

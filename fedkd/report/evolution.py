@@ -15,7 +15,7 @@ from .reader import Run
 from .statistics import Group
 from .style import INK, canvas, styled
 
-SIDE = 2.0
+SIDE = 1.4
 """Inches of a map."""
 
 
@@ -102,18 +102,19 @@ def _told(found: Evolution) -> str:
 @styled
 def evolution_figure(found: Evolution) -> Figure:
     """Draw a map for each round, side by side, on one scale; its steps are of the square root."""
-    figure, panels = canvas(SIDE * len(found.rounds) + 0.8, SIDE + 0.5, columns=len(found.rounds))
+    figure, panels = canvas(SIDE * len(found.rounds) + 0.8, SIDE + 0.6, columns=len(found.rounds))
     norm = PowerNorm(0.5, 0, 1)
     for axes, number, weights in zip(panels, found.rounds, found.maps, strict=True):
         away = {"fc": "none", "ec": INK, "lw": 0, "hatch": "////", "zorder": 0}
         axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, **away))
         axes.imshow(weights, norm=norm, cmap="cividis", interpolation="nearest")
         axes.set_title(f"round {number}", fontsize=10)
-        axes.set(xlabel="source (client)", xticks=[], yticks=[])
+        axes.set(xticks=[], yticks=[])
         axes.grid(visible=False)
+    panels[len(panels) // 2].set_xlabel("source (client)")
     panels[0].set_ylabel("learner (client)")
     scale = mpl.cm.ScalarMappable(norm, "cividis")
-    ticks = [0, 0.01, 0.1, 0.25, 0.5, 1]
+    ticks = [0, 0.1, 0.25, 0.5, 1]
     bar = figure.colorbar(scale, ax=panels, label="weight", ticks=ticks, shrink=0.85)
     bar.ax.minorticks_off()
     bar.ax.set_yticklabels([f"{tick:g}" for tick in ticks])

@@ -178,7 +178,7 @@ def frontier_figure(
     columns = min(2, len(shown))
     rows = -(-len(shown) // columns)
     figure, panels = canvas(
-        WIDTH if columns == 1 else 3.4 * columns, 0.7 + 2.7 * rows, rows, columns
+        WIDTH if columns == 1 else 2.9 * columns, 0.7 + 2.7 * rows, rows, columns
     )
     for axes, (problem, each) in zip(panels, shown.items(), strict=False):
         for point in each:

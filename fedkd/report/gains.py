@@ -175,7 +175,7 @@ def gains_figure(found: Sequence[Gains], scale: int, title: str) -> Figure:
 @styled
 def shares_figure(found: Sequence[Gains]) -> Figure:
     """Draw a bar for each group: to the right the clients better off, to the left those worse."""
-    figure, (axes,) = canvas(1.3 * WIDTH, 1.2 + 0.26 * len(found))
+    figure, (axes,) = canvas(1.15 * WIDTH, 1.2 + 0.26 * len(found))
     sides = (("worse off", GROUPS[1], -1), ("better off", GROUPS[0], 1))
     for name, colour, way in sides:
         shares = [100 * (each.better if way > 0 else each.worse) for each in found]
