@@ -48,7 +48,8 @@ def estimated(run: Run) -> Estimated | None:
     """Return what a run recorded; None where its strategy estimates no label distributions.
 
     None also where the distributions are not over classes (those of regressions are over bins of
-    predictions, which are no bins of targets), or the clients' labels are not known.
+    predictions, which are no bins of targets), the clients' labels are not known, or there is only
+    one client.
     """
     if run.histogram is None or run.summary["task"] != "classification":
         return None
@@ -58,7 +59,7 @@ def estimated(run: Run) -> Estimated | None:
         return None
     held = counts[clients].sum(axis=1) > 0
     clients, found = clients[held], found[held]
-    if not clients.size:
+    if len(clients) < 2:
         return None
     true = counts[clients] / counts[clients].sum(axis=1, keepdims=True)
     order, _ = class_order(clients, counts)

@@ -164,7 +164,7 @@ def gains_figure(found: Sequence[Gains], scale: int, title: str) -> Figure:
         colour, line = look(index)
         share = 100 * (np.arange(each.change.size) + 0.5) / each.change.size
         few = each.change.size <= 40
-        name = f"{short(each.label)}: {100 * each.better:.0f} / {100 * each.worse:.0f}"
+        name = f"{_brief(each.label)}: {100 * each.better:.0f} / {100 * each.worse:.0f}"
         style = {"color": colour, "ls": line, "lw": 1.6, "ms": 3, "marker": "o" if few else ""}
         axes.plot(share, scale * each.change, label=name, **style)
     axes.set(xlabel="clients, the worst off first (%)", xlim=(0, 100), ylabel=title)
@@ -184,10 +184,14 @@ def shares_figure(found: Sequence[Gains]) -> Figure:
             bars, [f"{share:.0f}" * (share > 0) for share in shares], padding=2, fontsize=7
         )
     axes.axvline(0, color=INK, lw=0.9)
-    names = [short(re.sub(r"\b\w+\.(?=\w+=)", "", each.label), 48) for each in found]
-    axes.set_yticks(range(len(found)), names, fontsize=8)
+    axes.set_yticks(range(len(found)), [_brief(each.label) for each in found], fontsize=8)
     axes.set(xlim=(-112, 112), ylim=(len(found) - 0.4, -0.6), xlabel="clients (%)")
     axes.set_xticks([-100, -50, 0, 50, 100], ["100", "50", "0", "50", "100"])
     axes.grid(visible=False, axis="y")
     legend_below(figure, axes)
     return figure
+
+
+def _brief(label: str) -> str:
+    """Return a label with the last part of its keys only."""
+    return short(re.sub(r"\b\w+\.(?=\w+=)", "", label), 48)

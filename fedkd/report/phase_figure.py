@@ -99,7 +99,7 @@ def phases_figure(found: Phases, score: Score, title: str) -> Figure:
     """
     arms = found.arms[:MAPS]
     panels = len(arms) + (len(found.arms) > 1)
-    columns = 2 if panels == 4 else min(3, panels)
+    columns = min(2 if panels <= 4 else 3, panels)
     rows = -(-panels // columns)
     wide = max(1.9, 0.5 + 0.5 * min(len(found.columns), ROOM))
     tall = max(1.3, 0.7 + 0.34 * min(len(found.rows), 10))
