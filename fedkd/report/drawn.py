@@ -1,5 +1,7 @@
 """A figure with the words that belong to it: for those who see it, and for those who do not."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -37,3 +39,15 @@ class Drawn:
         # Our own drawing code made the SVG, and it escapes the words in it.
         text = to_svg(self.figure, self.caption)
         return Markup(text.replace("<svg", f'<svg role="img" aria-label="{escape(self.told)}"', 1))
+
+
+def legend_height(labels: Sequence[str], width: float) -> float:
+    """Return about how many inches a legend below a figure takes; the figure is that much higher.
+
+    Examples
+    --------
+    >>> legend_height(["local", "knfu"], 4.8), legend_height(["a long name" * 3] * 40, 4.8)
+    (0.2, 8.0)
+    """
+    across = max(1, int(13 * width / (max(map(len, labels), default=0) + 8)))
+    return 0.2 * math.ceil(len(labels) / across)

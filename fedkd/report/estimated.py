@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -129,13 +130,13 @@ def estimated_figure(found: Estimated) -> Figure:
     height = float(np.clip(1.8 + 0.14 * clients, 2.8, 5.4))
     figure, (left, middle, right) = canvas(WIDTH, height, columns=3)
     for axes, shares, title in ((left, found.true, "labels"), (middle, found.estimate, "estimate")):
-        scale = {"vmin": 0, "vmax": 1, "cmap": "cividis"}
-        image = axes.imshow(shares, aspect="auto", interpolation="nearest", **scale)
+        scale: Any = {"vmin": 0, "vmax": 1, "cmap": "cividis"}
+        image = axes.imshow(shares, aspect="auto", **scale)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("class")
         axes.xaxis.set_major_locator(MaxNLocator(min(classes, 5), integer=True))
         axes.grid(visible=False)
-    where = {"location": "bottom", "shrink": 0.9, "aspect": 25}
+    where: Any = {"location": "bottom", "shrink": 0.9, "aspect": 25}
     figure.colorbar(image, ax=[left, middle], label="share of a client's samples", **where)
     right.barh(range(clients), found.distance, 0.8, color=GROUPS[0])
     right.axvline(found.prior, color=INK, lw=1, ls=":")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -105,9 +106,9 @@ def evolution_figure(found: Evolution) -> Figure:
     figure, panels = canvas(SIDE * len(found.rounds) + 0.8, SIDE + 0.6, columns=len(found.rounds))
     norm = PowerNorm(0.5, 0, 1)
     for axes, number, weights in zip(panels, found.rounds, found.maps, strict=True):
-        away = {"fc": "none", "ec": INK, "lw": 0, "hatch": "////", "zorder": 0}
+        away: Any = {"fc": "none", "ec": INK, "lw": 0, "hatch": "////", "zorder": 0}
         axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, **away))
-        axes.imshow(weights, norm=norm, cmap="cividis", interpolation="nearest")
+        axes.imshow(weights, norm=norm, cmap="cividis")
         axes.set_title(f"round {number}", fontsize=10)
         axes.set(xticks=[], yticks=[])
         axes.grid(visible=False)

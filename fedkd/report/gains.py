@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -165,7 +166,7 @@ def gains_figure(found: Sequence[Gains], scale: int, title: str) -> Figure:
         share = 100 * (np.arange(each.change.size) + 0.5) / each.change.size
         few = each.change.size <= 40
         name = f"{_brief(each.label)}: {100 * each.better:.0f} / {100 * each.worse:.0f}"
-        style = {"color": colour, "ls": line, "lw": 1.6, "ms": 3, "marker": "o" if few else ""}
+        style: Any = {"color": colour, "ls": line, "lw": 1.6, "ms": 3, "marker": "o" if few else ""}
         axes.plot(share, scale * each.change, label=name, **style)
     axes.set(xlabel="clients, the worst off first (%)", xlim=(0, 100), ylabel=title)
     legend_below(figure, axes)

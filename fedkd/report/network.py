@@ -191,8 +191,8 @@ def network_figure(found: Network, class_names: Sequence[str] | None, kind: str)
     for label in np.unique(found.main):
         own = found.main == label
         name = str(class_names[label]) if class_names is not None else str(label)
-        size = 25 if many else 170
-        axes.scatter(*found.places[own].T, s=size, color=colours[label], label=name, zorder=3)
+        (across, up), size = found.places[own].T, 25 if many else 170
+        axes.scatter(across, up, size, color=colours[label], label=name, zorder=3)
     if not many:
         for client, place, label in zip(found.clients, found.places, found.main, strict=True):
             _number(axes, place, str(client), colours[label])
@@ -205,4 +205,4 @@ def network_figure(found: Network, class_names: Sequence[str] | None, kind: str)
 def _number(axes: Axes, place: np.ndarray, text: str, ground: str) -> None:
     red, green, blue = to_rgb(ground)
     ink = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
-    axes.text(*place, text, ha="center", va="center", fontsize=7, color=ink, zorder=4)
+    axes.text(place[0], place[1], text, ha="center", va="center", fontsize=7, color=ink, zorder=4)

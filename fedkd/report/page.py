@@ -15,7 +15,17 @@ from matplotlib.figure import Figure
 
 from ..config.saved import readable
 from ..errors import ConfigError
-from . import cycles, estimated, evolution, figures, frontier, gains, lost, network, phase_figure
+from . import (
+    cycles,
+    dropped,
+    estimated,
+    evolution,
+    figures,
+    frontier_figure,
+    gains,
+    network,
+    phase_figure,
+)
 from .cells import cells
 from .command import command
 from .compared import Compared
@@ -144,13 +154,13 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         + _pictures(chain.from_iterable(each.drawn(groups) for each in LEARNED)),
         "partition": _partition(runs),
         "clients": _distribution(runs) + _pictures(gains.drawn(groups)),
-        "lost": _lost(single) if single else {},
+        "dropped": _dropped(single) if single else {},
         "cycles": [cycles.HEADINGS, *cycles.cells(single)]
         if single and uses_labels(single)
         else [],
         "attacks": _attacks(groups, single),
         "protection": _protection(runs, groups),
-        "cost_pictures": _cost_pictures(runs, single) + _pictures(frontier.drawn(groups)),
+        "cost_pictures": _cost_pictures(runs, single) + _pictures(frontier_figure.drawn(groups)),
         "cost_rows": costs(single) if single else [],
         "configuration": configuration(groups),
         "config_yaml": yaml.safe_dump(single.config, sort_keys=False) if single else "",
@@ -243,10 +253,10 @@ def _partition(runs: list[Run]) -> list[Picture]:
     return [_picture(figure, f"Samples of each {what}{which}.")]
 
 
-def _lost(run: Run) -> dict[str, Any]:
-    """Return figure and table of who was lost in a run, if anybody was."""
-    rows = lost.table(lost.losses(run))
-    table = {"heads": lost.HEADINGS, "rows": rows, "pictures": _pictures(lost.drawn(run))}
+def _dropped(run: Run) -> dict[str, Any]:
+    """Return figure and table of who was dropped or diverged, if anybody was."""
+    rows = dropped.table(dropped.events(run))
+    table = {"heads": dropped.HEADINGS, "rows": rows, "pictures": _pictures(dropped.drawn(run))}
     return table if rows else {}
 
 

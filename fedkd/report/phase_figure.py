@@ -13,10 +13,13 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from ..score import Score
-from .drawn import Drawn
+from .drawn import Drawn, legend_height
 from .phases import DECIDED, MISSING, ONE_SEED, OPEN, Phases, phases
 from .statistics import Group
 from .style import GROUPS, canvas, legend_below, short, styled
+
+MOST = 3
+"""Problems that have a diagram of each headline."""
 
 MAPS = 8
 """Methods that have a heat map; the winner is of all."""
@@ -31,19 +34,26 @@ OTHERS = "#BBBBBB"
 
 
 def drawn(groups: Sequence[Group]) -> Iterator[Drawn]:
-    """Yield a phase diagram of each headline, where groups differ in two numeric settings."""
+    """Yield phase diagrams of the headlines, where groups differ in two numeric settings."""
     score = groups[0].score
+    left = sum(not run.finished for group in groups for run in group.runs)
     for name in ("local", "global"):
-        found = phases(groups, name)
-        if found is not None:
+        every = phases(groups, name)
+        for problem, found in list(every.items())[:MOST]:
             figure = phases_figure(found, score, score.title(name) + score.axis)
-            left = sum(not run.finished for group in groups for run in group.runs)
-            yield Drawn(figure, _caption(found, score.title(name), left), _told(found, score))
+            caption = _caption(found, score.title(name), problem)
+            if len(every) > MOST:
+                caption += f" The first {MOST} of {len(every)} problems have diagrams."
+            if left:
+                caption += f" Without {left} unfinished."
+            yield Drawn(figure, caption, _told(found, score))
 
 
-def _caption(found: Phases, title: str, unfinished: int) -> str:
+def _caption(found: Phases, title: str, problem: str) -> str:
     several = len(found.arms) > 1
-    words = [f"{title} after the last round, mean over seeds, against {' and '.join(found.keys)}."]
+    where = f"{problem}: " if problem else ""
+    against = " and ".join(found.keys)
+    words = [f"{where}{title} after the last round, mean over seeds, against {against}."]
     if len(found.arms) > MAPS:
         words.append(f"Maps of the first {MAPS} of {len(found.arms)} methods.")
     if several:
@@ -54,8 +64,6 @@ def _caption(found: Phases, title: str, unfinished: int) -> str:
             words.append(f"Dotted ({lonely}): fewer than 2 seeds in common, so nobody knows.")
     if (found.state == MISSING).any() or np.isnan(found.means).any():
         words.append("Blank: no finished run.")
-    if unfinished:
-        words.append(f"Without {unfinished} unfinished.")
     return " ".join(words)
 
 
@@ -103,7 +111,10 @@ def phases_figure(found: Phases, score: Score, title: str) -> Figure:
     rows = -(-panels // columns)
     wide = max(1.9, 0.5 + 0.5 * min(len(found.columns), ROOM))
     tall = max(1.3, 0.7 + 0.34 * min(len(found.rows), 10))
-    figure, axes = canvas(wide * columns + 1.1, tall * rows + 0.7, rows, columns)
+    width, height = wide * columns + 1.1, tall * rows + 0.7
+    if len(arms) < len(found.arms):
+        height += legend_height([short(arm) for arm in found.arms], width)
+    figure, axes = canvas(width, height, rows, columns)
     shown = score.scale * found.means[: len(arms)]
     limits = float(np.nanmin(shown)), float(np.nanmax(shown))
     for index, panel in enumerate(axes[: len(arms)]):
@@ -153,7 +164,7 @@ def _winners(axes: Axes, found: Phases, score: Score) -> None:
     for (row, column), index in np.ndenumerate(found.winner):
         if index < 0:
             continue
-        hatch = HATCH.get(found.state[row, column])
+        hatch = HATCH.get(int(found.state[row, column]))
         place = (column - 0.5, row - 0.5), 1, 1
         axes.add_patch(Rectangle(*place, fc=colours[index], ec="white", lw=0.5, hatch=hatch))
         margin = f" +{score.text(float(found.margin[row, column]))}" * _roomy(found)

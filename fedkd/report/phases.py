@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..score import Score
+from .problems import parted
 from .significance import paired
 from .statistics import Group
 
@@ -82,14 +83,23 @@ def number(text: str) -> float:
         return math.nan
 
 
-def phases(groups: Sequence[Group], name: str) -> Phases | None:
-    """Return the phases of ``local`` or ``global``; None without two axes, or without a number."""
+def phases(groups: Sequence[Group], name: str) -> dict[str, Phases]:
+    """Return the phases of ``local`` or ``global``, by problem (see `fedkd.report.problems`).
+
+    Empty without two axes, or without a number: methods are compared on one problem only.
+    """
     keys = axes_of(groups)
     if keys is None:
-        return None
-    cells = _cells(groups, keys, name)
-    if not cells:
-        return None
+        return {}
+    problems: dict[str, list[Group]] = {}
+    for group in groups:
+        problems.setdefault(parted(group, keys)[0], []).append(group)
+    cells = {problem: _cells(some, keys, name) for problem, some in problems.items()}
+    score = groups[0].score
+    return {problem: _phases(found, keys, score) for problem, found in cells.items() if found}
+
+
+def _phases(cells: Cells, keys: tuple[str, str], score: Score) -> Phases:
     columns, rows = (sorted({cell[place] for cell in cells}, key=number) for place in (1, 2))
     arms = list(dict.fromkeys(cell[0] for cell in cells))
     means = np.full((len(arms), len(rows), len(columns)), math.nan)
@@ -99,7 +109,7 @@ def phases(groups: Sequence[Group], name: str) -> Phases | None:
     found = Phases(keys, columns, rows, arms, means, *_blank(means.shape[1:]))
     for row, column in np.ndindex(means.shape[1:]):
         here = {arm: cells.get((arm, columns[column], rows[row]), {}) for arm in arms}
-        first, margin, state = contest(here, groups[0].score)
+        first, margin, state = contest(here, score)
         found.winner[row, column] = arms.index(first) if first is not None else -1
         found.margin[row, column], found.state[row, column] = margin, state
     return found
@@ -130,7 +140,8 @@ def contest(seeds: Mapping[str, Seeds], score: Score) -> tuple[str | None, float
     means = {arm: sign * float(np.mean([*values.values()])) for arm, values in known.items()}
     first, second = sorted(means, key=lambda arm: -means[arm])[:2]
     both = sorted(known[first].keys() & known[second].keys())
-    found = paired(*([sign * known[arm][seed] for seed in both] for arm in (first, second)))
+    values, others = ([sign * known[arm][seed] for seed in both] for arm in (first, second))
+    found = paired(values, others)
     margin = found.difference if both else means[first] - means[second]
     if len(both) < 2:
         return first, margin, ONE_SEED
@@ -150,8 +161,8 @@ def _cells(groups: Sequence[Group], keys: tuple[str, str], name: str) -> Cells:
     """Return the numbers of finished runs by method, column, row, and seed."""
     cells: Cells = {}
     for group in groups:
-        rest = {key: text for key, text in group.settings.items() if key not in keys}
-        cell = (Group(group.runs, rest).label, *(group.settings[key] for key in keys))
+        column, row = (group.settings[key] for key in keys)
+        cell = parted(group, keys)[1], column, row
         for run in group.runs:
             last = run.summary[f"score_{name}"]["last"]
             if run.finished and last is not None:

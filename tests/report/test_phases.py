@@ -7,6 +7,7 @@ import pytest
 
 from fedkd.config import DataConfig
 from fedkd.report import group_runs, load_runs
+from fedkd.report.page import html
 from fedkd.report.phase_figure import MAPS, drawn, phases_figure
 from fedkd.report.phases import (
     ALONE,
@@ -46,7 +47,7 @@ def sweep(make_run):
 
 
 def test_a_sweep_by_hand(sweep):
-    found = phases(sweep, "local")
+    [found] = phases(sweep, "local").values()
     assert found.keys == ("data.alpha", "data.samples_per_client")
     assert (found.columns, found.rows) == (["2.0", "10.0", "null"], ["20", "100"])
     assert found.arms == ["fedmd", "knfu"]
@@ -102,7 +103,7 @@ def test_settings_of_methods_give_way(make_run):
                 make_run(f"{beta}{fraction}{alpha}", data=data, clients=2, weights=False, **own)
     groups = group_runs(load_runs(sorted(make_run.root.iterdir())))
     assert set(axes_of(groups)) == {"data.alpha", "fraction"}
-    assert phases(groups, "local").arms == ["knfu, beta=1", "knfu, beta=2"]
+    assert phases(groups, "local")[""].arms == ["knfu, beta=1", "knfu, beta=2"]
     alike = [group for group in groups if group.settings.pop("fraction") == "1.0"]
     assert set(axes_of(alike)) == {"strategy.beta", "data.alpha"}
 
@@ -119,3 +120,20 @@ def test_any_number_of_methods_is_drawn(count):
     titles = [axes.get_title() for axes in figure.axes]
     assert ("winner" in titles) == (count > 1)
     assert len(figure.legends) == (count > MAPS)
+
+
+def test_methods_of_several_problems_do_not_compete(make_run):
+    for task in ("a", "b"):
+        for fraction in (0.5, 1.0):
+            for lr in (0.1, 1.0):
+                own = {"fit": {"lr": lr}, "task": {"name": task}, "fraction": fraction}
+                make_run(f"{task}{fraction}{lr}", clients=2, weights=False, **own)
+    groups = group_runs(load_runs(sorted(make_run.root.iterdir())))
+    found = phases(groups, "local")
+    assert {name: each.arms for name, each in found.items()} == {
+        "task=a": ["knfu"],
+        "task=b": ["knfu"],
+    }
+    first, *_ = drawn(groups)
+    assert first.caption.startswith("task=a: ALMA local")
+    assert "<h2>Who wins where</h2>" in html([group.runs[0] for group in groups[:4]])

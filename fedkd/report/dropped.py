@@ -1,8 +1,9 @@
-"""Who was lost in a run: when, and why."""
+"""Who was dropped from a run, or diverged: when, and why."""
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,14 +24,14 @@ KINDS = {
     "rejected": "reply not admitted",
     "diverged": "diverged",
 }
-"""Metrics of ``clients.parquet`` that tell of a loss, and what they are called. A reply that was
+"""Metrics of ``clients.parquet`` that tell of one, and what they are called. A reply that was
 lost to a fault is not also called rejected."""
 
 MARKS = dict(zip(KINDS, ("x", "^", "P", "s", "D"), strict=True))
 COLOURS = dict(zip(KINDS, (INK, GROUPS[0], GROUPS[5], GROUPS[1], GROUPS[3]), strict=True))
 
 NAMED = 30
-"""Clients up to which the figure has a line for each who was lost, and none for others."""
+"""Clients up to which the figure has a line for each who was dropped, and none for others."""
 
 ROWS = 12
 """Reasons that the table has room for."""
@@ -41,8 +42,8 @@ NOT_FINITE = "model or predictions are not finite"
 
 
 @dataclass(frozen=True)
-class Loss:
-    """A client lost in a round: ``kind`` is a key of `KINDS`, ``reason`` what the log says."""
+class Event:
+    """A client dropped in a round, or diverged; ``kind`` is a key of `KINDS`."""
 
     round: int
     client: int
@@ -50,10 +51,10 @@ class Loss:
     reason: str
 
 
-def losses(run: Run) -> list[Loss]:
-    """Return who was lost, in the order of rounds and clients; empty if nobody.
+def events(run: Run) -> list[Event]:
+    """Return who was dropped or diverged, in the order of rounds and clients; empty if nobody.
 
-    Clients that were not drawn for a round are not lost. Who has diverged is it in every round
+    Clients that were not drawn for a round are not dropped. Who has diverged is it in every round
     until its model is finite again.
     """
     names = run.clients["metric"].cast(pa.string())
@@ -69,7 +70,7 @@ def losses(run: Run) -> list[Loss]:
         if kind == "rejected" and faults - {"rejected", "diverged"}:
             continue
         reason = NOT_FINITE if kind == "diverged" else why.get((number, client), "not recorded")
-        result.append(Loss(number, client, kind, plain(reason)))
+        result.append(Event(number, client, kind, plain(reason)))
     return result
 
 
@@ -87,38 +88,40 @@ def plain(reason: str) -> str:
     return re.sub(r"( \(simulated\)): .*", r"\1", known)
 
 
-def table(found: Sequence[Loss]) -> list[list[str]]:
+def table(found: Sequence[Event]) -> list[list[str]]:
     """Return a row for each kind and reason under `HEADINGS`, the most frequent first.
 
     What is beyond `ROWS` is counted in a last row.
     """
-    every: dict[tuple[str, str], list[Loss]] = {}
-    for loss in found:
-        every.setdefault((loss.kind, loss.reason), []).append(loss)
+    every: dict[tuple[str, str], list[Event]] = {}
+    for event in found:
+        every.setdefault((event.kind, event.reason), []).append(event)
     ordered = sorted(every.items(), key=lambda item: -len(item[1]))
     rows = [[KINDS[kind], reason[:200], *_counts(some)] for (kind, reason), some in ordered[:ROWS]]
-    rest = [loss for _, some in ordered[ROWS:] for loss in some]
+    rest = [event for _, some in ordered[ROWS:] for event in some]
     if rest:
         rows.append(["other", f"{len(ordered) - ROWS} more reasons", *_counts(rest)])
     return rows
 
 
-def _counts(found: Sequence[Loss]) -> list[str]:
-    clients = sorted({loss.client for loss in found})
-    rounds = [loss.round for loss in found]
+def _counts(found: Sequence[Event]) -> list[str]:
+    clients = sorted({event.client for event in found})
+    rounds = [event.round for event in found]
     first, last = min(rounds), max(rounds)
     span = str(first) if first == last else f"{first} to {last}"
     return [shown([*map(str, clients)], ", "), str(len(found)), span]
 
 
 def drawn(run: Run) -> Iterator[Drawn]:
-    """Yield the figure of who was lost when, if anybody was."""
-    found = losses(run)
+    """Yield the figure of who was dropped when, or diverged, if anybody did."""
+    found = events(run)
     if found:
         skipped = rounds_skipped(run)
-        caption = "Who was lost in which round. A client that was not drawn is not shown."
+        caption = (
+            "Who was dropped in which round, or diverged. A client that was not drawn is not shown."
+        )
         caption += " Grey: too few were left, the round was skipped." * bool(skipped)
-        yield Drawn(lost_figure(run, found), caption, _told(run, found, skipped))
+        yield Drawn(dropped_figure(run, found), caption, _told(run, found, skipped))
 
 
 def rounds_skipped(run: Run) -> list[int]:
@@ -126,12 +129,12 @@ def rounds_skipped(run: Run) -> list[int]:
     return [int(number) for number in run.column("round")[run.column("skipped") == 1]]
 
 
-def _told(run: Run, found: Sequence[Loss], skipped: Sequence[int]) -> str:
+def _told(run: Run, found: Sequence[Event], skipped: Sequence[int]) -> str:
     told = []
     for kind, name in KINDS.items():
-        some = [loss for loss in found if loss.kind == kind]
+        some = [event for event in found if event.kind == kind]
         if some:
-            clients = _number(len({loss.client for loss in some}), "client")
+            clients = _number(len({event.client for event in some}), "client")
             told.append(f"{name}: {_number(len(some), 'time')}, {clients}")
     more = f" Skipped: {_number(len(skipped), 'round')}." if skipped else ""
     return f"In {_number(run.rounds.num_rows, 'round')}, {'; '.join(told)}.{more}"
@@ -142,9 +145,9 @@ def _number(count: int, what: str) -> str:
 
 
 @styled
-def lost_figure(run: Run, found: Sequence[Loss]) -> Figure:
-    """Draw a mark for each loss: round against client, its shape and colour the kind."""
-    clients = sorted({loss.client for loss in found})
+def dropped_figure(run: Run, found: Sequence[Event]) -> Figure:
+    """Draw a mark for each event: round against client, its shape and colour the kind."""
+    clients = sorted({event.client for event in found})
     few = len(clients) <= NAMED
     line = {client: place if few else client for place, client in enumerate(clients)}
     height = 1.5 + 0.2 * len(clients) if few else 5.0
@@ -152,10 +155,10 @@ def lost_figure(run: Run, found: Sequence[Loss]) -> Figure:
     for number in rounds_skipped(run):
         axes.axvspan(number - 0.5, number + 0.5, color=INK, alpha=0.12, lw=0)
     for kind, name in KINDS.items():
-        some = [loss for loss in found if loss.kind == kind]
+        some = [event for event in found if event.kind == kind]
         if some:
-            at = [loss.round for loss in some], [line[loss.client] for loss in some]
-            size = {"ms": 5.5 if few else 3, "mew": 1.3 if kind == "dropped_out" else 0}
+            at = [event.round for event in some], [line[event.client] for event in some]
+            size: Any = {"ms": 5.5 if few else 3, "mew": 1.3 if kind == "dropped_out" else 0}
             axes.plot(*at, label=name, marker=MARKS[kind], color=COLOURS[kind], ls="", **size)
     rounds = run.column("round")
     axes.set(xlabel="round", ylabel="client", xlim=(rounds.min() - 0.6, rounds.max() + 0.6))

@@ -1,11 +1,12 @@
-"""Who was lost in a run, when and why: from its tables and its log."""
+"""Who was dropped in a run, when and why: from its tables and its log."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fedkd.report import Run, render
-from fedkd.report.lost import NAMED, ROWS, Loss, drawn, losses, rounds_skipped, table
+from fedkd.report import Run
+from fedkd.report.dropped import NAMED, ROWS, Event, drawn, events, rounds_skipped, table
+from fedkd.report.page import html
 from fedkd.rundir.rejections import LINE
 
 
@@ -33,8 +34,7 @@ def lossy(make_run):
 
 def test_nobody_lost_is_not_shown(lossy):
     run = lossy()
-    assert (losses(run), list(drawn(run)), table([])) == ([], [], [])
-    assert "Who was lost" not in render(run).read_text()
+    assert (events(run), list(drawn(run)), table([])) == ([], [], [])
 
 
 def test_kinds_and_reasons(lossy):
@@ -48,11 +48,11 @@ def test_kinds_and_reasons(lossy):
         ],
         skipped=[2],
     )  # fmt: skip
-    assert losses(run)[:2] == [
-        Loss(1, 0, "dropped_out", "dropped out (simulated)"),
-        Loss(1, 3, "late", "late (simulated)"),
+    assert events(run)[:2] == [
+        Event(1, 0, "dropped_out", "dropped out (simulated)"),
+        Event(1, 3, "late", "late (simulated)"),
     ]
-    assert table(losses(run)) == [
+    assert table(events(run)) == [
         ["late", "late (simulated)", "2, 3", "2", "1 to 3"],
         ["diverged", "model or predictions are not finite", "4", "2", "2 to 3"],
         ["dropped out", "dropped out (simulated)", "0", "1", "1"],
@@ -60,6 +60,9 @@ def test_kinds_and_reasons(lossy):
         ["reply not admitted", "not recorded", "5", "1", "3"],
     ]
     assert rounds_skipped(run) == [2]
+    page = html([run])
+    assert "Who was dropped" in page
+    assert "<td>2 to 3</td>" in page
     [picture] = drawn(run)
     assert picture.told == (
         "In 3 rounds, dropped out: 1 time, 1 client; late: 2 times, 2 clients; "
@@ -71,15 +74,15 @@ def test_kinds_and_reasons(lossy):
 def test_a_round_that_was_run_twice_has_its_last_reason(lossy):
     twice = [(1, 1, "late"), (1, 1, "crashed")]
     run = lossy((1, 1, "rejected"), log=twice)
-    assert [loss.reason for loss in losses(run)] == ["crashed"]
+    assert [event.reason for event in events(run)] == ["crashed"]
     (run.path / "log.txt").unlink()
-    assert [loss.reason for loss in losses(run)] == ["not recorded"]
+    assert [event.reason for event in events(run)] == ["not recorded"]
 
 
 def test_many_clients_are_an_axis_and_many_reasons_a_sum(lossy):
     rows = [(1, client, "rejected") for client in range(NAMED + 1)]
     run = lossy(*rows, clients=50, log=[(*row[:2], f"odd {row[1]}") for row in rows])
-    *first, last = table(losses(run))
+    *first, last = table(events(run))
     assert len(first) == ROWS
     assert last[:2] == ["other", f"{NAMED + 1 - ROWS} more reasons"]
     assert last[3] == str(NAMED + 1 - ROWS)
