@@ -1,8 +1,9 @@
 """The self-contained HTML page about one run or several."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,24 @@ from matplotlib.figure import Figure
 from ..config.saved import readable
 from ..config.yamls import to_yaml
 from ..errors import ConfigError
-from . import cycles, figures, lost
+from . import (
+    cycles,
+    dropped,
+    estimated,
+    evolution,
+    figures,
+    frontier_figure,
+    gains,
+    lost,
+    network,
+    phase_figure,
+)
 from .cards import Picture, balanced, image
 from .cells import cells
 from .command import command
 from .compared import Compared
 from .critical import critical_figure
+from .drawn import Drawn
 from .findings import Section, attack_rows, roc_figure, sections
 from .footnotes import local_is, meaning, subsets, warnings
 from .glossary import glossary
@@ -33,9 +46,13 @@ from .labels import (
 )
 from .reader import Run, load_runs
 from .statistics import Group, group_runs
+from .style import worded
 from .summary import configuration, costs, headline, subtitle, title, versions
 from .table import columns, headings, rows, setting_keys
 from .tradeoff import MEANING, differ_in_privacy, table, tradeoff_figure
+
+LEARNED = network, evolution, estimated
+"""What else there is about who learned from whom, beside the weights and their number."""
 
 MOST_MAPS = 6
 """Groups whose weights are shown: beyond, the page would be heat maps."""
@@ -130,17 +147,20 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         "score": groups[0].score,
         "rows": rows(groups, wide=True),
         "notes": _notes(groups, single),
+        "phases": _pictures(phase_figure.drawn(groups)),
         "curves": _curves(runs, groups) + _labels(runs),
-        "learned": _learned(runs, groups),
+        "learned": _learned(runs, groups)
+        + _pictures(chain.from_iterable(each.drawn(groups) for each in LEARNED)),
         "partition": _partition(runs),
-        "clients": _distribution(runs),
-        "lost": [lost.HEADINGS, *rows_lost] if (rows_lost := lost.lost(groups)) else [],
+        "clients": _distribution(runs) + _pictures(gains.drawn(groups)),
+        "dropped": _dropped(single) if single else {},
+        "lost": {} if single else _lost(groups),
         "cycles": [cycles.HEADINGS, *cycles.cells(single)]
         if single and uses_labels(single)
         else [],
         "attacks": _attacks(groups, single),
         "protection": _protection(runs, groups),
-        "cost_pictures": _cost_pictures(runs, single),
+        "cost_pictures": _cost_pictures(runs, single) + _pictures(frontier_figure.drawn(groups)),
         "cost_rows": costs(single) if single else [],
         "configuration": configuration(groups),
         "config_yaml": to_yaml(single.config) if single else "",
@@ -159,6 +179,10 @@ def _notes(groups: list[Group], single: Run | None) -> list[str]:
 
 def _picture(figure: Figure, caption: str) -> Picture:
     return Picture(image(figure, caption), caption)
+
+
+def _pictures(drawn: Iterable[Drawn]) -> list[Picture]:
+    return [_picture(worded(each.figure, each.told), each.caption) for each in drawn]
 
 
 def _curves(runs: list[Run], groups: list[Group]) -> list[Picture]:
@@ -231,6 +255,19 @@ def _partition(runs: list[Run]) -> list[Picture]:
     figure = figures.partition_figure(*about, client_names=run.client_names)
     what = "class" if run.summary["task"] == "classification" else "class, or bin of the target"
     return [_picture(figure, f"Samples of each {what}{which}.")]
+
+
+def _dropped(run: Run) -> dict[str, Any]:
+    """Return figure and table of who was dropped or diverged, if anybody was."""
+    rows = dropped.table(dropped.events(run))
+    table = {"heads": dropped.HEADINGS, "rows": rows, "pictures": _pictures(dropped.drawn(run))}
+    return table if rows else {}
+
+
+def _lost(groups: list[Group]) -> dict[str, Any]:
+    """Return a table of whose clients diverged or were rejected, if any were."""
+    rows = lost.lost(groups)
+    return {"heads": lost.HEADINGS, "rows": rows} if rows else {}
 
 
 def _attacks(groups: list[Group], single: Run | None) -> list[tuple[Section, list[Picture]]]:

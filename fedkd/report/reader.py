@@ -124,16 +124,21 @@ class Run:
         round : int, optional
             Which round; the last one that has weights by default.
         """
+        rounds = self.weighted()
+        number = rounds[-1] if round is None and rounds else round
+        if number not in rounds:
+            return None
+        file = self.path / "weights.npz"
+        with readable("run", file), np.load(file, allow_pickle=False) as arrays:
+            return arrays[f"clients_{number:04d}"], arrays[f"round_{number:04d}"]
+
+    def weighted(self) -> list[int]:
+        """Return the rounds whose weights were kept, in order."""
         file = self.path / "weights.npz"
         if not file.is_file():
-            return None
+            return []
         with readable("run", file), np.load(file, allow_pickle=False) as arrays:
-            names = [name for name in arrays.files if name.startswith("round_")]
-            last = max(names, key=lambda name: int(name[6:]), default="")
-            name = last if round is None else f"round_{round:04d}"
-            if name not in names:
-                return None
-            return arrays[name.replace("round", "clients")], arrays[name]
+            return sorted(int(name[6:]) for name in arrays.files if name.startswith("round_"))
 
     def column(self, name: str) -> np.ndarray:
         """Return a column of `rounds` as float64 ``[rounds]``, NaN where null or absent."""
@@ -142,11 +147,14 @@ class Run:
         return floats(self.rounds[name])
 
     def values(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``(clients, values)`` of a metric in the last round that has it."""
+        """Return ``(clients [n], values [n])`` of a metric, clients ascending, each its last value.
+
+        Who was away in the last round, or whose model did not change, was measured earlier.
+        """
         rows = self.clients.filter(pc.equal(self.clients["metric"].cast(pa.string()), metric))
-        if rows.num_rows:
-            rows = rows.filter(pc.equal(rows["round"], pc.max(rows["round"])))
-        return rows["client"].to_numpy(), floats(rows["value"])
+        newest = rows.sort_by([("round", "descending")])
+        clients, place = np.unique(newest["client"].to_numpy(), return_index=True)
+        return clients, floats(newest["value"])[place]
 
     def _array(self, file: str, key: str) -> np.ndarray | None:
         path = self.path / file

@@ -21,6 +21,7 @@ from ..engine.system import VirtualClock
 from ..knowledge.admission import Expected
 from ..privacy.ledger import Ledger
 from ..rng import SERVER, stream
+from ..rundir import rejections
 from ..rundir.checkpoint import Checkpoint, Keeper
 from ..rundir.digest import Models
 from ..tasks import Task
@@ -288,7 +289,7 @@ class Loop:
         if diverged:
             log.warning("round %d: %s", number, spoken(diverged))
         for client, reason in sorted(outcome.rejected.items()):
-            log.info("round %d: client %d rejected: %s", number, client, reason)
+            log.info(rejections.LINE, number, client, reason)
         record = RoundRecord(
             round=number,
             rounds=self.config.rounds,

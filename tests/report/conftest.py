@@ -140,6 +140,12 @@ def mark():
 
 
 @pytest.fixture(scope="module")
+def make_shared(tmp_path_factory):
+    """Make runs that all tests of a module read."""
+    return RunFactory(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture(scope="module")
 def compared(tmp_path_factory):
     """Return a comparison of three methods, one with an odd name, in two settings, three seeds."""
     make = RunFactory(tmp_path_factory.mktemp("compared"))

@@ -1,6 +1,8 @@
 import json
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from fedkd.errors import ConfigError
@@ -104,3 +106,15 @@ def test_a_folder_without_runs(tmp_path):
 def test_no_run_at_all():
     with pytest.raises(ConfigError, match="no run directory given"):
         load_runs([])
+
+
+def test_who_was_away_last_counts_as_last_measured(make_run):
+    path = make_run("a", clients=3, accuracies=[0.1, 0.2, 0.3])
+    table = pq.read_table(path / "clients.parquet")
+    away = pc.and_(pc.equal(table["round"], 2), pc.equal(table["client"], 1))
+    table = table.filter(pc.invert(away))
+    changed = [0.9 if row["round"] == 2 else row["value"] for row in table.to_pylist()]
+    place = table.column_names.index("value")
+    pq.write_table(table.set_column(place, "value", [changed]), path / "clients.parquet")
+    clients, values = Run.load(path).values("local")
+    assert (clients.tolist(), values.tolist()) == ([0, 1, 2], [0.9, 0.2, 0.9])

@@ -111,7 +111,7 @@ def test_the_page_needs_no_other_file(sweep):
         assert match.startswith(("data:", "#")), match
     assert "@import" not in page
     assert not re.search(r"url\((?!#)", page)
-    assert page.count("<figure") == 9
+    assert page.count("<figure") == 11
     ids = re.findall(r'\bid="([^"]*)"', page)
     assert len(ids) == len(set(ids))
     for section in ("Comparison", "Learning curves", "Who learned from whom", "Costs"):
