@@ -139,10 +139,10 @@ def _words(counts: np.ndarray) -> str:
     sizes, held = counts.sum(axis=1), (counts > 0).sum(axis=1)
     shares = counts.max(axis=1) / np.maximum(sizes, 1)
     return (
-        f"{number(sizes.sum())} samples of {counts.shape[1]} classes at {len(counts):,} clients: "
-        f"{number(sizes.min())} to {number(sizes.max())} a client, of {held.min()} to "
-        f"{held.max()} classes; a client's main class is {100 * shares.mean():.0f} % of its "
-        f"samples in the mean."
+        f"{number(sizes.sum())} samples of {counts.shape[1]} classes (or bins) at {len(counts):,} "
+        f"clients: {number(sizes.min())} to {number(sizes.max())} a client, of {held.min()} to "
+        f"{held.max()} classes; the main class has {shares.mean():.2f} of a client's samples in "
+        f"the mean."
     )
 
 
