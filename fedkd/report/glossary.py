@@ -89,7 +89,7 @@ WORDS = (
     Word("Absent", "Classes that a client has no label of, mean over clients.", r"\babsent\b"),
     Word(
         "Diverged",
-        "Clients whose models, or what these predict, are not finite; accuracies are what such "
+        "Clients whose models, or what these predict, are not finite; scores are what such "
         "models reach.",
         r"\bdiverged\b",
     ),

@@ -1,15 +1,16 @@
 """The map of mixing weights: who learned from whom."""
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import LogNorm, Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..errors import ConfigError
 from .order import seriated
 from .reader import Run
-from .style import INK, WIDTH, canvas, styled, worded
+from .style import CLASSES, INK, WIDTH, canvas, styled, worded
 from .told import number
 
 LETTERED = 12
@@ -88,6 +89,20 @@ def class_order(
         return np.arange(len(clients)), None
     own = np.asarray(histogram)[clients]
     return seriated(own), own.argmax(axis=1)
+
+
+def class_colours(classes: int) -> list[str]:
+    """Return a colour a class, apart in any colour vision up to ten, a ramp beyond.
+
+    Examples
+    --------
+    >>> len(class_colours(10)), len(set(class_colours(100)))
+    (10, 100)
+    """
+    if classes <= len(CLASSES):
+        return list(CLASSES[:classes])
+    ramp = mpl.colormaps["viridis"]
+    return [to_hex(ramp(label / (classes - 1))) for label in range(classes)]
 
 
 def _numbers(axes: Axes, weights: np.ndarray, norm: Normalize) -> None:

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from .maps import class_colours
 from .order import seriated
-from .style import CLASSES, GROUPS, INK, WIDTH, canvas, legend_below, short, styled, worded
+from .style import GROUPS, INK, WIDTH, canvas, legend_below, short, styled, worded
 from .told import number
 
 NAMED = 40
@@ -139,22 +138,8 @@ def _words(counts: np.ndarray) -> str:
     sizes, held = counts.sum(axis=1), (counts > 0).sum(axis=1)
     shares = counts.max(axis=1) / np.maximum(sizes, 1)
     return (
-        f"{number(sizes.sum())} samples of {counts.shape[1]} classes at {len(counts):,} clients: "
-        f"{number(sizes.min())} to {number(sizes.max())} a client, of {held.min()} to "
-        f"{held.max()} classes; a client's main class is {100 * shares.mean():.0f} % of its "
-        f"samples in the mean."
+        f"{number(sizes.sum())} samples of {counts.shape[1]} classes (or bins) at {len(counts):,} "
+        f"clients: {number(sizes.min())} to {number(sizes.max())} a client, of {held.min()} to "
+        f"{held.max()} classes; the main class has {shares.mean():.2f} of a client's samples in "
+        f"the mean."
     )
-
-
-def class_colours(classes: int) -> list[str]:
-    """Return a colour a class, apart in any colour vision up to ten, a ramp beyond.
-
-    Examples
-    --------
-    >>> len(class_colours(10)), len(set(class_colours(100)))
-    (10, 100)
-    """
-    if classes <= len(CLASSES):
-        return list(CLASSES[:classes])
-    ramp = mpl.colormaps["viridis"]
-    return [to_hex(ramp(label / (classes - 1))) for label in range(classes)]

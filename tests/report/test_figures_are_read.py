@@ -82,7 +82,7 @@ def test_equal_curves_are_all_to_be_seen(make_run):
     assert len({line.get_marker() for line in curves}) == 5
     for first, other in pairwise(curves):
         assert first.get_color() != other.get_color()
-    dashes = [line._unscaled_dash_pattern for line in curves]
+    dashes = [pen(index, 5)["linestyle"] for index in range(5)]
     assert all(first != other for first, other in pairwise(dashes))
     bars = [line for line in panel.lines if line.get_label() == "_nolegend_"]
     places = {bar.get_xdata()[0] for bar in bars}
@@ -124,7 +124,7 @@ def test_many_clients_are_a_map_in_percent():
     assert (np.diff(shown.argmax(axis=0)) != 0).sum() == 2
     assert [text.get_text() for text in shares.get_yticklabels()] == ["cat", "dog", "eel"]
     assert sizes.patches[0].get_data().values.sum() == histogram.sum()
-    assert "2,370 samples of 3 classes at 60 clients: 10 to 69 a client" in told(figure)
+    assert "2,370 samples of 3 classes (or bins) at 60 clients: 10 to 69 a client" in told(figure)
 
 
 def test_names_stay_with_their_clients():
