@@ -33,6 +33,9 @@ COLOURS = dict(zip(KINDS, (INK, GROUPS[0], GROUPS[5], GROUPS[1], GROUPS[3]), str
 NAMED = 30
 """Clients up to which the figure has a line for each who was dropped, and none for others."""
 
+PIXELS = 3000
+"""Marks of a kind beyond which they are pixels: as shapes they would make the page large."""
+
 ROWS = 12
 """Reasons that the table has room for."""
 
@@ -159,7 +162,10 @@ def dropped_figure(run: Run, found: Sequence[Event]) -> Figure:
         if some:
             at = [event.round for event in some], [line[event.client] for event in some]
             size: Any = {"ms": 5.5 if few else 3, "mew": 1.3 if kind == "dropped_out" else 0}
-            axes.plot(*at, label=name, marker=MARKS[kind], color=COLOURS[kind], ls="", **size)
+            marks = axes.plot(
+                *at, label=name, marker=MARKS[kind], color=COLOURS[kind], ls="", **size
+            )
+            marks[0].set_rasterized(len(some) > PIXELS)
     rounds = run.column("round")
     axes.set(xlabel="round", ylabel="client", xlim=(rounds.min() - 0.6, rounds.max() + 0.6))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
