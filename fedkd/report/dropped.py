@@ -91,11 +91,13 @@ def plain(reason: str) -> str:
     return re.sub(r"( \(simulated\)): .*", r"\1", known)
 
 
-def table(found: Sequence[Event]) -> list[list[str]]:
-    """Return a row for each kind and reason under `HEADINGS`, the most frequent first.
+def table(found: Sequence[Event]) -> list[Sequence[str]]:
+    """Return `HEADINGS` and a row for each kind and reason, the most frequent first.
 
-    What is beyond `ROWS` is counted in a last row.
+    What is beyond `ROWS` is counted in a last row. Empty where nothing happened.
     """
+    if not found:
+        return []
     every: dict[tuple[str, str], list[Event]] = {}
     for event in found:
         every.setdefault((event.kind, event.reason), []).append(event)
@@ -104,7 +106,7 @@ def table(found: Sequence[Event]) -> list[list[str]]:
     rest = [event for _, some in ordered[ROWS:] for event in some]
     if rest:
         rows.append(["other", f"{len(ordered) - ROWS} more reasons", *_counts(rest)])
-    return rows
+    return [HEADINGS, *rows]
 
 
 def _counts(found: Sequence[Event]) -> list[str]:

@@ -153,8 +153,9 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         "learned": _learned(runs, groups)
         + _pictures(chain.from_iterable(each.drawn(groups) for each in LEARNED)),
         "partition": _partition(runs),
-        "clients": _distribution(runs) + _pictures(gains.drawn(groups)),
-        "dropped": _dropped(single) if single else {},
+        "clients": _distribution(runs)
+        + _pictures(chain(gains.drawn(groups), dropped.drawn(single) if single else ())),
+        "dropped": dropped.table(dropped.events(single)) if single else [],
         "cycles": [cycles.HEADINGS, *cycles.cells(single)]
         if single and uses_labels(single)
         else [],
@@ -251,13 +252,6 @@ def _partition(runs: list[Run]) -> list[Picture]:
     figure = figures.partition_figure(*about, client_names=run.client_names)
     what = "class" if run.summary["task"] == "classification" else "class, or bin of the target"
     return [_picture(figure, f"Samples of each {what}{which}.")]
-
-
-def _dropped(run: Run) -> dict[str, Any]:
-    """Return figure and table of who was dropped or diverged, if anybody was."""
-    rows = dropped.table(dropped.events(run))
-    table = {"heads": dropped.HEADINGS, "rows": rows, "pictures": _pictures(dropped.drawn(run))}
-    return table if rows else {}
 
 
 def _attacks(groups: list[Group], single: Run | None) -> list[tuple[Section, list[Picture]]]:
