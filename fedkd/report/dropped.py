@@ -33,6 +33,9 @@ COLOURS = dict(zip(KINDS, (INK, GROUPS[0], GROUPS[5], GROUPS[1], GROUPS[3]), str
 NAMED = 30
 """Clients up to which the figure has a line for each who was dropped, and none for others."""
 
+PIXELS = 3000
+"""Marks of a kind beyond which they are pixels: as shapes they would make the page large."""
+
 ROWS = 12
 """Reasons that the table has room for."""
 
@@ -88,11 +91,13 @@ def plain(reason: str) -> str:
     return re.sub(r"( \(simulated\)): .*", r"\1", known)
 
 
-def table(found: Sequence[Event]) -> list[list[str]]:
-    """Return a row for each kind and reason under `HEADINGS`, the most frequent first.
+def table(found: Sequence[Event]) -> list[Sequence[str]]:
+    """Return `HEADINGS` and a row for each kind and reason, the most frequent first.
 
-    What is beyond `ROWS` is counted in a last row.
+    What is beyond `ROWS` is counted in a last row. Empty where nothing happened.
     """
+    if not found:
+        return []
     every: dict[tuple[str, str], list[Event]] = {}
     for event in found:
         every.setdefault((event.kind, event.reason), []).append(event)
@@ -101,7 +106,7 @@ def table(found: Sequence[Event]) -> list[list[str]]:
     rest = [event for _, some in ordered[ROWS:] for event in some]
     if rest:
         rows.append(["other", f"{len(ordered) - ROWS} more reasons", *_counts(rest)])
-    return rows
+    return [HEADINGS, *rows]
 
 
 def _counts(found: Sequence[Event]) -> list[str]:
@@ -159,7 +164,10 @@ def dropped_figure(run: Run, found: Sequence[Event]) -> Figure:
         if some:
             at = [event.round for event in some], [line[event.client] for event in some]
             size: Any = {"ms": 5.5 if few else 3, "mew": 1.3 if kind == "dropped_out" else 0}
-            axes.plot(*at, label=name, marker=MARKS[kind], color=COLOURS[kind], ls="", **size)
+            marks = axes.plot(
+                *at, label=name, marker=MARKS[kind], color=COLOURS[kind], ls="", **size
+            )
+            marks[0].set_rasterized(len(some) > PIXELS)
     rounds = run.column("round")
     axes.set(xlabel="round", ylabel="client", xlim=(rounds.min() - 0.6, rounds.max() + 0.6))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

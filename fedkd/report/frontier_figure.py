@@ -1,5 +1,6 @@
 """What accuracy costs, drawn: a figure for each cost and headline."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -116,11 +117,13 @@ def _mark(axes: Axes, point: Point, index: int, scale: int) -> None:
 def _cost_axis(axes: Axes, costs: Sequence[float], unit: str) -> None:
     """Have the axis be logarithmic where costs differ much, also where something costs nothing."""
     paid = [cost for cost in costs if cost > 0]
-    if paid and max(paid) > 5 * min(paid):
+    if paid and max(paid) > 10 * min(paid):
         if min(costs) > 0:
             axes.set_xscale("log")
         else:
             axes.set_xscale("symlog", linthresh=min(paid), linscale=0.5)
+            decades = range(math.ceil(math.log10(min(paid))), math.ceil(math.log10(max(paid))))
+            axes.set_xticks([0, *(10.0**power for power in decades)])
         axes.xaxis.set_minor_formatter(NullFormatter())
     elif paid:
         axes.set_xlim(-0.04 * max(paid), 1.1 * max(paid))

@@ -186,7 +186,7 @@ def shares_figure(found: Sequence[Gains]) -> Figure:
         )
     axes.axvline(0, color=INK, lw=0.9)
     axes.set_yticks(range(len(found)), [_brief(each.label) for each in found], fontsize=8)
-    axes.set(xlim=(-112, 112), ylim=(len(found) - 0.4, -0.6), xlabel="clients (%)")
+    axes.set(xlim=(-122, 122), ylim=(len(found) - 0.4, -0.6), xlabel="clients (%)")
     axes.set_xticks([-100, -50, 0, 50, 100], ["100", "50", "0", "50", "100"])
     axes.grid(visible=False, axis="y")
     legend_below(figure, axes)

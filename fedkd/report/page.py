@@ -152,9 +152,12 @@ def _content(runs: list[Run]) -> dict[str, Any]:
         "learned": _learned(runs, groups)
         + _pictures(chain.from_iterable(each.drawn(groups) for each in LEARNED)),
         "partition": _partition(runs),
-        "clients": _distribution(runs) + _pictures(gains.drawn(groups)),
-        "dropped": _dropped(single) if single else {},
-        "lost": {} if single else _lost(groups),
+        "clients": _distribution(runs)
+        + _pictures(chain(gains.drawn(groups), dropped.drawn(single) if single else ())),
+        "dropped": _headed(dropped.HEADINGS, dropped.table(dropped.events(single)))
+        if single
+        else [],
+        "lost": [] if single else _headed(lost.HEADINGS, lost.lost(groups)),
         "cycles": [cycles.HEADINGS, *cycles.cells(single)]
         if single and uses_labels(single)
         else [],
@@ -257,17 +260,9 @@ def _partition(runs: list[Run]) -> list[Picture]:
     return [_picture(figure, f"Samples of each {what}{which}.")]
 
 
-def _dropped(run: Run) -> dict[str, Any]:
-    """Return figure and table of who was dropped or diverged, if anybody was."""
-    rows = dropped.table(dropped.events(run))
-    table = {"heads": dropped.HEADINGS, "rows": rows, "pictures": _pictures(dropped.drawn(run))}
-    return table if rows else {}
-
-
-def _lost(groups: list[Group]) -> dict[str, Any]:
-    """Return a table of whose clients diverged or were rejected, if any were."""
-    rows = lost.lost(groups)
-    return {"heads": lost.HEADINGS, "rows": rows} if rows else {}
+def _headed(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """Return a table's headings and rows; nothing where there are no rows."""
+    return [heads, *rows] if rows else []
 
 
 def _attacks(groups: list[Group], single: Run | None) -> list[tuple[Section, list[Picture]]]:

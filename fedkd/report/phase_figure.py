@@ -55,7 +55,9 @@ def _caption(found: Phases, title: str, problem: str) -> str:
     against = " and ".join(found.keys)
     words = [f"{where}{title} after the last round, mean over seeds, against {against}."]
     if len(found.arms) > MAPS:
-        words.append(f"Maps of the first {MAPS} of {len(found.arms)} methods.")
+        words.append(
+            f"Maps of {MAPS} of {len(found.arms)} methods, winners and the best of others."
+        )
     if several:
         words.append("Winner: the best mean, and how much better it is than the second.")
         if (found.state == OPEN).any():
@@ -105,7 +107,7 @@ def phases_figure(found: Phases, score: Score, title: str) -> Figure:
     title : str
         Of the scale.
     """
-    arms = found.arms[:MAPS]
+    arms = mapped(found, score)
     panels = len(arms) + (len(found.arms) > 1)
     columns = min(2 if panels <= 4 else 3, panels)
     rows = -(-panels // columns)
@@ -115,11 +117,11 @@ def phases_figure(found: Phases, score: Score, title: str) -> Figure:
     if len(arms) < len(found.arms):
         height += legend_height([short(arm) for arm in found.arms], width)
     figure, axes = canvas(width, height, rows, columns)
-    shown = score.scale * found.means[: len(arms)]
+    shown = score.scale * found.means[arms]
     limits = float(np.nanmin(shown)), float(np.nanmax(shown))
-    for index, panel in enumerate(axes[: len(arms)]):
-        image = _heat(panel, shown[index], limits, score)
-        panel.set_title(f"{letter(index)}  {short(arms[index], 20)}", fontsize=9)
+    for index, values, panel in zip(arms, shown, axes, strict=False):
+        image = _heat(panel, values, limits, score)
+        panel.set_title(f"{letter(index)}  {short(found.arms[index], 20)}", fontsize=9)
     figure.colorbar(image, ax=axes, label=title, shrink=0.85, aspect=25)
     if panels > len(arms):
         _winners(axes[len(arms)], found, score)
@@ -132,6 +134,22 @@ def phases_figure(found: Phases, score: Score, title: str) -> Figure:
     for panel in axes[panels:]:
         panel.set_axis_off()
     return figure
+
+
+def mapped(found: Phases, score: Score) -> list[int]:
+    """Return the places of the methods that have a map: who wins most, then who is best on average.
+
+    Parameters
+    ----------
+    found : Phases
+        All methods.
+    score : Score
+        Says whether more is better.
+    """
+    means = np.nanmean(found.means, axis=(1, 2)) * (1 if score.more else -1)
+    wins = [int((found.winner == index).sum()) for index in range(len(means))]
+    best = sorted(range(len(means)), key=lambda index: (-wins[index], -means[index]))
+    return sorted(best[:MAPS])
 
 
 def letter(index: int) -> str:

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fedkd.report import Run
-from fedkd.report.dropped import NAMED, ROWS, Event, drawn, events, rounds_skipped, table
+from fedkd.report.dropped import HEADINGS, NAMED, ROWS, Event, drawn, events, rounds_skipped, table
 from fedkd.report.page import html
 from fedkd.rundir.rejections import LINE
 
@@ -53,6 +53,7 @@ def test_kinds_and_reasons(lossy):
         Event(1, 3, "late", "late (simulated)"),
     ]
     assert table(events(run)) == [
+        HEADINGS,
         ["late", "late (simulated)", "2, 3", "2", "1 to 3"],
         ["diverged", "model or predictions are not finite", "4", "2", "2 to 3"],
         ["dropped out", "dropped out (simulated)", "0", "1", "1"],
@@ -82,7 +83,7 @@ def test_a_round_that_was_run_twice_has_its_last_reason(lossy):
 def test_many_clients_are_an_axis_and_many_reasons_a_sum(lossy):
     rows = [(1, client, "rejected") for client in range(NAMED + 1)]
     run = lossy(*rows, clients=50, log=[(*row[:2], f"odd {row[1]}") for row in rows])
-    *first, last = table(events(run))
+    _, *first, last = table(events(run))
     assert len(first) == ROWS
     assert last[:2] == ["other", f"{NAMED + 1 - ROWS} more reasons"]
     assert last[3] == str(NAMED + 1 - ROWS)

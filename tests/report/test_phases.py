@@ -119,6 +119,7 @@ def test_any_number_of_methods_is_drawn(count):
     titles = [axes.get_title() for axes in figure.axes]
     assert ("winner" in titles) == (count > 1)
     assert len(figure.legends) == (count > MAPS)
+    assert count == 1 or f"{chr(64 + count)}  m{count - 1}" in titles  # who wins has a map
 
 
 def test_methods_of_several_problems_do_not_compete(make_run, monkeypatch):
