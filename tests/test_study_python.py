@@ -197,6 +197,11 @@ Local.__module__ = "__main__"
         ({"source": "."}, "study=.: is no study's folder: study.yaml is missing"),
         ({"source": "gone.yaml"}, "study=gone.yaml: cannot be read as a study"),
         ({"source": {"grids": {}}}, "grids=.*: unknown key of a study; did you mean 'grid'"),
+        (
+            {"grid": {"seed": [1]}, "seeds": [2]},
+            r"seed=\[2\]: is in grid and seeds; leave it out of one",
+        ),
+        ({"grid": {"rounds": [1]}, "rounds": 2}, r"rounds=\[1\]: is in settings and grid; leave"),
         ({"clients": 0}, "clients=0: must be auto or at least 1"),
     ],
 )

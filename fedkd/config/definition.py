@@ -26,6 +26,9 @@ KINDS: dict[str, tuple[type, ...]] = {
 }
 """What a study file may have, and what each of it is."""
 
+OWN = {"seed": "seeds", "experiment": "presets"}
+"""Keys of runs that have a name of their own in a study."""
+
 SPOKEN = {str: "a text", list: "a list", dict: "a mapping", int: "a number"}
 
 
@@ -68,7 +71,8 @@ class Definition:
         Raises
         ------
         ConfigError
-            For a key that no study has, a value of another kind, or a list without values.
+            For a key that no study has, a value of another kind, a list without values, or a key
+            that is given twice.
         """
         for name, value in content.items():
             if name not in KINDS:
@@ -76,10 +80,7 @@ class Definition:
             if not isinstance(value, KINDS[name]):
                 kinds = " or ".join(SPOKEN[kind] for kind in KINDS[name])
                 raise ConfigError(str(name), value, f"must be {kinds}{where}")
-        axes = {"presets": content.get("presets"), "seeds": content.get("seeds")}
-        for name, values in {**axes, **content.get("grid", {})}.items():
-            if values == []:
-                raise ConfigError(name, values, f"has no value: no run at all{where}; give one")
+        _check_keys(content, where)
         return cls(content)
 
     def write(self, folder: Path) -> None:
@@ -108,6 +109,23 @@ class Definition:
         kept = [text for text in self.overrides if parse(text).key_or_group not in keys]
         words = {key: self.content[key] for key in ("hypothesis", "tags") if key in self.content}
         return Definition(words | {"overrides": [*kept, *given]})
+
+
+def _check_keys(content: Mapping[str, Any], where: str) -> None:
+    """Fail where a list has no values, or a key of the runs is given in two places."""
+    axes = {name: content[name] for name in OWN.values() if name in content}
+    for name, values in {**axes, **content.get("grid", {})}.items():
+        if values == []:
+            raise ConfigError(name, values, f"has no value: no run at all{where}; give one")
+    given = [(key, name) for name in ("settings", "grid") for key in content.get(name, {})]
+    given += [(key, name) for key, name in OWN.items() if name in content]
+    places: dict[str, str] = {}
+    for key, place in given:
+        if key in places:
+            both = f"{places[key]} and {place}"
+            value = content[place] if place in axes else content[place][key]
+            raise ConfigError(key, value, f"is in {both}{where}; leave it out of one")
+        places[key] = place
 
 
 def _overrides(content: Mapping[str, Any]) -> Iterator[str]:
