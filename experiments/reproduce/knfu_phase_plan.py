@@ -48,6 +48,11 @@ SCANS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "EPD estimator": (KNFU, ("strategy.epd_estimator=histogram",)),
     "who counts": (KNFU, ("strategy.include_self=false", "strategy.top_k=3")),
+    "what is chosen from": (
+        (AUTO,),
+        ("strategy.betas=[0,0.3,1,3,10]", "strategy.exchange=soft_labels"),
+    ),
+    "held out": ((ALONE, "fedmd"), ("data.validation=0.1",)),
     "transfer samples": (FUSING, ("transfer.size=100", "transfer.size=2000")),
     "participation": (tuple(METHODS), ("fraction=0.3",)),
     "mixed models": (tuple(METHODS), ("model=[mlp,lenet5]",)),
@@ -79,7 +84,7 @@ def scans(data: str, seeds: Sequence[int]) -> list[Row]:
     Examples
     --------
     >>> len(scans("mnist", [0]))
-    50
+    54
     """
     return [
         cell(data, *HERE, method, change, seed)
@@ -108,7 +113,7 @@ def wanted(data: str, seeds: int = SEEDS) -> list[Row]:
     Examples
     --------
     >>> len(wanted("mnist", 5))
-    850
+    870
     """
     *small, large = SIZES
     found = []

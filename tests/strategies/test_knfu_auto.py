@@ -19,6 +19,7 @@ from fedkd.knowledge import to_tensor
 from fedkd.rounds.protocol import Outcome
 from fedkd.rounds.timing import Cost
 from fedkd.run import estimate
+from fedkd.rundir.recordings import Recordings
 
 AUTO = {"name": "knfu", "beta": "auto"}
 HELD = {**TINY, "data.validation": 0.2}
@@ -113,6 +114,14 @@ def test_a_run_chooses_is_resumed_and_says_nothing_more(tmp_path):
     fixed = simulate("knfu", **more)
     assert whole.summary["bytes_up"] == fixed.summary["bytes_up"]
     assert fixed.summary["bytes_down"] < whole.summary["bytes_down"]
+
+
+def test_what_is_recorded_are_all_teachers_with_the_samples_of_each(tmp_path):
+    simulate(AUTO, run_dir=tmp_path, **{**HELD, "record.knowledge": True, "rounds": 1})
+    (record,) = Recordings(tmp_path)
+    target = record.target(2)
+    assert len(record.teacher_ids) == len(target.values) == 3 * 60
+    assert record.teacher_ids[60:120].tolist() == list(range(60))
 
 
 def test_a_grid_of_one_kind_of_mixture_is_that_beta_or_staying_alone():
