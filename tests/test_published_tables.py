@@ -137,14 +137,17 @@ def proto_row(method, heads, nearest=()):
 def test_fedprotos_page_is_made_of_rows_and_has_no_verdict_without_all_methods():
     rows = [proto_row("local", [0.9, 0.8]), proto_row("fedproto", [0.5, 0.7], [0.92, 0.84])]
     text = fedproto_table1_page.page(rows)
-    assert "**n = 3, accuracies: not tried** (fedavg, fedper, fedrep have not been run)" in text
-    assert "gain over clients alone: 3.00 points" in text
+    assert "- n = 3, accuracies: **not tried** (fedavg, fedper, fedrep have not been run)" in text
+    assert "- n = 3, gain over clients alone: **reproduced** (3.00 points, by" in text
+    assert "- n = 3, spread of clients: **not reproduced** (5.66 with prototypes, 7.07" in text
     assert "| 3 | `fedproto` | prototypes | 97.13 ± 0.30 | 88.00 ± 5.66 | 88.00 (1) | 60 |" in text
     assert "| 3 | `fedproto` | head | - | 60.00 ± 14.14 |" in text
     # (92) / 100, (92 + 50 + 92 ...): 0.5; 1.42 / 2; then (0.5 + 0.92 + 0.7) / 3; 2.96 / 4
     assert "| 3 | prototypes | 88.00 ± 5.66 | 72.50 ± 2.12 | 97.13 ± 0.30 |" in text
     others = [proto_row(name, [0.1, 0.2]) for name in ("fedavg", "fedper", "fedrep")]
-    assert "**n = 3, accuracies: ordering reproduced**" in fedproto_table1_page.page(rows + others)
+    assert "- n = 3, accuracies: **ordering reproduced**" in fedproto_table1_page.page(
+        rows + others
+    )
     worse = [*others[1:], proto_row("fedavg", [0.95, 0.95])]
     assert "fedproto (88.00) is not better than fedavg (95.00)" in fedproto_table1_page.page(
         rows + worse
