@@ -30,9 +30,20 @@ FIRST = (
     "test_cli_signals.py",
     "engine/test_warm.py",
     "test_endurance.py",
-    "test_study.py",
     "test_check_plugged.py",
+    "test_check.py",
+    "test_study.py",
+    "test_golden.py",
+    "engine/test_timeout.py",
+    "test_resume.py",
+    "tasks/test_token_runs.py",
+    "tasks/test_regression_runs.py",
+    "distillation/test_in_runs.py",
+    "strategies/test_kafal.py",
+    "privacy/test_what_leaves.py",
+    "data/test_holding.py",
     "test_text_runs.py",
+    "test_doctests.py",
 )
 """Files that take longest: a process that gets one of them last has the others wait for it."""
 

@@ -18,8 +18,10 @@ from fedkd.rounds.protocol import Strategy
 
 PROBE = Path(__file__).parents[1] / "plugins" / "probe.py"
 EXAMPLES = Path(__file__).parents[2] / "experiments" / "plugins"
-SHORT = {"clients": 10, "rounds": 2, "data.samples_per_client": 20, "transfer.size": 200}
-MIXED = {"model": ["mlp", "lenet5", "resnet8"], "fraction": 0.3, "rounds": 3}
+SHORT = {"clients": 6, "rounds": 2, "data.samples_per_client": 20, "transfer.size": 100}
+MIXED = {"model": ["mlp", "lenet5"], "fraction": 0.5, "rounds": 3}
+BUFFERS = {"model": ["mlp", "lenet5", "resnet8"], "rounds": 3}
+"""With normalisation: models that have more than parameters."""
 SUBSETS = {"transfer.per_round": 40, "evaluate.samples": 50, "data.validation": 0.2}
 PLUG_INS = {
     "median": {"strategy": f"{EXAMPLES}/median.py:Median"},
@@ -90,7 +92,7 @@ CASES = {
     **PRIVATE,
     **TOGETHER,
     "fedmd-kl": {"strategy": {"name": "fedmd", "exchange": "soft_labels"}},
-    "knfu-mixed": {"strategy": "knfu", **MIXED},
+    "knfu-mixed": {"strategy": "knfu", **MIXED | BUFFERS},
     "knfu-subsets": {"strategy": "knfu", **SUBSETS},
     "fedmd-mixed": {"strategy": "fedmd", **MIXED},
     "fedproto-mixed": {"strategy": "fedproto", **MIXED},
@@ -101,7 +103,10 @@ CASES = {
     **PLUG_INS,
     **ACTIVE,
     **{
-        name: {"strategy": name, "transfer.labelled": method.needs_labels}
+        name: {
+            "strategy": {"name": name, **method.brief},
+            "transfer.labelled": method.needs_labels,
+        }
         for name, method in available("strategies", Strategy).items()
     },
 }
