@@ -7,7 +7,14 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from fedkd.experiments.reproduce import cited, gallery, knfu_phase, knfu_phase_page
+from fedkd.experiments.reproduce import (
+    cited,
+    collaboration_gains,
+    gallery,
+    knfu_phase,
+    knfu_phase_page,
+)
+from fedkd.experiments.reproduce import collaboration_gains_page as gains_page
 from fedkd.experiments.reproduce import knfu_phase_plan as plan
 from fedkd.experiments.reproduce.cells import saved
 from fedkd.experiments.reproduce.knfu_phase_compared import Rows, choices
@@ -40,6 +47,8 @@ def every(seeds, **better):
 
 def test_pages_are_made_of_the_rows_that_are_kept():
     assert (ROOT / knfu_phase_page.PAGE).read_text() == knfu_phase_page.page(saved(ROWS))
+    both = [saved(ROOT / module.ROWS) for module in (collaboration_gains, knfu_phase)]
+    assert (ROOT / gains_page.PAGE).read_text() == gains_page.page(*both)
     assert (ROOT / "docs" / gallery.PAGE).read_text() == gallery.page(ROOT / "docs")
 
 
@@ -122,6 +131,18 @@ def test_the_plan_is_whole_and_its_runs_are_configurations():
     for wrong in ("0/3", "4/3", "1", "a/b"):
         with pytest.raises(ConfigError, match="--part"):
             knfu_phase.piece(cells, wrong)
+
+
+def test_feddf_is_compared_with_fedavg_seed_by_seed():
+    scores = {"fedavg": (0.5, 0.7, 0.9), "feddf": (0.52, 0.721, 0.922)}
+    rows = [
+        {"alpha": 1.0, "method": method, "seed": seed, "overall": value, "cpu_seconds": 1.0}
+        for method, every in scores.items()
+        for seed, value in enumerate(every)
+    ]
+    assert gains_page.gains(rows, 1.0) == pytest.approx([2.0, 2.1, 2.2])
+    line = next(one for one in gains_page.page(rows, []).splitlines() if "FedDF's model" in one)
+    assert "**ordering reproduced** (better in 1 cells of 1" in line
 
 
 def test_what_is_left_is_foreseen_by_what_is_done():

@@ -25,7 +25,7 @@ def verdicts(rows: Rows) -> list[str]:
 
 def _alone(rows: Rows) -> tuple[str, str]:
     cells = [(n, a) for n in LARGE for a in SKEWED]
-    return _told([(_at(n, a), rows.paired(ALONE, "fedmd", "local", n, a)) for n, a in cells])
+    return told([(_at(n, a), rows.paired(ALONE, "fedmd", "local", n, a)) for n, a in cells])
 
 
 def _soft(rows: Rows) -> tuple[str, str]:
@@ -38,7 +38,7 @@ def _logits(rows: Rows) -> tuple[str, str]:
 
 def _everywhere(rows: Rows, one: str, other: str) -> tuple[str, str]:
     cells = [(n, a) for n in SIZES for a in SKEWED]
-    return _told([(_at(n, a), rows.paired(one, other, "local", n, a)) for n, a in cells])
+    return told([(_at(n, a), rows.paired(one, other, "local", n, a)) for n, a in cells])
 
 
 def _gains(rows: Rows) -> tuple[str, str]:
@@ -48,7 +48,7 @@ def _gains(rows: Rows) -> tuple[str, str]:
         low, high = (rows.paired("knfu", ALONE, "local", n, a) for a in (ALPHAS[0], ALPHAS[-1]))
         pairs = zip(high, low, strict=False)
         found.append((f"{n} samples", [much - little for much, little in pairs]))
-    return _told(found)
+    return told(found)
 
 
 def _at(samples: int, alpha: float) -> str:
@@ -68,14 +68,14 @@ def compared(differences: Sequence[float]) -> str:
     return WORSE if above([-one for one in differences]) else UNDECIDED
 
 
-def _told(pairs: Pairs) -> tuple[str, str]:
+def told(pairs: Pairs) -> tuple[str, str]:
     """Return the verdict on what is claimed of every cell: no number is, so the order decides.
 
     Examples
     --------
-    >>> _told([("a", [1.0, 1.1, 0.9]), ("b", [])])
+    >>> told([("a", [1.0, 1.1, 0.9]), ("b", [])])
     ('ordering reproduced', 'better in 1 cells of 1 with three seeds: a +1.0 ± 0.2')
-    >>> _told([("a", [])])[0]
+    >>> told([("a", [])])[0]
     'not tried'
     """
     tried = [(where, found) for where, found in pairs if len(found) >= 3]
