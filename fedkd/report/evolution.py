@@ -29,7 +29,7 @@ class Evolution:
     rounds : list of int
         First, middle and last of those whose weights were kept; two if there are no more.
     clients : array ``[n]``
-        All that took part in one of these rounds, ordered by their main class.
+        All that took part in one of these rounds, those with alike labels side by side.
     maps : array ``[rounds, n, n]``
         Row: the learner; column: the source. NaN for who was away.
     classes : array ``[n]`` or None
@@ -83,7 +83,7 @@ def drawn(groups: Sequence[Group]) -> Iterator[Drawn]:
         return
     seed = f", seed {run.config['seed']}" if len(groups[0].runs) > 1 else ""
     away = " Hatched: not in this round." * bool(np.isnan(found.maps).any())
-    main = " Clients in the order of their main class." if found.classes is not None else ""
+    main = " Clients with alike labels are side by side." if found.classes is not None else ""
     caption = f"Mixing weights over rounds{seed}, on one scale from 0 to 1.{main}{away}"
     yield Drawn(evolution_figure(found), caption, _told(found))
 
