@@ -9,7 +9,7 @@ from rich.table import Table
 
 from ...engine.base import BLOCK
 from ...engine.waves import BYTES, CLIENTS
-from ...report.style import canvas, legend_below, look, styled
+from ...report.drawing.style import canvas, legend_below, look, styled
 
 PAIRS = {"knfu": 12, "ktpfl": 36}
 """Bytes for each pair of clients, of the methods that look at pairs."""

@@ -22,7 +22,7 @@ from rich.console import Console
 from ...config.overrides import compose
 from ...engine.cluster import shared_ray
 from ...errors import FedkdError
-from ...report.style import canvas, styled
+from ...report.drawing.style import canvas, styled
 from ...run.result import RunResult
 from ...run.runner import run
 from .cells import Row, fill, missing, saved

@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from ...report.style import GROUPS, INK, canvas, styled
+from ...report.drawing.style import GROUPS, INK, canvas, styled
 from .knfu_phase_compared import PLACES, Rows
 from .knfu_phase_plan import ALPHAS, METHODS, SIZES
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from matplotlib.figure import Figure
 
-from ...report.style import GROUPS, canvas, styled
+from ...report.drawing.style import GROUPS, canvas, styled
 from ...strategies.catalogue import table
 from .cells import Row, saved
 from .objectives import Name, label

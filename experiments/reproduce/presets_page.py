@@ -16,7 +16,7 @@ from rich.filesize import decimal
 from scipy.stats import ttest_1samp
 
 from ...plugins.table import SEAMS
-from ...report.style import GROUPS, canvas, legend_below, styled
+from ...report.drawing.style import GROUPS, canvas, legend_below, styled
 from ...strategies.catalogue import table
 from .cells import Row, missing, saved
 from .presets import MIXED, ROWS, STUDIES, cells

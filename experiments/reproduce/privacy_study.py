@@ -23,7 +23,7 @@ from ...engine.cluster import cores
 from ...errors import FedkdError
 from ...leakage import attack
 from ...report import group_runs, load_runs, render
-from ...report.tradeoff import table, tradeoff_figure
+from ...report.drawing.tradeoff import table, tradeoff_figure
 from ...run.runner import run
 from .cells import Row, fill, missing
 

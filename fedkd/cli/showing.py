@@ -11,7 +11,7 @@ from rich.table import Table
 from ..config.overrides import compose
 from ..data import Federation, Texts, build_federation, corpora, partition_table
 from ..errors import ConfigError
-from ..report.figures import partition_figure
+from ..report.drawing.figures import partition_figure
 from ..run.resolving import wanted
 from .commands import print_facts
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from .style import to_svg
-from .told import told
+from .drawing.style import to_svg
+from .drawing.told import told
 
 WIDE = 440
 """Points (72 an inch) from which a picture has both columns: in one its text would be too small."""

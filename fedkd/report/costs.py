@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from ..rundir.summary import PHASES
+from .drawing.style import GROUPS, PAPER, WIDTH, canvas, legend_below, short, styled
 from .reader import Run
 from .statistics import Group, Runs, as_groups
-from .style import GROUPS, PAPER, WIDTH, canvas, legend_below, short, styled
 
 PHASE_COLOURS = {
     "startup": "#BBBBBB",

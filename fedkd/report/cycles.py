@@ -5,7 +5,7 @@ import math
 import numpy as np
 from rich.filesize import decimal
 
-from .labels import COLUMN, shown
+from .drawing.labels import COLUMN, shown
 from .reader import Run
 
 HEADINGS = ("cycle", "labels", "asked", "imbalance", "absent", "ALMA global %", "up", "down", "s")

@@ -9,9 +9,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from .drawing.style import WIDTH, canvas, legend_below, look, short, styled
 from .reader import Run
 from .statistics import Group, estimate
-from .style import WIDTH, canvas, legend_below, look, short, styled
 
 HIDDEN = ("_low", "_high", "_std")
 """Endings of the metrics that are shown with another."""

@@ -14,28 +14,24 @@ from matplotlib.figure import Figure
 from ..config.saved import readable
 from ..config.yamls import to_yaml
 from ..errors import ConfigError
-from . import (
-    cycles,
+from . import cycles, lost
+from .cards import Picture, balanced, image
+from .cells import cells
+from .command import command
+from .compared import Compared
+from .drawing import (
     dropped,
     estimated,
     evolution,
     figures,
     frontier_figure,
     gains,
-    lost,
     network,
     phase_figure,
 )
-from .cards import Picture, balanced, image
-from .cells import cells
-from .command import command
-from .compared import Compared
-from .critical import critical_figure
-from .drawn import Drawn
-from .findings import Section, attack_rows, roc_figure, sections
-from .footnotes import local_is, meaning, subsets, warnings
-from .glossary import glossary
-from .labels import (
+from .drawing.critical import critical_figure
+from .drawing.drawn import Drawn
+from .drawing.labels import (
     differences,
     imbalance_curve,
     imbalance_figure,
@@ -44,12 +40,15 @@ from .labels import (
     queried_figure,
     uses_labels,
 )
+from .drawing.style import worded
+from .drawing.tradeoff import MEANING, differ_in_privacy, table, tradeoff_figure
+from .findings import Section, attack_rows, roc_figure, sections
+from .footnotes import local_is, meaning, subsets, warnings
+from .glossary import glossary
 from .reader import Run, load_runs
 from .statistics import Group, group_runs
-from .style import worded
 from .summary import configuration, costs, headline, subtitle, title, versions
 from .table import columns, headings, rows, setting_keys
-from .tradeoff import MEANING, differ_in_privacy, table, tradeoff_figure
 
 LEARNED = network, evolution, estimated
 """What else there is about who learned from whom, beside the weights and their number."""

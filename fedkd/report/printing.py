@@ -11,8 +11,8 @@ from rich.text import Text
 from .cell import Cell
 from .cells import cells
 from .compared import Compared
+from .drawing.labels import differences
 from .footnotes import meaning, warnings
-from .labels import differences
 from .statistics import Group
 from .table import columns, headings, rows, setting_keys
 

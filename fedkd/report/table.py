@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from rich.filesize import decimal
 
 from .cell import Cell
-from .labels import label_area, last_imbalance, shown, uses_labels
+from .drawing.labels import label_area, last_imbalance, shown, uses_labels
 from .reader import Run
 from .statistics import Group
 

@@ -14,7 +14,7 @@ from markupsafe import escape
 from ..errors import ConfigError
 from .cells import cells, plus_minus
 from .compared import Compared
-from .critical import critical_figure
+from .drawing.critical import critical_figure
 from .page import html, written
 from .significance import LEVEL
 

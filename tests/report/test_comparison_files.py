@@ -12,7 +12,7 @@ from support import LIMIT, fedkd
 
 from fedkd.errors import ConfigError
 from fedkd.report.comparison import compare
-from fedkd.report.critical import critical_figure
+from fedkd.report.drawing.critical import critical_figure
 from fedkd.report.page import html
 from fedkd.report.printing import print_comparison
 from fedkd.report.significance import Ranks

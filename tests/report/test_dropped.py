@@ -5,7 +5,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from fedkd.report import Run
-from fedkd.report.dropped import HEADINGS, NAMED, ROWS, Event, drawn, events, rounds_skipped, table
+from fedkd.report.drawing.dropped import (
+    HEADINGS,
+    NAMED,
+    ROWS,
+    Event,
+    drawn,
+    events,
+    rounds_skipped,
+    table,
+)
 from fedkd.report.page import html
 from fedkd.rundir.rejections import LINE
 

@@ -9,10 +9,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from fedkd.report import Run, figures, group_runs, load_runs
+from fedkd.report.drawing.order import seriated
+from fedkd.report.drawing.told import told
+from fedkd.report.drawing.tracing import marked, pen
 from fedkd.report.lost import HEADINGS, lost
-from fedkd.report.order import seriated
-from fedkd.report.told import told
-from fedkd.report.tracing import marked, pen
 
 
 def with_weights(run, weights):

@@ -4,8 +4,8 @@ import pytest
 
 from fedkd.config import DataConfig
 from fedkd.report import group_runs, load_runs
-from fedkd.report.frontier import COSTS, front, points, problems
-from fedkd.report.frontier_figure import drawn
+from fedkd.report.drawing.frontier import COSTS, front, points, problems
+from fedkd.report.drawing.frontier_figure import drawn
 
 BYTES = COSTS[0]
 

@@ -5,7 +5,7 @@ import pytest
 
 from fedkd.config import DataConfig
 from fedkd.report import group_runs, load_runs
-from fedkd.report.gains import CURVES, Gains, drawn, gains, shares_figure
+from fedkd.report.drawing.gains import CURVES, Gains, drawn, gains, shares_figure
 
 
 def groups_in(make_run):

@@ -7,8 +7,8 @@ import pytest
 
 from fedkd.config import DataConfig
 from fedkd.report import group_runs, load_runs, page
-from fedkd.report.phase_figure import MAPS, drawn, phases_figure
-from fedkd.report.phases import (
+from fedkd.report.drawing.phase_figure import MAPS, drawn, phases_figure
+from fedkd.report.drawing.phases import (
     ALONE,
     DECIDED,
     MISSING,

@@ -176,7 +176,7 @@ def test_partition_maps_each_clients_numbers():
 
 
 def test_clients_are_ordered_by_their_main_class(make_run):
-    from fedkd.report.maps import class_order
+    from fedkd.report.drawing.maps import class_order
 
     histogram = np.array([[0, 9], [9, 0], [1, 2], [5, 0]])
     order, dominant = class_order(np.array([0, 1, 3]), histogram)

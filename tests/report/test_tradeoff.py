@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedkd.report import group_runs, load_runs, render
-from fedkd.report.tradeoff import curves, differ_in_privacy, table, tradeoff_figure
+from fedkd.report.drawing.tradeoff import curves, differ_in_privacy, table, tradeoff_figure
 
 
 @pytest.fixture

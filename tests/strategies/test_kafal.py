@@ -34,7 +34,7 @@ from fedkd.models.flat import unflatten
 from fedkd.plugins import available
 from fedkd.report import Run
 from fedkd.report.cycles import by_cycle
-from fedkd.report.labels import imbalance_figure, last_imbalance
+from fedkd.report.drawing.labels import imbalance_figure, last_imbalance
 from fedkd.run.estimate import plan
 from fedkd.rundir.checkpoint import newest
 from fedkd.rundir.digest import digest

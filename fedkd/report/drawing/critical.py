@@ -5,7 +5,7 @@ import math
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .significance import Ranks
+from ..significance import Ranks
 from .style import INK, WIDTH, canvas, short, styled
 
 BAR = 0.35

@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..config.saved import readable
-from ..rundir.rejections import reasons
+from ...config.saved import readable
+from ...rundir.rejections import reasons
+from ..reader import Run
+from ..remarks import shown
 from .drawn import Drawn
-from .reader import Run
-from .remarks import shown
 from .style import GROUPS, INK, WIDTH, canvas, legend_below, styled
 
 KINDS = {

@@ -102,7 +102,7 @@ def canvas(
 
 
 def worded(figure: Figure, words: str) -> Figure:
-    """Return the figure, with words of its own for who cannot see it (see `fedkd.report.told`)."""
+    """Return the figure, with words of its own for who cannot see it: what `told` returns."""
     figure.set_label(words)
     return figure
 

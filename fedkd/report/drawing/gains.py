@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..reader import Run
+from ..statistics import Group
 from .drawn import Drawn
-from .reader import Run
-from .statistics import Group
 from .style import GROUPS, INK, WIDTH, canvas, legend_below, look, short, styled
 
 ALONE = "local"

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..score import Score
+from ...score import Score
+from ..significance import paired
+from ..statistics import Group
 from .problems import parted
-from .significance import paired
-from .statistics import Group
 
 OWN = ("strategy.", "objective.")
 """Settings of methods: an axis only where no other two are."""
@@ -84,7 +84,7 @@ def number(text: str) -> float:
 
 
 def phases(groups: Sequence[Group], name: str) -> dict[str, Phases]:
-    """Return the phases of ``local`` or ``global``, by problem (see `fedkd.report.problems`).
+    """Return the phases of ``local`` or ``global``, by problem, as `problems` has them.
 
     Empty without two axes, or without a number: methods are compared on one problem only.
     """

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..reader import Run
+from ..statistics import Group, estimate
 from .problems import parted
-from .reader import Run
-from .statistics import Group, estimate
 
 
 @dataclass(frozen=True)

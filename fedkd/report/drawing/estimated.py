@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ..reader import Run
+from ..statistics import Group
 from .drawn import Drawn
 from .maps import class_order
-from .reader import Run
-from .statistics import Group
 from .style import GROUPS, INK, WIDTH, canvas, styled
 
 COLUMN = "epd_"

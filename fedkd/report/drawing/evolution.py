@@ -10,10 +10,10 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from ..reader import Run
+from ..statistics import Group
 from .drawn import Drawn
 from .maps import class_order
-from .reader import Run
-from .statistics import Group
 from .style import INK, canvas, styled
 
 SIDE = 1.4

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .statistics import Runs, as_groups
+from ..statistics import Runs, as_groups
 from .style import INK, WIDTH, canvas, look, short, styled, worded
 from .told import number
 

@@ -9,10 +9,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
+from ..reader import Run
+from ..statistics import Group
 from .drawn import Drawn
 from .maps import class_colours
-from .reader import Run
-from .statistics import Group
 from .style import INK, WIDTH, canvas, legend_below, styled
 
 LEAST, MOST = 3, 300

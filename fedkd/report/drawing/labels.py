@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .reader import Run
-from .statistics import Group, Runs, as_groups, estimate
+from ..reader import Run
+from ..statistics import Group, Runs, as_groups, estimate
 from .style import GROUPS, WIDTH, canvas, legend_below, look, styled
 from .tracing import band, trace
 

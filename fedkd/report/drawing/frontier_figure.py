@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullFormatter
 
+from ..reader import Run
+from ..statistics import Group
 from .drawn import Drawn, legend_height
 from .frontier import COSTS, Cost, Point, points, problems
-from .reader import Run
-from .statistics import Group
 from .style import INK, WIDTH, canvas, legend_below, look, short, styled
 
 MOST = 4

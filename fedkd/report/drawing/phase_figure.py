@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
-from ..score import Score
+from ...score import Score
+from ..statistics import Group
 from .drawn import Drawn, legend_height
 from .phases import DECIDED, MISSING, ONE_SEED, OPEN, Phases, phases
-from .statistics import Group
 from .style import GROUPS, canvas, legend_below, short, styled
 
 MOST = 3

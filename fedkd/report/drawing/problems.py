@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from .statistics import Group
+from ..statistics import Group
 
 PROBLEM = ("data", "clients", "task", "faults", "system", "attack")
 """Settings that pose the problem."""

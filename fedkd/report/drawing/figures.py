@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..errors import ConfigError
-from ..score import Score
-from .costs import time_figure, traffic_figure
+from ...errors import ConfigError
+from ...score import Score
+from ..costs import time_figure, traffic_figure
+from ..statistics import Group, Runs, as_groups
 from .distribution import METRICS, client_distribution
 from .maps import weights_figure
 from .partition import partition_figure
-from .statistics import Group, Runs, as_groups
 from .style import PAPER, WIDTH, canvas, legend_below, styled
 from .tracing import band, marked, pen, trace
 

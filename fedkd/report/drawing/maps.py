@@ -7,9 +7,9 @@ from matplotlib.colors import LogNorm, Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..errors import ConfigError
+from ...errors import ConfigError
+from ..reader import Run
 from .order import seriated
-from .reader import Run
 from .style import CLASSES, INK, WIDTH, canvas, styled, worded
 from .told import number
 

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .findings import found
-from .reader import Run
-from .statistics import Estimate, Group, Runs, as_groups
+from ..findings import found
+from ..reader import Run
+from ..statistics import Estimate, Group, Runs, as_groups
 from .style import GROUPS, INK, LINES, canvas, legend_below, styled
 
 SPENT = ("privacy", "privacy.epsilon", "privacy.noise_multiplier")
