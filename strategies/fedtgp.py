@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..knowledge import KnowledgeStack, Teacher
+from ..models.sgd import sgd
 from ..rng import scoped
 from ..rounds.protocol import RoundPlan
 from .fedproto import FedProto
@@ -98,7 +99,7 @@ class FedTGP(FedProto):
         self, net: nn.Sequential, uploaded: Tensor, labels: Tensor, margin: float, seed: int
     ) -> None:
         generator = torch.Generator().manual_seed(seed)
-        optimizer = torch.optim.SGD(net.parameters(), self.lr)
+        optimizer = sgd(net.parameters(), self.lr)
         for _ in range(self.epochs):
             order = torch.randperm(len(labels), generator=generator)
             for rows in order.split(self.batch_size):

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from ..maths.mutual import divergence_from
 from ..models.flat import flatten
 from ..models.parts import BATCH_NORMS
+from ..models.sgd import SGD, sgd
 from ..rng import scoped
 from .generator import Generator
 
@@ -83,14 +84,14 @@ def synthesise(task: Synthesis) -> list[Tensor]:
     return [flatten(student) for student in task.students]
 
 
-def optimizer_of(student: nn.Module, lr: float) -> torch.optim.Optimizer:
+def optimizer_of(student: nn.Module, lr: float) -> SGD | torch.optim.Optimizer:
     """Return the one that a student has for all of a round."""
-    return torch.optim.SGD(student.parameters(), lr, momentum=0.9)
+    return sgd(student.parameters(), lr, momentum=0.9)
 
 
 def learn(
     student: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: SGD | torch.optim.Optimizer,
     pool: Sequence[tuple[Tensor, Tensor]],
     recipe: Recipe,
 ) -> None:

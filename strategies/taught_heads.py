@@ -12,6 +12,7 @@ from ..knowledge import KnowledgeStack, Teacher
 from ..models.features import head
 from ..models.flat import flatten, unflatten
 from ..models.parts import top
+from ..models.sgd import sgd
 from ..rounds.protocol import RoundPlan
 from .sharing import PartFusion
 
@@ -74,7 +75,7 @@ class HeadTraining(PartFusion):
     def train(self, model: nn.Module, x: Tensor, shares: Tensor, seed: int) -> None:
         """Train a head in place by SGD on ``-sum_c shares_c log softmax(head(x))_c``."""
         generator = torch.Generator().manual_seed(seed)
-        optimizer = torch.optim.SGD(model.parameters(), self.lr)
+        optimizer = sgd(model.parameters(), self.lr)
         for _ in range(self.epochs):
             for rows in torch.randperm(len(x), generator=generator).split(self.batch_size):
                 optimizer.zero_grad()

@@ -26,6 +26,8 @@ SENT: Mapping[str, type] = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID
 STANDARD = Path(sysconfig.get_path("stdlib"))
 PATCHABLE = (OURS, "torch", "numpy", "flwr")
 """Packages whose functions, if somebody replaces them, have other runs compute something else."""
+IMPORTED = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"}
+"""Variables that scikit-learn sets as it is imported, for libraries that heed them as they are."""
 WRAPPED = (property, staticmethod, classmethod)
 HOOKS: list[Mapping[int, Any]] = [
     hooks
@@ -53,7 +55,7 @@ def _settings() -> dict[str, Any]:
         "numpy.geterr": np.geterr(),
         "os.getcwd": os.getcwd(),
         "sys.path": list(sys.path),
-        **{f"os.environ[{name}]": value for name, value in os.environ.items()},
+        **{f"os.environ[{k}]": value for k, value in os.environ.items() if k not in IMPORTED},
     }
 
 

@@ -11,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 from ..data.federation import Federation
 from ..models import build, check_model, model_names, refuse_shared
 from ..models.flat import flatten, unflatten
+from ..models.sgd import sgd
 from ..rng import SERVER, scoped, stream
 from ..tasks.rows import by_sample, each_of, rows_of, samples_at
 
@@ -175,7 +176,7 @@ def study(task: Study) -> tuple[Tensor, Tensor]:
 
 def _train(task: Study, loss: Loss) -> None:
     task.model.train()
-    optimizer = torch.optim.SGD(task.model.parameters(), task.lr, momentum=0.9)
+    optimizer = sgd(task.model.parameters(), task.lr, momentum=0.9)
     n = len(task.x)
     targets = {name: by_sample(each, len(each) // n) for name, each in task.targets.items()}
     steps, mean = _batches(task), None

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from fedkd.clients.optimisers import SGD
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+
+from fedkd.models.sgd import SGD
 
 
 @given(
