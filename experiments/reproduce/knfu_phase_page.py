@@ -18,10 +18,12 @@ from .knfu_phase import ROWS
 from .knfu_phase_compared import PLACES, Rows, Winner, apart, choices, spread
 from .knfu_phase_map import figure
 from .knfu_phase_plan import (
+    ALIKE,
     ALPHAS,
     AS_IS,
     AUTO,
     FUSING,
+    HELD,
     HERE,
     METHODS,
     SCANS,
@@ -125,7 +127,25 @@ def _choice(rows: Rows) -> str:
     for one in found["fedmd"]:
         cell = str(one.samples), f"{one.alpha:g}", f"`{one.better}`"
         lines.append((*cell, apart(one.differences), f"{one.deviation:.1f}"))
-    return CHOICE.format(said=said) + "\n" + (table(lines) if len(lines) > 1 else "")
+    return (
+        CHOICE.format(said=said, price=_price(rows))
+        + "\n"
+        + (table(lines) if len(lines) > 1 else "")
+    )
+
+
+def _price(rows: Rows) -> str:
+    """Return what it costs FedMD to hold out as much, where clients are alike."""
+    cell = rows.of("fedmd", *ALIKE, change=HELD)
+    if not cell:
+        return "what that costs FedMD has not been run."
+    held = spread([100 * row["local"] for row in cell.values()])
+    plain, auto = (spread([*rows.values(n, "local", *ALIKE).values()]) for n in ("fedmd", AUTO))
+    samples, alpha = ALIKE
+    return (
+        f"at {samples} samples and alpha {alpha:g} FedMD has {plain} with all of them, {held} with "
+        f"as many held out, and `{AUTO}` {auto}."
+    )
 
 
 def _scans(rows: Rows) -> str:

@@ -51,8 +51,8 @@ CHOICE = """## beta chosen by each client
 
 `strategy.beta=auto` over logits beside the better of staying alone and FedMD, local accuracy.
 {said}
-The held-out samples are paid for, as the others train on all: the scans below have what holding out
-alone costs. A client chooses by its own samples, so it is local accuracy that it looks after.
+The held-out samples are paid for, as the others train on all: {price}
+A client chooses by its own samples, so it is local accuracy that it looks after.
 """
 
 SCANS = """## One thing at a time
