@@ -67,6 +67,8 @@ CLAIM = Claim(
     ),
 )
 
+OWN_TESTS: dict[str, Any] = {"data.test": "local"}
+
 
 def cells(seeds: int, quick: bool = False) -> list[Row]:
     """Return what identifies each run, seeds outermost but for the loader that came later.
@@ -108,7 +110,7 @@ def ran(cell: Row, given: list[Arrays]) -> RunResult:
         evaluate={"samples": 10},  # of what is not reported: users' own tests are always whole
         checkpoint={"every": None},
         callbacks=[],
-        **{"data.test": "local"},
+        **OWN_TESTS,
     )
 
 

@@ -68,6 +68,8 @@ CLAIM = Claim(
     ),
 )
 
+OWN_TESTS: dict[str, Any] = {"data.test": "local"}
+
 
 def cells(seeds: int, quick: bool = False) -> list[Row]:
     """Return what identifies each run, seeds outermost.
@@ -125,7 +127,7 @@ def ran(cell: Row, given: list[Arrays]) -> tuple[RunResult, Last]:
         transfer={"data": np.zeros((1, 1, 28, 28), np.float32), "size": 1},  # nobody looks at it
         evaluate={"every": cell["rounds"]},
         checkpoint={"every": None},
-        **{"data.test": "local"},
+        **OWN_TESTS,
     )
     return result, last
 

@@ -64,7 +64,7 @@ class RunResult:
 
     def plot_curves(self) -> "Figure":
         """Draw the task's score, local and global, against the round."""
-        from ..report import figures
+        from ..report.drawing import figures
 
         return figures.learning_curves([self._run()])
 
@@ -81,13 +81,13 @@ class RunResult:
         ConfigError
             If the run has no mixing weights.
         """
-        from ..report import figures
+        from ..report.drawing import figures
 
         return figures.weights_figure(self._run(), log=log)
 
     def plot_partition(self) -> "Figure":
         """Draw each client's histogram of classes, or of bins of its targets."""
-        from ..report import figures
+        from ..report.drawing import figures
 
         run = self._run()
         about = run.histogram, run.class_names

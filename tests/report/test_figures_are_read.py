@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from fedkd.report import Run, figures, group_runs, load_runs
+from fedkd.report import Run, group_runs, load_runs
+from fedkd.report.drawing import figures
 from fedkd.report.drawing.order import seriated
 from fedkd.report.drawing.told import told
 from fedkd.report.drawing.tracing import marked, pen

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from fedkd.errors import ConfigError
-from fedkd.report import Run, figures, group_runs, load_runs, overview, render
+from fedkd.report import Run, group_runs, load_runs, overview, render
+from fedkd.report.drawing import figures
 from fedkd.report.footnotes import meaning, subsets, warnings
 from fedkd.report.table import columns, rows
 

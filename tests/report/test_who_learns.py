@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fedkd.report import Run, estimated, evolution, group_runs, network
+from fedkd.report import Run, group_runs
+from fedkd.report.drawing import estimated, evolution, network
 
 FEW = {"clients": 4, "accuracies": [0.5] * 4, "task": {"name": "classification"}}
 

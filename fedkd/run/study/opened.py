@@ -130,7 +130,8 @@ class Study:
         ConfigError
             If no run has finished, or runs are measured by different things.
         """
-        from ...report import figures, load_runs
+        from ...report import load_runs
+        from ...report.drawing import figures
 
         return figures.learning_curves(load_runs(self.runs))
 
