@@ -4,6 +4,7 @@ import re
 import sys
 from multiprocessing.spawn import get_preparation_data
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -239,10 +240,14 @@ def test_a_study_in_a_notebook_is_one_line(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_process_that_is_started_does_not_execute_the_script() -> None:
+def test_a_process_that_is_started_does_not_execute_the_script(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """It would begin the study anew, where the script has no guard."""
     executed = {"init_main_from_name", "init_main_from_path"}
-    before = sys.modules["__main__"]
+    before = ModuleType("__main__")  # this process may have been started with no script
+    before.__file__ = __file__
+    monkeypatch.setitem(sys.modules, "__main__", before)
     assert executed & set(get_preparation_data("a run"))
     with parallel.no_script():
         assert not executed & set(get_preparation_data("a run"))
