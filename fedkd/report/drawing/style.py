@@ -129,14 +129,45 @@ def short(label: str, limit: int = 28) -> str:
     return label if len(label) <= limit else f"{label[: limit - 1]}…"
 
 
+def apart(labels: Sequence[str], limit: int = 28) -> list[str]:
+    """Return labels cut to about `limit` characters, the middle left out: different ones stay so.
+
+    Examples
+    --------
+    >>> apart(["knfu", "fedmd, rounds=5, alpha=0.1", "fedmd, rounds=5, alpha=1.0"], 12)
+    ['knfu', 'fedmd,…a=0.1', 'fedmd,…a=1.0']
+    """
+    cut = [_middle_out(label, limit) for label in labels]
+    while len({*cut}) < len({*labels}):
+        limit += 4
+        cut = [_middle_out(label, limit) for label in labels]
+    return cut
+
+
+def _middle_out(label: str, limit: int) -> str:
+    end = (limit - 1) // 2
+    return label if len(label) <= limit else f"{label[: limit - 1 - end]}…{label[-end:]}"
+
+
+ROW, ROWS = 0.2, 2
+"""Inches of a legend's row, and the rows that every figure has room for."""
+
+
 def legend_below(figure: Figure, axes: Axes) -> None:
-    """Put the legend of `axes` under the figure, in as many columns as its labels allow."""
+    """Put the legend of `axes` under the figure, in as many columns as its labels allow.
+
+    The figure grows by what the legend needs, so that a long one takes nothing from the axes; a
+    label that is wider than the figure is cut.
+    """
     handles, labels = axes.get_legend_handles_labels()
     if not handles:
         return
+    letters = int(14 * figure.get_figwidth())  # in the width of the figure
+    labels = apart(labels, letters - 8)
     widest = max(len(label) for label in labels)
-    fit = max(1, int(14 * figure.get_figwidth() / (widest + 8)))
-    across = math.ceil(len(labels) / math.ceil(len(labels) / fit))  # rows of equal length
+    rows = math.ceil(len(labels) / max(1, letters // (widest + 8)))
+    across = math.ceil(len(labels) / rows)  # rows of equal length
+    figure.set_figheight(figure.get_figheight() + ROW * max(0, rows - ROWS))
     # Matplotlib fills columns first; people read rows first.
     order = [i for column in range(across) for i in range(column, len(labels), across)]
     figure.legend(
