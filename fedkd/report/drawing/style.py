@@ -130,23 +130,33 @@ def short(label: str, limit: int = 28) -> str:
 
 
 def apart(labels: Sequence[str], limit: int = 28) -> list[str]:
-    """Return labels cut to about `limit` characters, the middle left out: different ones stay so.
+    """Return labels cut to about `limit` characters, so that different ones stay different.
+
+    Of a label that is too long, each part loses its middle, and keys what comes before their last
+    dot. What is the same then is numbered.
 
     Examples
     --------
-    >>> apart(["knfu", "fedmd, rounds=5, alpha=0.1", "fedmd, rounds=5, alpha=1.0"], 12)
-    ['knfu', 'fedmd,…a=0.1', 'fedmd,…a=1.0']
+    >>> apart(["knfu", "fedmd, data.alpha=0.1, rounds=5", "fedmd, data.alpha=1.0, rounds=5"], 24)
+    ['knfu', 'fedmd, alp…0.1, rou…s=5', 'fedmd, alp…1.0, rou…s=5']
+    >>> apart(["one_and_the_other", "one_or_the_other"], 8)
+    ['1 one_…her', '2 one_…her']
     """
-    cut = [_middle_out(label, limit) for label in labels]
-    while len({*cut}) < len({*labels}):
-        limit += 4
-        cut = [_middle_out(label, limit) for label in labels]
-    return cut
+    cut = [_cut(label, limit) for label in labels]
+    if len({*cut}) == len({*labels}):
+        return cut
+    return [f"{place} {label}" for place, label in enumerate(cut, 1)]
 
 
-def _middle_out(label: str, limit: int) -> str:
-    end = (limit - 1) // 2
-    return label if len(label) <= limit else f"{label[: limit - 1 - end]}…{label[-end:]}"
+def _cut(label: str, limit: int) -> str:
+    if len(label) <= limit:
+        return label
+    parts = re.sub(r"\b\w+\.(?=\w+=)", "", label).split(", ")
+    each = max(7, (limit - 2 * (len(parts) - 1)) // len(parts))
+    end = (each - 1) // 2
+    return ", ".join(
+        part if len(part) <= each else f"{part[: each - 1 - end]}…{part[-end:]}" for part in parts
+    )
 
 
 ROW, ROWS = 0.2, 2
