@@ -159,7 +159,7 @@ def _cut(label: str, limit: int) -> str:
     )
 
 
-ROW, ROWS = 0.2, 2
+ROW, ROWS = 0.21, 2
 """Inches of a legend's row, and the rows that every figure has room for."""
 
 
@@ -172,8 +172,8 @@ def legend_below(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if not handles:
         return
-    letters = int(14 * figure.get_figwidth())  # in the width of the figure
-    labels = apart(labels, letters - 8)
+    letters = int(14 * figure.get_figwidth())  # in the width of the figure, narrow and wide ones
+    labels = apart(labels, int(0.85 * letters) - 8)
     widest = max(len(label) for label in labels)
     rows = math.ceil(len(labels) / max(1, letters // (widest + 8)))
     across = math.ceil(len(labels) / rows)  # rows of equal length
