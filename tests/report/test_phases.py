@@ -145,3 +145,5 @@ def test_who_lacks_the_worst_seed_does_not_win_by_that():
     best = contest({"a": {1: 0.9}, "b": {0: 0.1, 1: 0.95}}, ALMA)
     assert best == ("b", pytest.approx(0.05), ONE_SEED)
     assert contest({"a": {0: 0.5, 1: 0.9}, "b": {0: 0.6}}, ALMA) == ("b", pytest.approx(0.1), 2)
+    three = {"a": {0: 0.5, 1: 0.5}, "b": {0: 0.75, 1: 0.75}, "c": {1: 0.1}}
+    assert contest(three, ALMA) == ("b", 0.25, DECIDED)  # on the seeds that the best two share

@@ -140,10 +140,11 @@ def contest(seeds: Mapping[str, Seeds], score: Score) -> tuple[str | None, float
     if len(known) < 2:
         return None, math.nan, ALONE if known else MISSING
     shared = set.intersection(*map(set, known.values()))
-    if shared:
-        known = {arm: {seed: known[arm][seed] for seed in shared} for arm in known}
     sign = 1 if score.more else -1
-    means = {arm: sign * float(np.mean([*values.values()])) for arm, values in known.items()}
+    means = {
+        arm: sign * float(np.mean([values[seed] for seed in shared or values]))
+        for arm, values in known.items()
+    }
     first, second = sorted(means, key=lambda arm: -means[arm])[:2]
     both = sorted(known[first].keys() & known[second].keys())
     values, others = ([sign * known[arm][seed] for seed in both] for arm in (first, second))
