@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from ..rundir.summary import PHASES
-from .drawing.style import GROUPS, PAPER, WIDTH, canvas, legend_below, short, styled
+from .drawing.style import GROUPS, PAPER, WIDTH, apart, canvas, legend_below, styled
 from .reader import Run
 from .statistics import Group, Runs, as_groups
 
@@ -81,14 +81,14 @@ def _time_per_round(run: Run) -> Figure:
         axes.bar(rounds, seconds, 0.8, bottom, **how)
         bottom += seconds
     axes.set(xlabel="round", ylabel="seconds")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(visible=False, axis="x")
     legend_below(figure, axes)
     return figure
 
 
 def _group_axis(axes: Axes, groups: Sequence[Group]) -> None:
-    axes.set_yticks(range(len(groups)), [short(group.label) for group in groups])
+    axes.set_yticks(range(len(groups)), apart([group.label for group in groups]))
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
 

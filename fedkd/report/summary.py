@@ -29,8 +29,8 @@ def subtitle(groups: Sequence[Group]) -> list[str]:
     seeds = sorted({seed for group in groups for seed in group.seeds})
     shown = ", ".join(map(str, seeds[:8])) + (" …" if len(seeds) > 8 else "")
     candidates = [
-        _common(groups, lambda run: f"{run.summary['clients']} clients"),
-        _common(groups, lambda run: f"{run.summary['rounds']} rounds"),
+        _common(groups, lambda run: _counted(run.summary["clients"], "client")),
+        _common(groups, lambda run: _counted(run.summary["rounds"], "round")),
         _common(groups, lambda run: skew(run.config)),
         _common(groups, lambda run: f"{text(run.config.get('model', ''))} model"),
         _common(groups, lambda run: f"{run.summary['engine']} engine"),
@@ -65,7 +65,8 @@ def headline(groups: Sequence[Group]) -> list[Fact]:
     up, down = (sum(int(run.summary[f"bytes_{way}"]) for run in runs) for way in ("up", "down"))
     facts.append(("Traffic", decimal(up + down), f"{decimal(up)} up, {decimal(down)} down"))
     seconds = sum(run.summary["seconds"]["total"] for run in runs)
-    count = f"{len(runs)} runs" if len(runs) > 1 else f"{runs[0].rounds.num_rows} rounds"
+    rounds = runs[0].rounds.num_rows
+    count = f"{len(runs)} runs" if len(runs) > 1 else _counted(rounds, "round")
     facts.append(("Time", f"{seconds:.1f} s", count))
     if len(groups) == 1:
         facts += _privacy(groups[0].runs)
@@ -167,3 +168,7 @@ def _privacy(runs: Sequence[Run]) -> list[Fact]:
 
 def _common(groups: Sequence[Group], value: Any) -> list[str]:
     return list(dict.fromkeys(str(value(run)) for group in groups for run in group.runs))
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"

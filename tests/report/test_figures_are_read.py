@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from fedkd.report import Run, group_runs, load_runs
 from fedkd.report.drawing import figures
 from fedkd.report.drawing.order import seriated
+from fedkd.report.drawing.style import apart, canvas, legend_below
 from fedkd.report.drawing.told import told
 from fedkd.report.drawing.tracing import marked, pen
 from fedkd.report.lost import HEADINGS, lost
@@ -170,3 +171,26 @@ def test_who_diverged_or_was_rejected_is_named(make_run, mark):
         ["x", "3", "2 of 20 with replies rejected", "4 (2 times), 11", "2 from 1 to 2"],
     ]
     assert json.loads((ill / "summary.json").read_text())["clients"] == 20
+
+
+def test_a_long_legend_takes_nothing_from_the_axes():
+    def height(count):
+        figure, (axes,) = canvas(4.8, 3.4)
+        for place in range(count):
+            axes.plot([1, 2], [0, place], label=f"{place} a strategy with a name " + "n" * 80)
+        legend_below(figure, axes)
+        figure.draw_without_rendering()
+        legend = figure.legends[0].get_window_extent()
+        assert legend.width <= figure.bbox.width
+        assert legend.y1 <= axes.get_tightbbox().y0
+        return axes.get_window_extent().height
+
+    assert height(27) > 0.9 * height(2)
+
+
+def test_names_that_begin_and_end_alike_are_told_apart():
+    names = [f"fedmd, data.samples_per_client={size}, data.partitioner=auto" for size in (5, 50)]
+    cut = apart([*names, "knfu"])
+    assert cut[2] == "knfu"
+    assert cut[0] != cut[1]
+    assert max(map(len, cut)) < len(names[0])

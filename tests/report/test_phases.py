@@ -139,3 +139,11 @@ def test_methods_of_several_problems_do_not_compete(make_run, monkeypatch):
     for name in ("_curves", "_distribution", "_partition", "_cost_pictures"):
         monkeypatch.setattr(page, name, lambda *given: [])  # they take their time
     assert "<h2>Who wins where</h2>" in page.html([group.runs[0] for group in groups[:4]])
+
+
+def test_who_lacks_the_worst_seed_does_not_win_by_that():
+    best = contest({"a": {1: 0.9}, "b": {0: 0.1, 1: 0.95}}, ALMA)
+    assert best == ("b", pytest.approx(0.05), ONE_SEED)
+    assert contest({"a": {0: 0.5, 1: 0.9}, "b": {0: 0.6}}, ALMA) == ("b", pytest.approx(0.1), 2)
+    three = {"a": {0: 0.5, 1: 0.5}, "b": {0: 0.75, 1: 0.75}, "c": {1: 0.1}}
+    assert contest(three, ALMA) == ("b", 0.25, DECIDED)  # on the seeds that the best two share

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..statistics import Runs, as_groups
-from .style import INK, WIDTH, canvas, look, short, styled, worded
+from .style import INK, WIDTH, apart, canvas, look, styled, worded
 from .told import number
 
 METRICS = ("local", "global")
@@ -29,7 +29,7 @@ def client_distribution(runs: Runs, metrics: Sequence[str] = METRICS) -> Figure:
             known = score.scale * values[np.isfinite(values)]
             _box(panel, known, index)
             words.append(f"{metric}, {group.label}: {_quartiles(known)}")
-        labels = [short(group.label) for group in groups]
+        labels = apart([group.label for group in groups])
         panel.set_yticks(range(len(groups)), labels)
         panel.yaxis.set_visible(len(groups) > 1)
         panel.set(ylim=(len(groups) - 0.4, -0.6))

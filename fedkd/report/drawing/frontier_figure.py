@@ -11,9 +11,9 @@ from matplotlib.ticker import EngFormatter, NullFormatter
 
 from ..reader import Run
 from ..statistics import Group
-from .drawn import Drawn, legend_height
+from .drawn import Drawn
 from .frontier import COSTS, Cost, Point, points, problems
-from .style import INK, WIDTH, canvas, legend_below, look, short, styled
+from .style import INK, WIDTH, canvas, legend_below, look, styled
 
 MOST = 4
 """Problems that have a panel."""
@@ -76,8 +76,7 @@ def frontier_figure(
     columns = min(2, len(shown))
     rows = -(-len(shown) // columns)
     width = WIDTH if columns == 1 else 2.9 * columns
-    height = 0.5 + 2.7 * rows + legend_height([short(label) for label in methods], width)
-    figure, panels = canvas(width, height, rows, columns)
+    figure, panels = canvas(width, 0.9 + 2.7 * rows, rows, columns)
     for axes, (problem, each) in zip(panels, shown.items(), strict=False):
         for point in each:
             _mark(axes, point, methods.index(point.label), group.score.scale)
@@ -91,7 +90,7 @@ def frontier_figure(
         axes.set_axis_off()
     for index, label in enumerate(methods):  # the legend is the first panel's
         if all(point.label != label for point in next(iter(shown.values()))):
-            panels[0].plot([], [], label=short(label), **_style(index))
+            panels[0].plot([], [], label=label, **_style(index))
     legend_below(figure, panels[0])
     return figure
 
@@ -108,7 +107,7 @@ def _mark(axes: Axes, point: Point, index: int, scale: int) -> None:
     axes.errorbar(
         point.cost,
         scale * point.score,
-        label=short(point.label),
+        label=point.label,
         **bars,
         **(_style(index) | ringed),
     )

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ..reader import Run
 from ..statistics import Group
 from .drawn import Drawn
-from .style import GROUPS, INK, WIDTH, canvas, legend_below, look, short, styled
+from .style import GROUPS, INK, WIDTH, apart, canvas, legend_below, look, styled
 
 ALONE = "local"
 """The strategy whose clients train alone."""
@@ -161,11 +161,11 @@ def gains_figure(found: Sequence[Gains], scale: int, title: str) -> Figure:
     """
     figure, (axes,) = canvas(WIDTH, 3.4 + 0.1 * max(0, len(found) - 3))
     axes.axhline(0, color=INK, lw=0.9)
-    for index, each in enumerate(found):
+    for index, (each, called) in enumerate(zip(found, _brief(found), strict=True)):
         colour, line = look(index)
         share = 100 * (np.arange(each.change.size) + 0.5) / each.change.size
         few = each.change.size <= 40
-        name = f"{_brief(each.label)}: {100 * each.better:.0f} / {100 * each.worse:.0f}"
+        name = f"{called}: {100 * each.better:.0f} / {100 * each.worse:.0f}"
         style: Any = {"color": colour, "ls": line, "lw": 1.6, "ms": 3, "marker": "o" if few else ""}
         axes.plot(share, scale * each.change, label=name, **style)
     axes.set(xlabel="clients, the worst off first (%)", xlim=(0, 100), ylabel=title)
@@ -185,7 +185,7 @@ def shares_figure(found: Sequence[Gains]) -> Figure:
             bars, [f"{share:.0f}" * (share > 0) for share in shares], padding=2, fontsize=7
         )
     axes.axvline(0, color=INK, lw=0.9)
-    axes.set_yticks(range(len(found)), [_brief(each.label) for each in found], fontsize=8)
+    axes.set_yticks(range(len(found)), _brief(found), fontsize=8)
     axes.set(xlim=(-122, 122), ylim=(len(found) - 0.4, -0.6), xlabel="clients (%)")
     axes.set_xticks([-100, -50, 0, 50, 100], ["100", "50", "0", "50", "100"])
     axes.grid(visible=False, axis="y")
@@ -193,6 +193,6 @@ def shares_figure(found: Sequence[Gains]) -> Figure:
     return figure
 
 
-def _brief(label: str) -> str:
-    """Return a label with the last part of its keys only."""
-    return short(re.sub(r"\b\w+\.(?=\w+=)", "", label), 48)
+def _brief(found: Sequence[Gains]) -> list[str]:
+    """Return labels with the last part of their keys only."""
+    return apart([re.sub(r"\b\w+\.(?=\w+=)", "", each.label) for each in found], 48)

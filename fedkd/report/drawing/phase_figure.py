@@ -14,9 +14,9 @@ from matplotlib.patches import Rectangle
 
 from ...score import Score
 from ..statistics import Group
-from .drawn import Drawn, legend_height
+from .drawn import Drawn
 from .phases import DECIDED, MISSING, ONE_SEED, OPEN, Phases, phases
-from .style import GROUPS, canvas, legend_below, short, styled
+from .style import GROUPS, apart, canvas, legend_below, styled
 
 MOST = 3
 """Problems that have a diagram of each headline."""
@@ -59,7 +59,9 @@ def _caption(found: Phases, title: str, problem: str) -> str:
             f"Maps of {MAPS} of {len(found.arms)} methods, winners and the best of others."
         )
     if several:
-        words.append("Winner: the best mean, and how much better it is than the second.")
+        words.append(
+            "Winner: the best mean over common seeds, and how much better it is than the second."
+        )
         if (found.state == OPEN).any():
             words.append("Hatched: undecided, 0 is inside the paired 95 % interval over seeds.")
         if lonely := int((found.state == ONE_SEED).sum()):
@@ -115,13 +117,14 @@ def phases_figure(found: Phases, score: Score, title: str) -> Figure:
     tall = max(1.3, 0.7 + 0.34 * min(len(found.rows), 10))
     width, height = wide * columns + 1.1, tall * rows + 0.7
     if len(arms) < len(found.arms):
-        height += legend_height([short(arm) for arm in found.arms], width)
+        height += 0.4  # of the legend
     figure, axes = canvas(width, height, rows, columns)
     shown = score.scale * found.means[arms]
     limits = float(np.nanmin(shown)), float(np.nanmax(shown))
+    names = apart(found.arms, 20)
     for index, values, panel in zip(arms, shown, axes, strict=False):
         image = _heat(panel, values, limits, score)
-        panel.set_title(f"{letter(index)}  {short(found.arms[index], 20)}", fontsize=9)
+        panel.set_title(f"{letter(index)}  {names[index]}", fontsize=9)
     figure.colorbar(image, ax=axes, label=title, shrink=0.85, aspect=25)
     if panels > len(arms):
         _winners(axes[len(arms)], found, score)
@@ -177,7 +180,7 @@ def _winners(axes: Axes, found: Phases, score: Score) -> None:
     winning = [index for index in range(len(found.arms)) if (found.winner == index).any()]
     colours = dict.fromkeys(winning, OTHERS) | dict(zip(winning, GROUPS, strict=False))
     for index, colour in colours.items():
-        label = f"{letter(index)}  {short(found.arms[index])}"
+        label = f"{letter(index)}  {found.arms[index]}"
         axes.plot([], [], "s", ms=9, color=colour, label=label)
     for (row, column), index in np.ndenumerate(found.winner):
         if index < 0:

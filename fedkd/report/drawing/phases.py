@@ -39,7 +39,7 @@ class Phases:
     winner : array ``[rows, columns]``
         Place of the best mean among `arms`; -1 where there is no other method.
     margin : array ``[rows, columns]``
-        How much better the winner is than the second, mean over the seeds that both have.
+        How much better the winner is than the second, in the mean that `contest` takes.
     state : array ``[rows, columns]``
         `DECIDED`, `OPEN`, `ONE_SEED`, `ALONE` or `MISSING`.
     """
@@ -118,6 +118,9 @@ def _phases(cells: Cells, keys: tuple[str, str], score: Score) -> Phases:
 def contest(seeds: Mapping[str, Seeds], score: Score) -> tuple[str | None, float, int]:
     """Return the best method, how much better than the second it is, and what is known of that.
 
+    Means are over the seeds that all methods have: one that lacks its worst seed does not win by
+    that. Where there are no such seeds, each mean is over the method's own.
+
     Parameters
     ----------
     seeds : mapping
@@ -136,16 +139,19 @@ def contest(seeds: Mapping[str, Seeds], score: Score) -> tuple[str | None, float
     known = {arm: values for arm, values in seeds.items() if values}
     if len(known) < 2:
         return None, math.nan, ALONE if known else MISSING
+    shared = set.intersection(*map(set, known.values()))
     sign = 1 if score.more else -1
-    means = {arm: sign * float(np.mean([*values.values()])) for arm, values in known.items()}
+    means = {
+        arm: sign * float(np.mean([values[seed] for seed in shared or values]))
+        for arm, values in known.items()
+    }
     first, second = sorted(means, key=lambda arm: -means[arm])[:2]
     both = sorted(known[first].keys() & known[second].keys())
     values, others = ([sign * known[arm][seed] for seed in both] for arm in (first, second))
-    found = paired(values, others)
-    margin = found.difference if both else means[first] - means[second]
+    margin = means[first] - means[second]
     if len(both) < 2:
         return first, margin, ONE_SEED
-    return first, margin, DECIDED if found.difference_low > 0 else OPEN
+    return first, margin, DECIDED if paired(values, others).difference_low > 0 else OPEN
 
 
 def _blank(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

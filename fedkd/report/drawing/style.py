@@ -129,14 +129,55 @@ def short(label: str, limit: int = 28) -> str:
     return label if len(label) <= limit else f"{label[: limit - 1]}…"
 
 
+def apart(labels: Sequence[str], limit: int = 28) -> list[str]:
+    """Return labels cut to about `limit` characters, so that different ones stay different.
+
+    Of a label that is too long, each part loses its middle, and keys what comes before their last
+    dot. What is the same then is numbered.
+
+    Examples
+    --------
+    >>> apart(["knfu", "fedmd, data.alpha=0.1, rounds=5", "fedmd, data.alpha=1.0, rounds=5"], 24)
+    ['knfu', 'fedmd, alp…0.1, rou…s=5', 'fedmd, alp…1.0, rou…s=5']
+    >>> apart(["one_and_the_other", "one_or_the_other"], 8)
+    ['1 one_…her', '2 one_…her']
+    """
+    cut = [_cut(label, limit) for label in labels]
+    if len({*cut}) == len({*labels}):
+        return cut
+    return [f"{place} {label}" for place, label in enumerate(cut, 1)]
+
+
+def _cut(label: str, limit: int) -> str:
+    if len(label) <= limit:
+        return label
+    parts = re.sub(r"\b\w+\.(?=\w+=)", "", label).split(", ")
+    each = max(7, (limit - 2 * (len(parts) - 1)) // len(parts))
+    end = (each - 1) // 2
+    return ", ".join(
+        part if len(part) <= each else f"{part[: each - 1 - end]}…{part[-end:]}" for part in parts
+    )
+
+
+ROW, ROWS = 0.21, 2
+"""Inches of a legend's row, and the rows that every figure has room for."""
+
+
 def legend_below(figure: Figure, axes: Axes) -> None:
-    """Put the legend of `axes` under the figure, in as many columns as its labels allow."""
+    """Put the legend of `axes` under the figure, in as many columns as its labels allow.
+
+    The figure grows by what the legend needs, so that a long one takes nothing from the axes; a
+    label that is wider than the figure is cut.
+    """
     handles, labels = axes.get_legend_handles_labels()
     if not handles:
         return
+    letters = int(14 * figure.get_figwidth())  # in the width of the figure, narrow and wide ones
+    labels = apart(labels, int(0.85 * letters) - 8)
     widest = max(len(label) for label in labels)
-    fit = max(1, int(14 * figure.get_figwidth() / (widest + 8)))
-    across = math.ceil(len(labels) / math.ceil(len(labels) / fit))  # rows of equal length
+    rows = math.ceil(len(labels) / max(1, letters // (widest + 8)))
+    across = math.ceil(len(labels) / rows)  # rows of equal length
+    figure.set_figheight(figure.get_figheight() + ROW * max(0, rows - ROWS))
     # Matplotlib fills columns first; people read rows first.
     order = [i for column in range(across) for i in range(column, len(labels), across)]
     figure.legend(
