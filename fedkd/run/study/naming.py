@@ -29,6 +29,10 @@ def named(given: Sequence[str], multirun: bool) -> tuple[Definition, Path] | Non
     if len(files) + len(folders) > 1:
         raise ConfigError("study", [*files, *folders], "give one study at a time")
     if folders:
+        others = [place for place in values_of(words, "run_dir") if Path(place) != folders[0]]
+        if others:
+            problem = f"{folders[0]} is to go on, where it is; leave it out"
+            raise ConfigError("run_dir", others[0], problem)
         more = _without(words, "run_dir", "resume", "trust")
         return kept(folders[0], "trust=true" in words).extended(more), folders[0]
     study, stem = Definition(), f"{time.strftime('%Y%m%d-%H%M%S')}-sweep"
