@@ -156,6 +156,11 @@ def test_a_study_that_goes_on_stays_where_it_is(tmp_path: Path) -> None:
         named([f"resume={tmp_path}", f"run_dir={tmp_path}/other"], False)
 
 
+def test_a_study_is_not_put_into_the_current_folder_by_an_empty_path() -> None:
+    with pytest.raises(ConfigError, match="run_dir=: is empty"):
+        named(["seed=0,1", "run_dir="], True)
+
+
 def test_runs_of_no_study_are_not_taken_for_its_own(tmp_path: Path) -> None:
     assert fedkd("run", *SMALL, "seed=0", f"run_dir={tmp_path}/seed-0").exit_code == 0
     done = study(tmp_path, "seed=0,1")

@@ -62,6 +62,8 @@ def values_of(words: Mapping[str, Override], key: str) -> list[str]:
     """Return what a key of one value is given as, with the user's folder in place of ``~``."""
     given = [one for one in words.values() if one.key_or_group == key]
     values = [one.value() for one in given if not one.is_sweep_override()]
+    if "" in values:  # as a path, it is the current folder
+        raise ConfigError(key, "", "is empty; give the path of a folder")
     return [str(Path(str(value)).expanduser()) for value in values if value is not None]
 
 
