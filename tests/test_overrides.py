@@ -210,6 +210,25 @@ def test_sweeps_span_every_combination():
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["seed=range(0,0)"], "seed=range\\(0,0\\): has no value: no run at all"),
+        (["seed=range(0,10000000000)"], "spans more than 100000 runs"),
+        (["seed=range(0,1000)", "rounds=range(1,1000)"], "rounds=range.*spans more than"),
+    ],
+)
+def test_a_sweep_of_no_run_or_too_many_is_refused(given, message):
+    with pytest.raises(ConfigError, match=message):
+        sweep(given)
+
+
+def test_sweep_folders_have_names_that_a_file_system_takes():
+    names = sweep_names(sweep([f"strategy={'a' * 300},{'a' * 300}b,knfu"]))
+    assert len(set(names)) == 3
+    assert max(map(len, names)) < 255
+
+
 def test_sweep_folders_are_distinct_and_plain():
     runs = sweep(["strategy=./a.py:M,b/c.py:M,knfu", "seed=0,1", "fit.lr=0.1"])
     names = sweep_names(runs)

@@ -19,6 +19,7 @@ from fedkd.config.definition import Definition
 from fedkd.config.overrides import compose
 from fedkd.engine.cluster import cores
 from fedkd.errors import ConfigError
+from fedkd.run.study.naming import named
 from fedkd.run.study.planning import going_on
 from fedkd.rundir import freezing
 from fedkd.rundir.freezing import Frozen
@@ -140,11 +141,24 @@ def test_a_run_that_went_on_alone_is_not_taken_for_finished(tmp_path: Path) -> N
     assert "1 run (seed-1) went on for more rounds than its study has" in done.stderr
 
 
-def test_a_record_names_no_folder_elsewhere(tmp_path: Path) -> None:
-    run = {"../other": {"key": "x"}}
+@pytest.mark.parametrize("name", ["../other", "..", ""])
+def test_a_record_names_no_folder_elsewhere(name: str, tmp_path: Path) -> None:
+    run = {name: {"key": "x"}}
     (tmp_path / "runs.json").write_text(json.dumps({"at_once": 1, "runs": run}))
     with pytest.raises(ConfigError, match="has a run that is not in its folder: "):
         StudyFolder(tmp_path)
+
+
+def test_a_study_that_goes_on_stays_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("seeds: [0, 1]\n")
+    assert named([f"resume={tmp_path}", f"run_dir={tmp_path}"], False)
+    with pytest.raises(ConfigError, match=r"run_dir=.*other: .* is to go on, where it is"):
+        named([f"resume={tmp_path}", f"run_dir={tmp_path}/other"], False)
+
+
+def test_a_study_is_not_put_into_the_current_folder_by_an_empty_path() -> None:
+    with pytest.raises(ConfigError, match="run_dir=: is empty"):
+        named(["seed=0,1", "run_dir="], True)
 
 
 def test_runs_of_no_study_are_not_taken_for_its_own(tmp_path: Path) -> None:

@@ -92,6 +92,37 @@ def test_its_tables_are_those_of_its_runs(grid: Study) -> None:
     assert grid.plot_curves().axes
 
 
+def test_settings_that_are_numbers_are_numbers_in_its_tables(cache: Path, tmp_path: Path) -> None:
+    same = {key: value for key, value in SMALL.items() if key != "rounds"}
+    found = fedkd.study(grid={"rounds": [1, 2]}, seeds=[0], run_dir=tmp_path / "study", **same)
+    assert found.to_pandas()["rounds"].tolist() == [1, 2]
+    assert found.table()["rounds"].dtype == np.dtype("int64")
+    compared = found.compare(by="rounds", metric="bytes_up", baseline=1)
+    assert compared.table["arm"].tolist() == ["1", "2"]
+    assert fedkd.compare(found.runs).values["value"].size == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"runs": None}, "runs=null: must be a folder"),
+        ({"runs": {"a": "runs/a"}}, "of a dict, its values"),
+        ({"metric": None}, "metric=null: must be the name"),
+        ({"by": 5}, "by=5: must be names of keys"),
+        ({"baseline": 5}, "baseline=5: no such arm"),
+    ],
+)
+def test_what_cannot_be_compared_is_named(grid: Study, given: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        fedkd.compare(**{"runs": grid, **given})
+
+
+@pytest.mark.parametrize("folder", [5, ""])
+def test_a_folder_that_is_no_path_is_refused(folder: Any) -> None:
+    with pytest.raises(ConfigError, match=f"run_dir={folder}: must be the path"):
+        fedkd.study(seeds=[0], run_dir=folder)
+
+
 def test_a_notebook_shows_a_study(grid: Study) -> None:
     text = Page(grid._repr_html_()).text
     for part in (

@@ -1,8 +1,10 @@
 """Hydra's override grammar, with paths and ``FILE:Class`` quoted where Hydra cannot read them."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
-from itertools import product
+from itertools import islice, product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,10 @@ from .study import StudyConfig
 _PARSER = OverridesParser.create()
 PATHS = ("data", "data.name", "transfer.data")
 """Keys whose value may be a file or a folder."""
+LONGEST = 200
+"""Characters of a folder's name: file systems take 255 bytes."""
+MOST = 100_000
+"""Runs of a sweep: more are a slip, and listing them all would take the memory."""
 
 
 def parse(text: str) -> Override:
@@ -97,6 +103,11 @@ def split_study(overrides: Iterable[str]) -> tuple[StudyConfig, list[str]]:
 def sweep(overrides: Iterable[str]) -> list[list[str]]:
     """Return the overrides of every run that comma lists, ``range()`` and ``choice()`` span.
 
+    Raises
+    ------
+    ConfigError
+        If there is none, or more than `MOST`.
+
     Examples
     --------
     >>> sweep(["strategy=local,knfu", "seed=range(0,2)", "rounds=5"])[1]
@@ -109,11 +120,14 @@ def sweep(overrides: Iterable[str]) -> list[list[str]]:
             axes.append([text])
             continue
         try:
-            values = list(parsed.sweep_string_iterator())
+            values = list(islice(parsed.sweep_string_iterator(), MOST + 1))
         except HydraException as error:
             problem = "cannot be swept over; use a comma list, range() or choice()"
             raise ConfigError(parsed.key_or_group, raw_value(parsed), problem) from error
         axes.append([f"{parsed.key_or_group}={value}" for value in values])
+        if not 0 < prod(map(len, axes)) <= MOST:
+            problem = f"spans more than {MOST} runs" if values else "has no value: no run at all"
+            raise ConfigError(parsed.key_or_group, raw_value(parsed), f"{problem}; give others")
     return [list(run) for run in product(*axes)]
 
 
@@ -126,9 +140,10 @@ def sweep_names(runs: list[list[str]]) -> list[str]:
     ['strategy-Median_seed-0', 'strategy-Median_seed-1']
     """
     varying = [column for column in zip(*runs, strict=True) if len(set(column)) > 1]
-    names = ["_".join(map(_file_name, run)) for run in zip(*varying, strict=True)] or ["run"]
-    twice = {name for name in names if names.count(name) > 1}
-    return [f"{name}_{i}" if name in twice else name for i, name in enumerate(names)]
+    parts = [[_file_name(one) for one in run] for run in zip(*varying, strict=True)]
+    names = ["_".join(run)[:LONGEST] for run in parts] or ["run"]
+    times = Counter(names)
+    return [f"{name}_{i}" if times[name] > 1 else name for i, name in enumerate(names)]
 
 
 def raw_value(override: Override) -> str:

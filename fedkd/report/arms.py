@@ -117,7 +117,12 @@ def _at(config: dict[str, Any], key: str) -> Any:
 
 def _known(option: str, names: Names, configs: Sequence[dict[str, Any]]) -> list[str]:
     """Return the keys that somebody has named; fail at the first that no run has."""
-    given = names.split(",") if isinstance(names, str) else list(names)
+    if isinstance(names, str):
+        given = names.split(",")
+    elif isinstance(names, Iterable) and all(isinstance(name, str) for name in names):
+        given = list(names)
+    else:
+        raise ConfigError(option, names, "must be names of keys, such as strategy,strategy.beta")
     found = {key.removesuffix(".name"): None for config in configs for key in config}
     keys = [key.strip().removesuffix(".name") for key in given if key.strip()]
     if "seed" in keys:

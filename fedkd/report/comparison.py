@@ -1,5 +1,6 @@
 """``fedkd compare --by``: methods compared over seeds and settings, with statistics."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from .arms import Names, once, tabulate
 from .belonging import belonging
 from .compared import Compared
 from .metrics import Metric
-from .reader import find_runs, find_unstarted, load_runs
+from .reader import Run, find_runs, find_unstarted, load_runs
 from .significance import TESTS, Difference, Ranks, holm, interval, paired
-from .statistics import estimate, one_score
+from .statistics import estimate, one_score, text
 from .writing import html_table, save
 
 
@@ -39,7 +40,7 @@ class Comparison(Compared):
     def __repr__(self) -> str:
         versus = f" against {self.baseline}" if self.baseline is not None else ""
         arms, settings = self.table["arm"].nunique(), self.table["setting"].nunique()
-        size = f"{arms} arms, {settings} setting{'s' * (settings != 1)}"
+        size = f"{arms} arm{'s' * (arms != 1)}, {settings} setting{'s' * (settings != 1)}"
         return f"<Comparison of {self.metric.name} by {self.by}{versus}: {size}>"
 
     def _repr_html_(self) -> str:
@@ -52,7 +53,7 @@ def compare(
     by: Names = (),
     over: Names = (),
     metric: str = "score_local",
-    baseline: str | None = None,
+    baseline: str | float | None = None,
     test: str = "t",
 ) -> Comparison:
     """Compare finished runs: means over seeds, and paired differences to a baseline.
@@ -61,8 +62,9 @@ def compare(
 
     Parameters
     ----------
-    runs : path, RunResult, or an iterable of them
-        Run directories, folders of them such as a sweep, or what `fedkd.simulate` returned.
+    runs : path, RunResult, Study, Run, or an iterable of them
+        Run directories, folders of them such as a sweep, what `fedkd.simulate` and `fedkd.study`
+        returned, or runs of a study.
     by : str or iterable of str
         The keys whose values are compared, such as ``"strategy"`` or ``"strategy,strategy.beta"``;
         by default all in which runs differ.
@@ -72,7 +74,7 @@ def compare(
     metric : str
         A headline (``score_local``, ``alma_global``, ...) or any number of ``summary.json`` with
         dots (``seconds.total``), or the last of a column of ``rounds.parquet``.
-    baseline : str, optional
+    baseline : str or number, optional
         The arm that the others are compared to, as the table names it.
     test : str
         ``t`` or ``permutation``, both paired and two-sided.
@@ -100,8 +102,9 @@ def compare(
     """
     if test not in TESTS:
         raise ConfigError("test", test, "no such test", TESTS)
-    given = [runs] if isinstance(runs, str | Path) or hasattr(runs, "run_dir") else list(runs)
-    paths = [getattr(each, "run_dir", each) for each in given]
+    if not isinstance(metric, str):
+        raise ConfigError("metric", metric, "must be the name of a number, such as score_local")
+    paths = _paths(runs)
     loaded = load_runs(find_runs(paths))
     finished = [run for run in loaded if run.finished]
     if not finished:
@@ -112,7 +115,7 @@ def compare(
         values, again = once(every, finished)
         table = _means(values)
         if baseline is not None:
-            baseline = _named(baseline, values)
+            baseline = _named(text(baseline), values)
             table = _against(table, values, baseline, test)
         shown = Metric.of(metric, score, table["mean"], table["std"])
         best = table.groupby("setting", sort=False)["mean"].transform(shown.best)
@@ -127,6 +130,17 @@ def compare(
         ]
     values = values.assign(run=[str(finished[place].path) for place in values["run"]])
     return Comparison(table, values, shown, ", ".join(keys), baseline, ranks, notes, loaded)
+
+
+def _paths(runs: Any) -> list[str | Path]:
+    """Return the folders of what is to be compared."""
+    one = isinstance(runs, str | Path | Run) or hasattr(runs, "run_dir")
+    each = [runs] if one else list(runs) if isinstance(runs, Iterable) else [None]
+    paths = [getattr(run, "path" if isinstance(run, Run) else "run_dir", run) for run in each]
+    if isinstance(runs, Mapping) or not all(isinstance(path, str | Path) for path in paths):
+        problem = "must be a folder, a result, a study, or a list of these"
+        raise ConfigError("runs", runs, f"{problem} (of a dict, its values())")
+    return paths
 
 
 def _means(values: pd.DataFrame) -> pd.DataFrame:

@@ -56,11 +56,15 @@ class Group:
     runs : list of Run
         At most one a seed: a second run of the same seed would be the same run.
     settings : dict
-        The values of the keys in which this group differs from the others compared.
+        The values of the keys in which this group differs from the others compared, as overrides
+        spell them.
+    values : dict
+        The same, with numbers as numbers.
     """
 
     runs: list[Run]
     settings: dict[str, str] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
 
     @property
     def strategy(self) -> str:
@@ -160,6 +164,7 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
         for group, config in zip(result, configs, strict=True):
             if key in config:
                 group.settings[key.removesuffix(".name")] = text(config[key])
+                group.values[key.removesuffix(".name")] = plain(config[key])
     return result
 
 
@@ -227,6 +232,17 @@ def differing_keys(configs: Sequence[dict[str, Any]]) -> list[str]:
         if key != "strategy.name" and any(len(values) > 1 for values in by_name.values()):
             keys.append(key)
     return keys
+
+
+def plain(value: Any) -> Any:
+    """Return a configuration value for a cell of a data frame: a number, a bool or a text.
+
+    Examples
+    --------
+    >>> plain(0.1), plain(["mlp", "lenet5"])
+    (0.1, '[mlp,lenet5]')
+    """
+    return value if isinstance(value, bool | int | float) else text(value)
 
 
 def text(value: object) -> str:

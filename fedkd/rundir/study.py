@@ -68,7 +68,8 @@ class StudyFolder:
                 content = json.loads(file.read_text())
                 self.at_once = int(content["at_once"])
                 self.entries = {name: Entry(**one) for name, one in content["runs"].items()}
-            if strange := [name for name in self.entries if Path(name).name != name]:
+            names = self.entries  # Path("..").name is "..", and that of "" is ""
+            if strange := [n for n in names if n in ("", "..") or Path(n).name != n]:
                 raise ConfigError(
                     "study", file, f"has a run that is not in its folder: {strange[0]}"
                 )

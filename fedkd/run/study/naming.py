@@ -29,6 +29,10 @@ def named(given: Sequence[str], multirun: bool) -> tuple[Definition, Path] | Non
     if len(files) + len(folders) > 1:
         raise ConfigError("study", [*files, *folders], "give one study at a time")
     if folders:
+        others = [place for place in values_of(words, "run_dir") if Path(place) != folders[0]]
+        if others:
+            problem = f"{folders[0]} is to go on, where it is; leave it out"
+            raise ConfigError("run_dir", others[0], problem)
         more = _without(words, "run_dir", "resume", "trust")
         return kept(folders[0], "trust=true" in words).extended(more), folders[0]
     study, stem = Definition(), f"{time.strftime('%Y%m%d-%H%M%S')}-sweep"
@@ -58,6 +62,8 @@ def values_of(words: Mapping[str, Override], key: str) -> list[str]:
     """Return what a key of one value is given as, with the user's folder in place of ``~``."""
     given = [one for one in words.values() if one.key_or_group == key]
     values = [one.value() for one in given if not one.is_sweep_override()]
+    if "" in values:  # as a path, it is the current folder
+        raise ConfigError(key, "", "is empty; give the path of a folder")
     return [str(Path(str(value)).expanduser()) for value in values if value is not None]
 
 

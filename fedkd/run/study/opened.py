@@ -69,10 +69,10 @@ class Study:
         Returns
         -------
         DataFrame
-            ``strategy``, the settings in which runs differ, ``seeds`` (how many), the task's score
-            after the last round (``score_local``, ``score_global``; unscaled) with its sample
-            standard deviation over seeds (``..._std``, NaN for one seed), ``bytes_up``,
-            ``bytes_down`` and ``seconds``.
+            ``strategy``, the settings in which runs differ (numbers as numbers; missing where a run
+            has no such key), ``seeds`` (how many), the task's score after the last round
+            (``score_local``, ``score_global``; unscaled) with its sample standard deviation over
+            seeds (``..._std``, NaN for one seed), ``bytes_up``, ``bytes_down`` and ``seconds``.
 
         Raises
         ------
@@ -96,7 +96,7 @@ class Study:
             ``rounds``, ``bytes_up``, ``bytes_down``, ``seconds``, ``digest``, ``error``. What a run
             that has not finished lacks is missing.
         """
-        from ...report.statistics import differing_keys, settings, text
+        from ...report.statistics import differing_keys, plain, settings
 
         runs = {run.path.name: run for run in self.runs}
         configs = {name: settings(run.config) for name, run in runs.items()}
@@ -106,13 +106,14 @@ class Study:
             row: dict[str, Any] = {"run": each.run, "state": each.state, "error": each.error}
             if (run := runs.get(each.run)) is not None:
                 own = configs[each.run]
-                row |= {k.removesuffix(".name"): text(own[k]) for k in keys if k in own}
+                row |= {k.removesuffix(".name"): plain(own[k]) for k in keys if k in own}
                 row |= _numbers(run)
             rows.append(row)
         numbers = ["rounds", "bytes_up", "bytes_down", "seconds", "digest", "error"]
         first = ["run", "state", "strategy", *(key.removesuffix(".name") for key in keys), "seed"]
         scores = [f"score_{name}" for name in BOTH]
-        table = pd.DataFrame(rows, columns=[*first, *scores, *numbers])
+        columns = dict.fromkeys([*first, *scores, *numbers])  # runs may differ in their rounds
+        table = pd.DataFrame(rows, columns=[*columns])
         whole = ["seed", "rounds", "bytes_up", "bytes_down"]
         return table.astype(dict.fromkeys(whole, "Int64") | dict.fromkeys(scores, "float64"))
 
@@ -177,7 +178,7 @@ def _numbers(run: "Run") -> dict[str, Any]:
 
 def _mean(group: "Group") -> dict[str, Any]:
     """Return the row of runs that differ in their seed alone."""
-    row: dict[str, Any] = {"strategy": group.strategy, **group.settings, "seeds": len(group.runs)}
+    row: dict[str, Any] = {"strategy": group.strategy, **group.values, "seeds": len(group.runs)}
     for name in BOTH:
         found = group.scored(name)
         row |= {f"score_{name}": found.mean, f"score_{name}_std": found.std}

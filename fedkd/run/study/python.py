@@ -11,7 +11,7 @@ from typing import Any
 
 from ...callbacks.interrupts import Interrupts
 from ...config.definition import FILE, Definition
-from ...config.grammar import parse
+from ...config.grammar import parse, raw_value
 from ...errors import ConfigError, FedkdError
 from ...rundir.study import RECORD
 from ..runner import reports
@@ -146,8 +146,10 @@ def _meant(
         study = Definition(dict(study.content) | {k: content[k] for k in WORDS if k in content})
     words = {text: parse(text) for text in study.overrides}
     if resumed := [one for one in words.values() if one.key_or_group == "resume"]:
-        raise ConfigError("resume", resumed[0].input_line, NOT_FOR_RUNS["resume"])
+        raise ConfigError("resume", raw_value(resumed[0]), NOT_FOR_RUNS["resume"])
     places = values_of(words, "run_dir")
+    if not isinstance(run_dir, str | Path | None) or run_dir == "":
+        raise ConfigError("run_dir", run_dir, "must be the path of a folder")
     place = run_dir or (places[-1] if places else Path("runs", stem))
     return study, Path(place).expanduser()
 

@@ -139,6 +139,8 @@ class Status:
 
 def known(path: str | Path) -> Path:
     """Return a study's folder; fail if it is none."""
+    if not isinstance(path, str | Path):
+        raise ConfigError("study", path, "must be the path of a study's folder")
     path = Path(path).expanduser()
     if not (path / RECORD).is_file():
         raise ConfigError("study", path, f"is no study's folder: {RECORD} is missing")
