@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..knowledge import Target
+from ..rng import Globals
 from .base import Client
 from .phase import Phase
 
@@ -29,13 +30,15 @@ class Moment:
     model: dict[str, Tensor]
     tensors: dict[str, Tensor]
     stream: Tensor
+    drawn: Globals
+    """dropout draws from torch's own generator"""
 
     @classmethod
     def of(cls, client: Client) -> "Moment":
         """Copy what learning changes."""
         tensors = {name: value.clone() for name, value in client.tensors.items()}
         model = copy.deepcopy(client.model.state_dict())
-        return cls(model, tensors, client.generator.get_state())
+        return cls(model, tensors, client.generator.get_state(), Globals.now())
 
     def back(self, client: Client) -> None:
         """Make the client as it was."""
@@ -43,11 +46,10 @@ class Moment:
         client.tensors.clear()  # the same mapping: it is what the client remembers
         client.tensors.update({name: value.clone() for name, value in self.tensors.items()})
         client.generator.set_state(self.stream)
+        self.drawn.put_back()
 
 
-def choose(
-    phase: Phase, target: Target, teachers: int
-) -> tuple[dict[str, float], dict[str, float]]:
+def choose(phase: Phase, target: Target, teachers: int) -> dict[str, float]:
     """Learn from each of several teachers; keep the best, the first of equals, or none.
 
     Parameters
@@ -61,11 +63,12 @@ def choose(
 
     Returns
     -------
-    tuple of dict
-        The numbers of learning from the best, empty for none; and which it is, for the tables.
+    dict
+        Which is the best, and the numbers of learning from it, of which there are none where it is
+        none of them. Either tells what was chosen by private samples: they are for the tables.
     """
     client, start = phase.client, Moment.of(phase.client)
-    best, least, choice, numbers = start, held_out_loss(phase), teachers, {}
+    best, least, choice, numbers = start, held_out_loss(phase), teachers, dict[str, float]()
     for place, teacher in enumerate(parted(target, teachers)):
         start.back(client)
         found = phase.tools.parts.exchange.learn(phase, teacher)
@@ -73,7 +76,7 @@ def choose(
         if loss < least:
             best, least, choice, numbers = Moment.of(client), loss, place, found
     best.back(client)
-    return numbers, {CHOICE: float(choice)}
+    return numbers | {CHOICE: float(choice)}
 
 
 def parted(target: Target, teachers: int) -> Iterator[Target]:

@@ -70,7 +70,7 @@ def distil(phase: Phase) -> Message:
     metrics: dict[str, float] = {}
     own: dict[str, float] = {}
     if target is not None and teachers > 1:
-        metrics, own = choose(phase, target, teachers)
+        own = choose(phase, target, teachers)
     elif target is not None:
         metrics = phase.tools.parts.exchange.learn(phase, target)
     return phase.reply({"metrics": metrics, MEASURED: own | phase.evaluate()})

@@ -14,6 +14,7 @@ import torch
 from flwr.app import Array, ArrayRecord, RecordDict
 from torch import Tensor
 
+from ..errors import RunError
 from ..knowledge import Knowledge, KnowledgeStack, Teacher, kind_named, stack
 from ..knowledge.lazily import LazyMapping
 from ..maths.mixing import effective_neighbours
@@ -155,8 +156,20 @@ class FusionStrategy(Strategy):
     ) -> tuple[str, Mapping[int, Records]]:
         """Fuse; return the teachers' kind, and what each client is sent."""
         labels = plan.labels if len(admitted[0].sample_ids) == len(plan.sample_ids) else None
-        teacher = self.fused(plan, stack(admitted, labels), outcome)
+        knowledge = stack(admitted, labels)
+        teacher = self.fused(plan, knowledge, outcome)
+        if self.offered > 1:
+            self._all_there(knowledge, teacher)
         return teacher.kind, self.lessons(plan, teacher)
+
+    def _all_there(self, knowledge: KnowledgeStack, teacher: Teacher) -> None:
+        """Refuse anything but the teachers that clients are told to choose from."""
+        dims = kind_named(teacher.kind).dims
+        rows, own = teacher.values.shape[-dims], knowledge.values.shape[-dims]
+        if rows != self.offered * own:
+            who = f"strategy {type(self).__name__}: offered={self.offered}"
+            problem = f"fused() must return {self.offered * own} rows, one teacher after the other"
+            raise RunError(f"{who}, so {problem}; got {rows}")
 
     def _collect(self, plan: RoundPlan, ids: Tensor, outcome: Outcome) -> list[Knowledge]:
         """Let the cohort fit and upload its knowledge; admit what it sends."""

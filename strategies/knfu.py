@@ -27,7 +27,8 @@ long as no other client has the same EPD.
 it is sent the mixtures for every beta of `betas`, learns from each in turn, and keeps what has the
 least loss on samples of its own that it does not train on (``data.validation``), or stays as its
 fit has left it. What that costs: as many teachers to send and to learn from as there are betas, and
-the held-out samples. Nothing more leaves a client: it does not say what it chose. Teachers are for
+the held-out samples. Nothing more leaves a client: what it chose, and
+what its learning came to, are for the tables of a simulation alone. Teachers are for
 transfer samples and held-out samples are private, so a mixture cannot be judged without learning
 from it; and as nothing is remembered, clients may be away, and a run may be resumed, at any time.
 """
@@ -40,8 +41,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..knowledge import CLASS_SCORES, NUMBERS, KnowledgeStack, Teacher
-from ..knowledge.admission import Expected
+from ..knowledge import CLASS_SCORES, NUMBERS, KnowledgeStack, Teacher, kind_named
 from ..maths.divergences import divergence
 from ..maths.mixing import ROWS, epd, top_k
 from ..rounds.protocol import Outcome, RoundPlan
@@ -99,6 +99,8 @@ class KnFu(MixingFusion):
             _sharpness("beta", beta)
         elif len(betas) < 2 or len({*betas}) < len(betas):
             raise ValueError(f"betas={[*betas]} must be at least two, and different")
+        if beta == AUTO and type(self).refine is not KnFu.refine:
+            raise ValueError(f"beta={AUTO} has several teachers, and refine() is for one")
         for one in betas:
             _sharpness("betas", one)
         if top_k is not None and top_k < 1:
@@ -116,11 +118,6 @@ class KnFu(MixingFusion):
             found["epd_estimator"] = "has no effect: it is for class scores; leave it out"
         return found
 
-    def beside_size(self, cohort: int, upload: Expected) -> int:
-        """Return the size of the teachers beside the first."""
-        del cohort
-        return (self.offered - 1) * math.prod(upload.shape)
-
     def fused(self, plan: RoundPlan, knowledge: KnowledgeStack, outcome: Outcome) -> Teacher:
         """Fuse; where clients choose, for each beta, and put the teachers one after the other."""
         if self.offered == 1:
@@ -129,7 +126,8 @@ class KnFu(MixingFusion):
         outcome.knowledge = knowledge
         for name, values in self.round_extras(knowledge).items():
             outcome.note(knowledge.clients, name, values)
-        values = torch.cat([teacher.values for teacher in found], dim=1)
+        rows = -kind_named(knowledge.kind).dims  # one teacher for all has no dimension before it
+        values = torch.cat([teacher.values for teacher in found], dim=rows)
         masks = [teacher.mask for teacher in found if teacher.mask is not None]
         return Teacher(
             found[0].kind, values, knowledge.clients, torch.cat(masks) if masks else None

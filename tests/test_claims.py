@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+import typer
 from fedkd.experiments.reproduce import (
     cited,
     collaboration_gains,
@@ -20,6 +21,7 @@ from fedkd.experiments.reproduce.cells import saved
 from fedkd.experiments.reproduce.knfu_phase_compared import Rows, choices
 from fedkd.experiments.reproduce.knfu_phase_verdict import verdicts
 from fedkd.strategies.knfu import KnFu
+from typer.testing import CliRunner
 
 from fedkd.config import RunConfig
 from fedkd.config.overrides import compose
@@ -151,6 +153,22 @@ def test_what_is_left_is_foreseen_by_what_is_done():
     assert knfu_phase.foreseen(cells, done)[0] == "mnist, local: 1 runs, 3 s of CPU"
 
 
+def test_a_page_is_not_made_of_a_file_that_is_not_there(tmp_path):
+    app = typer.Typer()
+    app.command()(knfu_phase_page.command)
+    out = tmp_path / "page.md"
+    done = CliRunner().invoke(app, ["--rows", str(tmp_path / "none.csv"), "--out", str(out)])
+    assert done.exit_code == 2
+    assert not out.exists()
+
+
+def test_what_no_row_tells_is_not_foreseen():
+    cell = plan.cell("mnist", 200, 0.3, "fedmd", plan.AS_IS, 0)
+    assert knfu_phase.foreseen([cell], [])[-1] == "1 runs left, not known how long"
+    lines = knfu_phase.foreseen([{**cell, "seed": 1}], [row("fedmd", 0, 0.5)])
+    assert lines == ["mnist, fedmd: 1 runs, 1 s of CPU", "1 runs left, 0.0 hours of CPU"]
+
+
 def test_what_pages_cite_is_what_the_rows_say():
     found = {path.name: cited.wrong(path.read_text(), ROOT / "docs" / "rows") for path in SITE}
     assert not {name: wrong for name, wrong in found.items() if wrong}
@@ -164,7 +182,15 @@ def test_a_citation_that_no_longer_holds_is_found(tmp_path):
     assert cited.wrong(page.format("60"), tmp_path) == []
     assert cited.wrong(page.format("60.1"), tmp_path) == ["60.1, and a.csv says 60.0"]
     assert cited.wrong("1<!-- cited: a.csv m=z local -->", tmp_path)[0].endswith("says nothing")
-    for bad in ("x<!-- cited: a.csv m=x local -->", "1<!-- cited: a.csv m=x -->"):
+    for cell in ("m=x other", "local=half local"):
+        page = f"1<!-- cited: a.csv {cell} -->"
+        assert cited.wrong(page, tmp_path) == ["1, and a.csv says nothing"]
+    for bad in (
+        "x<!-- cited: a.csv m=x local -->",
+        "1<!-- cited: a.csv m=x -->",
+        "1<!--cited: a.csv m=x local -->",
+        "1<!-- Cites: a.csv m=x local -->",
+    ):
         with pytest.raises(ValueError, match=r"cit|column"):
             cited.wrong(bad, tmp_path)
 

@@ -9,6 +9,7 @@ from fedkd.experiments.reproduce import objectives, privacy_study
 from fedkd.experiments.reproduce.cells import fill, missing, saved
 from fedkd.experiments.reproduce.objectives_studies import MNIST
 from support import LIMIT
+from typer import BadParameter
 
 from fedkd.config.overrides import compose
 from fedkd.errors import ConfigError
@@ -32,6 +33,24 @@ def test_a_table_is_filled_on_disk_and_only_what_is_missing_is_measured(tmp_path
     assert pq.read_table(path)["accuracy"].to_pylist() == [0, 1, 4]
     assert missing(CELLS, saved(path)) == []
     assert list(fill(path, CELLS, squared)) == []
+
+
+def test_rows_that_are_no_table_or_another_study_s_are_refused(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"")
+    with pytest.raises(BadParameter, match=r"rows\.csv is no table of rows"):
+        saved(path)
+    path.write_text('"ways","local"\n3,0.5\n')
+    with pytest.raises(BadParameter, match="rows without seed are another study's"):
+        next(fill(path, CELLS, squared))
+    assert saved(path) == [{"ways": 3, "local": 0.5}]
+
+
+def test_what_is_measured_since_is_kept_too(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text('"seed"\n0\n')
+    assert len([*fill(path, CELLS, squared)]) == 2
+    assert [row["accuracy"] for row in saved(path)] == [None, 1, 4]
 
 
 def test_several_processes_fill_it_in_order(tmp_path):

@@ -58,26 +58,46 @@ def tried(overrides: list[str]) -> tuple[Row, float] | None:
 def missing(cells: list[Row], rows: list[Row]) -> list[Row]:
     """Return the cells that no row is about.
 
+    Raises
+    ------
+    typer.BadParameter
+        If the rows are of another study: they lack what identifies a cell.
+
     Examples
     --------
     >>> missing([{"seed": 0}, {"seed": 1}], [{"seed": 0, "accuracy": 0.9}])
     [{'seed': 1}]
     """
+    if cells and rows and (lacking := [name for name in cells[0] if name not in rows[0]]):
+        problem = f"rows without {', '.join(lacking)} are another study's; name a file of its own"
+        raise typer.BadParameter(problem, param_hint="--rows")
     return [cell for cell in cells if not any(cell.items() <= row.items() for row in rows)]
 
 
 def saved(path: Path) -> list[Row]:
-    """Return the rows that an earlier call has left."""
+    """Return the rows that an earlier call has left.
+
+    Raises
+    ------
+    typer.BadParameter
+        If the file is no table.
+    """
     read = csv.read_csv if path.suffix == ".csv" else pq.read_table
-    rows: list[Row] = read(path).to_pylist() if path.exists() else []
+    try:
+        rows: list[Row] = read(path).to_pylist() if path.exists() else []
+    except (pa.ArrowException, OSError) as error:
+        problem = f"{path} is no table of rows ({' '.join(str(error).split())})"
+        raise typer.BadParameter(problem, param_hint="--rows") from None
     return rows
 
 
 def keep(path: Path, rows: list[Row]) -> None:
     """Write all rows; who is killed meanwhile leaves the old ones."""
+    names = dict.fromkeys(name for row in rows for name in row)  # Arrow takes those of the first
+    every = [{name: row.get(name) for name in names} for row in rows]
     write = csv.write_csv if path.suffix == ".csv" else pq.write_table
     with replacing(path) as temporary:
-        write(pa.Table.from_pylist(rows), temporary)
+        write(pa.Table.from_pylist(every), temporary)
 
 
 def fill(

@@ -26,6 +26,10 @@ PATTERN = re.compile(
 )
 
 
+ANY = re.compile(r"<!--\s*cite", re.IGNORECASE)
+"""What is meant as a citation, whether it is well formed or not."""
+
+
 @dataclass(frozen=True)
 class Citation:
     """A number on a page, and where it is from."""
@@ -59,7 +63,7 @@ def citations(text: str) -> list[Citation]:
         cell = dict(word.split("=", 1) for word in words if "=" in word)
         number = match[0].partition("<!--")[0]
         found.append(Citation(number, match["file"], cell, columns[0]))
-    if len(found) != text.count("<!-- cited:"):
+    if len(found) != len(ANY.findall(text)):
         raise ValueError("a citation does not stand behind a number, or names no rows")
     return found
 
@@ -74,7 +78,7 @@ def told(citation: Citation, rows: list[Row]) -> str:
     '60.0 ± 14.1'
     """
     own = [row for row in rows if all(_same(row.get(k), v) for k, v in citation.cell.items())]
-    if not own:
+    if not own or any(row.get(citation.column) is None for row in own):
         return "nothing"
     scale = 100 if citation.column in SHARES and _accuracy(own[0]) else 1
     values = scale * np.array([row[citation.column] for row in own], dtype=np.float64)
@@ -93,8 +97,15 @@ def wrong(text: str, folder: Path) -> list[str]:
 
 def _same(value: object, word: str) -> bool:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return value == float(word)
+        return _number(word) == value
     return str(value) == word
+
+
+def _number(word: str) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        return None
 
 
 def _accuracy(row: Row) -> bool:

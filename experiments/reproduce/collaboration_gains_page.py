@@ -98,7 +98,7 @@ def _clients(rows: Rows) -> str:
 
 def command(
     *,
-    rows: Annotated[Path, typer.Option(help="What was run.")] = ROWS,
+    rows: Annotated[Path, typer.Option(exists=True, help="What was run.")] = ROWS,
     others: Annotated[Path, typer.Option(help="Rows of knfu_phase.")] = knfu_phase.ROWS,
     out: Annotated[Path, typer.Option(help="The page.")] = PAGE,
 ) -> None:

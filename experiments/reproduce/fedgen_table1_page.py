@@ -140,7 +140,7 @@ python -m fedkd.experiments.reproduce.fedgen_table1_page
 
 def command(
     *,
-    rows: Annotated[Path, typer.Option(help="The rows of fedgen_table1.")] = ROWS,
+    rows: Annotated[Path, typer.Option(exists=True, help="The rows of fedgen_table1.")] = ROWS,
     out: Annotated[Path, typer.Option(help="The page.")] = PAGE,
 ) -> None:
     """Write the page."""

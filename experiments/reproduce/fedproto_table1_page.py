@@ -186,7 +186,7 @@ def _tested(row: Row) -> list[int]:
 
 def command(
     *,
-    rows: Annotated[Path, typer.Option(help="The rows of fedproto_table1.")] = ROWS,
+    rows: Annotated[Path, typer.Option(exists=True, help="The rows of fedproto_table1.")] = ROWS,
     out: Annotated[Path, typer.Option(help="The page.")] = PAGE,
 ) -> None:
     """Write the page."""

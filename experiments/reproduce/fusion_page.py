@@ -117,7 +117,7 @@ def placed(text: str, made: str) -> str:
 
 def command(
     *,
-    rows: Annotated[Path, typer.Option(help="What was run.")] = ROWS,
+    rows: Annotated[Path, typer.Option(exists=True, help="What was run.")] = ROWS,
     out: Annotated[Path, typer.Option(help="The page.")] = PAGE,
 ) -> None:
     """Write the tables into the page."""

@@ -8,6 +8,7 @@ the rows took so far; ``--part I/N`` makes one of N equal pieces of all runs; ``
 seed of the smaller half of the grid. `knfu_phase_page` makes the page.
 """
 
+import math
 from collections import defaultdict
 from pathlib import Path
 from statistics import fmean
@@ -58,7 +59,7 @@ def piece(cells: list[Row], part: str) -> list[Row]:
     [{'seed': 1}, {'seed': 3}]
     """
     first, _, last = part.partition("/")
-    if not (first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
+    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
         raise ConfigError("--part", part, "must be I/N, with I from 1 to N")
     return cells[int(first) - 1 :: int(last)]
 
@@ -66,7 +67,8 @@ def piece(cells: list[Row], part: str) -> list[Row]:
 def foreseen(cells: list[Row], rows: list[Row]) -> list[str]:
     """Return how many runs are left of each method, and how long they will take, by what is done.
 
-    A run takes what its method took with as many samples, else what it took at all.
+    A run takes what its method took with as many samples, else what it took at all; of a method
+    that has not been run nothing is known.
     """
     by_size: dict[tuple[str, str, int], list[float]] = defaultdict(list)
     by_name: dict[str, list[float]] = defaultdict(list)
@@ -76,10 +78,17 @@ def foreseen(cells: list[Row], rows: list[Row]) -> list[str]:
     left: dict[tuple[str, str], list[float]] = defaultdict(list)
     for one in missing(cells, rows):
         known = by_size.get((one["data"], one["method"], one["samples"])) or by_name[one["method"]]
-        left[one["data"], one["method"]].append(fmean(known or [float("nan")]))
-    lines = [f"{d}, {name}: {len(t)} runs, {sum(t):.0f} s of CPU" for (d, name), t in left.items()]
-    total = sum(map(sum, left.values())) / 3600
-    return [*lines, f"{sum(map(len, left.values()))} runs left, {total:.1f} hours of CPU"]
+        left[one["data"], one["method"]].append(fmean(known or [math.nan]))
+    lines = [
+        f"{d}, {name}: {len(t)} runs, {_amount(sum(t), 's', 0)}" for (d, name), t in left.items()
+    ]
+    total = _amount(sum(map(sum, left.values())) / 3600, "hours", 1)
+    return [*lines, f"{sum(map(len, left.values()))} runs left, {total}"]
+
+
+def _amount(time: float, unit: str, digits: int) -> str:
+    known = f"{time:.{digits}f} {unit} of CPU"
+    return "not known how long" if math.isnan(time) else known
 
 
 def command(
@@ -111,6 +120,8 @@ def command(
         numbers = f"{last['local']:.3f}  {last['overall']:.3f}  {last['cpu_seconds']:.1f} s"
         name = f"{last['method']} {last['change'].strip('-')}"
         console.print(f"{len(kept):5}  {where:34} {name:44} {numbers}", soft_wrap=True)
+    if missing(cells, saved(rows)):
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

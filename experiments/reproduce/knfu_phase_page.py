@@ -169,7 +169,7 @@ def _base(rows: Rows, name: str) -> tuple[str, ...]:
 
 def command(
     *,
-    rows: Annotated[Path, typer.Option(help="What was run.")] = ROWS,
+    rows: Annotated[Path, typer.Option(exists=True, help="What was run.")] = ROWS,
     out: Annotated[Path, typer.Option(help="The page.")] = PAGE,
     picture: Annotated[Path, typer.Option(help="The figure.")] = FIGURE,
 ) -> None:

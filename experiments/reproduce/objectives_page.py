@@ -172,7 +172,7 @@ python -m fedkd.experiments.reproduce.objectives_page {study.name}
 def command(
     study: Annotated[Name, typer.Argument()],
     *,
-    rows: Annotated[Path | None, typer.Option(help="What was run.")] = None,
+    rows: Annotated[Path | None, typer.Option(exists=True, help="What was run.")] = None,
     seconds: Annotated[Path, typer.Option(help="What was timed.")] = SECONDS,
     out: Annotated[Path | None, typer.Option(help="The page.")] = None,
     picture: Annotated[Path | None, typer.Option(help="The figure.")] = None,

@@ -173,7 +173,7 @@ def _dots(axes: Axes, rows: list[Row]) -> None:
 
 def command(
     *,
-    rows: Annotated[Path, typer.Option(help="What was run.")] = ROWS,
+    rows: Annotated[Path, typer.Option(exists=True, help="What was run.")] = ROWS,
     out: Annotated[Path, typer.Option(help="The page.")] = PAGE,
     pictures: Annotated[Path, typer.Option(help="Folder of the figures.")] = FIGURES,
 ) -> None:

@@ -134,7 +134,7 @@ def _estimate(ready: Prepared) -> Plan:
         bytes_down=down,
         bytes_models=sum(4 * cost.parameters for cost in each),
         bytes_data=int(federation.corpus.x_train.nbytes + federation.corpus.x_test.nbytes),
-        bytes_knowledge=2 * config.cohort * plain,
+        bytes_knowledge=(1 + strategy.offered) * config.cohort * plain,
         seconds=sum(
             _seconds(ready, each, load, transfer, steps) * cohort / min(workers, cores(), cohort)
             for load, cohort in zip(loads, cohorts, strict=True)
@@ -171,6 +171,7 @@ def _payload(ready: Prepared, transfer: int) -> tuple[int, int, int]:
     sent, downs = ready.strategy.lesson_kind or kind, ups
     if sent != kind:  # the server's model, see `Strategy.lesson_kind`
         downs = [ready.parts.exchange.returned(model) for model in ready.server.instances]
+    downs = [(ready.strategy.offered * rows, *rest) for rows, *rest in downs]
     plain, codec = _mean_bytes(None, kind, ups), ready.parts.codec
     up = _mean_bytes(codec if codec.up else None, kind, ups) + extra
     down = _mean_bytes(codec.downward() if codec.down else None, sent, downs)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from fedkd.clients.base import Client
 from fedkd.clients.choosing import CHOICE, choose
+from fedkd.strategies import FusionStrategy
 from fedkd.strategies.fusing import fuse_in_blocks
 from fedkd.strategies.knfu import KnFu
 from support import TINY, fedkd, stack_of
@@ -15,7 +16,8 @@ from fedkd import ConfigError, resume, simulate
 from fedkd.config.overrides import compose
 from fedkd.distillation import Target
 from fedkd.engine.base import InlineBlocks
-from fedkd.knowledge import to_tensor
+from fedkd.errors import RunError
+from fedkd.knowledge import Knowledge, to_tensor
 from fedkd.rounds.protocol import Outcome
 from fedkd.rounds.timing import Cost
 from fedkd.run import estimate
@@ -44,7 +46,7 @@ def phase(start, wanted):
     drawn = []
 
     def learn(phase, target):
-        drawn.append(torch.rand(1, generator=client.generator).item())
+        drawn.append((torch.rand(1, generator=client.generator).item(), torch.rand(1).item()))
         model.number.data.copy_(target.values.mean())
         client.tensors["kept"] = client.tensors["kept"] + target.values.mean()
         return {"loss_distil": target.values.mean().item()}
@@ -74,22 +76,22 @@ def teachers(*numbers):
 )
 def test_the_teacher_with_the_least_held_out_loss_is_kept(wanted, choice, number):
     own, drawn = phase(0.0, wanted)
-    numbers, told = choose(own, teachers(1.0, 2.0, 4.0), 3)
-    assert told == {CHOICE: choice}
+    numbers = choose(own, teachers(1.0, 2.0, 4.0), 3)
+    assert numbers.pop(CHOICE) == choice
     assert own.client.model.number.item() == number
     assert own.client.tensors["kept"].tolist() == [1.0 + number]  # each began where the fit ended
     assert numbers == ({} if choice == 3 else {"loss_distil": number})
     assert len(drawn) == 3
-    assert len(set(drawn)) == 1  # the same batches for all
+    assert len(set(drawn)) == 1  # the same batches for all, and the same dropout
 
 
 def test_of_equals_none_and_then_the_first_is_kept_and_no_number_is_the_worst():
     own, _ = phase(1.0, 2.0)
-    assert choose(own, teachers(3.0, 1.0, 3.0), 3)[1] == {CHOICE: 3}  # all as far as it is
+    assert choose(own, teachers(3.0, 1.0, 3.0), 3) == {CHOICE: 3}  # all as far as it is
     own, _ = phase(0.0, 2.0)
-    assert choose(own, teachers(3.0, 1.0, 1.0), 3)[1] == {CHOICE: 0}
+    assert choose(own, teachers(3.0, 1.0, 1.0), 3)[CHOICE] == 0
     own, _ = phase(0.0, 2.0)
-    assert choose(own, teachers(float("nan"), 1.0), 2)[1] == {CHOICE: 1}
+    assert choose(own, teachers(float("nan"), 1.0), 2)[CHOICE] == 1
 
 
 def test_clients_are_sent_the_mixture_of_each_beta_one_after_the_other():
@@ -102,12 +104,51 @@ def test_clients_are_sent_the_mixture_of_each_beta_one_after_the_other():
     assert to_tensor(sent.records()[2]["values"]).shape == (600, 4)
 
 
+def test_a_subclass_may_have_one_teacher_a_beta_for_everybody_but_none_refined():
+    class Shared(KnFu):
+        def fuse(self, knowledge):
+            return knowledge.soft_labels[0]
+
+    class Refined(KnFu):
+        def refine(self, plan, knowledge, teacher):
+            return teacher
+
+    stack = stack_of(torch.full((3, 5, 4), 0.25))
+    sent = Shared(beta="auto", betas=[0.5, 7.0]).fused(
+        Some(blocks=InlineBlocks()), stack, Outcome()
+    )
+    assert sent.shared
+    assert sent.values.shape == (10, 4)
+    with pytest.raises(ValueError, match=r"beta=auto.*refine"):
+        Refined(beta="auto")
+    assert Refined(beta=1.0).offered == 1
+
+
+def test_a_method_that_offers_several_teachers_and_has_one_is_told_so():
+    class Three(FusionStrategy):
+        offered = 3
+
+        def fuse(self, knowledge):
+            return knowledge.soft_labels[0]
+
+    ids = torch.arange(2)
+    plan = Some(labels=None, sample_ids=ids, blocks=InlineBlocks())
+    sent = [Knowledge(0, "soft_labels", torch.full((2, 4), 0.25), ids)]
+    with pytest.raises(RunError, match=r"Three: offered=3, so fused\(\) must return 6 rows.*got 2"):
+        Three().teach(plan, sent, Outcome())
+
+
 def test_a_run_chooses_is_resumed_and_says_nothing_more(tmp_path):
     more = {**LEARNING, "fraction": 0.6, "model": MLPS, "rounds": 3}
     whole = simulate(AUTO, run_dir=tmp_path / "whole", **more)
     simulate(AUTO, run_dir=tmp_path / "part", **{**more, "rounds": 1})
     assert resume(tmp_path / "part", rounds=3).summary["digest"] == whole.summary["digest"]
-    found = [one for one in whole.clients.to_pylist() if one["metric"] == CHOICE]
+    rows = whole.clients.to_pylist()
+    found = [one for one in rows if one["metric"] == CHOICE]
+    learnt = [
+        one for one in rows if one["metric"] == "loss_distil"
+    ]  # in the tables, and nowhere else
+    assert len(learnt) == sum(one["value"] < 3 for one in found)
     assert len(found) == 3 * 3  # clients that were away chose nothing
     assert {one["value"] for one in found} <= {0.0, 1.0, 2.0, 3.0}
     assert len({one["value"] for one in found}) > 1
@@ -147,6 +188,11 @@ def test_bytes_and_steps_are_foreseen(monkeypatch):
     auto = estimate.plan(compose([*words, "strategy=knfu", "strategy.beta=auto"]))
     assert auto.bytes_down - one.bytes_down == 2 * 4 * 32 * 10
     assert auto.bytes_up == one.bytes_up
+    assert auto.bytes_knowledge == 2 * one.bytes_knowledge  # an upload, and three teachers
+    small = estimate.plan(
+        compose([*words, "strategy=knfu", "strategy.beta=auto", "compress=float16"])
+    )
+    assert auto.bytes_down - small.bytes_down == 3 * 2 * 32 * 10
     assert auto.seconds - one.seconds == pytest.approx(2 * 2 * 5)  # two teachers, rounds, clients
 
 
