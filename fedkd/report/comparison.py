@@ -136,7 +136,9 @@ def _paths(runs: Any) -> list[str | Path]:
     """Return the folders of what is to be compared."""
     one = isinstance(runs, str | Path | Run) or hasattr(runs, "run_dir")
     each = [runs] if one else list(runs) if isinstance(runs, Iterable) else [None]
-    paths = [getattr(run, "path" if isinstance(run, Run) else "run_dir", run) for run in each]
+    paths: list[Any] = [
+        run.path if isinstance(run, Run) else getattr(run, "run_dir", run) for run in each
+    ]
     if isinstance(runs, Mapping) or not all(isinstance(path, str | Path) for path in paths):
         problem = "must be a folder, a result, a study, or a list of these"
         raise ConfigError("runs", runs, f"{problem} (of a dict, its values())")
