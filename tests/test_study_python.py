@@ -129,7 +129,7 @@ def test_a_notebook_shows_a_study(grid: Study) -> None:
         "More <b>knowledge</b>",
         "runs 4: 4 finished; done",
         "± std over seeds",
-        "1 rounds",
+        "1 round",
     ):
         assert part in text
     assert repr(grid) == f"<Study {grid.run_dir}, runs 4: 4 finished; done>"

@@ -132,8 +132,8 @@ def short(label: str, limit: int = 28) -> str:
 def apart(labels: Sequence[str], limit: int = 28) -> list[str]:
     """Return labels cut to about `limit` characters, so that different ones stay different.
 
-    Of a label that is too long, each part loses its middle, and keys what comes before their last
-    dot. What is the same then is numbered.
+    Where one is too long, keys lose what comes before their last dot, in all of them; in those that
+    still are, each part loses its middle. What is the same then is numbered.
 
     Examples
     --------
@@ -142,7 +142,9 @@ def apart(labels: Sequence[str], limit: int = 28) -> list[str]:
     >>> apart(["one_and_the_other", "one_or_the_other"], 8)
     ['1 one_…her', '2 one_…her']
     """
-    cut = [_cut(label, limit) for label in labels]
+    if all(len(label) <= limit for label in labels):
+        return list(labels)
+    cut = [_cut(re.sub(r"\b\w+\.(?=\w+=)", "", label), limit) for label in labels]
     if len({*cut}) == len({*labels}):
         return cut
     return [f"{place} {label}" for place, label in enumerate(cut, 1)]
@@ -151,7 +153,7 @@ def apart(labels: Sequence[str], limit: int = 28) -> list[str]:
 def _cut(label: str, limit: int) -> str:
     if len(label) <= limit:
         return label
-    parts = re.sub(r"\b\w+\.(?=\w+=)", "", label).split(", ")
+    parts = label.split(", ")
     each = max(7, (limit - 2 * (len(parts) - 1)) // len(parts))
     end = (each - 1) // 2
     return ", ".join(
