@@ -69,7 +69,9 @@ class Run:
         missing = [name for name in REQUIRED if not (path / name).is_file()]
         if missing:
             what = f"{' and '.join(missing)} missing" if path.is_dir() else "no such folder"
-            raise ConfigError("run", path, f"not a run directory: {what}")
+            inside = {*_folders_in(path)} - {path}
+            more = "; name one of the runs in it, or use fedkd compare" if inside else ""
+            raise ConfigError("run", path, f"not a run directory: {what}{more}")
         with readable("run", path):
             config = from_yaml((path / "config.yaml").read_text())
             rounds = _numbered(pq.read_table(path / "rounds.parquet"))

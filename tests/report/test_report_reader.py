@@ -55,8 +55,13 @@ def test_an_interrupted_run_gets_the_summary_that_its_tables_allow(make_run):
 def test_a_folder_that_is_no_run_says_what_is_missing(make_run, name, problem):
     path = make_run("a")
     (path / name).unlink()
-    with pytest.raises(ConfigError, match=problem):
+    with pytest.raises(ConfigError, match=f"{problem}$"):
         Run.load(path)
+
+
+def test_a_folder_of_runs_is_no_run_and_says_what_reads_it(make_run):
+    with pytest.raises(ConfigError, match=r"missing; name one of the runs in it, or use fedkd"):
+        Run.load(make_run("study/a").parent)
 
 
 def test_missing_folder(tmp_path):
