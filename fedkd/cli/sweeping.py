@@ -1,6 +1,7 @@
 """``fedkd run -m``, a study file, ``resume=STUDY``: a study is run, then all its runs compared."""
 
 from pathlib import Path
+from shlex import quote
 
 import typer
 from rich.console import Console
@@ -38,7 +39,7 @@ def study(
             results = run_study(definition, folder, ConsoleTeller(), interrupts, retry, freeze)
         except KeyboardInterrupt:
             if (folder / RECORD).is_file():
-                typer.echo(f"fedkd run resume={folder} goes on with it", err=True)
+                typer.echo(f"fedkd run {quote(f'resume={folder}')} goes on with it", err=True)
             raise
         finally:
             shutdown()
@@ -57,6 +58,7 @@ def tell(results: Results, folder: Path, console: Console) -> None:
     for name in results.failures:
         typer.echo(f"error: {name}: {results.failure(name)}", err=True)
     count = f"{len(results.failures)} of {len(results.steps)} runs failed"
-    again = "" if results.folder is None else f"; fedkd run resume={folder} --retry-failed"
+    resumed = quote(f"resume={folder}")
+    again = "" if results.folder is None else f"; fedkd run {resumed} --retry-failed"
     typer.echo(f"error: {count}{again}", err=True)
     raise typer.Exit(max(code for _, code in results.failures.values()))

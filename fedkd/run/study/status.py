@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from statistics import mean
 from typing import TYPE_CHECKING
 
@@ -148,9 +149,10 @@ def known(path: str | Path) -> Path:
 
 
 def _rest(path: Path, counts: Counter[str]) -> str:
+    again = f"fedkd run {quote(f'resume={path}')}"
     if counts["begun"] + counts["waiting"]:
-        return f"stopped; fedkd run resume={path} goes on with it"
-    return f"done; fedkd run resume={path} --retry-failed" if counts["failed"] else "done"
+        return f"stopped; {again} goes on with it"
+    return f"done; {again} --retry-failed" if counts["failed"] else "done"
 
 
 def _left(folder: StudyFolder, states: dict[str, str]) -> float | None:
