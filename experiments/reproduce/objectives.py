@@ -22,7 +22,7 @@ from rich.console import Console
 from ...errors import ConfigError, FedkdError
 from ...plugins.seam import Seam
 from ...plugins.table import SEAMS
-from .cells import Row, fill, missing, tried
+from .cells import Row, fill, missing, scored
 from .objectives_studies import QUICK, STRATEGIES, STUDIES, Study
 
 QUICK_ROUNDS = 1
@@ -112,15 +112,7 @@ def overrides(study: Study, cell: Row) -> list[str]:
 
 def measured(study: Study, cell: Row) -> Row | None:
     """Run one; say so if it is refused or fails, and leave it."""
-    if (found := tried(overrides(study, cell))) is None:
-        return None
-    summary, seconds = found
-    return {
-        "local": round(summary["alma_local"]["last"], 6),
-        "overall": round(summary["alma_global"]["last"], 6),
-        "cpu_seconds": round(seconds, 2),
-        "digest": summary["digest"][:16],
-    }
+    return scored(overrides(study, cell))
 
 
 def command(
