@@ -184,6 +184,30 @@ def test_model_is_ready_to_use(knfu: RunResult) -> None:
         knfu.model(5)
 
 
+def test_the_summary_is_the_last_file_of_a_run(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is killed: a run with a summary counts as finished, and nobody goes on with it."""
+
+    def files(folder: Path) -> dict[str, bytes]:
+        found = (path for path in folder.rglob("[!.]*") if path.is_file())
+        return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+    before: dict[str, bytes] = {}
+
+    def write(path: Path, text: str) -> None:
+        before.update(files(path.parent))
+        path.write_text(text)
+
+    monkeypatch.setattr("fedkd.run.executing.write_text", write)
+    settings = {"checkpoint.every": 1, "record.knowledge": True, "log": ["tensorboard"]}
+    result = run("knfu", **settings)
+    after = files(result.run_dir)
+    del after["summary.json"]
+    assert "clients.parquet" in before
+    assert after == before
+
+
 def test_the_summary_has_exactly_the_contracts_fields(knfu: RunResult) -> None:
     summary = json.loads((knfu.run_dir / "summary.json").read_text())
     assert summary == knfu.summary

@@ -52,7 +52,7 @@ class Tables(Callback):
         self.run_dir.mkdir(parents=True, exist_ok=True)
         self.seconds = seconds
         self.check = check
-        self._next_write = 0.0
+        self._next_write, self._due = 0.0, True
         self._rows: list[dict[str, Any]] = []
         self._round, self._client, self._metric = array("i"), array("i"), array("i")
         self._value = array("d")
@@ -85,6 +85,7 @@ class Tables(Callback):
     def on_round(self, record: RoundRecord) -> None:
         """Take the round in; write if the last write is long enough ago."""
         self.check()
+        self._due = True
         self._rows.append({"round": record.round} | record.scalars)
         for client, metric, value in record.clients:
             self._add(record.round, client, metric, value)
@@ -94,14 +95,16 @@ class Tables(Callback):
             self.write()
 
     def on_run_end(self, summary: dict[str, Any] | None, error: BaseException | None) -> None:
-        """Write everything, whether the run finished or not."""
-        self.write()
+        """Write what is not written yet, whether the run finished or not."""
+        if self._due:
+            self.write()
 
     def write(self) -> None:
         """Replace the files by what has been collected so far."""
         self.check()
         start = time.monotonic()
         self.write_to(self.run_dir)
+        self._due = False
         end = time.monotonic()
         self._next_write = end + max(self.seconds, 20 * (end - start))
 

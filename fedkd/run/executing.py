@@ -96,10 +96,11 @@ def _execute(prepared: Prepared, loop: Loop, tables: Tables, began: float) -> di
     score = prepared.parts.task.score
     derived = derive(config.to_dict(), tables.rounds, engine.restarts, score)
     seconds = time.perf_counter() - began
-    tables.check()
+    tables.write()
     hashed = loop.models.finish(prepared.strategy.arrays())
     derived["privacy"] |= prepared.privacy
     summary = complete(derived, seconds=seconds, startup=startup, digest=hashed)
+    # Last of all files: a run that has it counts as finished, whoever is killed afterwards.
     write_text(prepared.run_dir / "summary.json", json.dumps(summary, indent=2) + "\n")
     return summary
 
