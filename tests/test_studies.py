@@ -410,6 +410,27 @@ def test_the_status_of_a_study_under_way(tmp_path: Path) -> None:
     assert fedkd("status", tmp_path / "seed-0").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["strategy=local,knfuu"], "strategy=knfuu: no such strategy"),
+        (["strategy=local,fedmd", "strategy.beta=1"], "strategy.beta=1"),
+        (["strategy=local", "model=mlp,nowhere"], "model=nowhere"),
+        (["strategy=local,./nowhere.py:Mine"], "nowhere.py"),
+        (["strategy=local", "privacy=none,nothing"], "privacy=nothing"),
+    ],
+)
+def test_what_no_run_could_use_is_refused_before_the_first(
+    words: list[str], told: str, tmp_path: Path
+) -> None:
+    """It was a run that failed, in the morning."""
+    done = study(tmp_path / "study", *words)
+    assert done.exit_code == 2
+    assert told in done.stderr.splitlines()[0]
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "study").exists()
+
+
 # -- killed --------------------------------------------------------------------------------------
 
 MANY = ["strategy=local,fedmd,knfu", "data.alpha=0.1,1,null", "seed=0,1,2"]

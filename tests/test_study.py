@@ -188,7 +188,7 @@ def test_a_sweep_side_by_side_is_the_sweep_one_after_the_other(
     """Also where runs fail in all ways there are: each is one line, and the others go on."""
     (tmp_path / "failing.py").write_text(FAILING)
     failing = f"{tmp_path}/failing.py:Failing"
-    chosen = ["knfu", f"{{name:'{failing}',how:raises}}", "fedavg", "local", "nowhere"]
+    chosen = ["knfu", f"{{name:'{failing}',how:raises}}", "fedavg", "local", "fedgems"]
     settings = ["run", "-m", *SMALL, f"strategy={','.join(chosen)}", "seed=0,1", "fit.lr=0.1"]
     shown = {
         how: fedkd(*settings, *more, f"run_dir={tmp_path}/{how}")
@@ -205,7 +205,7 @@ def test_a_sweep_side_by_side_is_the_sweep_one_after_the_other(
         errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
         assert sorted(errors)[0].startswith("error: 4 of 10 runs failed; fedkd run resume=")
         assert sum("ZeroDivisionError: oops" in line for line in errors) == 2
-        assert sum("strategy=nowhere: no such strategy" in line for line in errors) == 2
+        assert sum("transfer.labelled=false" in line for line in errors) == 2
     assert "6 of 10" in shown["auto"].stderr
     for name in off:
         configs = [

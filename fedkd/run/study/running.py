@@ -17,6 +17,8 @@ from ...engine import shared_ray
 from ...errors import ConfigError, FedkdError
 from ...rundir.locking import locked
 from ...rundir.study import StudyFolder
+from ..foreseeing import foresee
+from ..objects import Objects
 from ..parallel import parallel
 from ..runner import run
 from .dealing import Run, Sweep, dealt, spanned
@@ -105,6 +107,9 @@ def _begun(
     """Return what is left of a study, written into its folder before it goes on."""
     folder = StudyFolder(path)
     known = steps(folder, runs, study, retry)
+    for step in known:
+        if step.state == "waiting":
+            foresee(step.asked, Objects())  # a misspelt name is not to be found in the morning
     sweep = dealt(how, [step.run for step in known if step.state in ("begun", "waiting")])
     manifest = frozen(folder, known, study, freeze)
     folder.at_once = sweep.at_once
