@@ -23,7 +23,10 @@ SETTINGS: dict[str, Any] = {
     "compress": "float16",
     "attack": "lma",
     "guard": "kd3",
+    "sampler": "badge",
+    "oracle": "noisy",
 }
+LABELS = ["sampler", "oracle"]
 TAUGHT = [key for key in SETTINGS if key.startswith(("objective", "distil"))]
 
 OWN = "a temperature of its own, or none"
@@ -47,7 +50,7 @@ def outcome(strategy: str, **more: Any) -> tuple[str, list[str]]:
 @pytest.mark.parametrize(
     ("strategy", "idle"),
     [
-        ("fedavg", [*TAUGHT, "transfer.per_round"]),
+        ("fedavg", [*TAUGHT, *LABELS, "transfer.per_round"]),
         ("feddf", TAUGHT),
         ("local", list(SETTINGS)),
         ("fedmd", ["objective.temperature"]),

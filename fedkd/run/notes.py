@@ -5,6 +5,7 @@ for other methods that it is swept over.
 """
 
 from ..clients import Parts
+from ..clients.active import ActiveLearner
 from ..config import DistilConfig, RunConfig
 from ..errors import ConfigError
 from ..knowledge import kind_named
@@ -41,6 +42,8 @@ def idle(config: RunConfig, strategy: Strategy, parts: Parts) -> list[str]:
         found.append((_own_temperature(config, strategy) * deaf, why))
     if per_round is not None and not _uses_transfer(strategy, parts):
         found.append(([f"transfer.per_round={per_round}"], f"{who} uses no transfer samples"))
+    if not isinstance(parts.exchange, ActiveLearner):
+        found.append((_labelling(config), f"{who} asks for no labels"))
     if strategy.exchange is None:
         chosen = {key: getattr(config, key)["name"] for key in SHARED}
         settings = [f"{key}={name}" for key, name in chosen.items() if name != "none"]
@@ -95,6 +98,13 @@ def _distil(config: RunConfig) -> list[str]:
     now, usual = config.distil, DistilConfig()
     keys = ("epochs", "batch_size", "lr")
     return [f"distil.{k}={getattr(now, k)}" for k in keys if getattr(now, k) != getattr(usual, k)]
+
+
+def _labelling(config: RunConfig) -> list[str]:
+    """Return what the user has said of who is asked for labels, and of what."""
+    usual = RunConfig()
+    keys = [key for key in ("sampler", "oracle") if getattr(config, key) != getattr(usual, key)]
+    return [f"{key}={getattr(config, key)['name']}" for key in keys]
 
 
 def _uses_transfer(strategy: Strategy, parts: Parts) -> bool:
