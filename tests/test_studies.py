@@ -116,6 +116,16 @@ def test_a_study_may_grow(tmp_path: Path) -> None:
     assert set(written(tmp_path)) - set(before) == {f"strategy-local_seed-{s}" for s in (0, 1)}
 
 
+def test_what_a_study_says_for_people_stays_where_nothing_else_is_said(tmp_path: Path) -> None:
+    Definition({"hypothesis": "more is better", "seeds": [0]}).write(tmp_path)
+    Definition({"overrides": ["seed=0,1"]}).write(tmp_path)
+    file = tmp_path / "study.yaml"
+    assert Definition.read(file).words == {"hypothesis": "more is better"}
+    assert Definition.read(file).overrides == ["seed=0,1"]
+    Definition({"hypothesis": "less is better"}).write(tmp_path)
+    assert Definition.read(file).content == {"hypothesis": "less is better"}
+
+
 def test_what_a_changed_definition_would_leave_over_is_refused(tmp_path: Path) -> None:
     assert study(tmp_path, "seed=0,1").exit_code == 0
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}

@@ -84,8 +84,9 @@ class Definition:
         return cls(content)
 
     def write(self, folder: Path) -> None:
-        """Write the definition into the study's folder."""
-        text = to_yaml(dict(self.content), allow_unicode=True)
+        """Write the definition into the study's folder; its words stay where this has none."""
+        before = Definition.read(folder / FILE)._words if (folder / FILE).is_file() else {}
+        text = to_yaml(before | dict(self.content), allow_unicode=True)
         write_text(folder / FILE, text)
 
     @property
@@ -107,8 +108,11 @@ class Definition:
             return self
         keys = {parse(text).key_or_group for text in given}
         kept = [text for text in self.overrides if parse(text).key_or_group not in keys]
-        words = {key: self.content[key] for key in ("hypothesis", "tags") if key in self.content}
-        return Definition(words | {"overrides": [*kept, *given]})
+        return Definition(self._words | {"overrides": [*kept, *given]})
+
+    @property
+    def _words(self) -> dict[str, Any]:
+        return {key: self.content[key] for key in ("hypothesis", "tags") if key in self.content}
 
 
 def _check_keys(content: Mapping[str, Any], where: str) -> None:
