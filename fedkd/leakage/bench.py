@@ -67,6 +67,12 @@ class Bench:
 
     def variants(self, finding: Finding) -> Iterator[tuple[str, Scored]]:
         """Yield ``"access / score"`` and its scores; note in `finding` what cannot be had."""
+        offered = max(record.offered for record in self.subject.recordings)
+        if offered > 1:
+            finding.note(
+                f"Each client chose one of {offered} teachers by samples of its own. Shadows learn "
+                "from all of them, the surrogate of a teacher from the last."
+            )
         if self.count:
             yield "control / loss", [self._control(k, self.trials[k]) for k in self.targets]
         final = {k: self.subject.model(k) for k in self.targets}

@@ -60,6 +60,12 @@ class Recorded:
         """``[samples]``, the transfer samples that the teachers are for."""
         return self.tensors["teacher.sample_ids"].long()
 
+    @property
+    def offered(self) -> int:
+        """How many teachers each client was sent to choose from; their rows follow one another."""
+        ids = self.tensors.get("teacher.sample_ids")
+        return 1 if ids is None or not len(ids) else len(ids) // len(ids.unique())
+
     def target(self, client: int) -> Target | None:
         """Return a client's teacher, or None."""
         return self._record("teacher", client)

@@ -82,6 +82,14 @@ def test_shadows_heed_the_guards_of_their_clients(tmp_path, monkeypatch):
     assert all(y is not None for y in asked)
 
 
+def test_a_choice_among_teachers_that_no_shadow_can_repeat_is_said(tmp_path, found):
+    more = {"strategy.beta": "auto", "data.validation": 0.2, "fit.epochs": 1}
+    run = simulate(tmp_path / "a", "knfu", **more)
+    notes = fedkd.attack(run, "membership", **QUICK | {"shadows": 2}).notes
+    assert any("chose one of 3 teachers" in note for note in notes)
+    assert not any("teachers" in note for note in found.notes)
+
+
 def test_clients_that_learn_nothing_give_nothing_away(tmp_path):
     idle = simulate(tmp_path / "idle", **{"fit.epochs": 0})
     found = fedkd.attack(idle, "membership", **QUICK)
