@@ -94,7 +94,9 @@ def causes(seeds: Sequence[int]) -> list[Row]:
     """
     found = []
     for seed in seeds:
-        found += [cell("mnist", name, RANDOM, seed) for name in UPDATES if name not in (KCFU, PLAIN)]
+        found += [
+            cell("mnist", name, RANDOM, seed) for name in UPDATES if name not in (KCFU, PLAIN)
+        ]
         every = product(CHANGES, CAUSED)
         found += [cell("mnist", update, RANDOM, seed, change) for change, update in every]
     return found
