@@ -129,7 +129,7 @@ def test_the_plan_is_whole_and_its_runs_are_configurations():
         assert config.strategy["rounds_per_cycle"] == config.evaluate.every == plan.ROUNDS
     large = compose(plan.overrides(plan.cell(plan.LARGE, "plain", "ksas", 0)))
     assert (large.data.name, large.model) == ("cifar10", "lenet5")
-    assert large.rounds == 6 * large.strategy["rounds_per_cycle"]
+    assert large.rounds == 4 * large.strategy["rounds_per_cycle"]
     with pytest.raises(ConfigError, match="--data"):
         kafal_curves.planned("svhn", 3, quick=False)
 

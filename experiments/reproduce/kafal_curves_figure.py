@@ -1,6 +1,7 @@
 """The figure of KAFAL's curves: accuracy against labels, a panel for each data set."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +13,7 @@ from .kafal_curves_compared import Curves, numbers
 from .kafal_curves_plan import DATA, KCFU, PLAIN, SAMPLERS
 
 COLOURS = dict(zip(SAMPLERS, GROUPS, strict=False))
-LINES = {KCFU: "-", PLAIN: (0, (4, 2))}
+LINES: dict[str, Any] = {KCFU: "-", PLAIN: (0, (4, 2))}
 
 
 @styled

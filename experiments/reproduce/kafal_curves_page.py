@@ -155,7 +155,9 @@ def _side(found: Curves) -> str:
     lines = [("published", f"`{n}`", *(f"{v:.1f}" for v in own)) for n, own in PUBLISHED.items()]
     for update, sampler in CURVES:
         if values := found.of((update, sampler)).values():
-            lines.append((f"ours, `{update}`", f"`{sampler}`", *map(spread, by_cycle(values))))
+            numbered = [spread(one) for one in by_cycle(values)]
+            rest = ["-"] * (len(SHARES) - len(numbered))
+            lines.append((f"ours, `{update}`", f"`{sampler}`", *numbered, *rest))
     return table([("", "sampler", *(f"{share} %" for share in SHARES)), *lines])
 
 

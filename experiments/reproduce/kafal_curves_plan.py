@@ -22,7 +22,7 @@ MNIST = "experiment=kafal_mnist engine=inline"
 CIFAR = (
     "experiment=kafal_cifar10 engine=inline model=lenet5 data.samples_per_client=1000 fraction=1 "
     "fit.epochs=5 fit.batch_size=32 fit.lr=0.05 strategy.milestone=null "
-    "strategy.rounds_per_cycle=5 evaluate.every=5 rounds=30"
+    "strategy.rounds_per_cycle=5 evaluate.every=5 evaluate.samples=2000 rounds=20"
 )
 SETTINGS = {"mnist": MNIST, "fashion_mnist": MNIST, LARGE: CIFAR}
 """What a data set is run with."""
