@@ -23,8 +23,8 @@ CLAIM = Claim(
         "momentum 0.9, all clients in every round.",
         "CIFAR-10: shares of labels from 10 to 25 % (published: to 35), 10 clients of 1,000 "
         "samples (published: 5,000), LeNet-5 in place of a ResNet-8 with batch normalisation, "
-        "5 rounds a cycle of 5 local epochs, a constant learning rate of 0.05 without a milestone, all "
-        "clients in every round; before the last cycle 2,000 of the 10,000 test pictures.",
+        "5 rounds a cycle of 5 local epochs, a constant learning rate of 0.05 without a milestone, "
+        "all clients in every round; before the last cycle 2,000 of the 10,000 test pictures.",
         "The official code's KSAS is NaN in today's PyTorch for every client that lacks labels of "
         "a class, and so picks at random; here it is what was meant (`clients/samplers/ksas.py`). "
         "Samples are mixed with a partner each, compensation draws on today's unlabelled samples.",
