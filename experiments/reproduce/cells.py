@@ -7,7 +7,7 @@ from multiprocessing import get_context
 from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,9 +17,11 @@ from pyarrow import csv
 from ...atomic import replacing
 from ...config.overrides import compose
 from ...errors import FedkdError
+from ...run.result import RunResult
 from ...run.runner import run
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 def ran(overrides: list[str]) -> tuple[Row, float]:
@@ -28,25 +30,42 @@ def ran(overrides: list[str]) -> tuple[Row, float]:
     return summary, seconds
 
 
-def _ended(overrides: list[str]) -> tuple[Row, dict[str, list[float]], float]:
-    """Make a run; return its summary, its clients' accuracies, by client, and CPU seconds."""
+def _made(overrides: list[str]) -> tuple[RunResult, float]:
+    """Make a run whose directory does not stay; return its result, and CPU seconds."""
     began = time.process_time()
     with TemporaryDirectory() as folder:
         result = run(compose([*overrides, f"run_dir={folder}/run"]), report=False)
+    return result, time.process_time() - began
+
+
+def _ended(overrides: list[str]) -> tuple[Row, dict[str, list[float]], float]:
+    """Make a run; return its summary, its clients' accuracies, by client, and CPU seconds."""
+    result, seconds = _made(overrides)
     last = [one for one in result.clients.to_pylist() if one["round"] == result.summary["rounds"]]
     last.sort(key=itemgetter("client"))
     places = ("local", "global")
     found = {place: [one["value"] for one in last if one["metric"] == place] for place in places}
-    return result.summary, found, time.process_time() - began
+    return result.summary, found, seconds
+
+
+def _unless_refused(make: Callable[[list[str]], T], overrides: list[str]) -> T | None:
+    """Return what is made of a run; say so if it is refused or fails, and return None."""
+    try:
+        return make(overrides)
+    except FedkdError as error:
+        typer.echo(f"left out: {' '.join(overrides)}: {error}", err=True)
+        return None
 
 
 def finals(overrides: list[str]) -> tuple[Row, dict[str, list[float]], float] | None:
     """Do as `tried`; return also what each client ends with, ``local`` and ``global``."""
-    try:
-        return _ended(overrides)
-    except FedkdError as error:
-        typer.echo(f"left out: {' '.join(overrides)}: {error}", err=True)
-        return None
+    return _unless_refused(_ended, overrides)
+
+
+def course(overrides: list[str]) -> tuple[Row, pa.Table, float] | None:
+    """Do as `tried`; return also the table of the rounds."""
+    found = _unless_refused(_made, overrides)
+    return None if found is None else (found[0].summary, found[0].rounds, found[1])
 
 
 def tried(overrides: list[str]) -> tuple[Row, float] | None:
