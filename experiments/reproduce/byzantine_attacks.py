@@ -39,11 +39,11 @@ class ParameterAttack(Attack):
         """Let an honest client be; replace what a hostile one sends."""
         given, round_ = message.content.array_records, round_of(message)
         reply = super().__call__(message, context, call_next)
-        client = int(context.node_config["partition-id"])
-        if client not in self.hostile or "arrays" not in reply.content:
+        client, sent = int(context.node_config["partition-id"]), reply.content.array_records
+        if client not in self.hostile or "arrays" not in sent:
             return reply
         generator = torch_generator(stream(self.seed, client, round_, "attack"))
-        received, trained = (tensors_of(each["arrays"]) for each in (given, reply.content))
+        received, trained = (tensors_of(each["arrays"]) for each in (given, sent))
         reply.content["arrays"] = to_arrays(
             {name: self.lie(received[name], value, generator) for name, value in trained.items()}
         )
