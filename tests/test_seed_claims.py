@@ -67,7 +67,7 @@ def test_a_change_is_compared_with_fedmd_seed_by_seed(ours, word):
 def test_noise_is_compared_with_pictures_and_with_nothing_to_learn_from():
     noise = {"noise, clusters": (0.595, 0.606, 0.614), "noise, one cluster": (0.5, 0.5, 0.5)}
     others = {"fedmd": (0.6, 0.612, 0.621), "local": (0.3, 0.31, 0.32)}
-    for what in ("Over noise", "Such noise", "Noise that"):
+    for what in ("Clients are better over noise", "Such noise", "Noise that"):
         assert said(noise, others, what) == "ordering reproduced"
     worse = {"noise, clusters": (0.57, 0.582, 0.59)}
     assert said(worse, others, "Such noise") == "not reproduced"
