@@ -25,7 +25,7 @@ from ...errors import FedkdError
 from ...report.drawing.style import canvas, styled
 from ...run.result import RunResult
 from ...run.runner import run
-from .cells import Row, fill, missing, saved
+from .cells import Row, ends, fill, honest, missing, saved
 
 ATTACKS = (
     *("none", "label_flip", "lma", "cpa", "hips"),
@@ -85,11 +85,8 @@ def honest_accuracy(result: RunResult) -> float:
 
     Without an attack these are all clients.
     """
-    rows = result.clients.to_pylist()
-    last = [row for row in rows if row["round"] == result.summary["rounds"]]
-    hostile = {r["client"] for r in last if r["metric"] == "hostile" and r["value"]}
-    found = [r["value"] for r in last if r["metric"] == "global" and r["client"] not in hostile]
-    return float(np.mean(found))
+    found = ends(result)
+    return float(np.mean(honest(found["global"], found["hostile"])))
 
 
 def cells(seeds: int, data: Data) -> list[Row]:

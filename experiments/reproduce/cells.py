@@ -1,7 +1,7 @@
 """Runs the cells of a study's table, and keeps what is done."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from operator import itemgetter
@@ -39,13 +39,33 @@ def _made(overrides: list[str]) -> tuple[RunResult, float]:
 
 
 def _ended(overrides: list[str]) -> tuple[Row, dict[str, list[float]], float]:
-    """Make a run; return its summary, its clients' accuracies, by client, and CPU seconds."""
+    """Make a run; return its summary, what `ends` says of it, and CPU seconds."""
     result, seconds = _made(overrides)
+    return result.summary, ends(result), seconds
+
+
+def ends(result: RunResult) -> dict[str, list[float]]:
+    """Return what each client ends with: ``local``, ``global`` and whether it is ``hostile``.
+
+    Clients are in their order; of a run without an attack nobody says whether it is hostile.
+    """
     last = [one for one in result.clients.to_pylist() if one["round"] == result.summary["rounds"]]
     last.sort(key=itemgetter("client"))
-    places = ("local", "global")
-    found = {place: [one["value"] for one in last if one["metric"] == place] for place in places}
-    return result.summary, found, seconds
+    names = ("local", "global", "hostile")
+    return {name: [one["value"] for one in last if one["metric"] == name] for name in names}
+
+
+def honest(values: Sequence[float], hostile: Sequence[float]) -> list[float]:
+    """Return the values of the clients that are not hostile; nothing said is nobody hostile.
+
+    Examples
+    --------
+    >>> honest([0.5, 0.6, 0.7], [0, 1, 0]), honest([0.5, 0.6], [])
+    ([0.5, 0.7], [0.5, 0.6])
+    """
+    if not hostile:
+        return list(values)
+    return [value for value, lies in zip(values, hostile, strict=True) if not lies]
 
 
 def _unless_refused(make: Callable[[list[str]], T], overrides: list[str]) -> T | None:
@@ -58,7 +78,7 @@ def _unless_refused(make: Callable[[list[str]], T], overrides: list[str]) -> T |
 
 
 def finals(overrides: list[str]) -> tuple[Row, dict[str, list[float]], float] | None:
-    """Do as `tried`; return also what each client ends with, ``local`` and ``global``."""
+    """Do as `tried`; return also what each client ends with, see `ends`."""
     return _unless_refused(_ended, overrides)
 
 
@@ -78,7 +98,11 @@ def scored(overrides: list[str]) -> Row | None:
     """Make a run; return its accuracies, seconds and digest as a row has them, see `tried`."""
     if (found := tried(overrides)) is None:
         return None
-    summary, seconds = found
+    return numbers(*found)
+
+
+def numbers(summary: Row, seconds: float) -> Row:
+    """Return a run's accuracies, seconds and digest as a row has them."""
     return {
         "local": round(summary["alma_local"]["last"], 6),
         "overall": round(summary["alma_global"]["last"], 6),

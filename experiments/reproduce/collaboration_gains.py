@@ -7,12 +7,12 @@ missing. ``--quick`` is one seed at alpha 0.1. What FedMD gains is in the rows o
 """
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from .asking import running
 from .cells import Row, scored
-from .claims import Claim, filled
+from .claims import Claim
 
 ROWS = Path("docs/rows/collaboration_gains.csv")
 ALPHAS, SEEDS = (0.1, 1.0), 3
@@ -59,17 +59,12 @@ def measured(cell: Row) -> Row | None:
     return scored(["experiment=fusion_mnist", *about, "device=cpu"])
 
 
-def command(
-    *,
-    rows: Annotated[Path, typer.Option(help="CSV file, a row a run.")] = ROWS,
-    seeds: Annotated[int, typer.Option(min=1)] = SEEDS,
-    quick: Annotated[bool, typer.Option("--quick", help="One seed of one skew.")] = False,
-    plan: Annotated[bool, typer.Option("--plan", help="Run nothing; say what is left.")] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
-) -> None:
-    """Run what is missing; keep every finished run."""
-    filled(rows, cells(ALPHAS[:1], 1) if quick else cells(seeds=seeds), measured, jobs, plan)
+def quick() -> list[Row]:
+    """Return one seed of the stronger skew."""
+    return cells(ALPHAS[:1], 1)
 
+
+command = running(ROWS, lambda seeds: cells(seeds=seeds), quick, measured)
 
 if __name__ == "__main__":
     typer.run(command)

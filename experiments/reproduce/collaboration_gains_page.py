@@ -5,19 +5,19 @@
 """
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from ...strategies.catalogue import table
 from . import knfu_phase
-from .cells import Row, missing, saved
+from .asking import undone, writing
+from .cells import Row
 from .claims import head
 from .collaboration_gains import ALPHAS, CLAIM, METHODS, ROWS, cells
-from .knfu_phase_compared import PLACES, Rows, apart, spread
+from .knfu_phase_compared import Rows
 from .knfu_phase_plan import ALONE, SIZES
 from .knfu_phase_plan import ALPHAS as SKEWS
-from .knfu_phase_verdict import told
+from .paired import PLACES, apart, by_seed, listing, minus, spread, told
 
 PAGE = Path("docs/collaboration_gains.md")
 
@@ -42,22 +42,15 @@ python -m fedkd.experiments.reproduce.collaboration_gains_page
 
 def page(rows: list[Row], others: list[Row]) -> str:
     """Return the page; `others` are the rows of `knfu_phase`."""
-    fedmd, left = Rows(others, "mnist"), len(missing(cells(), rows))
-    todo = f"**Not done yet:** {left} of {len(cells())} runs are missing.\n" if left else ""
-    parts = [head(CLAIM), "## Verdict\n", todo, *_verdicts(rows, fedmd), ""]
+    fedmd = Rows(others, "mnist")
+    parts = [head(CLAIM), "## Verdict\n", undone(cells(), rows), *_verdicts(rows, fedmd), ""]
     return "\n".join([*parts, _server(rows), _clients(fedmd), TAIL])
-
-
-def values(rows: list[Row], method: str, alpha: float, column: str) -> dict[int, float]:
-    """Return a number by seed, in per cent."""
-    own = [row for row in rows if (row["method"], row["alpha"]) == (method, alpha)]
-    return {row["seed"]: 100 * row[column] for row in sorted(own, key=lambda row: row["seed"])}
 
 
 def gains(rows: list[Row], alpha: float) -> list[float]:
     """Return by how many points FedDF is above FedAvg on the whole test split, seed by seed."""
-    base, own = (values(rows, method, alpha, "overall") for method in METHODS)
-    return [own[seed] - base[seed] for seed in own if seed in base]
+    base, own = (by_seed(rows, "overall", method=name, alpha=alpha) for name in METHODS)
+    return minus(own, base)
 
 
 def _verdicts(rows: list[Row], fedmd: Rows) -> list[str]:
@@ -70,13 +63,15 @@ def _verdicts(rows: list[Row], fedmd: Rows) -> list[str]:
             for a in SKEWS
         ]
         parts[f"FedMD's clients are better than alone, {ASKED[place]}"] = told(pairs)
-    return [f"- {what}: **{word}** ({why})." for what, (word, why) in parts.items()]
+    return listing(parts)
 
 
 def _server(rows: list[Row]) -> str:
     lines: list[tuple[str, ...]] = [("alpha", *METHODS, "difference", "seeds", "CPU s a run")]
     for alpha in ALPHAS:
-        both = [list(values(rows, method, alpha, "overall").values()) for method in METHODS]
+        both = [
+            list(by_seed(rows, "overall", method=name, alpha=alpha).values()) for name in METHODS
+        ]
         took = [row["cpu_seconds"] for row in rows if row["alpha"] == alpha]
         mean = f"{sum(took) / len(took):.0f}" if took else "-"
         found = gains(rows, alpha)
@@ -96,15 +91,7 @@ def _clients(rows: Rows) -> str:
     return "## FedMD and staying alone\n\nPoints gained, local / global.\n\n" + table(lines)
 
 
-def command(
-    *,
-    rows: Annotated[Path, typer.Option(exists=True, help="What was run.")] = ROWS,
-    others: Annotated[Path, typer.Option(help="Rows of knfu_phase.")] = knfu_phase.ROWS,
-    out: Annotated[Path, typer.Option(help="The page.")] = PAGE,
-) -> None:
-    """Write the page."""
-    out.write_text(page(saved(rows), saved(others)))
-
+command = writing(page, PAGE, ROWS, knfu_phase.ROWS)
 
 if __name__ == "__main__":
     typer.run(command)

@@ -27,7 +27,7 @@ from ...engine.cluster import cores
 from ...errors import ConfigError, FedkdError
 from ...plugins.table import SEAMS
 from ...strategies.traits import traits
-from .cells import Row, fill, saved, tried
+from .cells import Row, fill, numbers, saved, tried
 from .fusion_plan import ALPHAS, TEST, VALIDATION, Done, cell, estimate, wanted
 from .fusion_settings import method, names, setting
 
@@ -60,13 +60,7 @@ def measured(one: Row) -> Row | None:
         nothing = {"local": 0.0, "overall": 0.0, "bytes": 0, "cpu_seconds": 0.0, "digest": "failed"}
         return nothing if one["data"] == VALIDATION else None
     summary, seconds = found
-    return {
-        "local": round(summary["alma_local"]["last"], 6),
-        "overall": round(summary["alma_global"]["last"], 6),
-        "bytes": summary["bytes_up"] + summary["bytes_down"],
-        "cpu_seconds": round(seconds, 2),
-        "digest": summary["digest"][:16],
-    }
+    return numbers(summary, seconds) | {"bytes": summary["bytes_up"] + summary["bytes_down"]}
 
 
 def hold_out(folder: Path) -> None:

@@ -18,8 +18,7 @@ from .kafal_curves_plan import (
     RANDOM,
     SAMPLERS,
 )
-from .knfu_phase_compared import FEW, apart
-from .knfu_phase_verdict import BETTER, UNDECIDED, WORSE, Pairs, compared, told
+from .paired import BETTER, FEW, UNDECIDED, WORSE, Pairs, apart, compared, told
 
 Curve = tuple[str, str]
 """Local update and sampler."""

@@ -34,7 +34,7 @@ from .kafal_curves_plan import (
 )
 from .kafal_curves_words import CAUSES, CLAIM, HALVES, PUBLISHED, SAMPLING, SHARES, SIDE, TAIL
 from .kafal_curves_words import CURVES as DRAWN
-from .knfu_phase_compared import apart, spread
+from .paired import apart, spread
 
 PAGE, FIGURE = Path("docs/kafal_curves.md"), Path("experiments/figures/kafal_curves.png")
 Line = tuple[str, ...]

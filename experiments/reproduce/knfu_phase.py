@@ -18,7 +18,8 @@ import typer
 from rich.console import Console
 
 from ...errors import ConfigError, FedkdError
-from .cells import Row, fill, finals, missing, saved
+from .cells import Row, fill, finals, missing, numbers, saved
+from .claims import listed
 from .knfu_phase_plan import SEEDS, SETTINGS, SIZES, grid, overrides, wanted
 
 ROWS = Path("docs/rows/knfu_phase.csv")
@@ -31,18 +32,11 @@ def measured(one: Row) -> Row | None:
         return None
     summary, clients, seconds = found
     return {
-        "local": round(summary["alma_local"]["last"], 6),
-        "overall": round(summary["alma_global"]["last"], 6),
-        "clients_local": _line(clients["local"]),
-        "clients_overall": _line(clients["global"]),
+        **numbers(summary, seconds),
+        "clients_local": listed(clients["local"]),
+        "clients_overall": listed(clients["global"]),
         "bytes": summary["bytes_up"] + summary["bytes_down"],
-        "cpu_seconds": round(seconds, 2),
-        "digest": summary["digest"][:16],
     }
-
-
-def _line(values: list[float]) -> str:
-    return " ".join(f"{value:.4f}" for value in values)
 
 
 def piece(cells: list[Row], part: str) -> list[Row]:

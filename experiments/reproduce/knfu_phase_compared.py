@@ -5,19 +5,10 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from scipy.stats import ttest_1samp
 
 from .cells import Row
 from .knfu_phase_plan import ALONE, ALPHAS, AS_IS, AUTO, HERE, METHODS, SIZES
-
-PLACES = {"local": "local", "global": "overall"}
-"""What the page calls a number, and its column."""
-
-FEW = 3
-"""Seeds that an interval takes."""
-
-TINY = 1e-9
-"""Points that are no difference."""
+from .paired import FEW, above, minus
 
 
 @dataclass(frozen=True)
@@ -66,8 +57,7 @@ class Rows:
 
     def paired(self, one: str, other: str, column: str, *cell: float) -> list[float]:
         """Return by how much one method is above another, seed by seed, in points."""
-        a, b = (self.values(name, column, *cell) for name in (one, other))
-        return [a[seed] - b[seed] for seed in a if seed in b]
+        return minus(*(self.values(name, column, *cell) for name in (one, other)))
 
     def winner(self, column: str, samples: int, alpha: float) -> Winner | None:
         """Return the best method of a cell in which all have been run, with the seeds all have."""
@@ -97,62 +87,6 @@ class Rows:
 def each(row: Row, column: str) -> list[float]:
     """Return the clients' own numbers."""
     return [float(one) for one in row[f"clients_{column}"].split()]
-
-
-def interval(differences: Sequence[float]) -> tuple[float, float]:
-    """Return Student's 95 % interval of the mean; all numbers for fewer than three.
-
-    Examples
-    --------
-    >>> interval([1.0, 1.0, 1.0]), interval([1.0, 1.0])
-    ((1.0, 1.0), (-inf, inf))
-    """
-    if len(differences) < FEW:
-        return -np.inf, np.inf
-    if np.ptp(differences) < TINY:  # where the test would lose all digits
-        return differences[0], differences[0]
-    low, high = ttest_1samp(differences, 0).confidence_interval(0.95)
-    return float(low), float(high)
-
-
-def above(differences: Sequence[float]) -> bool:
-    """Say whether differences, one a seed, are above zero by that interval.
-
-    Examples
-    --------
-    >>> above([1.0, 1.1, 0.9]), above([1.0, -1.0, 0.5]), above([1.0, 1.0])
-    (True, False, False)
-    """
-    return interval(differences)[0] > 0
-
-
-def apart(differences: Sequence[float]) -> str:
-    """Return the mean difference and half of its interval; "-" for none.
-
-    Examples
-    --------
-    >>> apart([1.0, 2.0, 3.0]), apart([1.0]), apart([])
-    ('+2.0 ± 2.5', '+1.0', '-')
-    """
-    if not differences:
-        return "-"
-    low, high = interval(differences)
-    around = "" if np.isinf(low) else f" ± {(high - low) / 2:.1f}"
-    return f"{np.mean(differences):+.1f}{around}"
-
-
-def spread(values: Sequence[float]) -> str:
-    """Return mean and sample standard deviation; "-" for none.
-
-    Examples
-    --------
-    >>> spread([50.0, 70.0]), spread([50.0]), spread([])
-    ('60.0 ± 14.1', '50.0', '-')
-    """
-    if not len(values):
-        return "-"
-    mean = f"{np.mean(values):.1f}"
-    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.1f}"
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from ...report.drawing.style import GROUPS, INK, canvas, styled
-from .knfu_phase_compared import PLACES, Rows
+from .knfu_phase_compared import Rows
 from .knfu_phase_plan import ALPHAS, METHODS, SIZES
+from .paired import PLACES
 
 COLOURS = dict(zip(METHODS, GROUPS, strict=True))
 

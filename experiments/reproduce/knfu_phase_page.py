@@ -15,7 +15,7 @@ from ...strategies.catalogue import table
 from .cells import Row, missing, saved
 from .claims import head
 from .knfu_phase import ROWS
-from .knfu_phase_compared import PLACES, Rows, Winner, apart, choices, spread
+from .knfu_phase_compared import Rows, Winner, choices
 from .knfu_phase_map import figure
 from .knfu_phase_plan import (
     ALIKE,
@@ -35,6 +35,7 @@ from .knfu_phase_plan import (
 from .knfu_phase_verdict import verdicts
 from .knfu_phase_words import CHOICE, CLAIM, GAIN, LIKE, MAP, TAIL
 from .knfu_phase_words import SCANS as SCANNED
+from .paired import PLACES, apart, spread
 
 PAGE, FIGURE = Path("docs/knfu_phase.md"), Path("experiments/figures/knfu_phase.png")
 
