@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fedkd.clients.attacks import View
 from fedkd.experiments.reproduce import byzantine, byzantine_page
 from fedkd.experiments.reproduce.byzantine_attacks import ByChance, Reversed
 from fedkd.experiments.reproduce.cells import ends, saved
@@ -39,11 +40,12 @@ def test_every_run_is_a_configuration_with_an_attack_on_what_is_exchanged():
 
 def test_lies_about_parameters_are_as_large_as_they_say():
     received, trained = torch.ones(50, 40), 3 * torch.randn(50, 40) + 1
-    drawn = ByChance().lie(received, trained, torch_generator(1))
+    view = View("parameters", trained, received, torch_generator(1))
+    drawn = ByChance().poison(view)
     assert drawn.std().item() == pytest.approx(trained.std().item(), rel=0.1)
     assert abs(torch.corrcoef(torch.stack([drawn.flatten(), trained.flatten()]))[0, 1]) < 0.1
     for scale in (1.0, 10.0):
-        moved = Reversed(scale=scale).lie(received, trained, torch_generator(1)) - received
+        moved = Reversed(scale=scale).poison(view) - received
         assert torch.allclose(moved, -scale * (trained - received), atol=1e-4)
     with pytest.raises(ValueError, match="scale=0"):
         Reversed(scale=0)

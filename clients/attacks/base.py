@@ -1,5 +1,6 @@
 """What an attack is. Subclass `Attack` and override `poison` (or `options`) to write one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,8 +10,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr.clientapp.typing import ClientAppCallable
 from torch import Tensor
 
-from ...engine.base import MEASURED
-from ...knowledge import CLASS_SCORES, kind_named, to_tensor
+from ...engine.base import MEASURED, round_of
+from ...engine.state import tensors_of
+from ...knowledge import CLASS_SCORES, kind_named, to_arrays, to_tensor
 from ...rng import SERVER, stream, torch_generator
 
 RECORD = "attack"
@@ -24,12 +26,14 @@ class View:
     Attributes
     ----------
     kind : str
-        ``"soft_labels"`` or ``"logits"``.
+        Of knowledge, such as ``"soft_labels"`` or ``"logits"``.
     own : Tensor
-        ``[samples, classes]``: its honest reply.
+        ``[samples, classes]``: its honest reply. Of ``"parameters"`` it is one of the model's
+        tensors after another where they travel as such (Flower's strategies), else all as a vector.
     teacher : Tensor
         ``[samples, classes]``: the last teacher that it received, for samples without one its own
-        honest reply. The best estimate that it has of the mean of all honest replies.
+        honest reply. The best estimate that it has of the mean of all honest replies. Of a tensor
+        of parameters it is what the server sent.
     generator : torch.Generator
         The stream of this client and round.
     """
@@ -99,7 +103,7 @@ class Attack:
         return {}
 
     def poison(self, view: View) -> Tensor:
-        """Return what to reply in place of the honest knowledge, ``[samples, classes]``."""
+        """Return what to reply in place of the honest knowledge, of its shape."""
         return view.own
 
     def __call__(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
@@ -114,9 +118,25 @@ class Attack:
             context.state[RECORD] = _remembered(given)
         if hostile and "knowledge" in reply.content:
             self._tamper(reply.content, context)
+        if hostile and "arrays" in reply.content and "parameters" in self._known:
+            client, sent = int(context.node_config["partition-id"]), reply.content.array_records
+            generator = torch_generator(stream(self.seed, client, round_of(message), "attack"))
+            sent["arrays"] = self._model(given.array_records, sent["arrays"], generator)
         if self.hostile and MEASURED in reply.content:
             reply.content.metric_records[MEASURED]["hostile"] = int(hostile)
         return reply
+
+    def _model(
+        self, given: Mapping[str, ArrayRecord], sent: ArrayRecord, generator: torch.Generator
+    ) -> ArrayRecord:
+        """Return what to send in place of a model, tensor by tensor; what counts steps stays."""
+        received = tensors_of(given["arrays"]) if "arrays" in given else {}
+        made = tensors_of(sent)
+        for name, own in made.items():
+            if own.is_floating_point():
+                view = View("parameters", own, received.get(name, own), generator)
+                made[name] = self.poison(view).to(own.dtype)
+        return to_arrays(made)
 
     def _told(self, given: RecordDict) -> RecordDict:
         """Return a message's content with our options; other clients may share the original."""

@@ -1,6 +1,7 @@
 """Hostile clients: what they send is what the formulas say, and nobody else is touched."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from fedkd.clients.attacks.random_one_hot import RandomOneHot
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from support import TINY
 from torch import Tensor
 
@@ -325,6 +327,35 @@ def test_label_flip_works_where_parameters_are_exchanged() -> None:
     result, _ = attacked("label_flip", strategy="fedavg")
     assert sum(metric(result, "hostile").values()) == 2
     assert result.summary["rejected"] == 0
+
+
+ZEROS = """
+from fedkd.clients.attacks import Attack
+
+class Zeros(Attack):
+    kinds = ("parameters",)
+
+    def poison(self, view):
+        assert view.kind == "parameters" and view.teacher.shape == view.own.shape
+        return 0 * view.own
+"""
+
+
+@pytest.mark.parametrize("more", [{}, {"secure.aggregation": True}, {"compress": "float16"}])
+def test_parameters_are_poisoned_where_they_travel_as_a_model(
+    more: dict[str, Any], tmp_path: Path
+) -> None:
+    """Flower's strategies have no knowledge in a reply: such an attack was accepted, and not heard.
+
+    Where all clients send zeros, the server's model is zeros.
+    """
+    (tmp_path / "own.py").write_text(ZEROS)
+    attack = {"attack": f"{tmp_path}/own.py:Zeros", "attack.fraction": 1.0}
+    result = simulate("fedavg", **SHORT | attack | more, run_dir=tmp_path / "run")
+    shared = load_file(next((tmp_path / "run").rglob("models/server.safetensors")))
+    assert result.summary["rejected"] == 0
+    assert len(shared) > 2
+    assert all(not value.any() for value in shared.values())
 
 
 def test_an_attack_on_knowledge_needs_knowledge() -> None:
