@@ -7,12 +7,14 @@ missing. ``--quick`` is one seed at alpha 0.1. What FedMD gains is in the rows o
 """
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from ...config import RunConfig
+from ...config.overrides import compose
 from .cells import Row, scored
-from .claims import Claim, filled
+from .claims import Claim
+from .tables import Jobs, Plan, Quick, Seeds, Table, filled
 
 ROWS = Path("docs/rows/collaboration_gains.csv")
 ALPHAS, SEEDS = (0.1, 1.0), 3
@@ -53,22 +55,32 @@ def cells(alphas: tuple[float, ...] = ALPHAS, seeds: int = SEEDS) -> list[Row]:
     ]
 
 
+def config(cell: Row) -> RunConfig:
+    """Return what a cell is run with."""
+    return compose(_overrides(cell))
+
+
+def _overrides(cell: Row) -> list[str]:
+    about = [f"strategy={cell['method']}", f"data.alpha={cell['alpha']:g}", f"seed={cell['seed']}"]
+    return ["experiment=fusion_mnist", *about, "device=cpu"]
+
+
 def measured(cell: Row) -> Row | None:
     """Run one; say so if it fails, and leave it."""
-    about = [f"strategy={cell['method']}", f"data.alpha={cell['alpha']:g}", f"seed={cell['seed']}"]
-    return scored(["experiment=fusion_mnist", *about, "device=cpu"])
+    return scored(_overrides(cell))
 
 
 def command(
     *,
-    rows: Annotated[Path, typer.Option(help="CSV file, a row a run.")] = ROWS,
-    seeds: Annotated[int, typer.Option(min=1)] = SEEDS,
-    quick: Annotated[bool, typer.Option("--quick", help="One seed of one skew.")] = False,
-    plan: Annotated[bool, typer.Option("--plan", help="Run nothing; say what is left.")] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
+    rows: Table = ROWS,
+    seeds: Seeds = SEEDS,
+    quick: Quick = False,
+    plan: Plan = False,
+    jobs: Jobs = 1,
 ) -> None:
     """Run what is missing; keep every finished run."""
-    filled(rows, cells(ALPHAS[:1], 1) if quick else cells(seeds=seeds), measured, jobs, plan)
+    wanted = cells(ALPHAS[:1], 1) if quick else cells(seeds=seeds)
+    filled(rows, wanted, measured, config, jobs, plan)
 
 
 if __name__ == "__main__":

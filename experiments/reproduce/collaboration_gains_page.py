@@ -18,6 +18,7 @@ from .knfu_phase_compared import PLACES, Rows, apart, spread
 from .knfu_phase_plan import ALONE, SIZES
 from .knfu_phase_plan import ALPHAS as SKEWS
 from .knfu_phase_verdict import told
+from .manifest import said
 
 PAGE = Path("docs/collaboration_gains.md")
 
@@ -44,7 +45,8 @@ def page(rows: list[Row], others: list[Row]) -> str:
     """Return the page; `others` are the rows of `knfu_phase`."""
     fedmd, left = Rows(others, "mnist"), len(missing(cells(), rows))
     todo = f"**Not done yet:** {left} of {len(cells())} runs are missing.\n" if left else ""
-    parts = [head(CLAIM), "## Verdict\n", todo, *_verdicts(rows, fedmd), ""]
+    frozen = f"{said(CLAIM.name, rows)}\n"
+    parts = [head(CLAIM), "## Verdict\n", todo, frozen, *_verdicts(rows, fedmd), ""]
     return "\n".join([*parts, _server(rows), _clients(fedmd), TAIL])
 
 

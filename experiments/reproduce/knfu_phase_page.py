@@ -35,6 +35,7 @@ from .knfu_phase_plan import (
 from .knfu_phase_verdict import verdicts
 from .knfu_phase_words import CHOICE, CLAIM, GAIN, LIKE, MAP, TAIL
 from .knfu_phase_words import SCANS as SCANNED
+from .manifest import said
 
 PAGE, FIGURE = Path("docs/knfu_phase.md"), Path("experiments/figures/knfu_phase.png")
 
@@ -49,7 +50,8 @@ LIKES = {
 def page(rows: list[Row]) -> str:
     """Return the page."""
     mnist = Rows(rows, "mnist")
-    parts = [head(CLAIM), "## Verdict\n", progress(rows), *verdicts(mnist), ""]
+    frozen = f"{said(CLAIM.name, rows)}\n"
+    parts = [head(CLAIM), "## Verdict\n", progress(rows), frozen, *verdicts(mnist), ""]
     parts += [MAP, *_maps(mnist), LIKE, _like(mnist), GAIN, _gain(mnist)]
     parts += [_choice(mnist), _scans(mnist)]
     seconds = sum(row["cpu_seconds"] for row in rows)

@@ -1,0 +1,125 @@
+"""What the scripts of claims share: their options, how a cell is run, the frame of their pages."""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from ...config import RunConfig
+from ...config.overrides import merge
+from ...errors import FedkdError
+from ...run.result import RunResult
+from .cells import Row, fill, missing, saved
+from .claims import Claim, head, named
+from .manifest import Configured, freeze, said
+
+Table = Annotated[Path, typer.Option(help="CSV file, a row a run.")]
+Seeds = Annotated[int, typer.Option(min=1)]
+Jobs = Annotated[int, typer.Option(min=1, help="Runs at a time.")]
+Plan = Annotated[bool, typer.Option("--plan", help="Run nothing; say what is left.")]
+Quick = Annotated[bool, typer.Option("--quick", help="A small version, without a verdict.")]
+Rows = Annotated[Path, typer.Option(exists=True, help="What was run.")]
+Page = Annotated[Path, typer.Option(help="The page.")]
+
+BARE: dict[str, Any] = {
+    "engine": "inline",
+    "device": "cpu",
+    "transfer": {"data": "noise", "size": 1},  # nobody looks at it
+    "checkpoint": {"every": None},
+}
+"""Settings of runs from Python that have no transfer samples and keep nothing."""
+
+
+def configured(settings: dict[str, Any], data: str = "mnist") -> RunConfig:
+    """Return the configuration of what is run with settings, and with data dealt of a set.
+
+    Examples
+    --------
+    >>> configured({"rounds": 7, "data.test": "local"}).data.name
+    'mnist'
+    """
+    return merge(RunConfig(), **({} if "data" in settings else {"data.name": data}) | settings)
+
+
+def measuring(run: Callable[[Row], tuple[RunResult, Row]]) -> Callable[[Row], Row | None]:
+    """Make of what runs a cell what says so if that is refused or fails, and leaves it."""
+
+    @wraps(run)
+    def measured(cell: Row) -> Row | None:
+        began = time.process_time()
+        try:
+            result, found = run(cell)
+        except FedkdError as error:
+            typer.echo(f"left out: {cell}: {error}", err=True)
+            return None
+        return found | {
+            "bytes_up": result.summary["bytes_up"],
+            "cpu_seconds": round(time.process_time() - began, 1),
+            "digest": result.summary["digest"][:16],
+        }
+
+    return measured
+
+
+def filled(
+    rows: Path,
+    wanted: list[Row],
+    measure: Callable[[Row], Row | None],
+    config: Configured,
+    jobs: int,
+    plan: bool,
+) -> None:
+    """Freeze and run what is missing of the wanted cells, and say so; or only say what that is."""
+    console, left = Console(highlight=False), missing(wanted, saved(rows))
+    if plan:
+        for cell in left:
+            console.print(named(cell), soft_wrap=True)
+        console.print(f"{len(left)} of {len(wanted)} runs are missing")
+        return
+    try:
+        marked = freeze(rows, left, config)
+    except FedkdError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from error
+    for kept in fill(rows, wanted, measure, jobs, marked):
+        count, seconds = len(missing(wanted, kept)), kept[-1]["cpu_seconds"]
+        line = f"{count:4} left  {named({k: kept[-1][k] for k in wanted[0]})}  {seconds:.0f} s"
+        console.print(line, soft_wrap=True)
+    if missing(wanted, saved(rows)):
+        raise typer.Exit(1)
+
+
+def chosen(rows: list[Row], **cell: object) -> list[Row]:
+    """Return the rows of a cell, by seed.
+
+    Examples
+    --------
+    >>> chosen([{"seed": 1, "ways": 3}, {"seed": 0, "ways": 3}, {"seed": 0, "ways": 4}], ways=3)
+    [{'seed': 0, 'ways': 3}, {'seed': 1, 'ways': 3}]
+    """
+    return sorted((r for r in rows if cell.items() <= r.items()), key=lambda r: int(r["seed"]))
+
+
+def seconds(rows: list[Row]) -> str:
+    """Return the mean of the CPU seconds of runs, "-" for none."""
+    return f"{np.mean([row['cpu_seconds'] for row in rows]):.0f}" if rows else "-"
+
+
+def framed(claim: Claim, rows: list[Row], wanted: list[Row], parts: list[str]) -> str:
+    """Return a page: what was claimed, what is left, what was frozen, and the parts."""
+    left, rounds = missing(wanted, rows), wanted[0]["rounds"]
+    counted = f"Of {len(wanted)} runs of {rounds} rounds {len(left)} are left."
+    verdict = f"## Verdict\n\n{counted} {said(claim.name, rows)}\n"
+    return "\n".join([head(claim), verdict, *parts])
+
+
+def versions(rows: list[Row], full: int, quick: int) -> Iterator[tuple[str, bool, list[Row]]]:
+    """Yield the whole and the short version, if run: a heading, whether it is whole, its rows."""
+    for rounds, title in ((full, "As published"), (quick, "The short version")):
+        if own := chosen(rows, rounds=rounds):
+            yield f"## {title}: {rounds} rounds\n", rounds == full, own
