@@ -40,29 +40,28 @@ Configured = Callable[[Row], RunConfig]
 def mark(config: RunConfig) -> str:
     """Return what a run is known by: hashes of its configuration, its data and the versions."""
     about = key(config.to_dict()), content(config.data.name), json.dumps(versions())
-    return "-".join(hashlib.sha256(one.encode()).hexdigest()[:8] for one in about)
+    return "-".join(map(hashed, about))
+
+
+def hashed(about: str) -> str:
+    """Return a part of a mark.
+
+    Examples
+    --------
+    >>> hashed("")
+    'e3b0c442'
+    """
+    return hashlib.sha256(about.encode()).hexdigest()[:8]
 
 
 @cache
 def content(data: str) -> str:
-    """Return a hash of a data set's samples and labels.
-
-    Examples
-    --------
-    >>> len(content("digits"))
-    64
-    """
+    """Return a hash of a data set's samples and labels."""
     return prepare(data).content
 
 
 def beside(rows: Path) -> Path:
-    """Return where the manifest of rows is.
-
-    Examples
-    --------
-    >>> beside(Path("docs/rows/knfu_phase.csv")).name
-    'knfu_phase.json'
-    """
+    """Return where the manifest of rows is."""
     return rows.with_suffix(".json")
 
 
@@ -115,7 +114,7 @@ def differing(row: Row, found: list[dict[str, Any]]) -> str | None:
     --------
     >>> found = [{"runs": [{"cell": {"seed": 0}, "mark": "a-b-c"}]}]
     >>> differing({"seed": 0, MARK: "a-x-z"}, found), differing({"seed": 1, MARK: "a-b-c"}, found)
-    ('data, versions', 'run')
+    ('data, versions', 'cell')
     >>> differing({"seed": 0, MARK: "a-b-c"}, found), differing({"seed": 0}, found)
     ('', None)
     """
@@ -123,7 +122,7 @@ def differing(row: Row, found: list[dict[str, Any]]) -> str | None:
         return None
     runs = [run for one in found for run in one["runs"] if run["cell"].items() <= row.items()]
     if not runs:
-        return "run"
+        return "cell"
     pairs = zip(PARTS, row[MARK].split("-"), runs[0]["mark"].split("-"), strict=True)
     return ", ".join(part for part, own, frozen in pairs if own != frozen)
 
@@ -139,12 +138,12 @@ def said(name: str, rows: list[Row]) -> str:
     found = freezings(ROWS / f"{name}.csv")
     counts = Counter(differing(row, found) for row in rows)
     without, own = counts.pop(None, 0), counts.pop("", 0)
-    parts = [f"{count} differ from it ({what})" for what, count in counts.items()]
     if not found:
         none = "No manifest was frozen before the first run"
         return f"{none}; {without} of {len(rows)} rows were made without."
-    early = [f"{without} were made before it"] if without else []
-    planned = sum(len(one["runs"]) for one in found)
+    runs = sum(len(one["runs"]) for one in found)
+    parts = [f"Rows as frozen: {own} of {len(rows)}"]
+    parts += [f"made before it: {without}"] if without else []
+    parts += [f"with another {what} than frozen: {count}" for what, count in counts.items()]
     link = f"[manifest](rows/{name}.json)"
-    rest = ", ".join([f"{own} are as frozen", *early, *parts])
-    return f"The {link} has {planned} runs, frozen before they began: of {len(rows)} rows {rest}."
+    return f"Runs frozen before they began, in the {link}: {runs}. {'; '.join(parts)}."

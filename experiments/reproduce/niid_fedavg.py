@@ -38,7 +38,7 @@ CLAIM = Claim(
     published={"fedavg": {ALPHA: (98.89, 0.07)}},
     differences=(
         "Pixels have mean 0 and deviation 1 over the training split; the code has them in [0, 1].",
-        "Each seed deals anew, by the published rule; there all runs but one's own have one split.",
+        "Each seed deals anew, by the published rule, with another generator.",
         "The best of 50 rounds is chosen by the test split: the last round is beside it.",
     ),
 )

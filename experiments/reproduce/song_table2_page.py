@@ -42,7 +42,7 @@ follows from it. Columns are those of the full table.
 MEASURED = """Accuracy of the server's model on the whole test split after the last round, %; *best
 round* is chosen by the test split and shows how far models swing. *Forgotten* is the mean over
 classes of the best accuracy of an earlier round minus the last. *To FedAvg's* is the first round
-whose mean accuracy is that of FedAvg's last one. Each first as published, then ours.
+whose mean accuracy is that of FedAvg's last one; both as published / ours.
 """
 HOW = """## How this was made
 
@@ -126,7 +126,7 @@ def _orders(rows: list[Row]) -> list[str]:
 
 def lines(rows: list[Row]) -> list[tuple[str, ...]]:
     """Return a line a setting and method: each number as published, and ours."""
-    ours = "last round", "best round", "forgotten", "", "to FedAvg's", "", "seeds", "CPU s"
+    ours = "last round", "best round", "forgotten", "to FedAvg's", "seeds", "CPU s"
     found: list[tuple[str, ...]] = [("data", "alpha", "method", "published", *ours)]
     for place, (data, alpha) in enumerate(SETTINGS):
         here = chosen(rows, data=data, alpha=alpha)
@@ -136,12 +136,22 @@ def lines(rows: list[Row]) -> list[tuple[str, ...]]:
                 continue
             curves = [curve(row) for row in own]
             last, best = shown([row["overall"] for row in own]), shown([max(c) for c in curves])
-            lost = f"{np.mean([row['forgotten'] for row in own]):.4f}"
+            lost = np.mean([row["forgotten"] for row in own])
             soon = reached(np.mean(curves, axis=0).tolist(), float(level))
-            claimed = f"{ACCURACIES[method][place]:.2f}", last, best, f"{FORGOTTEN[method][place]:.4f}"
-            when = str(SOONER.get(method, (None,) * 4)[place] or "-"), str(soon or "-")
-            about = data, f"{alpha:g}", f"`{method}`"
-            found.append((*about, *claimed, lost, *when, str(len(own)), seconds(own)))
+            claimed = SOONER.get(method, (None,) * 4)[place]
+            about = (
+                data,
+                f"{alpha:g}",
+                f"`{method}`",
+                f"{ACCURACIES[method][place]:.2f}",
+                last,
+                best,
+            )
+            both = (
+                f"{FORGOTTEN[method][place]:.4f} / {lost:.4f}",
+                f"{claimed or '-'} / {soon or '-'}",
+            )
+            found.append((*about, *both, str(len(own)), seconds(own)))
     return found
 
 
