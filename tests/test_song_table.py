@@ -21,16 +21,14 @@ from fedkd.models.lenet5 import LeNet5
 DIGITS = {"clients": 4, "rounds": 2, "engine": "inline", "model": "lenet5", "fit": {"epochs": 1}}
 
 
-@pytest.mark.parametrize("method", ["fedavg", "scaffold"])
-def test_the_servers_model_is_measured_after_each_round(method):
-    kind, parameters = song_table2.STRATEGIES[method]
+def test_the_servers_model_is_measured_after_each_round():
+    kind, parameters = song_table2.STRATEGIES["fedavg"]
     watched = curves.Curves(strategy := kind(**parameters), "digits")
     result = simulate(strategy, callbacks=[watched], **DIGITS)
-    assert result.summary["digest"] == simulate(method, **DIGITS).summary["digest"]
     row = watched.row()
     assert len(curves.curve(row)) == 2
-    if method == "fedavg":  # all clients end with the server's model, on the whole test split
-        assert row["overall"] == pytest.approx(result.summary["alma_global"]["last"], abs=1e-5)
+    # all clients end with the server's model, measured on the whole test split
+    assert row["overall"] == pytest.approx(result.summary["alma_global"]["last"], abs=1e-5)
 
 
 def test_scaffolds_model_is_taken_without_its_control_variate():

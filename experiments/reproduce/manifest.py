@@ -133,14 +133,14 @@ def said(name: str, rows: list[Row]) -> str:
     Examples
     --------
     >>> said("none", [{"seed": 0}])
-    'No manifest was frozen before the first run; 1 of 1 rows were made without.'
+    'Rows made without a manifest, so that none tells what was planned before: 1.'
     """
     found = freezings(ROWS / f"{name}.csv")
     counts = Counter(differing(row, found) for row in rows)
     without, own = counts.pop(None, 0), counts.pop("", 0)
     if not found:
-        none = "No manifest was frozen before the first run"
-        return f"{none}; {without} of {len(rows)} rows were made without."
+        none = "Rows made without a manifest, so that none tells what was planned before"
+        return f"{none}: {len(rows)}."
     runs = sum(len(one["runs"]) for one in found)
     parts = [f"Rows as frozen: {own} of {len(rows)}"]
     parts += [f"made before it: {without}"] if without else []
