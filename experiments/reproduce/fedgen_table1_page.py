@@ -12,7 +12,7 @@ import typer
 
 from ...strategies.catalogue import table
 from .cells import Row, saved
-from .claims import early, shown, verdict
+from .claims import UNTRIED, early, shown, verdict
 from .fedgen_table1 import ALPHAS, CLAIM, FULL, LOADERS, METHODS, QUICK, ROWS, cells
 from .tables import Page, Rows, chosen, framed, seconds, versions
 
@@ -56,14 +56,15 @@ def _verdicts(rows: list[Row]) -> list[str]:
             published = {name: CLAIM.published[name][alpha] for name in METHODS}
             where = f"alpha {alpha:g}, loader {loader}"
             fewest = min(map(len, own.values()))
+            if fewest < SEEDS:
+                lines.append(
+                    f"- {where}: **{UNTRIED}** ({fewest} of {SEEDS} seeds of all methods)."
+                )
+                continue
             for measure, of in MEASURES.items():
-                found = {name: float(np.mean(of(runs))) for name, runs in own.items() if runs}
+                found = {name: float(np.mean(of(runs))) for name, runs in own.items()}
                 word, why = verdict(found, published, ORDER)
-                if not fewest:
-                    lines.append(f"- {where}: **{word}** ({why}).")
-                    break
-                seeds = f"{fewest} seed{'s' if fewest > 1 else ''}"
-                lines.append(f"- {where}, {measure}: **{word}** ({why}; {seeds}).")
+                lines.append(f"- {where}, {measure}: **{word}** ({why}; {fewest} seeds).")
     return lines
 
 

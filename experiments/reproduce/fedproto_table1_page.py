@@ -64,9 +64,14 @@ def _verdicts(rows: list[Row]) -> list[str]:
     for ways in WAYS:
         own = {name: chosen(rows, ways=ways, rounds=FULL, method=name) for name in METHODS}
         published = {name: CLAIM.published[name][ways] for name in METHODS}
-        word, why = verdict(means(own), published, ORDER)
-        about = [("accuracies", word, why), *compared(own[BEST], own[ALONE])]
-        lines += [f"- n = {ways}, {part}: **{word}** ({why})." for part, word, why in about]
+        judged = (METHODS, "accuracies", *verdict(means(own), published, ORDER))
+        about = [judged, *(((BEST, ALONE), *one) for one in compared(own[BEST], own[ALONE]))]
+        for methods, part, word, why in about:
+            few = word != UNTRIED and any(len(own[name]) < SEEDS for name in methods)
+            said = (
+                f"**{UNTRIED}** (fewer than {SEEDS} seeds: {why})" if few else f"**{word}** ({why})"
+            )
+            lines.append(f"- n = {ways}, {part}: {said}.")
     return lines
 
 
