@@ -14,7 +14,7 @@ from ...config import RunConfig
 from ...config.overrides import compose
 from .cells import Row, scored
 from .claims import Claim
-from .tables import Jobs, Plan, Quick, Seeds, Table, filled
+from .tables import asked
 
 ROWS = Path("docs/rows/collaboration_gains.csv")
 ALPHAS, SEEDS = (0.1, 1.0), 3
@@ -70,18 +70,10 @@ def measured(cell: Row) -> Row | None:
     return scored(_overrides(cell))
 
 
-def command(
-    *,
-    rows: Table = ROWS,
-    seeds: Seeds = SEEDS,
-    quick: Quick = False,
-    plan: Plan = False,
-    jobs: Jobs = 1,
-) -> None:
-    """Run what is missing; keep every finished run."""
-    wanted = cells(ALPHAS[:1], 1) if quick else cells(seeds=seeds)
-    filled(rows, wanted, measured, config, jobs, plan)
+def wanted(seeds: int, quick: bool) -> list[Row]:
+    """Return the cells that are asked for."""
+    return cells(ALPHAS[:1], 1) if quick else cells(seeds=seeds)
 
 
 if __name__ == "__main__":
-    typer.run(command)
+    typer.run(asked(ROWS, wanted, measured, config))

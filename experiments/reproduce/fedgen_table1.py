@@ -19,7 +19,7 @@ from ...run.result import RunResult
 from .cells import Row
 from .claims import Claim, listed
 from .fedgen_protocol import USERS, Net, accuracy, best, official, users
-from .tables import BARE, Jobs, Plan, Quick, Seeds, Table, configured, filled, measuring
+from .tables import BARE, asked, configured, measuring
 
 ROWS = Path("docs/rows/fedgen_table1.csv")
 ALPHAS = (0.1, 0.05, 1.0)
@@ -140,17 +140,5 @@ def measured(cell: Row) -> tuple[RunResult, Row]:
     }
 
 
-def command(
-    *,
-    rows: Table = ROWS,
-    seeds: Seeds = 3,
-    jobs: Jobs = 1,
-    plan: Plan = False,
-    quick: Quick = False,
-) -> None:
-    """Run what is missing; keep every finished run."""
-    filled(rows, cells(seeds, quick), measured, config, jobs, plan)
-
-
 if __name__ == "__main__":
-    typer.run(command)
+    typer.run(asked(ROWS, cells, measured, config))

@@ -22,7 +22,7 @@ from ...run.result import RunResult
 from .cells import Row
 from .claims import Claim, listed
 from .fedproto_protocol import CLIENTS, Net, by_head, by_prototype, clients
-from .tables import BARE, Jobs, Plan, Quick, Seeds, Table, configured, filled, measuring
+from .tables import BARE, asked, configured, measuring
 
 ROWS = Path("docs/rows/fedproto_table1.csv")
 WAYS = (3, 4, 5)
@@ -145,17 +145,5 @@ def measured(cell: Row) -> tuple[RunResult, Row]:
     }
 
 
-def command(
-    *,
-    rows: Table = ROWS,
-    seeds: Seeds = 3,
-    jobs: Jobs = 1,
-    plan: Plan = False,
-    quick: Quick = False,
-) -> None:
-    """Run what is missing; keep every finished run."""
-    filled(rows, cells(seeds, quick), measured, config, jobs, plan)
-
-
 if __name__ == "__main__":
-    typer.run(command)
+    typer.run(asked(ROWS, cells, measured, config))

@@ -18,7 +18,7 @@ from ...strategies.fedavg import FedAvg
 from .cells import Row
 from .claims import Claim
 from .curves import Curves, protocol
-from .tables import Jobs, Plan, Quick, Seeds, Table, configured, filled, measuring
+from .tables import asked, configured, measuring
 
 ROWS = Path("docs/rows/niid_fedavg.csv")
 ALPHA = 0.5
@@ -73,17 +73,5 @@ def measured(cell: Row) -> tuple[RunResult, Row]:
     return simulate(strategy, callbacks=[curves], **settings(cell)), curves.row()
 
 
-def command(
-    *,
-    rows: Table = ROWS,
-    seeds: Seeds = 3,
-    jobs: Jobs = 1,
-    plan: Plan = False,
-    quick: Quick = False,
-) -> None:
-    """Run what is missing; keep every finished run."""
-    filled(rows, cells(seeds, quick), measured, config, jobs, plan)
-
-
 if __name__ == "__main__":
-    typer.run(command)
+    typer.run(asked(ROWS, cells, measured, config))

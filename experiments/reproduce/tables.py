@@ -94,6 +94,28 @@ def filled(
         raise typer.Exit(1)
 
 
+def asked(
+    table: Path,
+    cells: Callable[[int, bool], list[Row]],
+    measure: Callable[[Row], Row | None],
+    config: Configured,
+) -> Callable[..., None]:
+    """Return the command of a script: it runs what is missing of the cells of (seeds, quick)."""
+
+    def command(
+        *,
+        rows: Table = table,
+        seeds: Seeds = 3,
+        jobs: Jobs = 1,
+        plan: Plan = False,
+        quick: Quick = False,
+    ) -> None:
+        """Run what is missing; keep every finished run."""
+        filled(rows, cells(seeds, quick), measure, config, jobs, plan)
+
+    return command
+
+
 def chosen(rows: list[Row], **cell: object) -> list[Row]:
     """Return the rows of a cell, by seed.
 
