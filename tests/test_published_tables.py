@@ -3,6 +3,7 @@
 import csv
 import re
 import statistics
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -128,30 +129,32 @@ def test_every_method_is_run_in_every_setting(study):
     assert all(setting in figures for figures in study.CLAIM.published.values())
 
 
-def proto_row(method, heads, nearest=()):
-    cell = {"ways": 3, "rounds": fedproto_table1.FULL, "method": method, "seed": 0}
+def proto_rows(method, heads, nearest=(), seeds=3):
+    cell = {"ways": 3, "rounds": fedproto_table1.FULL, "method": method}
     about = {"heads": listed(heads), "nearest": listed(nearest), "tested": "100 100"}
-    return cell | about | {"cpu_seconds": 60.0}
+    return [cell | {"seed": seed} | about | {"cpu_seconds": 60.0} for seed in range(seeds)]
 
 
 def test_fedprotos_page_is_made_of_rows_and_has_no_verdict_without_all_methods():
-    rows = [proto_row("local", [0.9, 0.8]), proto_row("fedproto", [0.5, 0.7], [0.92, 0.84])]
+    alone, proto = ("local", [0.9, 0.8]), ("fedproto", [0.5, 0.7], [0.92, 0.84])
+    rows = [*proto_rows(*alone), *proto_rows(*proto)]
     text = fedproto_table1_page.page(rows)
     assert "- n = 3, accuracies: **not tried** (fedavg, fedper, fedrep have not been run)" in text
     assert "- n = 3, gain over clients alone: **reproduced** (3.00 points, by" in text
     assert "- n = 3, spread of clients: **not reproduced** (5.66 with prototypes, 7.07" in text
-    assert "| 3 | `fedproto` | prototypes | 97.13 ± 0.30 | 88.00 ± 5.66 | 88.00 (1) | 60 |" in text
+    line = "| 3 | `fedproto` | prototypes | 97.13 ± 0.30 | 88.00 ± 5.66 | 88.00 ± 0.00 (3) | 60 |"
+    assert line in text
     assert "| 3 | `fedproto` | head | - | 60.00 ± 14.14 |" in text
     # (92) / 100, (92 + 50 + 92 ...): 0.5; 1.42 / 2; then (0.5 + 0.92 + 0.7) / 3; 2.96 / 4
     assert "| 3 | prototypes | 88.00 ± 5.66 | 72.50 ± 2.12 | 97.13 ± 0.30 |" in text
-    others = [proto_row(name, [0.1, 0.2]) for name in ("fedavg", "fedper", "fedrep")]
-    assert "- n = 3, accuracies: **ordering reproduced**" in fedproto_table1_page.page(
-        rows + others
-    )
-    worse = [*others[1:], proto_row("fedavg", [0.95, 0.95])]
-    assert "fedproto (88.00) is not better than fedavg (95.00)" in fedproto_table1_page.page(
-        rows + worse
-    )
+    few = fedproto_table1_page.page([*proto_rows(*alone, seeds=2), *proto_rows(*proto)])
+    assert "- n = 3, gain over clients alone: **not tried** (fewer than 3 seeds: 3.00" in few
+    others = [proto_rows(name, [0.1, 0.2]) for name in ("fedavg", "fedper", "fedrep")]
+    whole = fedproto_table1_page.page([*rows, *chain(*others)])
+    assert "- n = 3, accuracies: **ordering reproduced**" in whole
+    worse = [*rows, *others[1], *others[2], *proto_rows("fedavg", [0.95, 0.95])]
+    text = fedproto_table1_page.page(worse)
+    assert "fedproto (88.00) is not better than fedavg (95.00)" in text
 
 
 def gen_row(method, best, last, whole, seed=0):
@@ -169,7 +172,8 @@ def test_fedgens_page_is_made_of_rows_and_judges_by_each_measure():
         "feddistill": 0.64,
     }
     rows = [
-        gen_row(name, [value] * 5, 0.5 if name == "fedgen" else value, value)
+        gen_row(name, [value] * 5, 0.5 if name == "fedgen" else value, value, seed)
+        for seed in range(3)
         for name, value in best.items()
     ]
     text = fedgen_table1_page.page(rows)
@@ -178,7 +182,8 @@ def test_fedgens_page_is_made_of_rows_and_judges_by_each_measure():
         "last round: **not reproduced** (fedgen (50.00) is not better than fedavg (90.00)" in text
     )
     assert "last round, whole test split: **reproduced**" in text
-    assert "- alpha 0.05, loader in order: **not tried**" in text
+    assert "- alpha 0.05, loader in order: **not tried** (0 of 3 seeds" in text
+    assert "loader shuffled: **not tried** (2 of 3" in fedgen_table1_page.page(rows[:-1])
     two = fedgen_table1_page.lines([rows[0], gen_row("fedgen", [0.95] * 5, 0.7, 0.95, seed=1)])[1]
     assert two[4:8] == ("94.00 ± 1.05", "60.00 ± 14.14", "94.00 ± 1.41", "25.00 ± 0.00")
 

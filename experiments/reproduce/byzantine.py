@@ -11,9 +11,11 @@ from pathlib import Path
 
 import typer
 
-from .asking import running
+from ...config import RunConfig
+from ...config.overrides import compose
 from .cells import Row, finals, numbers
 from .claims import Claim, listed
+from .tables import asked
 
 ROWS = Path("docs/rows/byzantine.csv")
 SEEDS, SHARES, ALPHA = 3, (0.1, 0.3), 1.0
@@ -90,7 +92,12 @@ def cells(seeds: int = SEEDS) -> list[Row]:
     return [cell for cell in every if _attack(cell) is not None]
 
 
-def quick() -> list[Row]:
+def wanted(seeds: int, quick: bool) -> list[Row]:
+    """Return the cells that are asked for."""
+    return few() if quick else cells(seeds)
+
+
+def few() -> list[Row]:
     """Return one seed of the mean and of parameters, with the larger share."""
     few = [cell for cell in cells(1) if cell["method"] in (AVERAGED, MEAN)]
     return [cell for cell in few if cell["share"] in (0.0, SHARES[-1])]
@@ -122,6 +129,11 @@ def overrides(cell: Row) -> list[str]:
     ]
 
 
+def config(cell: Row) -> RunConfig:
+    """Return what a cell is run with."""
+    return compose(overrides(cell))
+
+
 def measured(cell: Row) -> Row | None:
     """Run one; say so if it fails, and leave it."""
     if (found := finals(overrides(cell))) is None:
@@ -134,7 +146,5 @@ def measured(cell: Row) -> Row | None:
     }
 
 
-command = running(ROWS, cells, quick, measured)
-
 if __name__ == "__main__":
-    typer.run(command)
+    typer.run(asked(ROWS, wanted, measured, config))

@@ -11,7 +11,6 @@ from statistics import fmean
 import typer
 
 from ...strategies.catalogue import table
-from .asking import undone, writing
 from .byzantine import (
     AGAINST,
     AVERAGED,
@@ -30,8 +29,8 @@ from .byzantine import (
 )
 from .byzantine_words import COUNTED, TAIL
 from .cells import Row, honest
-from .claims import head
 from .paired import PLACES, Pairs, apart, listing, minus, spread, told
+from .tables import opening, undone, writing
 
 PAGE = Path("docs/byzantine.md")
 
@@ -82,8 +81,7 @@ def _list(line: str) -> list[float]:
 def page(rows: list[Row]) -> str:
     """Return the page."""
     runs = Runs(rows)
-    todo = undone(cells(), rows)
-    parts = [head(CLAIM), "## Verdict\n", todo, *listing(verdicts(runs)), COUNTED]
+    parts = [*opening(CLAIM, rows, undone(cells(), rows)), *listing(verdicts(runs)), COUNTED]
     return "\n".join([*parts, _accuracies(runs), _costs(runs), TAIL])
 
 

@@ -157,7 +157,11 @@ def keep(path: Path, rows: list[Row]) -> None:
 
 
 def fill(
-    path: Path, cells: list[Row], measure: Callable[[Row], Row | None], jobs: int = 1
+    path: Path,
+    cells: list[Row],
+    measure: Callable[[Row], Row | None],
+    jobs: int = 1,
+    beside: Callable[[Row], Row] = lambda _: {},
 ) -> Iterator[list[Row]]:
     """Measure the cells that `path` lacks; yield all rows after each, also on disk by then.
 
@@ -172,13 +176,15 @@ def fill(
         module where `jobs` is above 1.
     jobs : int
         Processes.
+    beside : callable
+        Returns what else a cell's row has.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = saved(path)
     todo = missing(cells, rows)
     for cell, found in zip(todo, _measured(todo, measure, jobs), strict=True):
         if found is not None:
-            rows.append(cell | found)
+            rows.append(cell | found | beside(cell))
             keep(path, rows)
             yield rows
 

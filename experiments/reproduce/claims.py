@@ -1,14 +1,11 @@
 """Published tables: what was claimed, as plain data, and what a rerun's numbers say of it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import typer
-from rich.console import Console
 
-from .cells import Row, fill, missing, saved
+from .cells import Row
 
 REPRODUCED = "reproduced"
 ORDERING = "ordering reproduced"
@@ -41,28 +38,6 @@ class Claim:
     confidence: str
     published: Mapping[str, Mapping[float, tuple[float, float]]]
     differences: tuple[str, ...]
-
-
-def filled(
-    rows: Path,
-    wanted: list[Row],
-    measure: Callable[[Row], Row | None],
-    jobs: int,
-    plan: bool,
-) -> None:
-    """Run what is missing of the wanted cells, and say so; or only say what that is."""
-    console, left = Console(highlight=False), missing(wanted, saved(rows))
-    if plan:
-        for cell in left:
-            console.print(named(cell), soft_wrap=True)
-        console.print(f"{len(left)} of {len(wanted)} runs are missing")
-        return
-    for kept in fill(rows, wanted, measure, jobs):
-        count, seconds = len(missing(wanted, kept)), kept[-1]["cpu_seconds"]
-        line = f"{count:4} left  {named({k: kept[-1][k] for k in wanted[0]})}  {seconds:.0f} s"
-        console.print(line, soft_wrap=True)
-    if missing(wanted, saved(rows)):
-        raise typer.Exit(1)
 
 
 def named(cell: Row) -> str:
@@ -122,7 +97,8 @@ def verdict(
     -------
     word, why : str
         `REPRODUCED` if every mean is within the published deviation and the order holds, `ORDERING`
-        if the order does, `NOT` if it does not, `UNTRIED` if a method has not been run.
+        if the order does, `NOT` if it does not, or there is none to hold, `UNTRIED` if a method has
+        not been run.
 
     Examples
     --------
@@ -131,6 +107,8 @@ def verdict(
     'reproduced'
     >>> verdict({"a": 0.95, "b": 0.8}, published, [("a", "b")])
     ('ordering reproduced', 'a is at 95.00, published are 90.00 ± 1.00')
+    >>> verdict({"a": 0.7}, {"a": (90.0, 1.0)}, [])[0]
+    'not reproduced'
     >>> verdict({"a": 0.7, "b": 0.8}, published, [("a", "b")])
     ('not reproduced', 'a (70.00) is not better than b (80.00)')
     >>> verdict({"a": 0.7}, published, [("a", "b")])
@@ -153,7 +131,9 @@ def verdict(
         for name, (mean, deviation) in published.items()
         if abs(percent[name] - mean) > deviation
     ]
-    return (ORDERING, "; ".join(outside)) if outside else (REPRODUCED, "all inside the spread")
+    if not outside:
+        return REPRODUCED, "all inside the spread"
+    return ORDERING if order else NOT, "; ".join(outside)
 
 
 def broken(found: Mapping[str, float], order: Sequence[tuple[str, str]]) -> str:

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import typer
 
-from .asking import running
+from ...config import RunConfig
+from ...config.overrides import compose
 from .cells import Row, scored
 from .claims import Claim
+from .tables import asked
 
 ROWS = Path("docs/rows/collaboration_gains.csv")
 ALPHAS, SEEDS = (0.1, 1.0), 3
@@ -53,18 +55,25 @@ def cells(alphas: tuple[float, ...] = ALPHAS, seeds: int = SEEDS) -> list[Row]:
     ]
 
 
+def config(cell: Row) -> RunConfig:
+    """Return what a cell is run with."""
+    return compose(_overrides(cell))
+
+
+def _overrides(cell: Row) -> list[str]:
+    about = [f"strategy={cell['method']}", f"data.alpha={cell['alpha']:g}", f"seed={cell['seed']}"]
+    return ["experiment=fusion_mnist", *about, "device=cpu"]
+
+
 def measured(cell: Row) -> Row | None:
     """Run one; say so if it fails, and leave it."""
-    about = [f"strategy={cell['method']}", f"data.alpha={cell['alpha']:g}", f"seed={cell['seed']}"]
-    return scored(["experiment=fusion_mnist", *about, "device=cpu"])
+    return scored(_overrides(cell))
 
 
-def quick() -> list[Row]:
-    """Return one seed of the stronger skew."""
-    return cells(ALPHAS[:1], 1)
+def wanted(seeds: int, quick: bool) -> list[Row]:
+    """Return the cells that are asked for."""
+    return cells(ALPHAS[:1], 1) if quick else cells(seeds=seeds)
 
-
-command = running(ROWS, lambda seeds: cells(seeds=seeds), quick, measured)
 
 if __name__ == "__main__":
-    typer.run(command)
+    typer.run(asked(ROWS, wanted, measured, config))

@@ -10,14 +10,13 @@ import typer
 
 from ...strategies.catalogue import table
 from . import knfu_phase
-from .asking import undone, writing
 from .cells import Row
-from .claims import head
 from .collaboration_gains import ALPHAS, CLAIM, METHODS, ROWS, cells
 from .knfu_phase_compared import Rows
 from .knfu_phase_plan import ALONE, SIZES
 from .knfu_phase_plan import ALPHAS as SKEWS
 from .paired import PLACES, apart, by_seed, listing, minus, spread, told
+from .tables import opening, undone, writing
 
 PAGE = Path("docs/collaboration_gains.md")
 
@@ -43,7 +42,7 @@ python -m fedkd.experiments.reproduce.collaboration_gains_page
 def page(rows: list[Row], others: list[Row]) -> str:
     """Return the page; `others` are the rows of `knfu_phase`."""
     fedmd = Rows(others, "mnist")
-    parts = [head(CLAIM), "## Verdict\n", undone(cells(), rows), *_verdicts(rows, fedmd), ""]
+    parts = [*opening(CLAIM, rows, undone(cells(), rows)), *_verdicts(rows, fedmd), ""]
     return "\n".join([*parts, _server(rows), _clients(fedmd), TAIL])
 
 

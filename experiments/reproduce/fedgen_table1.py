@@ -7,19 +7,19 @@ round on the whole test split. Called again, it runs only what is missing. ``--q
 of one seed at alpha 0.1: a few CPU minutes. `fedgen_table1_page` makes the page.
 """
 
-import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import typer
 
-from ...errors import FedkdError
+from ...config import RunConfig
 from ...run.python import simulate
 from ...run.result import RunResult
 from .cells import Row
-from .claims import Claim, filled, listed
-from .fedgen_protocol import Arrays, Net, accuracy, best, official, users
+from .claims import Claim, listed
+from .fedgen_protocol import USERS, Net, accuracy, best, official, users
+from .tables import BARE, asked, configured, measuring
 
 ROWS = Path("docs/rows/fedgen_table1.csv")
 ALPHAS = (0.1, 0.05, 1.0)
@@ -67,8 +67,6 @@ CLAIM = Claim(
     ),
 )
 
-OWN_TESTS: dict[str, Any] = {"data.test": "local"}
-
 
 def cells(seeds: int, quick: bool = False) -> list[Row]:
     """Return what identifies each run, seeds outermost but for the loader that came later.
@@ -88,30 +86,28 @@ def cells(seeds: int, quick: bool = False) -> list[Row]:
     ]
 
 
-def ran(cell: Row, given: list[Arrays]) -> RunResult:
-    """Run one cell."""
-    return simulate(
-        STRATEGIES[cell["method"]],
-        data=given,
-        model=Net,
-        rounds=cell["rounds"],
-        seed=cell["seed"],
-        fraction=0.5,
-        engine="inline",
-        device="cpu",
-        client={"name": f"{PARTS}:Steps", "shuffle": cell["loader"] == "shuffled"},
-        fit={
+def settings(cell: Row) -> dict[str, Any]:
+    """Return what a cell is run with, but for its data and its network."""
+    return BARE | {
+        "strategy": STRATEGIES[cell["method"]],
+        "rounds": cell["rounds"],
+        "seed": cell["seed"],
+        "fraction": 0.5,
+        "client": {"name": f"{PARTS}:Steps", "shuffle": cell["loader"] == "shuffled"},
+        "fit": {
             "batch_size": 32,
             "lr": 0.01,
             "momentum": 0.0,
             "weight_decay": DECAYS.get(cell["method"], 0.0),
         },
-        transfer={"data": np.zeros((1, 1, 28, 28), np.float32), "size": 1},  # nobody looks at it
-        evaluate={"samples": 10},  # of what is not reported: users' own tests are always whole
-        checkpoint={"every": None},
-        callbacks=[],
-        **OWN_TESTS,
-    )
+        "evaluate": {"samples": 10},  # of what is not reported: users' own tests are always whole
+        "data.test": "local",
+    }
+
+
+def config(cell: Row) -> RunConfig:
+    """Return the configuration of a cell."""
+    return configured(settings(cell) | {"clients": USERS, "data.alpha": cell["alpha"]})
 
 
 def curve(result: RunResult, tested: list[int]) -> list[float]:
@@ -128,39 +124,21 @@ def curve(result: RunResult, tested: list[int]) -> list[float]:
     return found
 
 
-def measured(cell: Row) -> Row | None:
-    """Run one; say so if it is refused or fails, and leave it."""
-    began, given = time.process_time(), users(cell["alpha"])
-    try:
-        result = ran(cell, given)
-    except FedkdError as error:
-        typer.echo(f"left out: {cell}: {error}", err=True)
-        return None
+@measuring
+def measured(cell: Row) -> tuple[RunResult, Row]:
+    """Run one, and measure it."""
+    given = users(cell["alpha"])
+    result = simulate(data=given, model=Net, **settings(cell))
     rounds = curve(result, [len(y) for *_, y in given])
     x, y = official()
     whole = [accuracy(result.model(user), x, y) for user in range(len(given))]
-    return {
+    return result, {
         "last": round(rounds[-1], 5),
         "best": listed(best(rounds)),
         "whole": round(float(np.mean(whole)), 5),
         "worst_whole": round(min(whole), 5),
-        "bytes_up": result.summary["bytes_up"],
-        "cpu_seconds": round(time.process_time() - began, 1),
-        "digest": result.summary["digest"][:16],
     }
 
 
-def command(
-    *,
-    rows: Annotated[Path, typer.Option(help="CSV file, a row a run.")] = ROWS,
-    seeds: Annotated[int, typer.Option(min=1)] = 3,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
-    plan: Annotated[bool, typer.Option("--plan", help="Say what is missing; run nothing.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="20 rounds of seed 0, alpha 0.1.")] = False,
-) -> None:
-    """Run what is missing; keep every finished run."""
-    filled(rows, cells(seeds, quick), measured, jobs, plan)
-
-
 if __name__ == "__main__":
-    typer.run(command)
+    typer.run(asked(ROWS, cells, measured, config))

@@ -6,15 +6,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import typer
 
 from ...strategies.catalogue import table
-from .cells import Row, missing, saved
-from .claims import early, head, shown, verdict
+from .cells import Row, saved
+from .claims import UNTRIED, early, shown, verdict
 from .fedgen_table1 import ALPHAS, CLAIM, FULL, LOADERS, METHODS, QUICK, ROWS, cells
+from .tables import Page, Rows, chosen, framed, seconds, versions
 
 PAGE = Path("docs/fedgen_table1.md")
 SEEDS = 3
@@ -30,7 +30,7 @@ ORDER = (
 
 def page(rows: list[Row]) -> str:
     """Return the page."""
-    return "\n".join([head(CLAIM), *_verdicts(rows), *_tables(rows), HOW])
+    return framed(CLAIM, rows, cells(SEEDS), [*_verdicts(rows), "", *_tables(rows), HOW])
 
 
 def bests(rows: list[Row]) -> list[float]:
@@ -45,15 +45,8 @@ MEASURES: dict[str, Callable[[list[Row]], list[float]]] = {
 }
 
 
-def chosen(rows: list[Row], **cell: object) -> list[Row]:
-    """Return the rows of a cell."""
-    return [row for row in rows if cell.items() <= row.items()]
-
-
 def _verdicts(rows: list[Row]) -> list[str]:
-    wanted = cells(SEEDS)
-    left = missing(wanted, rows)
-    lines = [f"## Verdict\n\nOf {len(wanted)} runs of {FULL} rounds {len(left)} are left.\n"]
+    lines = []
     for loader in LOADERS:
         for alpha in sorted(ALPHAS):
             own = {
@@ -63,24 +56,23 @@ def _verdicts(rows: list[Row]) -> list[str]:
             published = {name: CLAIM.published[name][alpha] for name in METHODS}
             where = f"alpha {alpha:g}, loader {loader}"
             fewest = min(map(len, own.values()))
+            if fewest < SEEDS:
+                lines.append(
+                    f"- {where}: **{UNTRIED}** ({fewest} of {SEEDS} seeds of all methods)."
+                )
+                continue
             for measure, of in MEASURES.items():
-                found = {name: float(np.mean(of(runs))) for name, runs in own.items() if runs}
+                found = {name: float(np.mean(of(runs))) for name, runs in own.items()}
                 word, why = verdict(found, published, ORDER)
-                if not fewest:
-                    lines.append(f"- {where}: **{word}** ({why}).")
-                    break
-                seeds = f"{fewest} seed{'s' if fewest > 1 else ''}"
-                lines.append(f"- {where}, {measure}: **{word}** ({why}; {seeds}).")
-    return [*lines, ""]
+                lines.append(f"- {where}, {measure}: **{word}** ({why}; {fewest} seeds).")
+    return lines
 
 
 def _tables(rows: list[Row]) -> list[str]:
     parts = []
-    for rounds, title in ((FULL, "As published"), (QUICK, "The short version")):
-        own = chosen(rows, rounds=rounds)
-        if own:
-            words = [MEASURED] if rounds == FULL else [SHORT, *_orders(own)]
-            parts += [f"## {title}: {rounds} rounds\n", *words, table(lines(own))]
+    for heading, whole, own in versions(rows, FULL, QUICK):
+        words = [MEASURED] if whole else [SHORT, *_orders(own)]
+        parts += [heading, *words, table(lines(own))]
     return parts
 
 
@@ -107,9 +99,8 @@ def lines(rows: list[Row]) -> list[tuple[str, ...]]:
                 mean, deviation = CLAIM.published[method][alpha]
                 ours = [shown(of(own)) for of in MEASURES.values()]
                 worst = shown([row["worst_whole"] for row in own])
-                seconds = f"{np.mean([row['cpu_seconds'] for row in own]):.0f}"
                 about = f"{alpha:g}", loader, f"`{method}`", f"{mean:.2f} ± {deviation:.2f}"
-                found.append((*about, *ours, worst, str(len(own)), seconds))
+                found.append((*about, *ours, worst, str(len(own)), seconds(own)))
     return found
 
 
@@ -138,14 +129,9 @@ python -m fedkd.experiments.reproduce.fedgen_table1_page
 """
 
 
-def command(
-    *,
-    rows: Annotated[Path, typer.Option(exists=True, help="The rows of fedgen_table1.")] = ROWS,
-    out: Annotated[Path, typer.Option(help="The page.")] = PAGE,
-) -> None:
+def command(*, rows: Rows = ROWS, out: Page = PAGE) -> None:
     """Write the page."""
     out.write_text(page(saved(rows)))
-    typer.echo(out)
 
 
 if __name__ == "__main__":

@@ -7,22 +7,22 @@ the nearest prototype. Called again, it runs only what is missing. ``--quick`` i
 seed with 3 classes a client: a few CPU minutes. `fedproto_table1_page` makes the page.
 """
 
-import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 import typer
 
 from ...callbacks.base import Callback, RoundRecord
-from ...errors import FedkdError
+from ...config import RunConfig
 from ...knowledge import KnowledgeStack
 from ...run.python import simulate
 from ...run.result import RunResult
 from .cells import Row
-from .claims import Claim, filled, listed
-from .fedproto_protocol import Arrays, Net, by_head, by_prototype, clients
+from .claims import Claim, listed
+from .fedproto_protocol import CLIENTS, Net, by_head, by_prototype, clients
+from .tables import BARE, asked, configured, measuring
 
 ROWS = Path("docs/rows/fedproto_table1.csv")
 WAYS = (3, 4, 5)
@@ -68,8 +68,6 @@ CLAIM = Claim(
     ),
 )
 
-OWN_TESTS: dict[str, Any] = {"data.test": "local"}
-
 
 def cells(seeds: int, quick: bool = False) -> list[Row]:
     """Return what identifies each run, seeds outermost.
@@ -106,40 +104,33 @@ class Last(Callback):
         return means / has.sum(dim=0).clamp_min(1)
 
 
-def ran(cell: Row, given: list[Arrays]) -> tuple[RunResult, Last]:
-    """Run one cell; return the result, and who saw the prototypes."""
-    last = Last()
-    result = simulate(
-        STRATEGIES[cell["method"]],
-        data=given,
-        model=Net,
-        callbacks=[last],
-        rounds=cell["rounds"],
-        seed=cell["seed"],
-        engine="inline",
-        device="cpu",
-        fit={
+def settings(cell: Row) -> dict[str, Any]:
+    """Return what a cell is run with, but for its data and its network."""
+    return BARE | {
+        "strategy": STRATEGIES[cell["method"]],
+        "rounds": cell["rounds"],
+        "seed": cell["seed"],
+        "fit": {
             "epochs": 2 if cell["method"] == "fedrep" else 1,
             "batch_size": 4,
             "lr": 0.01,
             "momentum": 0.5,
         },
-        transfer={"data": np.zeros((1, 1, 28, 28), np.float32), "size": 1},  # nobody looks at it
-        evaluate={"every": cell["rounds"]},
-        checkpoint={"every": None},
-        **OWN_TESTS,
-    )
-    return result, last
+        "evaluate": {"every": cell["rounds"]},
+        "data.test": "local",
+    }
 
 
-def measured(cell: Row) -> Row | None:
-    """Run one; say so if it is refused or fails, and leave it."""
-    began, given = time.process_time(), clients(cell["ways"])
-    try:
-        result, last = ran(cell, given)
-    except FedkdError as error:
-        typer.echo(f"left out: {cell}: {error}", err=True)
-        return None
+def config(cell: Row) -> RunConfig:
+    """Return the configuration of a cell."""
+    return configured(settings(cell) | {"clients": CLIENTS})
+
+
+@measuring
+def measured(cell: Row) -> tuple[RunResult, Row]:
+    """Run one, and measure it."""
+    given, last = clients(cell["ways"]), Last()
+    result = simulate(data=given, model=Net, callbacks=[last], **settings(cell))
     heads, nearest = [], []
     for client, (_, y_own, x_test, y_test) in enumerate(given):
         model, x, y = result.model(client), torch.from_numpy(x_test), torch.from_numpy(y_test)
@@ -147,27 +138,12 @@ def measured(cell: Row) -> Row | None:
         if cell["method"] == "fedproto":
             found = by_prototype(model, x, last.prototypes(), np.unique(y_own).tolist())
             nearest.append((found == y).double().mean().item())
-    return {
+    return result, {
         "heads": listed(heads),
         "nearest": listed(nearest),
         "tested": " ".join(str(len(y)) for *_, y in given),
-        "bytes_up": result.summary["bytes_up"],
-        "cpu_seconds": round(time.process_time() - began, 1),
-        "digest": result.summary["digest"][:16],
     }
 
 
-def command(
-    *,
-    rows: Annotated[Path, typer.Option(help="CSV file, a row a run.")] = ROWS,
-    seeds: Annotated[int, typer.Option(min=1)] = 3,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
-    plan: Annotated[bool, typer.Option("--plan", help="Say what is missing; run nothing.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="10 rounds of seed 0, n = 3.")] = False,
-) -> None:
-    """Run what is missing; keep every finished run."""
-    filled(rows, cells(seeds, quick), measured, jobs, plan)
-
-
 if __name__ == "__main__":
-    typer.run(command)
+    typer.run(asked(ROWS, cells, measured, config))

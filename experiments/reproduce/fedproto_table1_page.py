@@ -5,18 +5,18 @@ from ``--rows``; it runs nothing.
 """
 
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import typer
 from scipy.stats import ttest_1samp
 
 from ...strategies.catalogue import table
-from .cells import Row, missing, saved
-from .claims import NOT, ORDERING, REPRODUCED, UNTRIED, early, head, shown, verdict
+from .cells import Row, saved
+from .claims import NOT, ORDERING, REPRODUCED, UNTRIED, early, shown, verdict
 from .fedproto_protocol import running
 from .fedproto_table1 import CLAIM, FULL, METHODS, QUICK, ROWS, WAYS, cells
 from .fedproto_table1_words import HOW, SHORT, TRAP, TRAP_AGAIN
+from .tables import Page, Rows, chosen, framed, seconds, versions
 
 PAGE = Path("docs/fedproto_table1.md")
 SEEDS = 3
@@ -26,7 +26,7 @@ ORDER = [(BEST, other) for other in METHODS if other != BEST]
 
 def page(rows: list[Row]) -> str:
     """Return the page."""
-    return "\n".join([head(CLAIM), *_verdicts(rows), *_tables(rows), HOW])
+    return framed(CLAIM, rows, cells(SEEDS), [*_verdicts(rows), "", *_tables(rows), HOW])
 
 
 def predicted(row: Row) -> list[float]:
@@ -45,12 +45,6 @@ def numbers(text: str) -> list[float]:
     return [] if text == "-" else [float(one) for one in text.split()]
 
 
-def chosen(rows: list[Row], **cell: object) -> list[Row]:
-    """Return the rows of a cell, by seed."""
-    own = [row for row in rows if cell.items() <= row.items()]
-    return sorted(own, key=lambda row: int(row["seed"]))
-
-
 def over_clients(each: list[list[float]]) -> str:
     """Return mean and sample deviation over clients, means over seeds, in per cent; "-" = none.
 
@@ -66,15 +60,19 @@ def over_clients(each: list[list[float]]) -> str:
 
 
 def _verdicts(rows: list[Row]) -> list[str]:
-    left = missing(cells(SEEDS), rows)
-    lines = [f"## Verdict\n\nOf {len(cells(SEEDS))} runs of {FULL} rounds {len(left)} are left.\n"]
+    lines = []
     for ways in WAYS:
         own = {name: chosen(rows, ways=ways, rounds=FULL, method=name) for name in METHODS}
         published = {name: CLAIM.published[name][ways] for name in METHODS}
-        word, why = verdict(means(own), published, ORDER)
-        about = [("accuracies", word, why), *compared(own[BEST], own[ALONE])]
-        lines += [f"- n = {ways}, {part}: **{word}** ({why})." for part, word, why in about]
-    return [*lines, ""]
+        judged = (METHODS, "accuracies", *verdict(means(own), published, ORDER))
+        about = [judged, *(((BEST, ALONE), *one) for one in compared(own[BEST], own[ALONE]))]
+        for methods, part, word, why in about:
+            few = word != UNTRIED and any(len(own[name]) < SEEDS for name in methods)
+            said = (
+                f"**{UNTRIED}** (fewer than {SEEDS} seeds: {why})" if few else f"**{word}** ({why})"
+            )
+            lines.append(f"- n = {ways}, {part}: {said}.")
+    return lines
 
 
 def means(own: dict[str, list[Row]]) -> dict[str, float]:
@@ -120,14 +118,11 @@ def compared(best: list[Row], alone: list[Row]) -> list[tuple[str, str, str]]:
 
 def _tables(rows: list[Row]) -> list[str]:
     parts = []
-    for rounds, title in ((FULL, "As published"), (QUICK, "The short version")):
-        if not (own := chosen(rows, rounds=rounds)):
-            continue
-        parts.append(f"## {title}: {rounds} rounds\n")
-        parts += [] if rounds == FULL else [SHORT, *_order(own)]
-        parts.append(table(lines(own)))
+    for heading, whole, own in versions(rows, FULL, QUICK):
+        words = [] if whole else [SHORT, *_order(own)]
+        parts += [heading, *words, table(lines(own))]
         if trap := trapped(own):
-            parts += [TRAP if rounds == FULL else TRAP_AGAIN, table(trap)]
+            parts += [TRAP if whole else TRAP_AGAIN, table(trap)]
     return parts
 
 
@@ -148,14 +143,13 @@ def lines(rows: list[Row]) -> list[tuple[str, ...]]:
             if not own:
                 continue
             mean, deviation = CLAIM.published[method][ways]
-            seconds = f"{np.mean([row['cpu_seconds'] for row in own]):.0f}"
             for column, how in (("nearest", "prototypes"), ("heads", "head")):
                 each = [numbers(row[column]) for row in own if row[column] != "-"]
                 if not each:
                     continue
                 claimed = f"{mean:.2f} ± {deviation:.2f}" if each[0] == predicted(own[0]) else "-"
                 seeds = f"{shown([float(np.mean(one)) for one in each])} ({len(each)})"
-                line = (claimed, over_clients(each), seeds, seconds)
+                line = (claimed, over_clients(each), seeds, seconds(own))
                 found.append((str(ways), f"`{method}`", how, *line))
     return found
 
@@ -184,14 +178,9 @@ def _tested(row: Row) -> list[int]:
     return [int(one) for one in row["tested"].split()]
 
 
-def command(
-    *,
-    rows: Annotated[Path, typer.Option(exists=True, help="The rows of fedproto_table1.")] = ROWS,
-    out: Annotated[Path, typer.Option(help="The page.")] = PAGE,
-) -> None:
+def command(*, rows: Rows = ROWS, out: Page = PAGE) -> None:
     """Write the page."""
     out.write_text(page(saved(rows)))
-    typer.echo(out)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,10 @@ make reproduce
 make reproduce-quick
 ```
 
+What is run for a claim is frozen before its first run, as a manifest beside the rows: hashes of
+each run's configuration and of the data, and the versions. A row has the hashes of what it was made
+with; pages say how many are as frozen, which differ, and how many were made before there was one.
+
 A number that README or a page cites from a study is checked against its rows: it is followed by a
 comment that says which they are, such as `cited: knfu_phase.csv method=local samples=200 local`.
 """

@@ -12,17 +12,29 @@ from typing import Annotated
 
 import typer
 
+from ...config import RunConfig
+from ...config.overrides import compose
 from ...errors import ConfigError
 from .cells import Row, course
-from .claims import filled, listed
+from .claims import listed
 from .kafal_curves_plan import DATA, SEEDS, SMALL, curves, overrides, wanted
+from .tables import filled
 
 ROWS = Path("docs/rows/kafal_curves.csv")
 
 
+def config(one: Row) -> RunConfig:
+    """Return what a cell is run with."""
+    return compose(_overrides(one))
+
+
+def _overrides(one: Row) -> list[str]:
+    return [*overrides(one), "device=cpu"]
+
+
 def measured(one: Row) -> Row | None:
     """Run one; say so if it fails, and leave it."""
-    found = course([*overrides(one), "device=cpu"])
+    found = course(_overrides(one))
     if found is None:
         return None
     summary, rounds, seconds = found
@@ -72,7 +84,7 @@ def command(
     except ConfigError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from error
-    filled(rows, cells, measured, jobs, plan)
+    filled(rows, cells, measured, config, jobs, plan)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import typer
 
 from ...strategies.catalogue import table
 from .cells import Row, missing, saved
-from .claims import head
 from .kafal_curves import ROWS
 from .kafal_curves_compared import EXPECTED, MEASURES, Curve, Curves, as_expected, numbers, verdicts
 from .kafal_curves_figure import figure
@@ -35,6 +34,7 @@ from .kafal_curves_plan import (
 from .kafal_curves_words import CAUSES, CLAIM, HALVES, PUBLISHED, SAMPLING, SHARES, SIDE, TAIL
 from .kafal_curves_words import CURVES as DRAWN
 from .paired import apart, spread
+from .tables import opening
 
 PAGE, FIGURE = Path("docs/kafal_curves.md"), Path("experiments/figures/kafal_curves.png")
 Line = tuple[str, ...]
@@ -44,7 +44,7 @@ def page(rows: list[Row]) -> str:
     """Return the page."""
     every = _sets(rows)
     small, large = Curves(rows, "mnist"), Curves(rows, LARGE)
-    parts = [head(CLAIM), "## Verdict\n", progress(rows), *verdicts(every), "", DRAWN]
+    parts = [*opening(CLAIM, rows, progress(rows)), *verdicts(every), "", DRAWN]
     for title, found in zip(DATA.values(), every, strict=True):
         parts += [f"**{title}**\n", _curves(found)]
     parts += [SAMPLING, _sampling(every), HALVES, _halves(every)]

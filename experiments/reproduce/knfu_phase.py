@@ -17,17 +17,29 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from ...config import RunConfig
+from ...config.overrides import compose
 from ...errors import ConfigError, FedkdError
 from .cells import Row, fill, finals, missing, numbers, saved
 from .claims import listed
 from .knfu_phase_plan import SEEDS, SETTINGS, SIZES, grid, overrides, wanted
+from .manifest import freeze
 
 ROWS = Path("docs/rows/knfu_phase.csv")
 
 
+def config(one: Row) -> RunConfig:
+    """Return what a cell is run with."""
+    return compose(_asked(one))
+
+
+def _asked(one: Row) -> list[str]:
+    return [*overrides(one), "device=cpu"]
+
+
 def measured(one: Row) -> Row | None:
     """Run one; say so if it fails, and leave it."""
-    found = finals([*overrides(one), "device=cpu"])
+    found = finals(_asked(one))
     if found is None:
         return None
     summary, clients, seconds = found
@@ -108,7 +120,8 @@ def command(
     if plan:
         console.print("\n".join(foreseen(cells, saved(rows))))
         return
-    for kept in fill(rows, cells, measured, jobs):
+    begun = freeze(rows, missing(cells, saved(rows)), config)
+    for kept in fill(rows, cells, measured, jobs, begun):
         last = kept[-1]
         where = f"{last['samples']} samples, alpha {last['alpha']:g}, seed {last['seed']}"
         numbers = f"{last['local']:.3f}  {last['overall']:.3f}  {last['cpu_seconds']:.1f} s"

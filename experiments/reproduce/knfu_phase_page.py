@@ -13,7 +13,6 @@ import typer
 
 from ...strategies.catalogue import table
 from .cells import Row, missing, saved
-from .claims import head
 from .knfu_phase import ROWS
 from .knfu_phase_compared import Rows, Winner, choices
 from .knfu_phase_map import figure
@@ -36,6 +35,7 @@ from .knfu_phase_verdict import verdicts
 from .knfu_phase_words import CHOICE, CLAIM, GAIN, LIKE, MAP, TAIL
 from .knfu_phase_words import SCANS as SCANNED
 from .paired import PLACES, apart, spread
+from .tables import opening
 
 PAGE, FIGURE = Path("docs/knfu_phase.md"), Path("experiments/figures/knfu_phase.png")
 
@@ -50,7 +50,7 @@ LIKES = {
 def page(rows: list[Row]) -> str:
     """Return the page."""
     mnist = Rows(rows, "mnist")
-    parts = [head(CLAIM), "## Verdict\n", progress(rows), *verdicts(mnist), ""]
+    parts = [*opening(CLAIM, rows, progress(rows)), *verdicts(mnist), ""]
     parts += [MAP, *_maps(mnist), LIKE, _like(mnist), GAIN, _gain(mnist)]
     parts += [_choice(mnist), _scans(mnist)]
     seconds = sum(row["cpu_seconds"] for row in rows)

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import typer
 
-from .asking import running
+from ...config import RunConfig
+from ...config.overrides import compose
 from .cells import Row, scored
 from .claims import Claim
 from .paired import PLACES
+from .tables import asked
 
 ROWS = Path("docs/rows/seed_claims.csv")
 ALPHAS, SEEDS = (0.1, 1.0), 3
@@ -145,7 +147,12 @@ def cells(seeds: int = SEEDS) -> list[Row]:
     ]
 
 
-def quick() -> list[Row]:
+def wanted(seeds: int, quick: bool) -> list[Row]:
+    """Return the cells that are asked for."""
+    return few() if quick else cells(seeds)
+
+
+def few() -> list[Row]:
     """Return one seed of the first way of each claim, under the stronger skew."""
     first = [next(iter(ways)) for ways in CLAIMED.values()]
     return [cell for cell in cells(1) if cell["way"] in first and cell["alpha"] == ALPHAS[0]]
@@ -165,12 +172,15 @@ def overrides(cell: Row) -> list[str]:
     return ["experiment=fusion_mnist", *strategy, *about, *changes]
 
 
+def config(cell: Row) -> RunConfig:
+    """Return what a cell is run with."""
+    return compose(overrides(cell))
+
+
 def measured(cell: Row) -> Row | None:
     """Run one; say so if it fails, and leave it."""
     return scored(overrides(cell))
 
 
-command = running(ROWS, cells, quick, measured)
-
 if __name__ == "__main__":
-    typer.run(command)
+    typer.run(asked(ROWS, wanted, measured, config))

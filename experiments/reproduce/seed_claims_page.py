@@ -11,13 +11,12 @@ import typer
 
 from ...strategies.catalogue import table
 from . import knfu_phase
-from .asking import undone, writing
 from .cells import Row
-from .claims import head
 from .knfu_phase_compared import Rows
 from .knfu_phase_plan import HERE
 from .paired import PLACES, apart, by_seed, listing, minus, spread, told
 from .seed_claims import ALONE, ALPHAS, BASE, CLAIM, PARTS, ROWS, WAYS, Part, cells
+from .tables import opening, undone, writing
 
 PAGE = Path("docs/seed_claims.md")
 
@@ -81,7 +80,7 @@ def page(rows: list[Row], others: list[Row]) -> str:
     """Return the page; `others` are the rows of `knfu_phase`."""
     ways = Ways(rows, others)
     said = listing({part.what: verdict(ways, part) for part in PARTS})
-    parts = [head(CLAIM), "## Verdict\n", undone(cells(), rows), *said, ALONE_IS]
+    parts = [*opening(CLAIM, rows, undone(cells(), rows)), *said, ALONE_IS]
     return "\n".join([*parts, *(_table(ways, alpha) for alpha in ALPHAS), TAIL])
 
 
