@@ -109,7 +109,7 @@ def test_a_chosen_beta_is_compared_with_the_better_of_two():
     ("better", "words"),
     [
         ({"knfu": 0.6, "knfu_logits": 0.4}, ["not tried", "ordering reproduced", "not reproduced"]),
-        ({}, ["not tried", "not reproduced", "not reproduced"]),
+        ({}, ["not tried", "undecided", "undecided"]),
     ],
 )
 def test_verdicts_say_what_is_shown(better, words):

@@ -46,6 +46,7 @@ def words(rows, data="mnist"):
 
 
 YES, NO, NEVER = "ordering reproduced", "not reproduced", "not tried"
+OPEN = "undecided"
 
 
 def test_the_page_is_made_of_the_rows_that_are_kept():
@@ -79,10 +80,10 @@ def test_the_page_has_the_means_of_the_rows_worked_out_another_way():
 
 
 def test_each_part_of_the_verdict_comes_out_either_way():
-    assert words(every()) == [NO] * 4
+    assert words(every()) == [OPEN] * 4
     assert words(every(ksas=0.1, kcfu=0.1)) == [YES] * 4
     assert words(every(ksas=-0.1, plain=0.1)) == [NO] * 4
-    assert words(every(ksas=0.1, margin=0.2)) == [YES, YES, NO, NO]
+    assert words(every(ksas=0.1, margin=0.2)) == [YES, YES, NO, OPEN]
     assert words(every(2, ksas=0.1)) == [NEVER] * 4
     assert words([]) == words(every(), "cifar10") == [NEVER] * 4
     assert words(every(data="cifar10", ksas=0.1, kcfu=0.1), "cifar10") == [YES] * 4

@@ -10,6 +10,7 @@ from .cells import Row
 REPRODUCED = "reproduced"
 ORDERING = "ordering reproduced"
 NOT = "not reproduced"
+OPEN = "undecided"
 UNTRIED = "not tried"
 
 

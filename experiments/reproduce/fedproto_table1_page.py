@@ -12,7 +12,7 @@ from scipy.stats import ttest_1samp
 
 from ...strategies.catalogue import table
 from .cells import Row, saved
-from .claims import NOT, ORDERING, REPRODUCED, UNTRIED, early, shown, verdict
+from .claims import NOT, OPEN, ORDERING, REPRODUCED, UNTRIED, early, shown, verdict
 from .fedproto_protocol import running
 from .fedproto_table1 import CLAIM, FULL, METHODS, QUICK, ROWS, WAYS, cells
 from .fedproto_table1_words import HOW, SHORT, TRAP, TRAP_AGAIN
@@ -99,7 +99,15 @@ def compared(best: list[Row], alone: list[Row]) -> list[tuple[str, str, str]]:
     (mean, deviation), (other, usual) = (CLAIM.published[name][ways] for name in (BEST, ALONE))
     gains = np.mean([np.subtract(predicted(one), predicted(two)) for one, two in pairs], axis=0)
     low, high = ttest_1samp(100 * gains, 0).confidence_interval(0.95)
-    word = REPRODUCED if low <= mean - other <= high else ORDERING if low > 0 else NOT
+    word = (
+        REPRODUCED
+        if low <= mean - other <= high
+        else ORDERING
+        if low > 0
+        else OPEN
+        if high > 0
+        else NOT
+    )
     gain = (
         f"{100 * gains.mean():.2f} points, by Student's 95 % interval over clients {low:.2f} to "
         f"{high:.2f}, {seeds}; published are {mean - other:.2f}"

@@ -14,18 +14,19 @@ import typer
 
 from ...strategies.catalogue import table
 from .cells import saved
-from .claims import NOT, ORDERING, REPRODUCED, UNTRIED
+from .claims import NOT, OPEN, ORDERING, REPRODUCED, UNTRIED
 
 DOCS, PAGE = Path("docs"), "claims.md"
-WORDS = (REPRODUCED, ORDERING, NOT, UNTRIED)
+WORDS = (REPRODUCED, ORDERING, NOT, OPEN, UNTRIED)
 MACHINE = "one core of a two-core x86-64 machine, with other work beside it"
 
 HEAD = f"""# Claims, and what reruns say of them
 
 Each claim has a page with its source, the protocol and where ours differs, our numbers with their
 spread, and a verdict on each part: **{REPRODUCED}** (inside the published spread), **{ORDERING}**
-(who is better than whom), **{NOT}** (with what we found out about why), **{UNTRIED}**. That
-something is not reproduced is a result. CPU time is that of {MACHINE}.
+(who is better than whom), **{NOT}** (the contrary was found, with what we found out about why),
+**{OPEN}** (the seeds do not tell; their intervals say how large an effect may be), **{UNTRIED}**.
+That something is not reproduced is a result. CPU time is that of {MACHINE}.
 """
 
 TAIL = """

@@ -5,7 +5,7 @@ from operator import itemgetter
 from statistics import fmean
 
 from .cells import Row
-from .claims import NOT, ORDERING, UNTRIED
+from .claims import NOT, OPEN, ORDERING, UNTRIED
 from .kafal_curves_plan import (
     AS_IS,
     BALANCED,
@@ -139,7 +139,7 @@ def everywhere(pairs: Pairs) -> tuple[str, str]:
     Examples
     --------
     >>> everywhere([("a", [1.0, 1.1, 0.9]), ("b", [1.0, -1.0, 0.5])])
-    ('not reproduced', 'a: better, +1.0 ± 0.2; b: not told apart, +0.2 ± 2.6')
+    ('undecided', 'a: better, +1.0 ± 0.2; b: not told apart, +0.2 ± 2.6')
     >>> everywhere([("a", [1.0, 1.1, 0.9]), ("b", [2.0])])
     ('not tried', 'fewer than three seeds of b')
     """
@@ -147,7 +147,8 @@ def everywhere(pairs: Pairs) -> tuple[str, str]:
         return UNTRIED, f"fewer than three seeds of {', '.join(few)}"
     words = {name: compared(found) for name, found in pairs}
     why = "; ".join(f"{name}: {words[name]}, {apart(found)}" for name, found in pairs)
-    return (ORDERING if set(words.values()) == {BETTER} else NOT), why
+    found = set(words.values())
+    return (ORDERING if found == {BETTER} else NOT if WORSE in found else OPEN), why
 
 
 def as_expected(change: str, moved: Sequence[float]) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import ttest_1samp
 
 from .cells import Row
-from .claims import NOT, ORDERING, UNTRIED
+from .claims import NOT, OPEN, ORDERING, UNTRIED
 
 PLACES = {"local": "local", "global": "overall"}
 """What the page calls a number, and its column."""
@@ -130,8 +130,8 @@ def told(pairs: Pairs, margin: float = 0.0) -> tuple[str, str]:
     ('ordering reproduced', 'better in 1 cells of 1 with three seeds: a +1.0 ± 0.2')
     >>> told([("a", [-0.5, -0.6, -0.4])], margin=1)[1]
     'as good but for 1 points in 1 cells of 1 with three seeds: a -0.5 ± 0.2'
-    >>> told([("a", [])])[0]
-    'not tried'
+    >>> told([("a", [-1.0, -1.1, -0.9])])[0], told([("a", [1.0, -1.0, 0.5])])[0], told([])[0]
+    ('not reproduced', 'undecided', 'not tried')
     """
     tried = [(where, found) for where, found in pairs if len(found) >= FEW]
     if not tried:
@@ -149,7 +149,7 @@ def told(pairs: Pairs, margin: float = 0.0) -> tuple[str, str]:
     words = [f"{names[word]} in {len(by[word])} cells" for word in order if word in by]
     shown = "; ".join(by.get(WORSE) or by.get(BETTER) or by[UNDECIDED])
     why = f"{', '.join(words)} of {len(tried)} with three seeds: {shown}"
-    return (ORDERING if holds else NOT), why
+    return (ORDERING if holds else NOT if WORSE in by else OPEN), why
 
 
 def listing(parts: Mapping[str, tuple[str, str]]) -> list[str]:
