@@ -144,7 +144,7 @@ def test_feddf_is_compared_with_fedavg_seed_by_seed():
     ]
     assert gains_page.gains(rows, 1.0) == pytest.approx([2.0, 2.1, 2.2])
     line = next(one for one in gains_page.page(rows, []).splitlines() if "FedDF's model" in one)
-    assert "**ordering reproduced** (better in 1 cells of 1" in line
+    assert "**ordering reproduced** (better in 1 cell of 1" in line
 
 
 def test_what_is_left_is_foreseen_by_what_is_done():

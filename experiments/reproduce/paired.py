@@ -127,26 +127,27 @@ def told(pairs: Pairs, margin: float = 0.0) -> tuple[str, str]:
     Examples
     --------
     >>> told([("a", [1.0, 1.1, 0.9]), ("b", [])])
-    ('ordering reproduced', 'better in 1 cells of 1 with three seeds: a +1.0 ± 0.2')
+    ('ordering reproduced', 'better in 1 cell of 1 with three seeds: a +1.0 ± 0.2')
     >>> told([("a", [-0.5, -0.6, -0.4])], margin=1)[1]
-    'as good but for 1 points in 1 cells of 1 with three seeds: a -0.5 ± 0.2'
+    'as good but for 1 point in 1 cell of 1 with three seeds: a -0.5 ± 0.2'
     >>> told([("a", [-1.0, -1.1, -0.9])])[0], told([("a", [1.0, -1.0, 0.5])])[0], told([])[0]
     ('not reproduced', 'undecided', 'not tried')
     """
     tried = [(where, found) for where, found in pairs if len(found) >= FEW]
     if not tried:
         seeds = max((len(found) for _, found in pairs), default=0)
-        return UNTRIED, f"at most {seeds} seeds of {len(pairs)} cells have been run"
+        many = _counted(seeds, "seed"), _counted(len(pairs), "cell")
+        return UNTRIED, f"at most {' of '.join(many)}"
     by: dict[str, list[str]] = {}
     for where, found in tried:
         word = compared([one + margin for one in found])
         by.setdefault(word, []).append(f"{where} {apart(found)}")
     holds = len(by.get(BETTER, [])) > len(tried) / 2 and WORSE not in by
     names = {WORSE: WORSE, UNDECIDED: UNDECIDED} | {
-        BETTER: f"as good but for {margin:g} points" if margin else BETTER
+        BETTER: f"as good but for {_counted(margin, 'point')}" if margin else BETTER
     }
     order = (BETTER, WORSE, UNDECIDED)
-    words = [f"{names[word]} in {len(by[word])} cells" for word in order if word in by]
+    words = [f"{names[word]} in {_counted(len(by[word]), 'cell')}" for word in order if word in by]
     shown = "; ".join(by.get(WORSE) or by.get(BETTER) or by[UNDECIDED])
     why = f"{', '.join(words)} of {len(tried)} with three seeds: {shown}"
     return (ORDERING if holds else NOT if WORSE in by else OPEN), why
@@ -161,3 +162,7 @@ def listing(parts: Mapping[str, tuple[str, str]]) -> list[str]:
     ['- a is better: **not tried** (no seed).']
     """
     return [f"- {what}: **{word}** ({why})." for what, (word, why) in parts.items()]
+
+
+def _counted(count: float, noun: str) -> str:
+    return f"{count:g} {noun}{'s' * (count != 1)}"
