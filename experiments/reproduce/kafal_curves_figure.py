@@ -18,13 +18,15 @@ LINES: dict[str, Any] = {KCFU: "-", PLAIN: (0, (4, 2))}
 
 @styled
 def figure(every: Sequence[Curves]) -> Figure:
-    """Draw the mean over the seeds that all curves of a data set have."""
-    drawn, panels = canvas(7.6, 3.2, columns=len(DATA))
-    for axes, title, found in zip(panels, DATA.values(), every, strict=True):
+    """Draw the mean over the seeds that all curves of a data set have; no others have a panel."""
+    there = [one for one in zip(DATA.values(), every, strict=True) if one[1].shared()]
+    there = there or [(next(iter(DATA.values())), every[0])]
+    drawn, panels = canvas(7.6, 3.2, columns=len(there))
+    for axes, (title, found) in zip(np.atleast_1d(panels), there, strict=True):
         _panel(axes, found)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("labels")
-    panels[0].set_ylabel("accuracy, %")
+    drawn.axes[0].set_ylabel("accuracy, %")
     lines = [Line2D([], [], color=colour, label=name) for name, colour in COLOURS.items()]
     lines += [Line2D([], [], color=INK, linestyle=dash, label=u) for u, dash in LINES.items()]
     drawn.legend(handles=lines, loc="outside lower center", ncols=len(lines), fontsize=8)
