@@ -428,6 +428,9 @@ def test_the_status_of_a_study_under_way(tmp_path: Path) -> None:
         (["strategy=local", "model=mlp,nowhere"], "model=nowhere"),
         (["strategy=local,./nowhere.py:Mine"], "nowhere.py"),
         (["strategy=local", "privacy=none,nothing"], "privacy=nothing"),
+        (["strategy=knfu", "strategy.beta=1,-5"], "beta=-5"),
+        (["strategy=local", "data=digits,nosuch"], "data=nosuch"),
+        (["strategy=local", "transfer.data=digits,/no/file.csv"], "transfer.data=/no/file.csv"),
     ],
 )
 def test_what_no_run_could_use_is_refused_before_the_first(

@@ -80,8 +80,8 @@ def _list(line: str) -> list[float]:
 
 def page(rows: list[Row]) -> str:
     """Return the page."""
-    runs = Runs(rows)
-    parts = [*opening(CLAIM, rows, undone(cells(), rows)), *listing(verdicts(runs)), COUNTED]
+    begun, runs = opening(CLAIM, rows, undone(cells(), rows)), Runs(rows)
+    parts = [*begun, *listing(verdicts(runs)), COUNTED]
     return "\n".join([*parts, _accuracies(runs), _costs(runs), TAIL])
 
 

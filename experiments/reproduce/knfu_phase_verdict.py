@@ -1,51 +1,52 @@
 """What the rows say of each part of KnFu's conclusion."""
 
-from collections.abc import Callable
+from itertools import product
 
 from .knfu_phase_compared import Rows
 from .knfu_phase_plan import ALONE, ALPHAS, SIZES
-from .paired import Pairs, listing, told
+from .paired import PLACES, Pairs, listing, told
 
 SKEWED, LARGE = ALPHAS[:3], SIZES[-2:]
+
+ASKED = {"local": "on the clients' own mixes", "global": "on all classes"}
+"""Where accuracies are compared, in words."""
+
+UNDER_SKEW = {
+    "KnFu beats FedMD, soft labels": ("knfu", "fedmd, soft labels"),
+    "KnFu's weights beat FedMD over logits, too": ("knfu, logits", "fedmd"),
+    "KnFu beats training alone": ("knfu", ALONE),
+}
+"""Who is said to beat whom; the last is not claimed, and tells whether KnFu fuses at all."""
 
 
 def verdicts(rows: Rows) -> list[str]:
     """Return a line a part: what was claimed, the verdict, and why."""
-    parts: dict[str, Callable[[Rows], tuple[str, str]]] = {
-        "With large, skewed local data training alone beats FedMD": _alone,
-        "Under skew KnFu beats FedMD, soft labels": _soft,
-        "Under skew KnFu's weights beat FedMD over logits, too": _logits,
-        "Fusion gains more over training alone, the less clients differ": _gains,
-    }
-    return listing({what: judge(rows) for what, judge in parts.items()})
+    large = "With large, skewed local data training alone beats FedMD"
+    parts = {f"{large}, {ASKED['local']}": _over(rows, ALONE, "fedmd", "local", LARGE)}
+    for (what, pair), (place, column) in product(UNDER_SKEW.items(), PLACES.items()):
+        parts[f"Under skew {what}, {ASKED[place]}"] = _over(rows, *pair, column, SIZES)
+    gains = "Fusion gains more over training alone, the less clients differ"
+    parts[f"{gains}, {ASKED['local']}"] = _gains(rows)
+    return listing(parts)
 
 
-def _alone(rows: Rows) -> tuple[str, str]:
-    cells = [(n, a) for n in LARGE for a in SKEWED]
-    return told([(_at(n, a), rows.paired(ALONE, "fedmd", "local", n, a)) for n, a in cells])
-
-
-def _soft(rows: Rows) -> tuple[str, str]:
-    return _everywhere(rows, "knfu", "fedmd, soft labels")
-
-
-def _logits(rows: Rows) -> tuple[str, str]:
-    return _everywhere(rows, "knfu, logits", "fedmd")
-
-
-def _everywhere(rows: Rows, one: str, other: str) -> tuple[str, str]:
-    cells = [(n, a) for n in SIZES for a in SKEWED]
-    return told([(_at(n, a), rows.paired(one, other, "local", n, a)) for n, a in cells])
+def _over(rows: Rows, one: str, other: str, column: str, sizes: tuple[int, ...]) -> tuple[str, str]:
+    cells = product(sizes, SKEWED)
+    return told([(_at(n, a), rows.paired(one, other, column, n, a)) for n, a in cells])
 
 
 def _gains(rows: Rows) -> tuple[str, str]:
     """Compare KnFu's gain under the least skew with that under the strongest, seed by seed."""
     found: Pairs = []
     for n in SIZES:
-        low, high = (rows.paired("knfu", ALONE, "local", n, a) for a in (ALPHAS[0], ALPHAS[-1]))
-        pairs = zip(high, low, strict=False)
-        found.append((f"{n} samples", [much - little for much, little in pairs]))
+        low, high = (_gain(rows, n, alpha) for alpha in (ALPHAS[0], ALPHAS[-1]))
+        found.append((f"{n} samples", [high[seed] - low[seed] for seed in high if seed in low]))
     return told(found)
+
+
+def _gain(rows: Rows, samples: int, alpha: float) -> dict[int, float]:
+    own, alone = (rows.values(name, "local", samples, alpha) for name in ("knfu", ALONE))
+    return {seed: own[seed] - alone[seed] for seed in own if seed in alone}
 
 
 def _at(samples: int, alpha: float) -> str:

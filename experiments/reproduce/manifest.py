@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from ... import atomic
 from ...config import RunConfig
 from ...config.code import commit_of
@@ -68,7 +70,12 @@ def beside(rows: Path) -> Path:
 def freezings(rows: Path) -> list[dict[str, Any]]:
     """Return what was frozen, the oldest first; nothing if there is no manifest."""
     file = beside(rows)
-    found: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
+    try:
+        found: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
+        _ = [run["cell"].items() for one in found for run in one["runs"]]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        problem = f"{file} is no manifest ({error}); restore it, or remove it and its rows"
+        raise typer.BadParameter(problem, param_hint="--rows") from None
     return found
 
 

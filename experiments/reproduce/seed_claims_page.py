@@ -78,9 +78,9 @@ class Ways:
 
 def page(rows: list[Row], others: list[Row]) -> str:
     """Return the page; `others` are the rows of `knfu_phase`."""
-    ways = Ways(rows, others)
+    begun, ways = opening(CLAIM, rows, undone(cells(), rows)), Ways(rows, others)
     said = listing({part.what: verdict(ways, part) for part in PARTS})
-    parts = [*opening(CLAIM, rows, undone(cells(), rows)), *said, ALONE_IS]
+    parts = [*begun, *said, ALONE_IS]
     return "\n".join([*parts, *(_table(ways, alpha) for alpha in ALPHAS), TAIL])
 
 

@@ -174,7 +174,9 @@ def writing(
     ) -> None:
         """Write the page."""
         more = [] if others is None else [saved(others)]
-        out.write_text(page(saved(rows), *more), encoding="utf-8")
+        text = page(saved(rows), *more)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
 
     return command
 

@@ -16,7 +16,7 @@ from .sources import refuse_nowhere
 def refuse_foreseen(
     config: RunConfig, given: Mapping[str, Any], data: Any = None, transfer: Any = None
 ) -> None:
-    """Refuse a partitioner, a file of row numbers or a transfer set that is not there.
+    """Refuse a partitioner, a file of row numbers or a data set that is not there.
 
     And keys that deal samples, where the configuration says who holds which.
 
@@ -47,6 +47,8 @@ def refuse_foreseen(
         column = config.data.client
         told = f"data.client={column}" if holder == "data.client" else holder
         refuse_dealing(config.data, told or "the list of data sets")
+    if data is None:
+        refuse_nowhere(config.data.name, "data")
     name = config.transfer.data
     if transfer is None and name and name != NOISE:
         refuse_nowhere(name, "transfer.data")

@@ -21,8 +21,6 @@ def foresee(config: RunConfig, objects: Objects) -> None:
         For the first.
     """
     refuse_foreseen(config, objects.held, objects.data, objects.transfer)
-    if objects.strategy is None:
-        SEAMS["strategies"].vet(config.strategy)
     for seam in PARTS:
         node = getattr(config, seam.key, None)  # what is exchanged is the strategy's
         given = getattr(objects, seam.key, None)  # an object has been made already

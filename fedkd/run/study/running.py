@@ -15,6 +15,7 @@ from ...config.study import StudyConfig
 from ...config.trust import outside, seal
 from ...engine import shared_ray
 from ...errors import ConfigError, FedkdError
+from ...plugins.table import SEAMS
 from ...rundir.locking import locked
 from ...rundir.study import StudyFolder
 from ..foreseeing import foresee
@@ -109,6 +110,8 @@ def _begun(
     known = steps(folder, runs, study, retry)
     for step in known:
         if step.state == "waiting":
+            step.asked.check()
+            SEAMS["strategies"].create(step.asked.strategy)
             foresee(step.asked, Objects())  # a misspelt name is not to be found in the morning
     sweep = dealt(how, [step.run for step in known if step.state in ("begun", "waiting")])
     manifest = frozen(folder, known, study, freeze)
