@@ -22,7 +22,7 @@ def figure(every: Sequence[Curves]) -> Figure:
     there = [one for one in zip(DATA.values(), every, strict=True) if one[1].shared()]
     there = there or [(next(iter(DATA.values())), every[0])]
     drawn, panels = canvas(7.6, 3.2, columns=len(there))
-    for axes, (title, found) in zip(np.atleast_1d(panels), there, strict=True):
+    for axes, (title, found) in zip(panels, there, strict=True):
         _panel(axes, found)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("labels")
