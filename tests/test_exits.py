@@ -198,7 +198,7 @@ def test_a_run_that_a_plug_in_ends_has_not_ended_well(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", ["init", "refusal", "fuse"])
 def test_a_sweep_goes_on_and_says_that_one_failed(where: str, tmp_path: Path) -> None:
-    strategies = f"strategy='{FILE}:Strategy,local'"
+    """But for a strategy that nobody can make: no run could use it."""
     file = tmp_path / "leaving_now.py"
     file.write_text(
         Path(FILE).read_text().replace('where: str = "fuse"', f'where: str = "{where}"')
@@ -206,6 +206,10 @@ def test_a_sweep_goes_on_and_says_that_one_failed(where: str, tmp_path: Path) ->
     strategies = f"strategy={file}:Strategy,local"
     got = command("run", "-m", strategies, f"run_dir={tmp_path}/sweep")
     assert got.exit_code in (1, 2)
+    if where == "init":
+        assert "SystemExit: 0" in got.output
+        assert not (tmp_path / "sweep").exists()
+        return
     assert "1 of 2 runs failed" in got.output
     assert len(list((tmp_path / "sweep").glob("*/summary.json"))) == 1
 

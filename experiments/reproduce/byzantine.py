@@ -146,5 +146,7 @@ def measured(cell: Row) -> Row | None:
     }
 
 
+command = asked(ROWS, wanted, measured, config)
+
 if __name__ == "__main__":
-    typer.run(asked(ROWS, wanted, measured, config))
+    typer.run(command)

@@ -75,5 +75,7 @@ def wanted(seeds: int, quick: bool) -> list[Row]:
     return cells(ALPHAS[:1], 1) if quick else cells(seeds=seeds)
 
 
+command = asked(ROWS, wanted, measured, config)
+
 if __name__ == "__main__":
-    typer.run(asked(ROWS, wanted, measured, config))
+    typer.run(command)

@@ -145,5 +145,7 @@ def measured(cell: Row) -> tuple[RunResult, Row]:
     }
 
 
+command = asked(ROWS, cells, measured, config)
+
 if __name__ == "__main__":
-    typer.run(asked(ROWS, cells, measured, config))
+    typer.run(command)

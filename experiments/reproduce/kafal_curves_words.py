@@ -88,13 +88,13 @@ TAIL = """## How this was made
 
 From [a row a run](rows/kafal_curves.csv), with the accuracy after each cycle. CPU seconds are those
 of whole runs on one core of a two-core x86-64 machine, with other work beside it: {seconds}. This
-goes on with what is missing and writes this page anew; `--seeds 5` narrows the intervals:
+goes on with what is missing and writes this page anew:
 
 <!-- not run: takes an hour, and the data sets -->
 ```sh
 python -m fedkd.experiments.reproduce.kafal_curves --quick
 python -m fedkd.experiments.reproduce.kafal_curves --plan
-python -m fedkd.experiments.reproduce.kafal_curves --data mnist
+python -m fedkd.experiments.reproduce.kafal_curves --data mnist --seeds 5
 python -m fedkd.experiments.reproduce.kafal_curves --jobs 2
 python -m fedkd.experiments.reproduce.kafal_curves --data cifar10
 python -m fedkd.experiments.reproduce.kafal_curves_page

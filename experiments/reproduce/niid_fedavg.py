@@ -73,5 +73,7 @@ def measured(cell: Row) -> tuple[RunResult, Row]:
     return simulate(strategy, callbacks=[curves], **settings(cell)), curves.row()
 
 
+command = asked(ROWS, cells, measured, config)
+
 if __name__ == "__main__":
-    typer.run(asked(ROWS, cells, measured, config))
+    typer.run(command)

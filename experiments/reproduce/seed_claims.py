@@ -182,5 +182,7 @@ def measured(cell: Row) -> Row | None:
     return scored(overrides(cell))
 
 
+command = asked(ROWS, wanted, measured, config)
+
 if __name__ == "__main__":
-    typer.run(asked(ROWS, wanted, measured, config))
+    typer.run(command)
