@@ -30,6 +30,7 @@ FIRST = (
     "test_cli_signals.py",
     "engine/test_warm.py",
     "test_endurance.py",
+    "engine/test_actors_die.py",
     "test_check_plugged.py",
     "test_check.py",
     "test_study.py",

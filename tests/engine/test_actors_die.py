@@ -55,7 +55,8 @@ def on_ray(callbacks=(), **settings):
         return simulate(engine=engine, callbacks=callbacks, **SHORT | settings).summary
     finally:
         assert len(WARM.actors) <= 2  # a busy machine's new actor may answer too late to be kept
-        wait_until(lambda: len(actors()) == len(WARM.actors))
+        waiting = set(ray.get([one.pid.remote() for one in WARM.actors], timeout=120))
+        wait_until(lambda: {process.pid for process in actors()} <= waiting)
 
 
 def actors():
