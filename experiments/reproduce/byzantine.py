@@ -99,8 +99,8 @@ def wanted(seeds: int, quick: bool) -> list[Row]:
 
 def few() -> list[Row]:
     """Return one seed of the mean and of parameters, with the larger share."""
-    few = [cell for cell in cells(1) if cell["method"] in (AVERAGED, MEAN)]
-    return [cell for cell in few if cell["share"] in (0.0, SHARES[-1])]
+    both = [cell for cell in cells(1) if cell["method"] in (AVERAGED, MEAN)]
+    return [cell for cell in both if cell["share"] in (0.0, SHARES[-1])]
 
 
 def _attack(cell: Row) -> str | None:

@@ -29,7 +29,8 @@ from .byzantine import (
 )
 from .byzantine_words import COUNTED, TAIL
 from .cells import Row, honest
-from .paired import PLACES, Pairs, apart, listing, minus, spread, told
+from .claims import unlisted
+from .paired import PLACES, Pairs, apart, by_cell, listing, minus, spread, told
 from .tables import opening, undone, writing
 
 PAGE = Path("docs/byzantine.md")
@@ -45,10 +46,7 @@ class Runs:
     """
 
     def __init__(self, rows: list[Row]) -> None:
-        self._by: dict[tuple[str, str, float], dict[int, Row]] = {}
-        for row in sorted(rows, key=lambda row: row["seed"]):
-            key = row["method"], row["lie"], row["share"]
-            self._by.setdefault(key, {})[row["seed"]] = row
+        self._by = by_cell(rows, "method", "lie", "share")
 
     def of(self, method: str, lie: str = NONE, share: float = 0.0) -> dict[int, Row]:
         """Return the runs of a cell by seed."""
@@ -70,12 +68,8 @@ class Runs:
 
 def _mean(row: Row, attacked: Row, column: str) -> float:
     """Return the mean accuracy in a run of those who are honest in another one, in per cent."""
-    values, lies = (_list(one) for one in (row[f"clients_{column}"], attacked["hostile"]))
+    values, lies = map(unlisted, (row[f"clients_{column}"], attacked["hostile"]))
     return 100 * fmean(honest(values, lies))
-
-
-def _list(line: str) -> list[float]:
-    return [] if line == "-" else [float(one) for one in line.split()]
 
 
 def page(rows: list[Row]) -> str:

@@ -63,6 +63,17 @@ def listed(values: Sequence[float]) -> str:
     return " ".join(f"{value:.5f}" for value in values) or "-"
 
 
+def unlisted(cell: object) -> list[float]:
+    """Return the numbers that `listed` wrote; a table may have read a single one as a number.
+
+    Examples
+    --------
+    >>> unlisted("0.50000 1.00000"), unlisted(0.5), unlisted("-")
+    ([0.5, 1.0], [0.5], [])
+    """
+    return [float(one) for one in str(cell).split() if one != "-"]
+
+
 def shown(values: Sequence[float]) -> str:
     """Return mean and sample standard deviation of shares, in per cent; "-" for none.
 

@@ -12,7 +12,7 @@ import typer
 
 from ...strategies.catalogue import table
 from .cells import Row, saved
-from .claims import UNTRIED, early, shown, verdict
+from .claims import UNTRIED, early, shown, unlisted, verdict
 from .fedgen_table1 import ALPHAS, CLAIM, FULL, LOADERS, METHODS, QUICK, ROWS, cells
 from .tables import Page, Rows, chosen, framed, seconds, versions
 
@@ -35,7 +35,7 @@ def page(rows: list[Row]) -> str:
 
 def bests(rows: list[Row]) -> list[float]:
     """Return what the published figures are of: the best five rounds of each seed, together."""
-    return [float(one) for row in rows for one in row["best"].split()]
+    return [one for row in rows for one in unlisted(row["best"])]
 
 
 MEASURES: dict[str, Callable[[list[Row]], list[float]]] = {

@@ -12,7 +12,7 @@ from scipy.stats import ttest_1samp
 
 from ...strategies.catalogue import table
 from .cells import Row, saved
-from .claims import NOT, OPEN, ORDERING, REPRODUCED, UNTRIED, early, shown, verdict
+from .claims import NOT, OPEN, ORDERING, REPRODUCED, UNTRIED, early, shown, unlisted, verdict
 from .fedproto_protocol import running
 from .fedproto_table1 import CLAIM, FULL, METHODS, QUICK, ROWS, WAYS, cells
 from .fedproto_table1_words import HOW, SHORT, TRAP, TRAP_AGAIN
@@ -31,18 +31,7 @@ def page(rows: list[Row]) -> str:
 
 def predicted(row: Row) -> list[float]:
     """Return each client's accuracy by the method's own predictor: FedProto's is the prototypes."""
-    return numbers(row["nearest"]) or numbers(row["heads"])
-
-
-def numbers(text: str) -> list[float]:
-    """Return the numbers of a cell; see `claims.listed`.
-
-    Examples
-    --------
-    >>> numbers("0.50000 1.00000"), numbers("-")
-    ([0.5, 1.0], [])
-    """
-    return [] if text == "-" else [float(one) for one in text.split()]
+    return unlisted(row["nearest"]) or unlisted(row["heads"])
 
 
 def over_clients(each: list[list[float]]) -> str:
@@ -152,7 +141,7 @@ def lines(rows: list[Row]) -> list[tuple[str, ...]]:
                 continue
             mean, deviation = CLAIM.published[method][ways]
             for column, how in (("nearest", "prototypes"), ("heads", "head")):
-                each = [numbers(row[column]) for row in own if row[column] != "-"]
+                each = [unlisted(row[column]) for row in own if row[column] != "-"]
                 if not each:
                     continue
                 claimed = f"{mean:.2f} ± {deviation:.2f}" if each[0] == predicted(own[0]) else "-"
@@ -170,9 +159,10 @@ def trapped(rows: list[Row]) -> list[tuple[str, ...]]:
     for ways in WAYS:
         own = chosen(rows, ways=ways, method=BEST)
         for place, (column, how) in enumerate((("heads", "head"), ("nearest", "prototypes"))):
-            each = [numbers(row[column]) for row in own]
+            each = [unlisted(row[column]) for row in own]
             counted = [
-                running(numbers(r["heads"]), numbers(r["nearest"]), _tested(r))[place] for r in own
+                running(unlisted(r["heads"]), unlisted(r["nearest"]), _tested(r))[place]
+                for r in own
             ]
             mean, deviation = CLAIM.published[BEST][ways]
             claimed = f"{mean:.2f} ± {deviation:.2f}" if how == "prototypes" else "-"

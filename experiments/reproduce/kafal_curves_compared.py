@@ -5,7 +5,7 @@ from operator import itemgetter
 from statistics import fmean
 
 from .cells import Row
-from .claims import NOT, OPEN, ORDERING, UNTRIED
+from .claims import NOT, OPEN, ORDERING, UNTRIED, unlisted
 from .kafal_curves_plan import (
     AS_IS,
     BALANCED,
@@ -18,7 +18,7 @@ from .kafal_curves_plan import (
     RANDOM,
     SAMPLERS,
 )
-from .paired import BETTER, FEW, UNDECIDED, WORSE, Pairs, apart, compared, told
+from .paired import BETTER, FEW, UNDECIDED, WORSE, Pairs, apart, by_cell, compared, minus, told
 
 Curve = tuple[str, str]
 """Local update and sampler."""
@@ -53,10 +53,7 @@ class Curves:
 
     def __init__(self, rows: Sequence[Row], data: str) -> None:
         self.all = [row for row in rows if row["data"] == data]
-        self._by: dict[tuple[object, ...], dict[int, Row]] = {}
-        for row in sorted(self.all, key=lambda row: int(row["seed"])):
-            key = row["update"], row["sampler"], row["change"]
-            self._by.setdefault(key, {})[row["seed"]] = row
+        self._by = by_cell(self.all, "update", "sampler", "change")
 
     def rows(self, curve: Curve, change: str = AS_IS) -> dict[int, Row]:
         """Return the rows of a cell by seed."""
@@ -88,8 +85,7 @@ class Curves:
 
     def moved(self, change: str) -> list[float]:
         """Return how far a change moves balanced softmax up against plain training, by seed."""
-        base, now = self.behind(AS_IS), self.behind(change)
-        return [now[seed] - base[seed] for seed in now if seed in base]
+        return minus(self.behind(change), self.behind(AS_IS))
 
     def shared(self) -> dict[Curve, list[list[float]]]:
         """Return the curves that there are, over the seeds that all of these have."""
@@ -106,7 +102,7 @@ def numbers(row: Row, column: str, scale: float = 1) -> list[float]:
     >>> numbers({"absent": "7.0 6.5"}, "absent"), numbers({"absent": "-"}, "absent")
     ([7.0, 6.5], [])
     """
-    return [scale * float(one) for one in str(row[column]).split() if one != "-"]
+    return [scale * one for one in unlisted(row[column])]
 
 
 def verdicts(every: Sequence[Curves]) -> list[str]:

@@ -7,8 +7,9 @@ from itertools import product
 import numpy as np
 
 from .cells import Row
+from .claims import unlisted
 from .knfu_phase_plan import ALONE, ALPHAS, AS_IS, AUTO, HERE, METHODS, SIZES
-from .paired import FEW, above, minus
+from .paired import FEW, above, by_cell, minus
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,7 @@ class Rows:
 
     def __init__(self, rows: Sequence[Row], data: str) -> None:
         self.all = [row for row in rows if row["data"] == data]
-        self._by: dict[tuple[object, ...], dict[int, Row]] = {}
-        for row in self.all:
-            key = row["samples"], row["alpha"], row["method"], row["change"]
-            self._by.setdefault(key, {})[row["seed"]] = row
+        self._by = by_cell(self.all, "samples", "alpha", "method", "change")
 
     def of(
         self, method: str, samples: int = HERE[0], alpha: float = HERE[1], change: str = AS_IS
@@ -53,7 +51,7 @@ class Rows:
     def values(self, method: str, column: str, *cell: float) -> dict[int, float]:
         """Return a number of a cell's rows by seed, in per cent."""
         found = self.of(method, *cell)  # type: ignore[arg-type]
-        return {seed: 100 * float(row[column]) for seed, row in sorted(found.items())}
+        return {seed: 100 * float(row[column]) for seed, row in found.items()}
 
     def paired(self, one: str, other: str, column: str, *cell: float) -> list[float]:
         """Return by how much one method is above another, seed by seed, in points."""
@@ -86,7 +84,7 @@ class Rows:
 
 def each(row: Row, column: str) -> list[float]:
     """Return the clients' own numbers."""
-    return [float(one) for one in row[f"clients_{column}"].split()]
+    return unlisted(row[f"clients_{column}"])
 
 
 @dataclass(frozen=True)

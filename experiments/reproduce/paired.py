@@ -34,6 +34,20 @@ def by_seed(rows: Sequence[Row], column: str, **cell: object) -> dict[int, float
     return {row["seed"]: 100 * row[column] for row in sorted(own, key=lambda row: row["seed"])}
 
 
+def by_cell(rows: Sequence[Row], *columns: str) -> dict[tuple[object, ...], dict[int, Row]]:
+    """Return rows by what these columns have, and by seed, in the order of the seeds.
+
+    Examples
+    --------
+    >>> by_cell([{"alpha": 1, "seed": 1}, {"alpha": 1, "seed": 0}], "alpha")
+    {(1,): {0: {'alpha': 1, 'seed': 0}, 1: {'alpha': 1, 'seed': 1}}}
+    """
+    found: dict[tuple[object, ...], dict[int, Row]] = {}
+    for row in sorted(rows, key=lambda row: int(row["seed"])):
+        found.setdefault(tuple(row[column] for column in columns), {})[row["seed"]] = row
+    return found
+
+
 def minus(one: Mapping[int, float], other: Mapping[int, float]) -> list[float]:
     """Return by how much one is above the other, seed by seed, of the seeds that both have.
 
