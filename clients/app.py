@@ -92,7 +92,8 @@ def client_app(
     for answer in (fit, distil, finish):
         app.train(answer.__name__, mods=wrappers)(_handler(answer, tools))
     app.train("kcfu", mods=wrappers)(_handler(fit, tools))
-    app.train(mods=wrappers)(_handler(train, tools))
+    # its streams are fit's: of one seed, Flower's strategies and ours see samples in one order
+    app.train(mods=wrappers)(_handler(train, tools, fit.__name__))
     return app
 
 
@@ -135,18 +136,19 @@ def _tools(spec: str) -> Tools:
 
 
 def _handler(
-    answer: Callable[[Phase], Message], tools: Callable[[Context], Tools]
+    answer: Callable[[Phase], Message], tools: Callable[[Context], Tools], streams: str = ""
 ) -> Callable[[Message, Context], Message]:
     """Lend a handler seeded global generators, and say where an exception came from."""
+    name = streams or answer.__name__
 
     def handle(message: Message, context: Context) -> Message:
         client, round_ = int(context.node_config["partition-id"]), round_of(message)
         torch.set_num_threads(1)
         own = tools(context)
         try:
-            seed = workbench(own.spec).seed_of(client, round_, f"global.{answer.__name__}")
+            seed = workbench(own.spec).seed_of(client, round_, f"global.{name}")
             with scoped(seed):
-                return answer(Phase(own, message, context, answer.__name__))
+                return answer(Phase(own, message, context, name))
         except RunError:
             raise
         except BaseException as error:  # sys.exit in a plug-in, too

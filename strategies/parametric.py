@@ -40,7 +40,7 @@ class ParameterFusion(FusionStrategy):
 
     def first(self, server: Server, client: int) -> Tensor:
         """Return the parameters ``[size]`` that the group of a client starts from."""
-        return flatten(server.model(server.models[client]))
+        return flatten(server.initial(client))
 
     def common(self, knowledge: KnowledgeStack) -> Tensor:
         """Return ``sum_n samples_n * theta_n / sum_n samples_n``, ``[size]``."""

@@ -39,7 +39,7 @@ class PartFusion(ParameterFusion):
 
     def first(self, server: Server, client: int) -> Tensor:
         """Return the part ``[size]`` that the client's group starts from."""
-        return pack(self.part(server.model(server.models[client])))
+        return pack(self.part(server.initial(client)))
 
     def refusal(self, server: Server) -> str | None:
         """Refuse a run in which no two clients could share anything."""

@@ -63,6 +63,6 @@ class CommonStart(PartFusion):
 
     def _start(self, server: Server, client: int) -> Tensor:
         """Return a first model ``[size of all]`` with what its group shares by now."""
-        model = server.model(server.models[client])
+        model = server.initial(client)
         unpack(self.part(model), self.state[f"shared.{self.groups(server)[client]}"])
         return flatten(model)

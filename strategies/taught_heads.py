@@ -67,7 +67,7 @@ class HeadTraining(PartFusion):
     def refine(self, plan: RoundPlan, knowledge: KnowledgeStack, teacher: Teacher) -> Teacher:
         """Train the group's head, from how it was, on what this round's clients sent."""
         client = knowledge.clients[0]
-        model = head(plan.server.model(plan.server.models[client]))
+        model = head(plan.server.initial(client))
         unflatten(model, self.state[f"shared.{self.groups(plan.server)[client]}"])
         self.train(model, *ordered(*self.rows(knowledge)), plan.seed)
         return Teacher("parameters", flatten(model), teacher.clients)

@@ -112,9 +112,19 @@ class Server:
         with scoped(stream(self.seed, SERVER, number, "model")):
             return build(spec, *self._about)
 
+    def initial(self, client: int) -> nn.Module:
+        """Return the model that clients of one architecture start from if they start alike.
+
+        It is the one that the first client of the architecture makes from its own stream, for all
+        methods alike: what two of them make of the same seed differs by the methods, not by chance.
+        """
+        first = self.instances.index(self.instances[client])
+        with scoped(stream(self.seed, first, 0, "model")):
+            return build(self.models[first], *self._about)
+
     def filled(self, client: int, vector: Tensor) -> nn.Module:
         """Return a model of a client's architecture with these parameters ``[size]``."""
-        return unflatten(self.model(self.models[client]), vector)
+        return unflatten(self.initial(client), vector)
 
 
 Loss = Callable[[Tensor, dict[str, Tensor]], Tensor]
