@@ -206,4 +206,6 @@ def test_any_page_that_tells_a_claim_is_in_the_gallery(tmp_path):
     (tmp_path / "other.md").write_text("# Not one\n")
     (one,) = gallery.shown(tmp_path)
     assert (one.title, one.claimed, one.verdicts) == ("T", "C.", (("a", "not tried"),))
-    assert "[T](t.md) | C. | S (sure) | a: **not tried** | 0 | 0 |" in gallery.page(tmp_path)
+    text = gallery.page(tmp_path)
+    assert "| [T](t.md) |  |  |  |  | 1 | 0 | 0 |" in text
+    assert "## T\n\nC. *S; sure.*\n\n- **not tried**\n    - a\n" in text

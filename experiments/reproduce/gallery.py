@@ -6,6 +6,7 @@ there is to adding it.
 """
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -84,18 +85,29 @@ def shown(docs: Path) -> list[Shown]:
 
 
 def page(docs: Path) -> str:
-    """Return the gallery."""
-    heads = ("claim", "says", "source", "verdict", "runs", "CPU min")
-    return HEAD + "\n" + table([heads, *(_line(docs, one) for one in shown(docs))]) + TAIL
+    """Return the gallery: how many parts of each claim hold, and then which."""
+    claims = shown(docs)
+    heads = ("claim", *WORDS, "runs", "CPU min")
+    counts = table([heads, *(_counts(docs, one) for one in claims)])
+    return "\n".join([HEAD, counts, *map(_section, claims)]) + TAIL
 
 
-def _line(docs: Path, one: Shown) -> tuple[str, ...]:
+def _counts(docs: Path, one: Shown) -> tuple[str, ...]:
+    """Return a claim's line of the table."""
     rows = [row for name in one.rows for row in saved(docs / "rows" / name)]
     minutes = sum(row.get("cpu_seconds", 0.0) for row in rows) / 60
-    source = f"{one.source} ({one.confidence})"
-    verdict = "<br>".join(f"{part}: **{word}**" for part, word in one.verdicts)
-    about = f"[{one.title}]({one.page})", one.claimed, source, verdict
-    return *about, str(len(rows)), f"{minutes:.0f}"
+    found = Counter(word for _, word in one.verdicts)
+    counts = (str(found[word] or "") for word in WORDS)
+    return f"[{one.title}]({one.page})", *counts, str(len(rows)), f"{minutes:.0f}"
+
+
+def _section(one: Shown) -> str:
+    """Return what was claimed, by whom, and which parts of it have which verdict."""
+    lines = [f"## {one.title}", "", f"{one.claimed} *{one.source}; {one.confidence}.*", ""]
+    for word in WORDS:
+        parts = [part for part, own in one.verdicts if own == word]
+        lines += [f"- **{word}**", *(f"    - {part}" for part in parts)] if parts else []
+    return "\n".join([*lines, "", f"[Numbers, and how they were made]({one.page})", ""])
 
 
 def command(*, docs: Annotated[Path, typer.Option(help="Folder of the pages.")] = DOCS) -> None:

@@ -141,9 +141,9 @@ def told(pairs: Pairs, margin: float = 0.0) -> tuple[str, str]:
     Examples
     --------
     >>> told([("a", [1.0, 1.1, 0.9]), ("b", [])])
-    ('ordering reproduced', 'better in 1 cell of 1 with three seeds: a +1.0 ± 0.2')
+    ('ordering reproduced', 'better in 1 cell of 1 with three seeds or more: a +1.0 ± 0.2')
     >>> told([("a", [-0.5, -0.6, -0.4])], margin=1)[1]
-    'as good but for 1 point in 1 cell of 1 with three seeds: a -0.5 ± 0.2'
+    'as good but for 1 point in 1 cell of 1 with three seeds or more: a -0.5 ± 0.2'
     >>> told([("a", [-1.0, -1.1, -0.9])])[0], told([("a", [1.0, -1.0, 0.5])])[0], told([])[0]
     ('not reproduced', 'undecided', 'not tried')
     """
@@ -152,19 +152,30 @@ def told(pairs: Pairs, margin: float = 0.0) -> tuple[str, str]:
         seeds = max((len(found) for _, found in pairs), default=0)
         many = _counted(seeds, "seed"), _counted(len(pairs), "cell")
         return UNTRIED, f"at most {' of '.join(many)}"
-    by: dict[str, list[str]] = {}
+    by: dict[str, Pairs] = {}
     for where, found in tried:
-        word = compared([one + margin for one in found])
-        by.setdefault(word, []).append(f"{where} {apart(found)}")
+        by.setdefault(compared([one + margin for one in found]), []).append((where, found))
     holds = len(by.get(BETTER, [])) > len(tried) / 2 and WORSE not in by
     names = {WORSE: WORSE, UNDECIDED: UNDECIDED} | {
         BETTER: f"as good but for {_counted(margin, 'point')}" if margin else BETTER
     }
     order = (BETTER, WORSE, UNDECIDED)
     words = [f"{names[word]} in {_counted(len(by[word]), 'cell')}" for word in order if word in by]
-    shown = "; ".join(by.get(WORSE) or by.get(BETTER) or by[UNDECIDED])
-    why = f"{', '.join(words)} of {len(tried)} with three seeds: {shown}"
+    shown = _ends(by.get(WORSE) or by.get(BETTER) or by[UNDECIDED])
+    why = f"{', '.join(words)} of {len(tried)} with three seeds or more: {shown}"
     return (ORDERING if holds else NOT if WORSE in by else OPEN), why
+
+
+SHOWN = 3
+"""Cells that a verdict tells one by one; of more, it tells between which they are."""
+
+
+def _ends(pairs: Pairs) -> str:
+    """Return the differences of cells; of many, the least and the largest."""
+    if len(pairs) <= SHOWN:
+        return "; ".join(f"{where} {apart(found)}" for where, found in pairs)
+    least, *_, most = sorted(pairs, key=lambda pair: float(np.mean(pair[1])))
+    return f"from {least[0]} {apart(least[1])} to {most[0]} {apart(most[1])}"
 
 
 def listing(parts: Mapping[str, tuple[str, str]]) -> list[str]:
