@@ -20,7 +20,8 @@ from fedkd.config.overrides import compose, merge
 from fedkd.data import build_federation, corpora, prepare
 from fedkd.data.codings import Number, from_json, to_json
 from fedkd.data.columns import Choice
-from fedkd.data.encoding import LEVELS, apply, fit
+from fedkd.data.encoding import apply, fit
+from fedkd.data.recognising import LEVELS
 from fedkd.errors import ConfigError
 
 NAMES = ("age", "dose", "sex", "seen")
