@@ -20,7 +20,7 @@ from ..data import (
 from ..errors import ConfigError
 from ..report.drawing.figures import partition_figure
 from ..run.resolving import wanted
-from .commands import print_facts
+from .terminal import print_facts
 
 SHOWN_CLIENTS, SHOWN_CLASSES = 20, 20
 """Rows and columns of the class table."""
