@@ -27,7 +27,7 @@ from ..maths.imbalance import class_weights, compensation, log_prior, mixed_weig
 from ..models.flat import flatten, unflatten
 from .asked import fitted
 from .augment import flip_crop
-from .exchange.base import Phase
+from .exchange.phase import Phase
 from .pools import LABELS, Pools, initial_labels
 
 LOCAL, GLOBAL = "local", "global"

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..models.features import head
-from .exchange.base import Phase
+from .exchange.phase import Phase
 
 
 def frequent(labels: Tensor, classes: int) -> Tensor:

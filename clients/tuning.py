@@ -9,7 +9,7 @@ import torch
 
 from ..models.parts import still
 from .asked import fitted
-from .exchange.base import Phase
+from .exchange.phase import Phase
 
 
 @contextmanager

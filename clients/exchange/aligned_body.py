@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from ...knowledge import Knowledge, Target
 from ...models.features import head, tapped
 from ...models.flat import flatten, size, unflatten
-from .base import Phase
 from .class_logits import class_means
 from .head_then_body import HeadThenBody
+from .phase import Phase
 from .prototypes import distance
 from .scoring import feature_means, pooled_features
 

@@ -8,68 +8,19 @@ sides what travels: the server asks it what to expect, the client has it make th
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
-import torch
 from flwr.app import ArrayRecord
 from torch import Tensor, nn
 
-from ...distillation.base import Objective
-from ...engine.state import Memory, load_record
+from ...engine.state import load_record
 from ...knowledge import Knowledge, Target, kind_named
 from ...knowledge.admission import Expected
 from ...models.alone import suffices
 from ...models.flat import size
-from ...tasks.rows import by_sample, rows_at, rows_of
+from ...tasks.rows import known, rows_of
 from ..asked import fitted
-from ..base import Client, ClientLoop
-from ..workbench import Workbench
-
-
-class Phase(Protocol):
-    """What an exchange sees of a message being answered.
-
-    Attributes
-    ----------
-    index, round : int
-        The client and the round.
-    options : dict
-        The message's configuration.
-    memory : Memory
-        What the client keeps: model and tensors.
-    bench : Workbench
-        The process's samples and models.
-    """
-
-    index: int
-    round: int
-    options: dict[str, Any]
-    memory: Memory
-    bench: Workbench
-
-    @property
-    def client(self) -> Client:
-        """What the training loop works on."""
-
-    @property
-    def loop(self) -> ClientLoop:
-        """The training loop."""
-
-    @property
-    def classes(self) -> int:
-        """Number of classes."""
-
-    def transfer(self) -> tuple[Tensor, Tensor]:
-        """Return the round's transfer samples and their ids: those of the rows of knowledge."""
-
-    def objective(self) -> Objective:
-        """Return a fresh copy of the distillation objective."""
-
-    def build(self, spec: Any, name: str) -> nn.Module:
-        """Return another model of this client, initialised from its own stream `name`."""
-
-    def other(self, client: int) -> nn.Module:
-        """Return a model like that of another client."""
+from .phase import Phase
 
 
 class Exchange:
@@ -274,32 +225,3 @@ class Exchange:
             heaviest=self.heaviest,
             counted=tuple(name for name in self.counted if name in extras),
         )
-
-
-def known(x: Tensor, ids: Tensor, target: Target, mask: Tensor) -> tuple[Tensor, Tensor, Target]:
-    """Return the samples that have a teacher, with the ids and the teacher of their rows.
-
-    Where samples have several rows, the target's mask says which of those have a teacher.
-
-    Parameters
-    ----------
-    x, ids : Tensor
-        ``[samples, *shape]`` and ``[rows]``.
-    target : Target
-        ``[rows, ...]``.
-    mask : Tensor
-        bool ``[rows]``.
-
-    Examples
-    --------
-    >>> target, mask = Target(torch.eye(4)), torch.tensor([True, False, False, False])
-    >>> x, ids, part = known(torch.zeros(2, 5), torch.arange(4), target, mask)
-    >>> len(x), ids.tolist(), part.mask.tolist()
-    (1, [0, 1], [True, False])
-    """
-    if len(ids) == len(x):
-        return x[mask], ids[mask], target.part(target.values[mask])
-    each = len(ids) // len(x)
-    samples = torch.nonzero(by_sample(mask, each).any(dim=1)).flatten()
-    rows = rows_at(samples, each)
-    return x[samples], ids[rows], replace(target.part(target.values[rows]), mask=mask[rows])

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ...models.features import headless
 from ...models.parts import body, others
 from ..tuning import tuned
-from .base import Phase
+from .phase import Phase
 from .shared_part import Part
 
 Tuned = Literal["model", "head", "body"]

@@ -3,7 +3,7 @@
 import torch
 
 from ...knowledge import Knowledge, Target
-from .base import Phase
+from .phase import Phase
 from .soft_labels import SoftLabels
 
 

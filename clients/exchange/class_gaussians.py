@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from ...knowledge import Knowledge
 from ...knowledge.admission import Expected
 from ...models.features import features_of, head
-from .base import Phase
 from .parameters import NO_SAMPLES, Parameters
+from .phase import Phase
 from .received import needs_top
 
 

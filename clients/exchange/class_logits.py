@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...knowledge import Knowledge, Target
-from .base import Exchange, Phase
+from .base import Exchange
 from .parameters import NO_SAMPLES
+from .phase import Phase
 
 
 class ClassLogits(Exchange):

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ...knowledge import Knowledge, Target
 from ...models.features import head
-from .base import Phase
+from .phase import Phase
 from .received import LocalLoss, Loss, Sight
 from .scoring import feature_means
 

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from ...models.flat import flatten, unflatten
 from ...models.padded import there
 from ...tasks.samples import vocabulary
-from .base import Phase
+from .phase import Phase
 from .received import LocalLoss, Loss, Sight, frozen, look
 
 PREVIOUS = "previous"

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from ...knowledge import Target
 from ...maths.momentum import carried
 from ...models.flat import flatten, size, unflatten
-from .base import Phase
 from .corrections import PENDING, Even
+from .phase import Phase
 
 COMMON, OWN = "common", "control"
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ...knowledge import Knowledge, Target
 from ...models.flat import flatten, floats, trained
-from .base import Phase
 from .parameters import NO_SAMPLES, Parameters
+from .phase import Phase
 
 PENDING = "pending."
 """What starts the names of tensors that a client has when the server has taken its upload."""

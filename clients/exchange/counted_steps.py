@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from ...knowledge import Knowledge
 from ...maths.momentum import carried
 from ...models.flat import size
-from .base import Phase
 from .corrections import PENDING, Corrected
+from .phase import Phase
 
 STEPS = "steps"
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ...maths.density import gaussian_log_density, held_out, kernel_log_density
-from .base import Phase
+from .phase import Phase
 from .scoring import Scored, needs_head, pooled_features
 from .soft_labels import SoftLabels
 

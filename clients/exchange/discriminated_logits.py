@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...rng import scoped
-from .base import Phase
 from .logits import Logits
+from .phase import Phase
 from .scoring import Scored, seed_from
 
 HIDDEN = 64

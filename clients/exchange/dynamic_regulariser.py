@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from ...models.flat import size
-from .base import Phase
 from .corrections import Even
+from .phase import Phase
 
 MEAN_SAMPLES = "mean-samples"
 """The option that says how many samples clients have on average."""

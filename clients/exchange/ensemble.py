@@ -12,8 +12,8 @@ from ...engine.state import tensors_of
 from ...knowledge import Knowledge, Target
 from ...models.flat import flatten, size, unflatten
 from ...rng import torch_generator
-from .base import Phase
 from .parameters import NO_SAMPLES, Parameters
+from .phase import Phase
 from .scoring import seed_from
 
 AGGREGATOR = "aggregator"

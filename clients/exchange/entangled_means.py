@@ -5,8 +5,8 @@ from torch import nn
 
 from ...knowledge import Knowledge
 from ...models.features import head
-from .base import Phase
 from .parameters import NO_SAMPLES
+from .phase import Phase
 from .scoring import feature_means
 from .taught_head import TaughtHead
 

@@ -3,8 +3,8 @@
 from contextlib import AbstractContextManager
 
 from ...models.parts import still
-from .base import Phase
 from .body import Body
+from .phase import Phase
 
 
 class FrozenHead(Body):

@@ -14,8 +14,8 @@ from ...models.features import head
 from ...models.flat import unflatten
 from ...models.generator import Generator
 from ...rng import torch_generator
-from .base import Phase
 from .parameters import Parameters
+from .phase import Phase
 from .received import needs_top
 from .scoring import seed_from
 

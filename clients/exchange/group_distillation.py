@@ -9,7 +9,7 @@ from ...maths.groups import group_divergence
 from ...maths.imbalance import frequent
 from ...models.features import head
 from ...tasks.rows import rows_of
-from .base import Phase
+from .phase import Phase
 from .received import LocalLoss, Loss, Sight, look, needs_top
 
 

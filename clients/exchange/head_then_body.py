@@ -5,8 +5,8 @@ from typing import Any
 
 from ...models.parts import still
 from ..asked import fitted
-from .base import Phase
 from .body import Body
+from .phase import Phase
 
 
 class HeadThenBody(Body):

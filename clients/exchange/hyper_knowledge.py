@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from ...knowledge import Knowledge
 from ...models.features import head, pooled, tapped
-from .base import Phase
 from .class_logits import class_means
 from .parameters import NO_SAMPLES
+from .phase import Phase
 from .prototypes import Prototypes, distance
 from .scoring import pooled_features
 

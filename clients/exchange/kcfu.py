@@ -3,8 +3,8 @@
 from ...knowledge import Target
 from ...models.flat import flatten
 from ..active import GLOBAL, ActiveLearner, frozen
-from .base import Phase
 from .parameters import Parameters
+from .phase import Phase
 
 
 class KCFU(ActiveLearner, Parameters):

@@ -11,7 +11,7 @@ from torch import nn
 from ...knowledge import Knowledge, Target
 from ...models.flat import flatten
 from ..active import GLOBAL, ActiveLearner, frozen
-from .base import Phase
+from .phase import Phase
 from .soft_labels import SoftLabels
 
 

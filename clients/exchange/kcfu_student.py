@@ -3,8 +3,8 @@
 from ...knowledge import Target
 from ...models.flat import flatten, unflatten
 from ..active import GLOBAL, frozen
-from .base import Phase
 from .kcfu_labels import KCFULabels
+from .phase import Phase
 
 
 class KCFUStudent(KCFULabels):

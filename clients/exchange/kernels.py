@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from ...distillation.nets import evaluating
 from ...knowledge import Knowledge, Target
 from ...models.features import features_of, tapped
-from .base import Phase
 from .parameters import NO_SAMPLES
+from .phase import Phase
 from .received import Added, Loss, Sight
 from .scoring import needs_head
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ...maths.imbalance import frequent
-from .base import Phase
 from .not_true import NotTrue
+from .phase import Phase
 from .received import Sight
 
 

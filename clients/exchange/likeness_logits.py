@@ -6,8 +6,8 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from .base import Phase
 from .logits import Logits
+from .phase import Phase
 from .scoring import Scored
 
 LAMBDA = 0.01

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from ...knowledge import Target
 from ...models.flat import flatten, size, unflatten
-from .base import Phase
 from .class_logits import ClassLogits, class_means
 from .parameters import Parameters
+from .phase import Phase
 
 
 class LogitsBeside(Parameters):

@@ -11,8 +11,9 @@ from torch.func import functional_call
 
 from ...knowledge import Knowledge, Target
 from ...rng import torch_generator
-from .base import Exchange, Phase
+from .base import Exchange
 from .parameters import NO_SAMPLES
+from .phase import Phase
 
 LEAST = 1e-6
 """How near to 0 and 1 a client's own probabilities come: their scores must be finite."""

@@ -15,8 +15,8 @@ from ...maths.mutual import mutual
 from ...models import build
 from ...models.flat import flatten, size, unflatten
 from ...rng import scoped
-from .base import Phase
 from .parameters import Parameters
+from .phase import Phase
 
 
 class Pair(nn.Module):

@@ -15,9 +15,9 @@ from ...maths.mutual import adaptive
 from ...models.features import pooled, tapped
 from ...models.flat import flatten, unflatten
 from ...models.lowrank import pack, ramped, shapes_of, unpack
-from .base import Phase
 from .mentee import Mentee, Pair
 from .parameters import NO_SAMPLES
+from .phase import Phase
 from .scoring import needs_head
 
 if TYPE_CHECKING:

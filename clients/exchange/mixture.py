@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ...models.flat import flatten
 from ..base import Client
 from ..standard import batches
-from .base import Phase
+from .phase import Phase
 from .second_model import SHARED, Beside
 
 MIX = "mix"

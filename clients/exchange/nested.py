@@ -18,8 +18,8 @@ from ...models.features import head, tapped
 from ...models.flat import flatten, unflatten
 from ...models.shapes import Shape
 from ...tasks.samples import Tokens
-from .base import Phase
 from .mentee import Mentee, Pair
+from .phase import Phase
 from .scoring import needs_head
 
 PROJECTOR = "projector"

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ...maths.masked import divergence_among
 from ...tasks.rows import rows_of
-from .base import Phase
+from .phase import Phase
 from .received import LocalLoss, Loss, Sight
 
 

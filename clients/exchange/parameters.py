@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from ...knowledge import Knowledge, Target
 from ...models.flat import flatten, size, unflatten
 from ...secure.summing import HEAVIEST
-from .base import Exchange, Phase
+from .base import Exchange
+from .phase import Phase
 
 NO_SAMPLES = torch.zeros(0, dtype=torch.int64)
 """The sample ids of knowledge that is not about transfer samples."""

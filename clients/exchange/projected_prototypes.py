@@ -13,9 +13,10 @@ from ...maths.contrast import contrast
 from ...models.features import head, tapped
 from ...models.flat import flatten, unflatten
 from ..augment import flip_crop
-from .base import Exchange, Phase
+from .base import Exchange
 from .class_logits import class_means
 from .parameters import NO_SAMPLES
+from .phase import Phase
 from .prototypes import NEVER
 from .scoring import needs_head
 

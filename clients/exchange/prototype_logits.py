@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from ...knowledge import Target
 from ...models.features import features_of
-from .base import Phase
 from .class_logits import class_means
 from .logits import Logits
+from .phase import Phase
 from .scoring import needs_head
 
 

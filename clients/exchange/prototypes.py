@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from ...knowledge import Knowledge, Target
 from ...models.features import pooled, tapped
 from ...secure.summing import HEAVIEST
-from .base import Exchange, Phase
+from .base import Exchange
 from .parameters import NO_SAMPLES
+from .phase import Phase
 from .scoring import feature_means, needs_head, pooled_features
 
 NEVER = torch.finfo(torch.float32).min

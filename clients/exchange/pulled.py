@@ -3,7 +3,7 @@
 from ...models.flat import flatten
 from ..asked import fitted
 from ..standard import proximal_term
-from .base import Phase
+from .phase import Phase
 from .second_model import SHARED, Beside
 
 

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from ...models.flat import flatten, unflatten
 from ...tasks.rows import rows_of
-from .base import Phase
 from .logits import Logits
+from .phase import Phase
 from .received import Added, Loss, Sight, frozen
 
 

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from ...models.features import Tap, head, tapped
 from ...tasks.samples import Shape, made_up
-from .base import Exchange, Phase
+from .base import Exchange
 from .parameters import Parameters
+from .phase import Phase
 from .scoring import needs_head
 
 Loss = Callable[[Tensor, Tensor], Tensor]

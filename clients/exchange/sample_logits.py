@@ -16,8 +16,9 @@ from ...knowledge.admission import Expected
 from ...knowledge.kinds import Kind
 from ...models.features import features_of
 from ...rng import SERVER
-from .base import Exchange, Phase
+from .base import Exchange
 from .parameters import NO_SAMPLES
+from .phase import Phase
 
 SAMPLE_LOGITS = Kind("sample_logits")
 """``[private samples, classes]``, in the order in which the client has them."""

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from ...knowledge import Knowledge
 from ...models.features import features_of, head, headless
 from ...tasks.samples import Shape, made_up
-from .base import Exchange, Phase
+from .base import Exchange
 from .class_logits import class_means
+from .phase import Phase
 
 
 class Scored(Exchange):

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ...knowledge import Target
 from ...models.flat import unflatten
-from .base import Phase
 from .parameters import Parameters
+from .phase import Phase
 
 SHARED = "shared"
 """The tensor of a client that has the shared model, ``[size]``."""

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ...knowledge import Knowledge, scattered
 from ...maths.density import density_ratio, held_out
-from .base import Phase
+from .phase import Phase
 from .soft_labels import SoftLabels
 
 AUXILIARY = 250

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from ...knowledge import Knowledge, Target
 from ...models.flat import count, floats, pack, unflatten, unpack
 from ...models.parts import others
-from .base import Phase
 from .parameters import Parameters
+from .phase import Phase
 
 Weighting = Literal["samples", "uniform"]
 """Whether clients count by their samples, or evenly."""

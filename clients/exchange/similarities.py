@@ -11,8 +11,8 @@ from ...knowledge import Knowledge
 from ...maths.masked import divergence_among
 from ...models.features import features_of
 from ...tasks.rows import rows_of
-from .base import Phase
 from .logits import Logits
+from .phase import Phase
 from .recalled_logits import Recalling
 from .received import Loss, Sight
 from .scoring import needs_head

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from ...knowledge import Knowledge
 from ...tasks.rows import rows_of
-from .base import Phase
+from .phase import Phase
 from .received import Added, Loss, Sight
 from .soft_labels import SoftLabels
 

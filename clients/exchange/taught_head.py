@@ -5,9 +5,9 @@ from torch import nn
 from ...knowledge import Knowledge
 from ...models.features import head
 from ...models.flat import count
-from .base import Phase
 from .head import Head
 from .parameters import NO_SAMPLES
+from .phase import Phase
 from .received import tops
 from .scoring import feature_means
 

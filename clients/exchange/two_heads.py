@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from ...maths.imbalance import log_prior
 from ...models.features import head, tapped
 from ...models.flat import flatten, size, unflatten
-from .base import Phase
 from .parameters import Parameters
+from .phase import Phase
 from .scoring import needs_head
 
 PERSONAL = "personal"

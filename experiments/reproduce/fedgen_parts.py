@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from ...clients.base import Client
-from ...clients.exchange.base import Exchange, Phase
+from ...clients.exchange.base import Exchange
 from ...clients.exchange.generated import Generated
 from ...clients.exchange.logits_beside import LogitsBeside
 from ...clients.exchange.parameters import Parameters
+from ...clients.exchange.phase import Phase
 from ...clients.optimisers import make_optimizer
 from ...clients.standard import Standard, proximal_term
 from ...knowledge import Knowledge, Target

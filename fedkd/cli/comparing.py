@@ -10,7 +10,7 @@ from ..report.comparison import compare
 from ..report.page import common
 from ..report.printing import print_comparison
 from ..report.writing import known_ending
-from .commands import print_facts
+from .terminal import print_facts
 
 
 def show(

@@ -1,7 +1,7 @@
-"""What all commands share: how they end, and how their examples look."""
+"""What commands share: how they end, how their examples look, and the argument KEY=VALUE."""
 
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -9,6 +9,9 @@ from typer.core import TyperGroup
 
 from ..ending import begin
 from ..errors import FedkdError
+
+# The commands' docstrings explain the arguments: click 8.5 drops the help that typer gives them.
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", show_default=False)]
 
 
 class Group(TyperGroup):

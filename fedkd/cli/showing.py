@@ -9,11 +9,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..config.overrides import compose
-from ..data import Federation, Texts, build_federation, corpora, partition_table
+from ..data import (
+    Federation,
+    Texts,
+    build_federation,
+    corpora,
+    partition_notes,
+    partition_table,
+)
 from ..errors import ConfigError
 from ..report.drawing.figures import partition_figure
 from ..run.resolving import wanted
-from .commands import print_facts
+from .terminal import print_facts
 
 SHOWN_CLIENTS, SHOWN_CLASSES = 20, 20
 """Rows and columns of the class table."""
@@ -84,7 +91,8 @@ def _groups(federation: Federation) -> str:
 
 def _columns(federation: Federation) -> dict[str, object]:
     """Return what was read, in words."""
-    facts: dict[str, object] = {"columns": "; ".join(federation.notes)} if federation.notes else {}
+    notes = partition_notes(federation)
+    facts: dict[str, object] = {"columns": "; ".join(notes)} if notes else {}
     if federation.targets.numeric:
         facts["bins"] = ", ".join(federation.class_names)
     return facts

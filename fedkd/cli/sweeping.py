@@ -13,7 +13,7 @@ from ..run.study.results import Results
 from ..run.study.running import run_study
 from ..run.study.telling import ConsoleTeller
 from ..rundir.study import RECORD
-from .commands import print_facts
+from .terminal import print_facts
 
 
 def study(

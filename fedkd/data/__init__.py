@@ -25,7 +25,8 @@ _EXPORTS = {
     "corpora": "preparation",
     "is_data": "objects",
     "is_per_client": "objects",
-    "partition_table": "federation",
+    "partition_notes": "description",
+    "partition_table": "description",
     "prepare": "preparation",
     "refuse_foreseen": "foreseeing",
 }
@@ -44,6 +45,7 @@ __all__ = [
     "is_per_client",
     "located",
     "numbered",
+    "partition_notes",
     "partition_table",
     "prepare",
     "refuse_foreseen",

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .columns import dated, numeric, textual
+from .recognising import dated, numeric, textual
 
 _DAY = 86_400e6
 """Microseconds."""

@@ -11,10 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, one_line
-from .columns import Choice, Columns, find_labels
+from .columns import Choice, Columns
 from .frames import dataset_of, index_of, is_frame, refuse_table
 from .given import as_array, samples
 from .labels import check_range, classes, from_column, hold_numbers, numbers_of
+from .roles import find_labels
 from .tables import samples_of, scalars
 from .targets import are_numbers, numbers
 

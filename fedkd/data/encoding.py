@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError
 from .codings import Coding, Date, coding_for, from_json, numbers, to_json
-from .columns import LEVELS, REMEDY, Choice, few, listed, textual
+from .columns import Choice, listed
 from .decode import Raw
-from .recognising import as_dates
+from .recognising import LEVELS, as_dates, few, textual
+from .roles import REMEDY
 
 
 def encode(

@@ -1,6 +1,5 @@
 """The data of one run: which samples each client trains on, the transfer set, the test split."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -57,20 +56,21 @@ class Federation:
         return {"corpus": str(self.corpus.path), "transfer": other, "split": str(self.path)}
 
     @cached_property
-    def _split(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What ``split.npz`` has, by name."""
         with np.load(self.path, allow_pickle=False) as file:
             return dict(file)
 
     def _rows(self, part: str, client: int) -> NDArray[np.int64]:
         if not 0 <= client < self.clients:
             raise IndexError(f"client {client} of {self.clients}")
-        start, stop = self._split[f"{part}_offsets"][client : client + 2]
-        return self._split[part][start:stop]
+        start, stop = self.arrays[f"{part}_offsets"][client : client + 2]
+        return self.arrays[part][start:stop]
 
     @property
     def clients(self) -> int:
         """Number of clients."""
-        return len(self._split["train_offsets"]) - 1
+        return len(self.arrays["train_offsets"]) - 1
 
     @property
     def classes(self) -> int:
@@ -93,87 +93,36 @@ class Federation:
         return self.corpus.shape
 
     @property
-    def notes(self) -> list[str]:
-        """What is worth saying of the data sets, a line each: columns, classes never tested."""
-        both = [("data", self.corpus)]
-        if self.transfer_corpus is not self.corpus:
-            both.append(("transfer.data", self.transfer_corpus))
-        notes = [f"{key} {one.name}: {one.note}" for key, one in both if one.note]
-        notes += self._split.get("notes", np.array([], str)).tolist()
-        if "partner" in self._split:
-            mixed = int((self._split["partner"] != np.arange(self.transfer_size)).sum())
-            notes.append(
-                f"transfer.mixup: {mixed} of {self.transfer_size} samples are mixed of two"
-            )
-        if self.views is not None:
-            notes.append(
-                f"transfer.hard: {self.transfer_size} samples have {self.views.count} views each, "
-                "and rounds use those on which clients disagree"
-            )
-        told = [*self._only_one(), *self._untested()]
-        notes += [f"data {self.corpus.name}: {problem}" for problem in told]
-        return notes
-
-    def _only_one(self) -> Iterator[str]:
-        """Say so where there is nothing to tell apart."""
-        seen = np.flatnonzero(self.histograms.sum(axis=0))
-        if len(seen) == 1 and not self.targets.numeric and not self.targets.tokens:
-            name = self.class_names[seen[0]]
-            yield f"all its labels are one class ({name}): a good accuracy of that says nothing"
-
-    def _untested(self) -> Iterator[str]:
-        if self.targets.tokens and self.tests is None:
-            yield "local is global, unless data.test=local gives each client a test of its own"
-            return
-        if self.tests is not None:
-            whose = "of the test split" if self._split["test_split"] == "test" else "held out"
-            few, many = self.tests.min(), self.tests.max()
-            yield f"local accuracy is on each client's own samples, {few} to {many} ({whose})"
-            if none := int((self.tests == 0).sum()):
-                yield f"clients without samples to test on, so no local accuracy: {none}"
-            return
-        held = self.histograms > 0
-        untested = held & (self.test_counts() == 0)
-        absent = np.flatnonzero(untested.any(axis=0))
-        what, measure = ("values", "metrics") if self.targets.numeric else ("classes", "accuracy")
-        if len(absent):
-            names = ", ".join(self.class_names[label] for label in absent[:5])
-            names += ", ..." if len(absent) > 5 else ""
-            yield f"its test split lacks {what} of clients ({names}): not in local {measure}"
-        if alone := int((untested == held).all(axis=1).sum()):
-            yield f"clients with none of its test split's {what}, so no local {measure}: {alone}"
-
-    @property
     def client_names(self) -> list[str] | None:
         """What the clients are called, if they come with names."""
-        names = self._split.get("client_names")
+        names = self.arrays.get("client_names")
         return None if names is None else names.tolist()
 
     @property
     def dealt(self) -> bool:
         """Whether samples were dealt: no client came with the data."""
-        return "held" not in self._split
+        return "held" not in self.arrays
 
     @property
     def tests(self) -> NDArray[np.int64] | None:
         """Samples of its own that each client is tested on, shape [N]; None: on nobody's own."""
-        ends = self._split.get("test_offsets")
+        ends = self.arrays.get("test_offsets")
         return None if ends is None else np.diff(ends)
 
     @property
     def samples_per_client(self) -> int | None:
         """The equal partition size in force, or None."""
-        return int(self._split["samples_per_client"]) or None
+        return int(self.arrays["samples_per_client"]) or None
 
     @property
     def transfer_size(self) -> int:
         """Number of transfer samples, U: views of one are not counted."""
-        return len(self._split["transfer"])
+        return len(self.arrays["transfer"])
 
     @cached_property
     def views(self) -> Views | None:
         """How views of transfer samples are made, where there are any."""
-        return Views.unpacked(self._split)
+        return Views.unpacked(self.arrays)
 
     @property
     def versions(self) -> int:
@@ -183,7 +132,7 @@ class Federation:
     @property
     def sizes(self) -> NDArray[np.int64]:
         """Samples that each client learns from, training and validation together, shape [N]."""
-        return np.diff(self._split["train_offsets"]) + np.diff(self._split["validation_offsets"])
+        return np.diff(self.arrays["train_offsets"]) + np.diff(self.arrays["validation_offsets"])
 
     def indices(self, client: int) -> NDArray[np.int64]:
         """Return the client's training samples as ascending indices into the train split."""
@@ -208,16 +157,16 @@ class Federation:
         """
         if self.tests is None:
             return None
-        return self.corpus.tensor(str(self._split["test_split"]), self._rows("test", client))
+        return self.corpus.tensor(str(self.arrays["test_split"]), self._rows("test", client))
 
     def histogram(self, client: int) -> NDArray[np.float64]:
         """Return the client's class counts, training and validation together, shape [classes]."""
-        return self._split["histogram"][client].astype(np.float64)
+        return self.arrays["histogram"][client].astype(np.float64)
 
     @property
     def histograms(self) -> NDArray[np.float64]:
         """Class counts of all clients, shape [N, classes]."""
-        return self._split["histogram"].astype(np.float64)
+        return self.arrays["histogram"].astype(np.float64)
 
     def transfer(self, ids: torch.Tensor | None = None) -> torch.Tensor:
         """Return all versions of the transfer samples, x float32 [V U, *shape], or some of them.
@@ -233,11 +182,11 @@ class Federation:
         return x
 
     def _originals(self, places: NDArray[np.int64]) -> torch.Tensor:
-        rows, partner = self._split["transfer"], self._split.get("partner")
+        rows, partner = self.arrays["transfer"], self.arrays.get("partner")
         x = self.transfer_corpus.tensor("train", rows[places])[0]
         if partner is not None:
             mixed = np.flatnonzero(partner[places] != places)
-            part = torch.tensor(self._split["part"][places[mixed]]).view(-1, *[1] * (x.ndim - 1))
+            part = torch.tensor(self.arrays["part"][places[mixed]]).view(-1, *[1] * (x.ndim - 1))
             other = self.transfer_corpus.tensor("train", rows[partner[places[mixed]]])[0]
             x[mixed] = part * x[mixed] + (1 - part) * other
         return x
@@ -245,7 +194,7 @@ class Federation:
     @property
     def transfer_labelled(self) -> bool:
         """Whether each transfer sample has a label: none is mixed of two."""
-        return self.transfer_corpus.labelled and "partner" not in self._split
+        return self.transfer_corpus.labelled and "partner" not in self.arrays
 
     def transfer_labels(self) -> torch.Tensor:
         """Return their labels, int64 [V U]; only methods with ``transfer.labelled`` may look.
@@ -261,7 +210,7 @@ class Federation:
         if not self.transfer_labelled:
             mixed = "or its samples are mixed of two, which have none"
             raise ConfigError("transfer.data", self.transfer_corpus.name, f"has no labels, {mixed}")
-        labels = self.transfer_corpus.y_train[self._split["transfer"]]
+        labels = self.transfer_corpus.y_train[self.arrays["transfer"]]
         tokens = np.int64 if self.targets.tokens else None
         found = self.corpus.standardised(torch.tensor(np.asarray(labels, dtype=tokens)))
         return torch.cat([found] * self.versions)
@@ -292,28 +241,3 @@ class Federation:
     def test_counts(self) -> NDArray[np.float64]:
         """Return the class (or bin) counts of the whole test split, shape [classes]."""
         return np.bincount(self.corpus.groups_test, minlength=self.classes).astype(np.float64)
-
-
-def partition_table(federation: Federation) -> list[dict[str, Any]]:
-    """Return a row per client: ``client, samples, validation, classes, main_class, main_share``.
-
-    ``classes`` counts those the client has; ``main_share`` in (0, 1] is that of its commonest one.
-    ``name`` is there too where clients have names, and ``tested`` where each has tests of its own.
-    """
-    rows, names, tests = [], federation.client_names, federation.tests
-    for client, counts in enumerate(federation.histograms):
-        main = int(counts.argmax())
-        samples = int(counts.sum())
-        rows.append(
-            {
-                "client": client,
-                "samples": samples,
-                "validation": samples - len(federation.indices(client)),
-                "classes": int((counts > 0).sum()),
-                "main_class": federation.class_names[main],
-                "main_share": float(counts[main] / samples),
-                **({} if names is None else {"name": names[client]}),
-                **({} if tests is None else {"tested": int(tests[client])}),
-            }
-        )
-    return rows

@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
-from .columns import numeric
+from .recognising import numeric
 from .targets import are_numbers, numbers
 
 _EXACT = 2**53

@@ -1,4 +1,4 @@
-"""What a table's columns hold, whatever they are called: numbers of rows, dates written as text."""
+"""What a table's columns hold, whatever they are called: numbers, text, dates, numbers of rows."""
 
 import re
 from contextlib import suppress
@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .columns import textual
+LEVELS = 50
+"""Different texts that a column of categories may have."""
 
 MANY = 20
 """Rows that must differ, or it may be chance."""
@@ -17,6 +18,33 @@ NEARLY = 0.9
 
 _CODE = re.compile(r"(?=.*\d)[\w.:/@#-]{1,64}", re.ASCII)
 """An identifier as text: one word, a digit in it."""
+
+
+def numeric(kind: pa.DataType | None) -> bool:
+    """Say whether a column of this type holds numbers."""
+    if kind is None:
+        return False
+    tests = pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal
+    return any(test(kind) for test in tests)
+
+
+def textual(kind: pa.DataType | None) -> bool:
+    """Say whether a column of this type holds text."""
+    tests = pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view
+    return kind is not None and any(test(kind) for test in tests)
+
+
+def few(column: pa.ChunkedArray) -> bool:
+    """Say whether a column of text holds categories: a few texts, each in some rows.
+
+    A text that hardly any other row has is no category, however few rows there are.
+    """
+    return len(column.unique()) <= min(LEVELS, len(column) // 2)
+
+
+def dated(kind: pa.DataType | None) -> bool:
+    """Say whether a column of this type holds dates, with or without a time of day."""
+    return kind is not None and (pa.types.is_timestamp(kind) or pa.types.is_date(kind))
 
 
 def identifies(column: pa.ChunkedArray) -> bool:

@@ -7,18 +7,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
-from .columns import (
-    Choice,
-    Columns,
-    check_named,
-    dated,
-    find_images,
-    numeric,
-    reason,
-)
+from .columns import Choice, Columns
 from .given import as_array, samples
 from .pictures import Pictures
-from .recognising import as_dates, identifies
+from .recognising import as_dates, dated, identifies, numeric
+from .roles import check_named, find_images, reason
 from .text import texts_of
 from .textual import find_text
 

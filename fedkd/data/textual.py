@@ -3,7 +3,9 @@
 import pyarrow as pa
 
 from ..errors import ConfigError
-from .columns import OTHER_LABELS, Choice, few, textual
+from .columns import Choice
+from .recognising import few, textual
+from .roles import OTHER_LABELS
 
 NAMES = ("text", "sentence", "content")
 """Names that need no `data.text` where a table has several columns of text."""

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from .cache import seal
-from .columns import Choice, target_told
+from .columns import Choice
 from .corpus import PLACES
 from .decode import Raw, Source
 from .encoding import encode
@@ -90,7 +90,7 @@ def write(
     notes = [tokens, None if targets is None else told(targets)]
     if train.columns is not None and not train.columns.plain:
         rows = f"{given[0]} training and {given[1]} test rows"
-        what = target_told(train.y, [] if targets else names) if train.labelled else "no labels"
+        what = _task_told(train.y, [] if targets else names) if train.labelled else "no labels"
         what = "next tokens" if windows else what
         notes = [f"{what}, {rows}", train.columns.told(), *notes]
     meta["note"] = "; ".join(filter(None, notes)) or None
@@ -108,6 +108,26 @@ def _labels(train: Raw, test: Raw) -> tuple[list[str], dict[str, Any] | None]:
     known = np.unique(np.concatenate([train.y, test.y]))
     train.y, test.y = np.searchsorted(known, train.y), np.searchsorted(known, test.y)
     return [str(value) for value in known], None
+
+
+def _task_told(y: NDArray[Any], names: list[str]) -> str:
+    """Return the task and what there is to tell: classes, or a range of numbers.
+
+    Parameters
+    ----------
+    y : ndarray, shape [n] or [n, targets]
+    names : list of str
+        The classes; none = numbers.
+
+    Examples
+    --------
+    >>> _task_told(np.array([0, 1]), ["no", "yes"]), _task_told(np.array([2.5, 1e6]), [])
+    ('classification, 2 classes (no, yes)', 'regression, 2.5 to 1e+06')
+    """
+    if not names:
+        return f"regression, {y.min():g} to {y.max():g}"
+    shown = ", ".join(names[:5]) + ", ..." * (len(names) > 5)
+    return f"classification, {len(names)} classes ({shown})"
 
 
 def _as_asked(train: Raw, choice: Choice) -> bool:

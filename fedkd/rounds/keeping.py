@@ -1,9 +1,13 @@
 """What clients remember, some of them at a time: to be kept, given back, or made final models."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 from flwr.app import ConfigRecord, RecordDict
+from torch import Tensor
 
+from ..callbacks.base import Row
 from ..engine import Fleet
 from ..engine.state import tensors_of
 from ..errors import RunError
@@ -15,6 +19,18 @@ AT_ONCE = 256
 
 Batches = Iterable[dict[int, RecordDict]]
 """What clients remember, some at a time, in order."""
+
+
+@dataclass
+class Kept:
+    """What a checkpoint has of a round beside that, as it is where more rounds follow."""
+
+    measured: dict[str, Any]
+    row: Row | None = None
+    server: dict[str, Tensor] | None = None
+    """None = as the strategy saves it"""
+    staged: int | None = None
+    """clients whose memories are written already"""
 
 
 def snapshots(fleet: Fleet, number: int) -> Batches:

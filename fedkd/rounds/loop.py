@@ -4,7 +4,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from flwr.serverapp import Grid
@@ -20,33 +19,22 @@ from ..engine.faults import Faults
 from ..engine.system import VirtualClock
 from ..knowledge.admission import Expected
 from ..privacy.ledger import Ledger
-from ..rng import SERVER, stream
 from ..rundir import rejections
 from ..rundir.checkpoint import Checkpoint, Keeper
 from ..rundir.digest import Models
 from ..tasks import Task
-from ..tasks.rows import rows_at
-from .drawing import draw, drawn_cohort
-from .guarding import columns
+from .drawing import drawn_cohort
 from .hardest import hardest_of
-from .keeping import Batches, final, restore, snapshots
-from .measuring import Measurements, client_rows, phase_seconds
-from .protocol import Outcome, RoundPlan, Strategy
+from .keeping import Batches, Kept, final, restore, snapshots
+from .measuring import Measurements
+from .plan import Outcome, RoundPlan
+from .planning import Planner
+from .protocol import Strategy
 from .server import Server
+from .spending import Spending
+from .tables import client_rows, phase_seconds, round_row, troubled
 
 log = logging.getLogger("fedkd")
-
-
-@dataclass
-class Kept:
-    """What a checkpoint has of a round, as it is where more rounds follow."""
-
-    measured: dict[str, Any]
-    row: Row | None = None
-    server: dict[str, Tensor] | None = None
-    """None = as the strategy saves it"""
-    staged: int | None = None
-    """clients whose memories are written already"""
 
 
 class Loop:
@@ -100,7 +88,7 @@ class Loop:
         finishing: Callable[[int, int], Expected | None] = lambda client, round_: None,
     ) -> None:
         self.config, self.strategy, self.server = config, strategy, server
-        self.expect, self.finishing, self.callbacks = expect, finishing, callbacks
+        self.callbacks = callbacks
         self.models, self.keeper, self.resumed = models, keeper, resumed
         self.compression, self.ledger, self.clock = compression, ledger, clock
         available = [device.availability for device in clock.devices] if clock else []
@@ -108,6 +96,7 @@ class Loop:
         self.number = 0  # the round under way
         self.measured = Measurements(config.population, len(server.federation.corpus.y_test), task)
         self.hardest = hardest_of(config, server.federation, server.each)
+        self.planner = Planner(config, server, expect, finishing, self.hardest)
         self.kept = Kept({})
         self.started: float | None = None
 
@@ -147,10 +136,12 @@ class Loop:
             callback.on_phase(self.number, phase, done, total)
 
     def _round(self, number: int, fleet: Fleet, blocks: BlockPool) -> None:
-        began, up, down = time.perf_counter(), fleet.bytes_up, fleet.bytes_down
+        spending = Spending(fleet, self.ledger, self.clock)
+        last = number == self.config.rounds
         drawn = drawn_cohort(self.config, number)
         cohort = self.strategy.cohort(number, drawn, self.config.population)
-        plan = self._plan(number, cohort, fleet, blocks)
+        whole = last and self.keeper is None  # no more rounds can follow
+        plan = self.planner.plan(number, cohort, fleet, blocks, whole)
         self.number = number
         fleet.begin(self.faults.of_round(plan.cohort, number))
         if self.clock is not None:
@@ -163,51 +154,34 @@ class Loop:
             model = self.strategy.broadcast()
             seconds["evaluate"] += self.measured.update(plan, outcome, model)
         self.measured.note(outcome)
-        spent = self._charge(plan, outcome)
-        scalars: dict[str, Any] = {
-            "round": number,
-            "participants": len(plan.cohort),
-            **self.config.distil.columns(number),
-            **self.measured.columns(plan.evaluate is not None),
-            "rejected": len(outcome.rejected),
-            "diverged": len(self.measured.diverged),
-            "skipped": int(outcome.skipped),
-            "bytes_up": fleet.bytes_up - up,
-            "bytes_down": fleet.bytes_down - down,
-            **self._virtual(outcome),
-            **spent,
-            **{f"seconds_{phase}": value for phase, value in seconds.items()},
-            "seconds": time.perf_counter() - began,
-            **columns(outcome.metrics),
-            **voted,
-            **outcome.scalars,
-        }
+        spending.charge(plan, outcome)
+        row = round_row(self.config, plan, outcome, self.measured, spending, seconds)
+        row |= voted | outcome.scalars
         self.kept = Kept(self._saved())
-        if number == self.config.rounds and (self.strategy.finishes or plan.evaluate != 0):
-            self.kept.row = Row(scalars, client_rows(outcome, self.measured.diverged))
-            ended = self._last(plan, outcome)
-            scalars = scalars | self.measured.columns(True) | ended.scalars
-            scalars |= {"bytes_up": fleet.bytes_up - up, "bytes_down": fleet.bytes_down - down}
-            scalars |= self._virtual(outcome)
-            scalars["rejected"] = len(outcome.rejected)
-            scalars["diverged"] = len(self.measured.diverged)
-            for phase, value in ended.seconds.items():
-                scalars[f"seconds_{phase}"] += value
-                scalars["seconds"] += value
-        self._report(number, scalars, outcome)
+        if last and (self.strategy.finishes or plan.evaluate != 0):
+            self.kept.row = Row(row, client_rows(outcome, self.measured.diverged))
+            row = self._last(plan, outcome, row, spending)
+        self._report(number, row, outcome)
 
     def _saved(self) -> dict[str, Any]:
         """Return what a checkpoint has of what was measured so far."""
         state = self.measured.save() | (self.clock.save() if self.clock else {})
         return state | (self.hardest.save() if self.hardest else {})
 
-    def _last(self, plan: RoundPlan, outcome: Outcome) -> Outcome:
-        """End the last round: finish, and measure everybody on everything."""
+    def _last(
+        self, plan: RoundPlan, outcome: Outcome, row: dict[str, Any], spending: Spending
+    ) -> dict[str, Any]:
+        """End the last round: finish, and measure everybody on everything; return its new row."""
         ended = self._ended(plan, outcome) if self.strategy.finishes else Outcome()
         model = self.strategy.broadcast()
         ended.seconds["evaluate"] = self.measured.complete(plan, outcome, model)
         self.measured.note(outcome)
-        return ended
+        row = row | self.measured.columns(True) | ended.scalars
+        row |= spending.columns(outcome) | troubled(outcome, self.measured)
+        for phase, value in ended.seconds.items():
+            row[f"seconds_{phase}"] += value
+            row["seconds"] += value
+        return row
 
     def _ended(self, plan: RoundPlan, outcome: Outcome) -> Outcome:
         """Finish, once what a checkpoint has of the last round is safe; add to what came of it."""
@@ -222,69 +196,13 @@ class Loop:
 
     def _finish(self, number: int, fleet: Fleet, blocks: BlockPool) -> Outcome:
         """Have the strategy do what it does once, in a step of its own after the last round."""
-        everybody = list(range(self.config.population))
-        plan = self._plan(number + 1, everybody, fleet, blocks)
-        fleet.begin(self.faults.of_round(everybody, plan.number))
-
-        def expect(client: int, ids: Tensor) -> Expected:
-            expected = self.finishing(client, plan.number)
-            return self.expect(client, plan.number, ids) if expected is None else expected
-
-        outcome = self.strategy.finish(replace(plan, evaluate=None, expect=expect))
+        plan = self.planner.last(number + 1, fleet, blocks)
+        fleet.begin(self.faults.of_round(plan.cohort, plan.number))
+        outcome = self.strategy.finish(plan)
         self.measured.note(outcome)
         return outcome
 
-    def _charge(self, plan: RoundPlan, outcome: Outcome) -> dict[str, float]:
-        """Note what clients spent, whatever became of their replies; return the columns."""
-        if self.ledger is None:
-            return {}
-        self.ledger.charge(sorted(outcome.changed & set(plan.cohort)))
-        for client in range(self.config.population):
-            numbers = outcome.metrics.setdefault(client, {})
-            numbers["epsilon"] = self.ledger.guarantee(client)[0]
-        epsilon, delta = self.ledger.worst()
-        return {"epsilon": epsilon, "delta": delta}
-
-    def _virtual(self, outcome: Outcome) -> dict[str, float]:
-        """Note what the round took on each client's device; return the columns."""
-        if self.clock is None:
-            return {}
-        for client, seconds in self.clock.seconds.items():
-            outcome.metrics.setdefault(client, {})["virtual_seconds"] = seconds
-        return self.clock.columns()
-
-    def _plan(self, number: int, cohort: list[int], fleet: Fleet, blocks: BlockPool) -> RoundPlan:
-        """Draw the round's transfer samples."""
-        config, federation = self.config, self.server.federation
-        size = federation.transfer_size
-        tested = config.evaluate.subset(self.measured.whole)
-        if self.keeper is None and number == config.rounds:
-            tested = 0  # no more rounds can follow
-        some = config.transfer.per_round
-        drawn = draw(size, some or size, stream(config.seed, SERVER, number, "transfer"))
-        used = self.hardest.samples(number, drawn) if self.hardest else drawn
-        ids = rows_at(used, self.server.each)
-        labels = self.server.transfer_labels(ids) if config.transfer.labelled else None
-        return RoundPlan(
-            number=number,
-            cohort=cohort,
-            fleet=fleet,
-            blocks=blocks,
-            classes=federation.classes,
-            temperature=config.distil.temperature_at(number),
-            sample_ids=ids,
-            all_samples=len(drawn) == size and self.hardest is None,
-            evaluate=tested if config.evaluate.due(number) else None,
-            seed=stream(config.seed, SERVER, number, "strategy"),
-            expect=lambda client, ids: self.expect(client, number, ids),
-            server=self.server,
-            labels=labels,
-            record=config.record.knowledge,
-            min_clients=config.min_clients,
-            secure=config.secure if config.secure.aggregation else None,
-        )
-
-    def _report(self, number: int, scalars: dict[str, Any], outcome: Outcome) -> None:
+    def _report(self, number: int, row: dict[str, Any], outcome: Outcome) -> None:
         diverged = sorted(self.measured.diverged)
         if diverged:
             log.warning("round %d: %s", number, spoken(diverged))
@@ -293,7 +211,7 @@ class Loop:
         record = RoundRecord(
             round=number,
             rounds=self.config.rounds,
-            scalars=scalars,
+            scalars=row,
             clients=client_rows(outcome, diverged),
             weights=outcome.weights,
             rejected=outcome.rejected,

@@ -1,21 +1,20 @@
-"""What a task measures of the clients' models, round by round; and a round's seconds."""
+"""What a task measures of the clients' models, round by round."""
 
 import copy
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, RecordDict
 
-from ..diverging import DIVERGED
 from ..engine import Reply
 from ..errors import RunError
 from ..tasks import Task
 from ..tasks.classification import Classification
-from .protocol import Outcome, RoundPlan
+from .plan import Outcome, RoundPlan
 
 WORST = ("local", "global")
 """The numbers per client that a task always has, and that also have the mean of the clients that
@@ -177,32 +176,3 @@ def worst(values: Sequence[float], more: bool = True) -> float:
     """
     ordered = sorted(values, reverse=not more)
     return float(np.mean(ordered[: max(1, len(values) // 10)]))
-
-
-def phase_seconds(outcome: Outcome) -> dict[str, float]:
-    """Return seconds per phase; what clients measured inside a phase moves to ``evaluate``.
-
-    Clients measure their models in the call that trained them. That call's wall-clock time is
-    shared out as the clients' own clocks say.
-    """
-    seconds = dict.fromkeys(("fit", "fuse", "distil", "evaluate"), 0.0) | outcome.seconds
-    phase = "distil" if seconds["distil"] else "fit"
-    asked = [numbers for numbers in outcome.metrics.values() if "seconds_phase" in numbers]
-    spent = sum(numbers["seconds_phase"] for numbers in asked)
-    measuring = sum(numbers.get("seconds_evaluate", 0.0) for numbers in asked)
-    moved = seconds[phase] * measuring / spent if spent else 0.0
-    seconds[phase] -= moved
-    seconds["evaluate"] += moved
-    return seconds
-
-
-def client_rows(outcome: Outcome, diverged: Iterable[int]) -> list[tuple[int, str, float]]:
-    """Return a round's rows of clients.parquet."""
-    rows = [
-        (client, name, float(value))
-        for client in sorted(outcome.metrics)
-        for name, value in outcome.metrics[client].items()
-        if not (name.startswith("seconds") or name in ERRORS.values())
-    ]
-    rows += [(client, "rejected", 1.0) for client in sorted(outcome.rejected)]
-    return rows + [(client, DIVERGED, 1.0) for client in sorted(diverged)]

@@ -14,7 +14,14 @@ from ..clients import Parts
 from ..clients.privacy.planning import Affordable, affordable
 from ..config import EngineConfig, RunConfig
 from ..config.yamls import to_yaml
-from ..data import build_federation, check_samples, corpora, located, numbered
+from ..data import (
+    build_federation,
+    check_samples,
+    corpora,
+    located,
+    numbered,
+    partition_notes,
+)
 from ..data.federation import Federation
 from ..engine.system import VirtualClock
 from ..errors import ConfigError
@@ -150,7 +157,7 @@ def prepare_run(
     config = without_replay(config, parts, resumes)
     check_privacy(config, strategy, parts, instances)
     node = strategy.exchange_node()
-    notes = [*federation.notes, *strategy.settle(config, instances)]
+    notes = [*partition_notes(federation), *strategy.settle(config, instances)]
     notes += idle(config, strategy, parts) + levelled(config, strategy, parts, outputs[-1])
     if strategy.exchange_node() != node:
         parts.exchange = settled_exchange(config, strategy, parts.exchange)

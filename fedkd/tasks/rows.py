@@ -7,10 +7,13 @@ and row ``r`` is about sample ``r // each``, `each` rows a sample.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 import torch
 from torch import Tensor
+
+from ..knowledge import Target
 
 
 def each_of(outputs: Sequence[int]) -> int:
@@ -68,3 +71,32 @@ def by_sample(values: Tensor, each: int) -> Tensor:
     (torch.Size([2, 3, 5]), torch.Size([2, 5]))
     """
     return values if each == 1 else values.unflatten(0, (-1, each))
+
+
+def known(x: Tensor, ids: Tensor, target: Target, mask: Tensor) -> tuple[Tensor, Tensor, Target]:
+    """Return the samples that have a teacher, with the ids and the teacher of their rows.
+
+    Where samples have several rows, the target's mask says which of those have a teacher.
+
+    Parameters
+    ----------
+    x, ids : Tensor
+        ``[samples, *shape]`` and ``[rows]``.
+    target : Target
+        ``[rows, ...]``.
+    mask : Tensor
+        bool ``[rows]``.
+
+    Examples
+    --------
+    >>> target, mask = Target(torch.eye(4)), torch.tensor([True, False, False, False])
+    >>> x, ids, part = known(torch.zeros(2, 5), torch.arange(4), target, mask)
+    >>> len(x), ids.tolist(), part.mask.tolist()
+    (1, [0, 1], [True, False])
+    """
+    if len(ids) == len(x):
+        return x[mask], ids[mask], target.part(target.values[mask])
+    each = len(ids) // len(x)
+    samples = torch.nonzero(by_sample(mask, each).any(dim=1)).flatten()
+    rows = rows_at(samples, each)
+    return x[samples], ids[rows], replace(target.part(target.values[rows]), mask=mask[rows])

@@ -14,7 +14,7 @@ from fedkd.callbacks import Callback
 from fedkd.cli.app import app
 from fedkd.config import RunConfig
 from fedkd.config.overrides import merge
-from fedkd.data import build_federation, corpora, prepare
+from fedkd.data import build_federation, corpora, partition_notes, prepare
 from fedkd.data.columns import Choice
 from fedkd.data.sources import find
 from fedkd.errors import ConfigError
@@ -67,7 +67,7 @@ def test_a_transfer_set_in_another_order_is_matched_by_name(tmp_path):
     at = np.setdiff1d(np.arange(40), prepare_test(other))[drawn]
     expected = np.stack([given["a"], given["b"]], axis=1)[at].astype(np.float32)
     assert np.array_equal(federation.transfer().numpy(), expected)
-    assert "extra (the others lack it)" in federation.notes[1]
+    assert "extra (the others lack it)" in partition_notes(federation)[1]
 
 
 def prepare_test(folder: Path) -> np.ndarray:
@@ -152,7 +152,7 @@ def test_the_column_that_partitions_is_no_feature(tmp_path):
     config = configure(path, **{"data.partitioner": node})
     federation = build_federation(config, *corpora(config), tmp_path / "out")
     assert federation.corpus.features == ["a", "b"]
-    assert "site (the samples are dealt by it)" in federation.notes[0]
+    assert "site (the samples are dealt by it)" in partition_notes(federation)[0]
     assert sorted(federation.sizes)[1] > sorted(federation.sizes)[0]
     assert corpora(configure(path))[0].features == ["a", "b", "site"]
 

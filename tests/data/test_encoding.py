@@ -17,10 +17,11 @@ from support import LIMIT, fedkd
 from fedkd import simulate
 from fedkd.config import RunConfig
 from fedkd.config.overrides import compose, merge
-from fedkd.data import build_federation, corpora, prepare
+from fedkd.data import build_federation, corpora, partition_notes, prepare
 from fedkd.data.codings import Number, from_json, to_json
 from fedkd.data.columns import Choice
-from fedkd.data.encoding import LEVELS, apply, fit
+from fedkd.data.encoding import apply, fit
+from fedkd.data.recognising import LEVELS
 from fedkd.errors import ConfigError
 
 NAMES = ("age", "dose", "sex", "seen")
@@ -190,7 +191,7 @@ def test_the_transfer_set_has_the_clients_constants(tmp_path):
     assert (transfer.x_train[:, :4] == [median, 1, 0, 0]).all()
     federation = build_federation(config, corpus, transfer, tmp_path / "out")
     assert federation.transfer().shape == (8, 6)
-    notes = " ".join(federation.notes)
+    notes = " ".join(partition_notes(federation))
     assert "extra (the others lack it)" in notes
     assert "missing = training median: age (40, flagged)" in notes
 

@@ -13,7 +13,7 @@ from support import fedkd as command
 import fedkd
 from fedkd.config import RunConfig
 from fedkd.config.overrides import compose, merge
-from fedkd.data import build_federation, partition_table, prepare
+from fedkd.data import build_federation, partition_notes, partition_table, prepare
 from fedkd.data.corpus import Corpus
 from fedkd.errors import ConfigError
 
@@ -64,7 +64,9 @@ def test_every_value_of_a_column_is_a_client_in_sorted_order(tmp_path):
     assert np.abs(everything - federation.sizes - everything * 30 / 240).max() <= 1
     assert federation.corpus.features == ["f0", "f1", "f2", "f3"]
     assert [row["name"] for row in partition_table(federation)] == federation.client_names
-    assert any("4 clients (Aarau, Bern, Chur, Davos)" in note for note in federation.notes)
+    assert any(
+        "4 clients (Aarau, Bern, Chur, Davos)" in note for note in partition_notes(federation)
+    )
 
 
 def test_they_are_those_of_flowers_partitioner(tmp_path):
@@ -95,7 +97,7 @@ def test_some_of_them_are_drawn_by_the_seed(tmp_path):
         changes = {"data.client": "site", "clients": 2, "seed": seed}
         federation = built(hospitals(), tmp_path, **changes)
         assert federation.clients == 2
-        assert any("2 of 4 clients take part" in note for note in federation.notes)
+        assert any("2 of 4 clients take part" in note for note in partition_notes(federation))
         seen.add(tuple(federation.client_names))
     assert len(seen) > 1
     assert all(list(names) == sorted(names) for names in seen)
@@ -168,7 +170,7 @@ def test_who_has_one_sample_has_none_to_be_tested_on(tmp_path):
     federation = built((x, y, x, y), tmp_path, rows, **{"data.test": "local"})
     assert federation.tests.tolist() == [1, 0]
     assert federation.sizes.tolist() == [3, 1]
-    assert any("so no local accuracy: 1" in note for note in federation.notes)
+    assert any("so no local accuracy: 1" in note for note in partition_notes(federation))
 
 
 def test_local_accuracy_is_measured_on_them(tmp_path):
@@ -283,7 +285,7 @@ def test_row_numbers_are_of_the_data_as_given(tmp_path):
         assert set(ids[own]) <= set(rows[name])
         dropped -= len(own)
     assert dropped > 0
-    said = [note for note in federation.notes if note.startswith("data.split")]
+    said = [note for note in partition_notes(federation) if note.startswith("data.split")]
     assert said[0] == (
         f"data.split: {dropped} of its rows are in the test split, which was drawn from the data"
     )
@@ -296,7 +298,7 @@ def test_overlaps_and_gaps_are_said_and_nobody_is_tested_on_what_others_hold(tmp
     changes = {"data.test": "local", "transfer.size": None}
     federation = built((x, y, x, y), tmp_path, rows, **changes)
     split = np.load(federation.path)
-    assert federation.notes[:3] == [
+    assert partition_notes(federation)[:3] == [
         "data.split: 30 of 100 training samples are held by more than one client",
         "data.split: 10 of 100 training samples are held by no client",
         "transfer.split: 20 of its samples are held by clients, too",

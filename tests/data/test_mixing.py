@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import fedkd
 from fedkd.config import RunConfig
-from fedkd.data import Federation, build_federation, prepare
+from fedkd.data import Federation, build_federation, partition_notes, prepare
 from fedkd.data.mixing import mixed
 from fedkd.errors import ConfigError
 from tests.support import TINY
@@ -56,7 +56,7 @@ def test_mixed_samples_lie_between_two_and_others_are_as_they_were(tmp_path):
     kept = partner == np.arange(40)
     assert kept.sum() == 30
     assert torch.equal(some.transfer()[kept], plain[kept])
-    assert any("10 of 40 samples are mixed" in note for note in some.notes)
+    assert any("10 of 40 samples are mixed" in note for note in partition_notes(some))
     again = Federation.open(json.loads(json.dumps(some.locator)))
     ids = torch.tensor([3, 17, 5, 39])
     assert torch.equal(again.transfer(ids), some.transfer()[ids])

@@ -6,7 +6,7 @@ import torch
 
 import fedkd
 from fedkd.config import RunConfig
-from fedkd.data import build_federation, corpora
+from fedkd.data import build_federation, corpora, partition_notes
 from fedkd.data.noise import drawn
 from fedkd.errors import ConfigError
 from tests.support import TINY
@@ -47,7 +47,7 @@ def test_pictures_of_noise_are_scaled_as_the_clients_are(tmp_path):
     assert int(other.x_train.max()) <= int(own.x_train.max()) == 16
     assert made.transfer().shape == (40, 1, 8, 8)
     assert not made.transfer_labelled
-    assert any("uniform in the range" in note for note in made.notes)
+    assert any("uniform in the range" in note for note in partition_notes(made))
 
 
 def test_noise_is_a_function_of_the_seed(tmp_path):

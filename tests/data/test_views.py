@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import fedkd
 from fedkd.config import RunConfig
-from fedkd.data import Federation, build_federation, prepare
+from fedkd.data import Federation, build_federation, partition_notes, prepare
 from fedkd.data.views import Views
 from fedkd.errors import ConfigError
 from tests.support import TINY
@@ -43,7 +43,7 @@ def test_originals_come_first_and_everybody_sees_the_same_views(tmp_path):
     ids = torch.tensor([3, 45, 159, 80])
     assert torch.equal(again.transfer(ids), x[ids])
     assert all(np.array_equal(plain.indices(k), some.indices(k)) for k in range(4))
-    assert any("40 samples have 3 views each" in note for note in some.notes)
+    assert any("40 samples have 3 views each" in note for note in partition_notes(some))
 
 
 def test_views_of_mixed_samples_are_views_of_the_mixture(tmp_path):

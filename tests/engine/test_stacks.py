@@ -8,8 +8,8 @@ import pytest
 from fedkd import ConfigError, RunResult, simulate
 from fedkd.config import EngineConfig
 from fedkd.engine import shared_ray
-from fedkd.rounds.measuring import phase_seconds
 from fedkd.rounds.protocol import Outcome
+from fedkd.rounds.tables import phase_seconds
 
 PROBE = Path(__file__).parents[1] / "plugins" / "probe.py"
 SHORT = {"clients": 10, "rounds": 2, "data.samples_per_client": 20, "transfer.size": 100}

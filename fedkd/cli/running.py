@@ -1,4 +1,4 @@
-"""What the commands of `fedkd.cli.app` do; imported only once a command has been chosen."""
+"""``fedkd run`` of one configuration: what comes out of it, or what it would cost."""
 
 import time
 from dataclasses import replace
@@ -20,6 +20,7 @@ from ..run.result import RunResult
 from ..run.runner import run
 from ..rundir.summary import best_on
 from ..score import Score
+from .terminal import print_facts
 
 
 def run_one(overrides: list[str], console: Console) -> None:
@@ -111,13 +112,6 @@ def _spent(privacy: dict[str, Any]) -> dict[str, object]:
         text += f" ({privacy['mechanism']}, {privacy['accountant']})"
     ended = privacy.get("exhausted")
     return {"privacy": f"{text}; {ended}" if ended else text}
-
-
-def print_facts(facts: dict[str, object], console: Console) -> None:
-    """Print names and values, one a line; long paths are not broken, so they can be copied."""
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        console.print(f"[bold]{name:<{width}}[/]  {escape(str(value))}", soft_wrap=True)
 
 
 def _scored(score: Score, values: dict[str, float | None], tested: int | None) -> str:
