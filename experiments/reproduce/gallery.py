@@ -15,6 +15,7 @@ import typer
 from ...strategies.catalogue import table
 from .cells import saved
 from .claims import NOT, OPEN, ORDERING, REPRODUCED, UNTRIED
+from .kept import plainly
 
 DOCS, PAGE = Path("docs"), "claims.md"
 WORDS = (REPRODUCED, ORDERING, NOT, OPEN, UNTRIED)
@@ -98,6 +99,7 @@ def _line(docs: Path, one: Shown) -> tuple[str, ...]:
     return *about, str(len(rows)), f"{minutes:.0f}"
 
 
+@plainly
 def command(*, docs: Annotated[Path, typer.Option(help="Folder of the pages.")] = DOCS) -> None:
     """Write the gallery."""
     (docs / PAGE).write_text(page(docs), encoding="utf-8")
