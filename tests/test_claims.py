@@ -179,7 +179,7 @@ def test_what_pages_cite_is_what_the_rows_say():
 
 
 def test_a_citation_that_no_longer_holds_is_found(tmp_path):
-    (tmp_path / "a.csv").write_text('"m","local"\n"x",0.5\n"x",0.7\n"y",0.1\n')
+    (tmp_path / "a.csv").write_text('"m","seed","local"\n"x",0,0.5\n"x",1,0.7\n"y",0,0.1\n')
     page = "{}<!-- cited: a.csv m=x local -->"
     assert cited.wrong(page.format("60.0 ± 14.1"), tmp_path) == []
     assert cited.wrong(page.format("60"), tmp_path) == []

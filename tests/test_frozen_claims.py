@@ -13,6 +13,7 @@ from fedkd.experiments.reproduce import (
     song_table2,
 )
 from fedkd.experiments.reproduce.cells import saved
+from fedkd.experiments.reproduce.kept import Kept
 from fedkd.experiments.reproduce.tables import filled
 from test_published_tables import ROOT
 
@@ -40,7 +41,7 @@ def made(tmp_path, cells, configured=config):
     return rows, seen
 
 
-def test_cells_are_frozen_before_the_first_is_run(tmp_path, monkeypatch):
+def test_cells_are_frozen_before_the_first_is_run(tmp_path):
     rows, seen = made(tmp_path, CELLS[:1])
     assert seen == [1]
     first = manifest.beside(rows).read_text()
@@ -52,7 +53,6 @@ def test_cells_are_frozen_before_the_first_is_run(tmp_path, monkeypatch):
     assert {manifest.differing(row, found) for row in saved(rows)} == {""}
     made(tmp_path, CELLS)
     assert manifest.freezings(rows) == found
-    monkeypatch.setattr(manifest, "ROWS", rows.parent)
     assert manifest.said("it", saved(rows)).endswith(": 2. Rows as frozen: 2 of 2.")
 
 
@@ -66,8 +66,7 @@ def test_what_was_changed_after_freezing_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(manifest, "versions", lambda: {"torch": "0"})
     assert manifest.mark(config(CELLS[0])).split("-")[:2] == marked[0]["made_with"].split("-")[:2]
     strange = [other, marked[1] | {"seed": 9}, {**CELLS[0], "value": 0.1}]
-    monkeypatch.setattr(manifest, "ROWS", rows.parent)
-    text = manifest.said("it", strange)
+    text = manifest.said("it", Kept(strange, rows))
     for words in (
         "made before it: 1;",
         "another configuration than frozen: 1",

@@ -9,7 +9,6 @@ from fedkd.experiments.reproduce import objectives, privacy_study
 from fedkd.experiments.reproduce.cells import fill, missing, saved
 from fedkd.experiments.reproduce.objectives_studies import MNIST
 from support import LIMIT
-from typer import BadParameter
 
 from fedkd.config.overrides import compose
 from fedkd.errors import ConfigError
@@ -19,18 +18,18 @@ CELLS = [{"seed": seed} for seed in range(3)]
 
 
 def squared(cell):
-    return {"accuracy": cell["seed"] ** 2}
+    return {"square": cell["seed"] ** 2}
 
 
 def test_a_table_is_filled_on_disk_and_only_what_is_missing_is_measured(tmp_path):
     path = tmp_path / "study" / "table.parquet"
     first = fill(path, CELLS, squared)
     next(first)
-    assert saved(path) == [{"seed": 0, "accuracy": 0}]
+    assert saved(path) == [{"seed": 0, "square": 0}]
     first.close()
     seen = [len(rows) for rows in fill(path, CELLS, squared)]
     assert seen == [2, 3]
-    assert pq.read_table(path)["accuracy"].to_pylist() == [0, 1, 4]
+    assert pq.read_table(path)["square"].to_pylist() == [0, 1, 4]
     assert missing(CELLS, saved(path)) == []
     assert list(fill(path, CELLS, squared)) == []
 
@@ -38,10 +37,10 @@ def test_a_table_is_filled_on_disk_and_only_what_is_missing_is_measured(tmp_path
 def test_rows_that_are_no_table_or_another_study_s_are_refused(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_bytes(b"")
-    with pytest.raises(BadParameter, match=r"rows\.csv is no table of rows"):
+    with pytest.raises(ConfigError, match=r"rows\.csv: is no table of rows"):
         saved(path)
     path.write_text('"ways","local"\n3,0.5\n')
-    with pytest.raises(BadParameter, match="rows without seed are another study's"):
+    with pytest.raises(ConfigError, match="rows without seed are another study's"):
         next(fill(path, CELLS, squared))
     assert saved(path) == [{"ways": 3, "local": 0.5}]
 
@@ -50,7 +49,7 @@ def test_what_is_measured_since_is_kept_too(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text('"seed"\n0\n')
     assert len([*fill(path, CELLS, squared)]) == 2
-    assert [row["accuracy"] for row in saved(path)] == [None, 1, 4]
+    assert [row["square"] for row in saved(path)] == [None, 1, 4]
 
 
 def test_several_processes_fill_it_in_order(tmp_path):

@@ -21,11 +21,11 @@ from rich.console import Console
 
 from ...config.overrides import compose
 from ...engine.cluster import shared_ray
-from ...errors import FedkdError
 from ...report.drawing.style import canvas, styled
 from ...run.result import RunResult
 from ...run.runner import run
 from .cells import Row, ends, fill, honest, missing, saved
+from .kept import plainly
 
 ATTACKS = (
     *("none", "label_flip", "lma", "cpa", "hips"),
@@ -156,6 +156,7 @@ def draw(rows: list[Row], out: Path, title: str) -> None:
         figure.savefig(out / f"attack_defence.{suffix}", dpi=150)
 
 
+@plainly
 def command(
     *,
     out: Path = Path("runs/attack_defence"),
@@ -166,15 +167,11 @@ def command(
     """Run every attack against every defence; write a table and a heat map."""
     console, wanted = Console(highlight=False), cells(seeds, data)
     path = out / "attack_defence.parquet"
-    try:
-        with shared_ray(compose([f"engine={engine}"]).engine):
-            for rows in fill(path, wanted, lambda cell: measured(cell, engine)):
-                name = f"{rows[-1]['attack']} x {rows[-1]['defence']}"
-                left = len(missing(wanted, rows))
-                console.print(f"{left:3} left  {name:28} {rows[-1]['accuracy']:.1%}")
-    except FedkdError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(error.exit_code) from error
+    with shared_ray(compose([f"engine={engine}"]).engine):
+        for rows in fill(path, wanted, lambda cell: measured(cell, engine)):
+            name = f"{rows[-1]['attack']} x {rows[-1]['defence']}"
+            left = len(missing(wanted, rows))
+            console.print(f"{left:3} left  {name:28} {rows[-1]['accuracy']:.1%}")
     rows = [row for row in saved(path) if row["data"] == data.value and row["seed"] < seeds]
     runs = "1 seed" if seeds == 1 else f"mean of {seeds} seeds"
     title = f"Accuracy of honest clients in %, {data.value}, {FRACTION:.0%} hostile, {runs}"

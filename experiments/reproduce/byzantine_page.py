@@ -30,8 +30,9 @@ from .byzantine import (
 from .byzantine_words import COUNTED, TAIL
 from .cells import Row, honest
 from .claims import unlisted
+from .pages import writing
 from .paired import PLACES, Pairs, apart, by_cell, listing, minus, spread, told
-from .tables import opening, undone, writing
+from .tables import opening, undone
 
 PAGE = Path("docs/byzantine.md")
 

@@ -7,20 +7,17 @@ from multiprocessing import get_context
 from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import typer
-from pyarrow import csv
 
-from ...atomic import replacing
 from ...config.overrides import compose
-from ...errors import FedkdError
+from ...errors import ConfigError, FedkdError
 from ...run.result import RunResult
 from ...run.runner import run
+from .kept import Row, keep, saved
 
-Row = dict[str, Any]
 T = TypeVar("T")
 
 
@@ -116,7 +113,7 @@ def missing(cells: list[Row], rows: list[Row]) -> list[Row]:
 
     Raises
     ------
-    typer.BadParameter
+    ConfigError
         If the rows are of another study: they lack what identifies a cell.
 
     Examples
@@ -126,34 +123,8 @@ def missing(cells: list[Row], rows: list[Row]) -> list[Row]:
     """
     if cells and rows and (lacking := [name for name in cells[0] if name not in rows[0]]):
         problem = f"rows without {', '.join(lacking)} are another study's; name a file of its own"
-        raise typer.BadParameter(problem, param_hint="--rows")
+        raise ConfigError("rows", getattr(rows, "path", [*rows[0]]), problem)
     return [cell for cell in cells if not any(cell.items() <= row.items() for row in rows)]
-
-
-def saved(path: Path) -> list[Row]:
-    """Return the rows that an earlier call has left.
-
-    Raises
-    ------
-    typer.BadParameter
-        If the file is no table.
-    """
-    read = csv.read_csv if path.suffix == ".csv" else pq.read_table
-    try:
-        rows: list[Row] = read(path).to_pylist() if path.exists() else []
-    except (pa.ArrowException, OSError) as error:
-        problem = f"{path} is no table of rows ({' '.join(str(error).split())})"
-        raise typer.BadParameter(problem, param_hint="--rows") from None
-    return rows
-
-
-def keep(path: Path, rows: list[Row]) -> None:
-    """Write all rows; who is killed meanwhile leaves the old ones."""
-    names = dict.fromkeys(name for row in rows for name in row)  # Arrow takes those of the first
-    every = [{name: row.get(name) for name in names} for row in rows]
-    write = csv.write_csv if path.suffix == ".csv" else pq.write_table
-    with replacing(path) as temporary:
-        write(pa.Table.from_pylist(every), temporary)
 
 
 def fill(

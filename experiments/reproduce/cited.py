@@ -16,9 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from .cells import Row, saved
-
-SHARES = ("local", "overall")
-"""Columns that are shares, of rows that name no other metric than accuracy."""
+from .columns import SCORES, is_accuracy
 
 PATTERN = re.compile(
     r"(?P<mean>-?\d+(?:\.\d+)?)(?: ± (?P<deviation>\d+(?:\.\d+)?))?"
@@ -80,7 +78,7 @@ def told(citation: Citation, rows: list[Row]) -> str:
     own = [row for row in rows if all(_same(row.get(k), v) for k, v in citation.cell.items())]
     if not own or any(row.get(citation.column) is None for row in own):
         return "nothing"
-    scale = 100 if citation.column in SHARES and _accuracy(own[0]) else 1
+    scale = 100 if citation.column in SCORES and is_accuracy(own[0]) else 1
     values = scale * np.array([row[citation.column] for row in own], dtype=np.float64)
     mean, _, deviation = citation.shown.partition(" ± ")
     said = f"{values.mean():.{_digits(mean)}f}"
@@ -106,10 +104,6 @@ def _number(word: str) -> float | None:
         return float(word)
     except ValueError:
         return None
-
-
-def _accuracy(row: Row) -> bool:
-    return bool(row.get("metric", "accuracy") in ("accuracy", "alma"))
 
 
 def _digits(number: str) -> int:

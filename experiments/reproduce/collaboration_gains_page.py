@@ -15,8 +15,9 @@ from .collaboration_gains import ALPHAS, CLAIM, METHODS, ROWS, cells
 from .knfu_phase_compared import Rows
 from .knfu_phase_plan import ALONE, SIZES
 from .knfu_phase_plan import ALPHAS as SKEWS
+from .pages import writing
 from .paired import PLACES, apart, by_seed, listing, minus, spread, told
-from .tables import opening, undone, writing
+from .tables import opening, undone
 
 PAGE = Path("docs/collaboration_gains.md")
 

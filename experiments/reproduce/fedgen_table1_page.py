@@ -11,10 +11,11 @@ import numpy as np
 import typer
 
 from ...strategies.catalogue import table
-from .cells import Row, saved
+from .cells import Row
 from .claims import UNTRIED, early, shown, unlisted, verdict
 from .fedgen_table1 import ALPHAS, CLAIM, FULL, LOADERS, METHODS, QUICK, ROWS, cells
-from .tables import Page, Rows, chosen, framed, seconds, versions
+from .pages import writing
+from .tables import chosen, framed, seconds, versions
 
 PAGE = Path("docs/fedgen_table1.md")
 SEEDS = 3
@@ -129,9 +130,7 @@ python -m fedkd.experiments.reproduce.fedgen_table1_page
 """
 
 
-def command(*, rows: Rows = ROWS, out: Page = PAGE) -> None:
-    """Write the page."""
-    out.write_text(page(saved(rows)))
+command = writing(page, PAGE, ROWS)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ import typer
 from scipy.stats import ttest_1samp
 
 from ...strategies.catalogue import table
-from .cells import Row, saved
+from .cells import Row
 from .claims import NOT, OPEN, ORDERING, REPRODUCED, UNTRIED, early, shown, unlisted, verdict
 from .fedproto_protocol import running
 from .fedproto_table1 import CLAIM, FULL, METHODS, QUICK, ROWS, WAYS, cells
 from .fedproto_table1_words import HOW, SHORT, TRAP, TRAP_AGAIN
-from .tables import Page, Rows, chosen, framed, seconds, versions
+from .pages import writing
+from .tables import chosen, framed, seconds, versions
 
 PAGE = Path("docs/fedproto_table1.md")
 SEEDS = 3
@@ -176,9 +177,7 @@ def _tested(row: Row) -> list[int]:
     return [int(one) for one in row["tested"].split()]
 
 
-def command(*, rows: Rows = ROWS, out: Page = PAGE) -> None:
-    """Write the page."""
-    out.write_text(page(saved(rows)))
+command = writing(page, PAGE, ROWS)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@
 import re
 from collections import defaultdict
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import typer
@@ -22,6 +21,8 @@ from .fusion_plan import ALPHAS, SEEDS, Done, score
 from .fusion_settings import LABELLED, NOTES, RATES, left_out, method, names, setting
 from .fusion_table import ROWS
 from .fusion_words import HEAD, TAIL
+from .kept import plainly
+from .pages import Page, Rows
 
 PAGE = Path("docs/results.md")
 
@@ -115,11 +116,8 @@ def placed(text: str, made: str) -> str:
     return re.sub(marks, lambda _: f"{BEGIN}\n{made}\n{END}", text, flags=re.DOTALL)
 
 
-def command(
-    *,
-    rows: Annotated[Path, typer.Option(exists=True, help="What was run.")] = ROWS,
-    out: Annotated[Path, typer.Option(help="The page.")] = PAGE,
-) -> None:
+@plainly
+def command(*, rows: Rows = ROWS, out: Page = PAGE) -> None:
     """Write the tables into the page."""
     out.write_text(placed(out.read_text(), section(Done(saved(rows)))))
 

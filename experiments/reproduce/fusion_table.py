@@ -24,12 +24,13 @@ from ...data.decode import quiet
 from ...data.folders import local_folder
 from ...data.loading import readable
 from ...engine.cluster import cores
-from ...errors import ConfigError, FedkdError
+from ...errors import ConfigError
 from ...plugins.table import SEAMS
 from ...strategies.traits import traits
 from .cells import Row, fill, numbers, saved, tried
 from .fusion_plan import ALPHAS, TEST, VALIDATION, Done, cell, estimate, wanted
 from .fusion_settings import method, names, setting
+from .kept import plainly
 
 ROWS = Path("docs/rows/fusion.csv")
 HELD = Path("runs/fusion_table/held_out")
@@ -118,6 +119,7 @@ def report(filled: Iterator[list[Row]], console: Console) -> None:
         console.print(f"{len(rows):5}  {what:32} {name:44} {numbers}", soft_wrap=True)
 
 
+@plainly
 def command(
     *,
     rows: Annotated[Path, typer.Option(help="CSV file, a row a run.")] = ROWS,
@@ -127,12 +129,8 @@ def command(
 ) -> None:
     """Run every method as it comes and tuned; keep every finished run."""
     console = Console(highlight=False)
-    try:
-        asked = selected(only)
-        hold_out(HELD)
-    except FedkdError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(error.exit_code) from error
+    asked = selected(only)
+    hold_out(HELD)
     if plan:
         first = [cell(TEST, 0, ALPHAS[0], name, setting(name)) for name in asked]
         report(fill(rows, first, measured, jobs), console)

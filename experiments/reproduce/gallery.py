@@ -16,6 +16,7 @@ import typer
 from ...strategies.catalogue import table
 from .cells import saved
 from .claims import NOT, OPEN, ORDERING, REPRODUCED, UNTRIED
+from .kept import plainly
 
 DOCS, PAGE = Path("docs"), "claims.md"
 WORDS = (REPRODUCED, ORDERING, NOT, OPEN, UNTRIED)
@@ -110,6 +111,7 @@ def _section(one: Shown) -> str:
     return "\n".join([*lines, "", f"[Numbers, and how they were made]({one.page})", ""])
 
 
+@plainly
 def command(*, docs: Annotated[Path, typer.Option(help="Folder of the pages.")] = DOCS) -> None:
     """Write the gallery."""
     (docs / PAGE).write_text(page(docs), encoding="utf-8")

@@ -18,6 +18,7 @@ from ...errors import ConfigError
 from .cells import Row, course
 from .claims import listed
 from .kafal_curves_plan import DATA, SEEDS, SMALL, curves, overrides, wanted
+from .kept import plainly
 from .tables import filled
 
 ROWS = Path("docs/rows/kafal_curves.csv")
@@ -69,6 +70,7 @@ def planned(data: str | None, seeds: int, quick: bool) -> list[Row]:
     return curves(names[0], [0]) if quick else wanted(names, seeds)
 
 
+@plainly
 def command(
     *,
     rows: Annotated[Path, typer.Option(help="CSV file, a row a run.")] = ROWS,
@@ -79,11 +81,7 @@ def command(
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
 ) -> None:
     """Run what is missing; keep every finished run."""
-    try:
-        cells = planned(data, seeds, quick)
-    except ConfigError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(error.exit_code) from error
+    cells = planned(data, seeds, quick)
     filled(rows, cells, measured, config, jobs, plan)
 
 

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
 from statistics import fmean
-from typing import Annotated
 
 import typer
 
 from ...strategies.catalogue import table
-from .cells import Row, missing, saved
+from .cells import Row, missing
 from .kafal_curves import ROWS
 from .kafal_curves_compared import EXPECTED, MEASURES, Curve, Curves, as_expected, numbers, verdicts
 from .kafal_curves_figure import figure
@@ -33,6 +32,7 @@ from .kafal_curves_plan import (
 )
 from .kafal_curves_words import CAUSES, CLAIM, HALVES, PUBLISHED, SAMPLING, SHARES, SIDE, TAIL
 from .kafal_curves_words import CURVES as DRAWN
+from .pages import drawing
 from .paired import apart, spread
 from .tables import opening
 
@@ -161,17 +161,7 @@ def _side(found: Curves) -> str:
     return table([("", "sampler", *(f"{share} %" for share in SHARES)), *lines])
 
 
-def command(
-    *,
-    rows: Annotated[Path, typer.Option(exists=True, help="What was run.")] = ROWS,
-    out: Annotated[Path, typer.Option(help="The page.")] = PAGE,
-    picture: Annotated[Path, typer.Option(help="The figure.")] = FIGURE,
-) -> None:
-    """Write the page and its figure."""
-    kept = saved(rows)
-    out.write_text(page(kept))
-    figure(_sets(kept)).savefig(picture, dpi=150)
-
+command = drawing(page, PAGE, ROWS, lambda rows: figure(_sets(rows)), FIGURE)
 
 if __name__ == "__main__":
     typer.run(command)

@@ -19,9 +19,10 @@ from rich.console import Console
 
 from ...config import RunConfig
 from ...config.overrides import compose
-from ...errors import ConfigError, FedkdError
+from ...errors import ConfigError
 from .cells import Row, fill, finals, missing, numbers, saved
 from .claims import listed
+from .kept import plainly
 from .knfu_phase_plan import SEEDS, SETTINGS, SIZES, grid, overrides, wanted
 from .manifest import freeze
 
@@ -97,6 +98,7 @@ def _amount(time: float, unit: str, digits: int) -> str:
     return "not known how long" if math.isnan(time) else known
 
 
+@plainly
 def command(
     *,
     rows: Annotated[Path, typer.Option(help="CSV file, a row a run.")] = ROWS,
@@ -109,14 +111,10 @@ def command(
 ) -> None:
     """Run what is missing; keep every finished run."""
     console = Console(highlight=False)
-    try:
-        if data not in SETTINGS:
-            raise ConfigError("--data", data, "no such data set", SETTINGS)
-        every = grid(data, [0], SIZES[:2]) if quick else wanted(data, seeds)
-        cells = piece(every, part)
-    except FedkdError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(error.exit_code) from error
+    if data not in SETTINGS:
+        raise ConfigError("--data", data, "no such data set", SETTINGS)
+    every = grid(data, [0], SIZES[:2]) if quick else wanted(data, seeds)
+    cells = piece(every, part)
     if plan:
         console.print("\n".join(foreseen(cells, saved(rows))))
         return

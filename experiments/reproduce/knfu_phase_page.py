@@ -6,13 +6,12 @@ figure, from ``--rows``; it runs nothing.
 
 from itertools import product
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import typer
 
 from ...strategies.catalogue import table
-from .cells import Row, missing, saved
+from .cells import Row, missing
 from .knfu_phase import ROWS
 from .knfu_phase_compared import Rows, Winner, choices
 from .knfu_phase_map import figure
@@ -34,6 +33,7 @@ from .knfu_phase_plan import (
 from .knfu_phase_verdict import verdicts
 from .knfu_phase_words import CHOICE, CLAIM, GAIN, LIKE, MAP, TAIL
 from .knfu_phase_words import SCANS as SCANNED
+from .pages import drawing
 from .paired import PLACES, apart, spread
 from .tables import opening
 
@@ -168,17 +168,7 @@ def _base(rows: Rows, name: str) -> tuple[str, ...]:
     return *(spread([100 * row[c] for row in cell]) for c in PLACES.values()), str(len(cell))
 
 
-def command(
-    *,
-    rows: Annotated[Path, typer.Option(exists=True, help="What was run.")] = ROWS,
-    out: Annotated[Path, typer.Option(help="The page.")] = PAGE,
-    picture: Annotated[Path, typer.Option(help="The figure.")] = FIGURE,
-) -> None:
-    """Write the page and its figure."""
-    kept = saved(rows)
-    out.write_text(page(kept))
-    figure(Rows(kept, "mnist")).savefig(picture, dpi=150)
-
+command = drawing(page, PAGE, ROWS, lambda rows: figure(Rows(rows, "mnist")), FIGURE)
 
 if __name__ == "__main__":
     typer.run(command)

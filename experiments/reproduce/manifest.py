@@ -1,9 +1,10 @@
 """What a claim's runs were going to be before they began, and which rows are those.
 
-``docs/rows/NAME.json`` has a freezing for each call that ran what had not been frozen: when that
-was, the versions, the commit, hashes of the data, and of every run its cell and its mark. A mark
-hashes the configuration, the data and the versions; a row has the mark of what it was made with
-(`MARK`), so that either shows where the other differs. See `fedkd.rundir.freezing` for studies.
+Beside rows is their manifest, such as ``docs/rows/NAME.json``. It has a freezing for each call that
+ran what had not been frozen: when that was, the versions, the commit, hashes of the data, and of
+every run its cell and its mark. A mark hashes the configuration, the data and the versions; a row
+has the mark of what it was made with (`MARK`), so that either shows where the other differs. See
+`fedkd.rundir.freezing` for studies.
 """
 
 import hashlib
@@ -15,22 +16,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from ... import atomic
 from ...config import RunConfig
 from ...config.code import commit_of
 from ...data import prepare
+from ...errors import ConfigError
 from ...rundir.study import key
 from ...rundir.summary import versions
-from .cells import Row
+from .columns import MARK
+from .kept import Kept, Row
 
 PACKAGE = Path(atomic.__file__).parent
 
 ROWS = Path("docs/rows")
-
-MARK = "made_with"
-"""A row's column."""
 
 PARTS = "configuration", "data", "versions"
 """What the three parts of a mark are hashes of."""
@@ -40,7 +38,11 @@ Configured = Callable[[Row], RunConfig]
 
 
 def mark(config: RunConfig) -> str:
-    """Return what a run is known by: hashes of its configuration, its data and the versions."""
+    """Return what a run is known by: hashes of its configuration, its data and the versions.
+
+    Of files that a configuration names (``data.split``, ``transfer.split``) that is the name: no
+    claim has any.
+    """
     about = key(config.to_dict()), content(config.data.name), json.dumps(versions())
     return "-".join(map(hashed, about))
 
@@ -72,10 +74,11 @@ def freezings(rows: Path) -> list[dict[str, Any]]:
     file = beside(rows)
     try:
         found: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
-        _ = [run["cell"].items() for one in found for run in one["runs"]]
+        for run in (run for one in found for run in one["runs"]):
+            _, (_, _, _) = run["cell"].items(), run["mark"].split("-")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        problem = f"{file} is no manifest ({error}); restore it, or remove it and its rows"
-        raise typer.BadParameter(problem, param_hint="--rows") from None
+        problem = f"is no manifest ({error}); restore it, or remove it and its rows"
+        raise ConfigError("rows", file, problem) from None
     return found
 
 
@@ -135,19 +138,21 @@ def differing(row: Row, found: list[dict[str, Any]]) -> str | None:
 
 
 def said(name: str, rows: list[Row]) -> str:
-    """Return what the page of a claim says of its rows.
+    """Return what the page of a claim says of its rows, by the manifest beside their file.
 
     Examples
     --------
     >>> said("none", [{"seed": 0}])
     'Rows made without a manifest, so that none tells what was planned before: 1.'
+    >>> said("none", [])
+    'Nothing has been run.'
     """
-    found = freezings(ROWS / f"{name}.csv")
+    found = freezings(rows.path if isinstance(rows, Kept) else ROWS / f"{name}.csv")
     counts = Counter(differing(row, found) for row in rows)
     without, own = counts.pop(None, 0), counts.pop("", 0)
     if not found:
         none = "Rows made without a manifest, so that none tells what was planned before"
-        return f"{none}: {len(rows)}."
+        return f"{none}: {len(rows)}." if rows else "Nothing has been run."
     runs = sum(len(one["runs"]) for one in found)
     parts = [f"Rows as frozen: {own} of {len(rows)}"]
     parts += [f"made before it: {without}"] if without else []

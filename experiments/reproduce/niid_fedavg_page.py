@@ -11,11 +11,12 @@ import numpy as np
 import typer
 
 from ...strategies.catalogue import table
-from .cells import Row, saved
+from .cells import Row
 from .claims import UNTRIED, shown, verdict
 from .curves import curve
 from .niid_fedavg import ALPHA, CLAIM, FULL, QUICK, ROWS, cells
-from .tables import Page, Rows, chosen, framed, seconds, versions
+from .pages import writing
+from .tables import chosen, framed, seconds, versions
 
 PAGE = Path("docs/niid_fedavg.md")
 SEEDS = 3
@@ -71,9 +72,7 @@ def _tables(rows: list[Row]) -> list[str]:
     return parts
 
 
-def command(*, rows: Rows = ROWS, out: Page = PAGE) -> None:
-    """Write the page."""
-    out.write_text(page(saved(rows)))
+command = writing(page, PAGE, ROWS)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,11 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from ...errors import ConfigError, FedkdError
+from ...errors import ConfigError
 from ...plugins.seam import Seam
 from ...plugins.table import SEAMS
 from .cells import Row, fill, missing, scored
+from .kept import plainly
 from .objectives_studies import QUICK, STRATEGIES, STUDIES, Study
 
 QUICK_ROUNDS = 1
@@ -115,6 +116,7 @@ def measured(study: Study, cell: Row) -> Row | None:
     return scored(overrides(study, cell))
 
 
+@plainly
 def command(
     study: Annotated[Name, typer.Argument()],
     *,
@@ -126,11 +128,7 @@ def command(
 ) -> None:
     """Run what is missing; keep every finished run."""
     console = Console(highlight=False)
-    try:
-        wanted = cells(STUDIES[study], seeds, chosen(only), quick=quick)
-    except FedkdError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(error.exit_code) from error
+    wanted = cells(STUDIES[study], seeds, chosen(only), quick=quick)
     run_one = partial(measured, STUDIES[study])
     for kept in fill(rows or STUDIES[study].rows, wanted, run_one, jobs):
         last, left = kept[-1], len(missing(wanted, kept))

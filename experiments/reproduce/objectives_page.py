@@ -14,10 +14,12 @@ from matplotlib.figure import Figure
 from ...report.drawing.style import GROUPS, canvas, styled
 from ...strategies.catalogue import table
 from .cells import Row, saved
+from .kept import plainly
 from .objectives import Name, label
 from .objectives_ranking import AGAINST, Finding, by_name, counted, findings
 from .objectives_speed import SECONDS
 from .objectives_studies import STUDIES, Setting, Study
+from .pages import write
 
 SLOWER = 1.5
 """How many times the seconds of `AGAINST` count as more."""
@@ -169,6 +171,7 @@ python -m fedkd.experiments.reproduce.objectives_page {study.name}
 """
 
 
+@plainly
 def command(
     study: Annotated[Name, typer.Argument()],
     *,
@@ -179,9 +182,10 @@ def command(
 ) -> None:
     """Write the page and its figure."""
     one = STUDIES[study]
-    kept = saved(rows or one.rows)
-    (out or one.page).write_text(page(one, kept, saved(seconds)))
-    figure(findings(one, kept)).savefig(picture or one.figure, dpi=150)
+    kept, drawn = saved(rows or one.rows), picture or one.figure
+    moved = {one.rows: kept.path, SECONDS: seconds, one.figure: drawn}
+    write(page(one, kept, saved(seconds)), one.page, out or one.page, moved)
+    figure(findings(one, kept)).savefig(drawn, dpi=150)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ...errors import ConfigError, FedkdError
+from ...errors import ConfigError
 from .cells import Row, fill, missing, tried
+from .kept import plainly
 
 ROWS = Path("docs/rows/presets.csv")
 
@@ -137,6 +138,7 @@ def measured(cell: Row) -> Row | None:
     }
 
 
+@plainly
 def command(
     *,
     rows: Annotated[Path, typer.Option(help="CSV file, a row a run.")] = ROWS,
@@ -146,11 +148,7 @@ def command(
 ) -> None:
     """Run what is missing; keep every finished run."""
     console = Console(highlight=False)
-    try:
-        wanted = cells(seeds, chosen(only))
-    except FedkdError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(error.exit_code) from error
+    wanted = cells(seeds, chosen(only))
     for kept in fill(rows, wanted, measured, jobs):
         last, left = kept[-1], len(missing(wanted, kept))
         name = f"{last['study']}, {last['method']}, {last['models']}"

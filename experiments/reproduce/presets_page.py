@@ -19,6 +19,8 @@ from ...plugins.table import SEAMS
 from ...report.drawing.style import GROUPS, canvas, legend_below, styled
 from ...strategies.catalogue import table
 from .cells import Row, missing, saved
+from .kept import plainly
+from .pages import Page, Rows, write
 from .presets import MIXED, ROWS, STUDIES, cells
 from .presets_words import HEAD, SECTIONS, TAIL
 
@@ -171,18 +173,19 @@ def _dots(axes: Axes, rows: list[Row]) -> None:
     axes.set_xlabel(f"{metric.label or metric.metric.upper()}{metric.axis}, {better} is better")
 
 
+@plainly
 def command(
     *,
-    rows: Annotated[Path, typer.Option(exists=True, help="What was run.")] = ROWS,
-    out: Annotated[Path, typer.Option(help="The page.")] = PAGE,
+    rows: Rows = ROWS,
+    out: Page = PAGE,
     pictures: Annotated[Path, typer.Option(help="Folder of the figures.")] = FIGURES,
 ) -> None:
     """Write the page and its figures."""
     kept = saved(rows)
-    out.write_text(page(kept))
-    for preset in SECTIONS:
-        if studies := studied(kept, preset):
-            figure(studies).savefig(pictures / f"presets_{preset}.png", dpi=150)
+    drawn = {f"presets_{preset}.png": own for preset in SECTIONS if (own := studied(kept, preset))}
+    write(page(kept), PAGE, out, {ROWS: rows} | {FIGURES / name: pictures / name for name in drawn})
+    for name, studies in drawn.items():
+        figure(studies).savefig(pictures / name, dpi=150)
 
 
 if __name__ == "__main__":

@@ -20,12 +20,12 @@ from rich.console import Console
 
 from ...config.overrides import compose
 from ...engine.cluster import cores
-from ...errors import FedkdError
 from ...leakage import attack
 from ...report import group_runs, load_runs, render
 from ...report.drawing.tradeoff import table, tradeoff_figure
 from ...run.runner import run
 from .cells import Row, fill, missing
+from .kept import plainly
 
 STRATEGIES = {"fedmd": ("strategy.exchange=soft_labels",), "knfu": ()}
 """With the parameters that differ from the defaults."""
@@ -101,6 +101,7 @@ def draw(folders: list[Path], out: Path) -> str:
     return text
 
 
+@plainly
 def command(
     *,
     out: Path = Path("runs/privacy_study"),
@@ -113,15 +114,11 @@ def command(
         raise typer.BadParameter("must be 0, or 2 and more", param_hint="--shadows")
     console, wanted = Console(highlight=False), cells(seeds, shadows)
     measure = partial(measured, out=out)
-    try:
-        for rows in fill(out / "privacy_study.parquet", wanted, measure, jobs):
-            last, left = rows[-1], len(missing(wanted, rows))
-            numbers = f"{last['accuracy']:.1%}  AUC {last['auc']:.3f}  KL {last['kl']:.2f}"
-            console.print(f"{left:3} left  {name(last):28} {numbers}")
-        text = draw([out / "runs" / name(cell) for cell in wanted], out)
-    except FedkdError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(error.exit_code) from error
+    for rows in fill(out / "privacy_study.parquet", wanted, measure, jobs):
+        last, left = rows[-1], len(missing(wanted, rows))
+        numbers = f"{last['accuracy']:.1%}  AUC {last['auc']:.3f}  KL {last['kl']:.2f}"
+        console.print(f"{left:3} left  {name(last):28} {numbers}")
+    text = draw([out / "runs" / name(cell) for cell in wanted], out)
     console.print(f"\n{text}\nwritten to {out}")
 
 

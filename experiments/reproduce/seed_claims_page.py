@@ -14,9 +14,10 @@ from . import knfu_phase
 from .cells import Row
 from .knfu_phase_compared import Rows
 from .knfu_phase_plan import HERE
+from .pages import writing
 from .paired import PLACES, apart, by_seed, listing, minus, spread, told
 from .seed_claims import ALONE, ALPHAS, BASE, CLAIM, PARTS, ROWS, WAYS, Part, cells
-from .tables import opening, undone, writing
+from .tables import opening, undone
 
 PAGE = Path("docs/seed_claims.md")
 

@@ -25,6 +25,7 @@ from ...strategies.scaffold import SCAFFOLD
 from .cells import Row
 from .claims import Claim
 from .curves import Curves, protocol
+from .kept import plainly
 from .tables import Jobs, Plan, Quick, Seeds, Table, configured, filled, measuring
 
 ROWS = Path("docs/rows/song_table2.csv")
@@ -140,6 +141,7 @@ def measured(cell: Row) -> tuple[RunResult, Row]:
     return result, curves.row()
 
 
+@plainly
 def command(
     *,
     rows: Table = ROWS,

@@ -10,10 +10,11 @@ import numpy as np
 import typer
 
 from ...strategies.catalogue import table
-from .cells import Row, saved
+from .cells import Row
 from .claims import NOT, OPEN, REPRODUCED, UNTRIED, early, shown
 from .curves import curve, reached
 from .knfu_phase_verdict import told
+from .pages import writing
 from .paired import interval
 from .song_table2 import (
     ACCURACIES,
@@ -28,7 +29,7 @@ from .song_table2 import (
     SOONER,
     cells,
 )
-from .tables import Page, Rows, chosen, framed, seconds, versions
+from .tables import chosen, framed, seconds, versions
 
 PAGE = Path("docs/song_table2.md")
 SEEDS = 3
@@ -163,9 +164,7 @@ def lines(rows: list[Row]) -> list[tuple[str, ...]]:
     return found
 
 
-def command(*, rows: Rows = ROWS, out: Page = PAGE) -> None:
-    """Write the page."""
-    out.write_text(page(saved(rows)))
+command = writing(page, PAGE, ROWS)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from ...errors import FedkdError
 from ...run.result import RunResult
 from .cells import Row, fill, missing, saved
 from .claims import Claim, head, named
+from .kept import plainly
 from .manifest import Configured, freeze, said
 
 Table = Annotated[Path, typer.Option(help="CSV file, a row a run.")]
@@ -23,8 +24,6 @@ Seeds = Annotated[int, typer.Option(min=1)]
 Jobs = Annotated[int, typer.Option(min=1, help="Runs at a time.")]
 Plan = Annotated[bool, typer.Option("--plan", help="Run nothing; say what is left.")]
 Quick = Annotated[bool, typer.Option("--quick", help="A small version, without a verdict.")]
-Rows = Annotated[Path, typer.Option(exists=True, help="What was run.")]
-Page = Annotated[Path, typer.Option(help="The page.")]
 
 BARE: dict[str, Any] = {
     "engine": "inline",
@@ -81,11 +80,7 @@ def filled(
             console.print(named(cell), soft_wrap=True)
         console.print(f"{len(left)} of {len(wanted)} runs are missing")
         return
-    try:
-        marked = freeze(rows, left, config)
-    except FedkdError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(error.exit_code) from error
+    marked = freeze(rows, left, config)
     for kept in fill(rows, wanted, measure, jobs, marked):
         count, seconds = len(missing(wanted, kept)), kept[-1]["cpu_seconds"]
         line = f"{count:4} left  {named({k: kept[-1][k] for k in wanted[0]})}  {seconds:.0f} s"
@@ -102,6 +97,7 @@ def asked(
 ) -> Callable[..., None]:
     """Return the command of a script: it runs what is missing of the cells of (seeds, quick)."""
 
+    @plainly
     def command(
         *,
         rows: Table = table,
@@ -150,35 +146,6 @@ def versions(rows: list[Row], full: int, quick: int) -> Iterator[tuple[str, bool
     for rounds, title in ((full, "As published"), (quick, "The short version")):
         if own := chosen(rows, rounds=rounds):
             yield f"## {title}: {rounds} rounds\n", rounds == full, own
-
-
-def writing(
-    page: Callable[..., str], to: Path, kept: Path, others: Path | None = None
-) -> Callable[..., None]:
-    """Return a command that writes a claim's page.
-
-    Parameters
-    ----------
-    page : callable
-        Returns it for the rows; where there are others, for these too.
-    to, kept : Path
-        The page and the rows, unless others are asked for.
-    others : Path or None
-        Rows of another claim that it needs.
-    """
-
-    def command(
-        *,
-        rows: Annotated[Path, typer.Option(exists=True, help="What was run.")] = kept,
-        out: Annotated[Path, typer.Option(help="The page.")] = to,
-    ) -> None:
-        """Write the page."""
-        more = [] if others is None else [saved(others)]
-        text = page(saved(rows), *more)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text, encoding="utf-8")
-
-    return command
 
 
 def undone(wanted: list[Row], rows: list[Row]) -> str:
