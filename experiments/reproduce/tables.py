@@ -94,14 +94,18 @@ def asked(
     cells: Callable[[int, bool], list[Row]],
     measure: Callable[[Row], Row | None],
     config: Configured,
+    usual: int = 3,
 ) -> Callable[..., None]:
-    """Return the command of a script: it runs what is missing of the cells of (seeds, quick)."""
+    """Return the command of a script: it runs what is missing of the cells of (seeds, quick).
+
+    `usual` is how many seeds are run where nobody asks for others.
+    """
 
     @plainly
     def command(
         *,
         rows: Table = table,
-        seeds: Seeds = 3,
+        seeds: Seeds = usual,
         jobs: Jobs = 1,
         plan: Plan = False,
         quick: Quick = False,
