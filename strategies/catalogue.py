@@ -59,18 +59,22 @@ def page() -> str:
 
 
 def table(rows: Iterable[tuple[str, ...]]) -> str:
-    r"""Return rows as a Markdown table, the first as its head.
+    r"""Return rows as a Markdown table, the first as its head; a cell is one line.
 
     Examples
     --------
-    >>> print(table([("a", "b"), ("1", "2|3")]), end="")
+    >>> print(table([("a", "b"), ("1", "2|3\n4")]), end="")
     | a | b |
     | --- | --- |
-    | 1 | 2\|3 |
+    | 1 | 2\|3 4 |
     """
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    lines = ["| " + " | ".join(_one_line(cell) for cell in row) + " |" for row in rows]
     lines.insert(1, "| " + " | ".join("---" for _ in lines[0].split(" | ")) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _one_line(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("\n", " ")
 
 
 def row(name: str, cls: type[Strategy]) -> tuple[str, ...]:

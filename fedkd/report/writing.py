@@ -23,7 +23,8 @@ def markdown(found: Compared) -> str:
     """Return a table in GitHub's Markdown, and the notes below."""
 
     def line(texts: list[str]) -> str:
-        return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
+        plain = (text.replace("|", "\\|").replace("\n", " ") for text in texts)
+        return f"| {' | '.join(plain)} |"
 
     heads, rows = cells(found)
     body = [[f"**{cell.text}**" if cell.best else cell.text for cell in row] for row in rows]
