@@ -27,6 +27,8 @@ from fedkd.experiments.reproduce.cells import saved
 from test_published_tables import ROOT
 from typer.testing import CliRunner
 
+from fedkd.errors import ConfigError
+
 FOLDER = ROOT / "docs" / "rows"
 CELLS = {
     "byzantine": byzantine.cells(),
@@ -114,11 +116,14 @@ def test_a_page_is_not_made_of_rows_that_lack_a_column(page, tmp_path):
     assert re.fullmatch(rf"error: rows={rows}: .*(column \w+; restore|own)\b.*\n", done.output)
 
 
-def test_scores_of_another_metric_and_lists_of_none_have_no_such_bounds(tmp_path):
+def test_scores_of_another_metric_have_no_such_bounds_and_lists_one_length(tmp_path):
     rows = tmp_path / "it.csv"
     rows.write_text('"seed","metric","local","nearest"\n0,"rmse",648.2,"-"\n1,"alma",0.5,"0.5"\n')
     assert [row["local"] for row in saved(rows)] == [648.2, 0.5]
-    rows.write_text(rows.read_text().replace("rmse", "alma"))
+    rows.write_text('"seed","accuracies","labels"\n0,"0.5 0.6","200 400"\n1,"0.5","200 400"\n')
+    with pytest.raises(ConfigError, match="line 3, column accuracies: has 1 numbers, and labels 2"):
+        saved(rows)
+    rows.write_text('"seed","metric","local"\n0,"alma",648.2\n')
     done = made(niid_fedavg_page, "--rows", rows)
     assert "line 2, column local: 648.2 is not in [0, 1]" in done.output
 

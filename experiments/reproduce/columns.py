@@ -39,6 +39,13 @@ LISTS = {
 }
 """Columns with several numbers in a field."""
 
+ALIKE = (
+    ("clients_local", "clients_overall", "hostile"),
+    ("heads", "nearest", "tested"),
+    ("accuracies", "labels"),
+)
+"""Columns of one length, but for those that have none."""
+
 MEASURED = {*NUMBERS, *LISTS, "digest", "metric", MARK}
 """Columns that do not tell a run from others."""
 
@@ -101,6 +108,8 @@ def told(row: Mapping[str, Any], name: str) -> str:
     ('', '-1 is not in [0, inf]')
     >>> told({"local": None}, "local"), told({"local": 9.5, "metric": "rmse"}, "local")
     ('is empty', '')
+    >>> told({"heads": "0.5 0.6", "nearest": "-", "tested": "9"}, "heads")
+    'has 2 numbers, and tested 1'
     """
     value, many = row[name], name in LISTS
     if value is None or not str(value).strip():
@@ -116,6 +125,16 @@ def told(row: Mapping[str, Any], name: str) -> str:
             return f"{one!r} is no number"
         if not low <= float(one) <= high:
             return f"{one} is not in [{low:g}, {high:g}]"
+    return _unlike(row, name)
+
+
+def _unlike(row: Mapping[str, Any], name: str) -> str:
+    """Return which column a list should be as long as, and is not, "" for none."""
+    count = len(str(row[name]).split())
+    for other in (one for group in ALIKE if name in group for one in group):
+        theirs = len(str(row.get(other, "-")).split())
+        if row.get(other, "-") != "-" and theirs != count:
+            return f"has {count} numbers, and {other} {theirs}"
     return ""
 
 
