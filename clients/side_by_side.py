@@ -121,7 +121,7 @@ class StackLoop(ClientLoop):
         return self._training(
             "distil",
             replace(training, labels=labels),
-            self.loop.distil_settings,
+            self.loop.distil_settings(objective),
             loss,
             per_sample=objective.per_sample,
             about=None if alike is None else (teacher.kind, teacher.temperature, told, alike),

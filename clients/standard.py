@@ -93,13 +93,18 @@ class Standard(ClientLoop):
                 batch = Batch(samples, places, y, features or None, memory)
                 return scalar(objective, objective(logits, teacher.part(target), batch))
 
-            return self._train(client, len(x), self.distil_settings, loss, objective.progress)
+            return self._train(
+                client, len(x), self.distil_settings(objective), loss, objective.progress
+            )
 
-    @property
-    def distil_settings(self) -> dict[str, Any]:
-        """What distillation trains with: ``distil.*``, and ``fit.*`` where that says nothing."""
-        settings = self.distil_config | {"lr": self.distil_config["lr"] or self.fit_config["lr"]}
-        return self.fit_config | settings
+    def distil_settings(self, objective: Objective) -> dict[str, Any]:
+        """Return what distillation trains with: ``distil.*``; if null, the objective's; ``fit.*``.
+
+        A rate suits an optimiser: with another one than its own, an objective's rate is not used.
+        """
+        given = {name: value for name, value in self.distil_config.items() if value is not None}
+        own = {} if given.get("optimizer") else dict(objective.trained_with)
+        return self.fit_config | own | given
 
     def _train(
         self,

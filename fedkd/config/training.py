@@ -46,7 +46,9 @@ class DistilConfig(Checked):
     batch_size: Annotated[int, Ge(1)] = 32
     """samples per step"""
     lr: Annotated[float | None, Gt(0)] = None
-    """learning rate; null = fit.lr"""
+    """learning rate; null = as the objective needs it, else fit.lr"""
+    optimizer: Annotated[str | None, OneOf(("sgd", "adam", None))] = None
+    """sgd or adam; null = as the objective needs it, else fit.optimizer"""
     temperature: Any = 1.0
     """softmax temperature of student and teacher, greater than 0; over rounds, a schedule such as
     {name: linear, start: 4, end: 1}: linear, cosine, exponential, step"""

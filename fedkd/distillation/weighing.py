@@ -31,7 +31,7 @@ class Weighted(Objective):
         self.per_sample, self.kinds = inner.per_sample, inner.kinds
         self.needs_labels, self.remembers = inner.needs_labels, inner.remembers
         self.layers, self.one_row, self.most_rows = inner.layers, inner.one_row, inner.most_rows
-        self.tells_apart = inner.tells_apart
+        self.tells_apart, self.trained_with = inner.tells_apart, inner.trained_with
 
     def __call__(
         self, student_logits: Tensor, teacher: Target, batch: Batch | None = None

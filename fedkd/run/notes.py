@@ -96,7 +96,7 @@ def _temperature(config: RunConfig, strategy: Strategy, parts: Parts) -> list[st
 def _distil(config: RunConfig) -> list[str]:
     """Return what the user has said of training on a teacher."""
     now, usual = config.distil, DistilConfig()
-    keys = ("epochs", "batch_size", "lr")
+    keys = ("epochs", "batch_size", "lr", "optimizer")
     return [f"distil.{k}={getattr(now, k)}" for k in keys if getattr(now, k) != getattr(usual, k)]
 
 

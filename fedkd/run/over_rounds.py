@@ -49,7 +49,7 @@ def _softens(strategy: Strategy, parts: Parts) -> bool:
     return strategy.exchange is not None and len(soft) > 1
 
 
-def check_weight(config: RunConfig, taught: Kind | None) -> None:
+def check_weight(config: RunConfig, parts: Parts, taught: Kind | None) -> None:
     """Refuse a weight of the distillation loss that changes nothing."""
     given = config.distil.weight
     if given == 1:
@@ -58,6 +58,9 @@ def check_weight(config: RunConfig, taught: Kind | None) -> None:
         why = f"has no effect: with {config.strategy['name']} {NOBODY}; leave it out"
         raise ConfigError("distil.weight", given, why)
     ends = (given["start"], given["end"]) if isinstance(given, dict) else (given,)
-    if config.fit.optimizer == "adam" and config.fit.weight_decay == 0 and min(ends) > 0:
+    own = parts.objective.trained_with.get("optimizer")
+    optimizer = config.distil.optimizer or own or config.fit.optimizer
+    if optimizer == "adam" and config.fit.weight_decay == 0 and min(ends) > 0:
         problem = "has no effect: adam's steps are the same whatever the loss is multiplied by"
-        raise ConfigError("distil.weight", given, f"{problem}; use fit.optimizer=sgd or distil.lr")
+        remedy = "use distil.optimizer=sgd or distil.lr"
+        raise ConfigError("distil.weight", given, f"{problem}; {remedy}")

@@ -18,7 +18,15 @@ from ..tasks.samples import Shape, vocabulary
 from .aligning import check_align
 from .over_rounds import check_schedule, check_weight
 from .securing import check_sums
-from .teaching import by_name, check_guards, check_kinds, check_labels, check_temperature, lesson_of
+from .teaching import (
+    by_name,
+    check_guards,
+    check_kinds,
+    check_labels,
+    check_temperature,
+    check_trained_with,
+    lesson_of,
+)
 
 
 def check_parts(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
@@ -27,9 +35,10 @@ def check_parts(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     check_epochs(config, strategy)
     check_guards(config, strategy, parts)
     check_labels(config, strategy, parts)
+    check_trained_with(config, parts)
     check_temperature(config, parts)
     check_schedule(config, strategy, parts, lesson_of(strategy, parts))
-    check_weight(config, lesson_of(strategy, parts))
+    check_weight(config, parts, lesson_of(strategy, parts))
     check_parameters(config, strategy, parts)
     check_classes(config, parts)
     check_attack(config, parts, strategy)

@@ -4,6 +4,7 @@ from torch import nn
 
 from ..clients import Parts
 from ..config import DistilConfig, RunConfig
+from ..config.overrides import merge
 from ..errors import ConfigError
 from ..knowledge import CLASS_SCORES, NUMBERS, Kind, kind_named
 from ..models import model_names
@@ -83,6 +84,19 @@ def check_labels(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     if wanting and not config.transfer.labelled:
         problem = f"{wanting[0]} needs the transfer set's labels; set it to true"
         raise ConfigError("transfer.labelled", False, problem)
+
+
+def check_trained_with(config: RunConfig, parts: Parts) -> None:
+    """Refuse an objective that asks for a training that there is not."""
+    own = dict(parts.objective.trained_with)
+    problem = "" if own.keys() <= {"optimizer", "lr"} else "it is of optimizer and lr"
+    try:
+        merge(config, distil={} if problem else own)
+    except ConfigError as error:
+        problem = f"{error.key} {error.problem}"
+    if problem:
+        name = config.objective["name"]
+        raise ConfigError("objective", name, f"has trained_with={own}: {problem}")
 
 
 def check_temperature(config: RunConfig, parts: Parts) -> None:

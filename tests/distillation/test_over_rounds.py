@@ -1,6 +1,7 @@
 """Temperature and weight over rounds, in whole runs."""
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -108,6 +109,7 @@ class Probe(Matching):
 
     per_sample, kinds, needs_labels, layers = True, None, True, ("x",)
     remembers, most_rows, one_row, tells_apart = True, 7, True, 3
+    trained_with = MappingProxyType({"lr": 0.7})
 
     def __init__(self) -> None:
         super().__init__(temperature=3.0)
@@ -228,7 +230,13 @@ def test_methods_that_heed_it_may_have_one(strategy: str, more: Any) -> None:
     [
         ("fedavg", {"model": "mlp"}, "with fedavg clients learn from no teacher"),
         ("fedproto", {}, "with fedproto clients learn from no teacher"),
-        ("knfu", {"fit.optimizer": "adam"}, "adam's steps are the same .*; use fit.optimizer=sgd"),
+        (
+            "knfu",
+            {"fit.optimizer": "adam"},
+            "adam's steps are the same .*; use distil.optimizer=sgd",
+        ),
+        ("knfu", {"distil.optimizer": "adam"}, "adam's steps are the same"),
+        ("fccl", {}, "adam's steps are the same"),
     ],
 )
 def test_a_weight_without_effect_is_refused(strategy: str, more: Any, words: str) -> None:

@@ -46,9 +46,6 @@ SETTINGS: dict[str, Any] = {
     "seed": 0,
 }
 MIXED = ["mlp", "lenet5"]
-OWN = {"fccl_plus": [*MIXED, "resnet8"]}
-"""Other models: with every second client a lenet5, theirs diverge."""
-
 ROOMS: dict[str, type] = {
     "strategies": Strategy,
     "distillation": Objective,
@@ -105,7 +102,7 @@ def measured(name: str) -> tuple[dict[str, Any], Strategy, bool]:
     """
     cls = resolve(name, "strategies", Strategy)
     several = not cls.homogeneous and cls.usual_model == "mlp"  # type: ignore[attr-defined]
-    model = OWN.get(name, MIXED) if several else cls.usual_model  # type: ignore[attr-defined]
+    model = MIXED if several else cls.usual_model  # type: ignore[attr-defined]
     more = {"model": model, "transfer.labelled": cls.needs_labels}  # type: ignore[attr-defined]
     strategy: Strategy = cls(**cls.brief)  # type: ignore[attr-defined]
     with watched() as lessons:

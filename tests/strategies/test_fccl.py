@@ -1,6 +1,6 @@
 """FCCL and FCCL+: correlations, similarities, earlier nets, and the traps of their public code."""
 
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -186,3 +186,36 @@ def test_pairs_of_too_many_samples_are_refused(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ConfigError, match=r"transfer\.per_round=null: .* 60 .*at most 50"):
         fedkd.simulate("fccl_plus", **TINY)
     fedkd.simulate("fccl_plus", **TINY | {"transfer.per_round": 30, "rounds": 1})
+
+
+@pytest.mark.parametrize("name", ["fccl", "fccl_plus"])
+def test_the_public_step_is_adam_s_unless_somebody_says_otherwise(name: str) -> None:
+    """Its rate goes with it: with another optimiser that of the fit is used."""
+
+    def digest(**distil: Any) -> str:
+        given = {f"distil.{key}": value for key, value in distil.items()}
+        return str(fedkd.simulate(name, **TINY, **given).summary["digest"])
+
+    usual = digest()
+    assert usual == digest(optimizer="adam", lr=1e-3)
+    assert digest(lr=2e-3) == digest(optimizer="adam", lr=2e-3) != usual
+    assert digest(optimizer="sgd") == digest(optimizer="sgd", lr=0.05) != usual
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"optimzer": "adam"}, "it is of optimizer and lr"),
+        ({"epochs": 3}, "it is of optimizer and lr"),
+        ({"lr": -1.0}, r"distil\.lr "),
+        ({"optimizer": "adamw"}, r"distil\.optimizer "),
+    ],
+)
+def test_an_objective_that_asks_for_no_training_there_is_is_refused(
+    asked: dict[str, Any], words: str
+) -> None:
+    class Asking(CrossCorrelation):
+        trained_with = MappingProxyType(asked)
+
+    with pytest.raises(ConfigError, match=rf"^objective=Asking: has trained_with=.*: {words}"):
+        fedkd.simulate("fedmd", **TINY, objective=Asking())
