@@ -141,7 +141,14 @@ def test_the_plan_is_whole_and_its_runs_are_configurations():
 def test_feddf_is_compared_with_fedavg_seed_by_seed():
     scores = {"fedavg": (0.5, 0.7, 0.9), "feddf": (0.52, 0.721, 0.922)}
     rows = [
-        {"alpha": 1.0, "method": method, "seed": seed, "overall": value, "cpu_seconds": 1.0}
+        {
+            "alpha": 1.0,
+            "method": method,
+            "change": "-",
+            "seed": seed,
+            "overall": value,
+            "cpu_seconds": 1.0,
+        }
         for method, every in scores.items()
         for seed, value in enumerate(every)
     ]

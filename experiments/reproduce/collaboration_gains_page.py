@@ -24,7 +24,8 @@ PAGE = Path("docs/collaboration_gains.md")
 ASKED = {"global": "on all classes", "local": "on their own mixes (which was not claimed)"}
 
 SCAN = """Are its steps at fault, its temperature, or the transfer set? Points above FedAvg, which
-starts from the same model and sees samples in the same order: FedDF without epochs *is* FedAvg."""
+starts from the same model and sees samples in the same order: FedDF without epochs *is* FedAvg.
+With 5,000 transfer samples, clients have other private ones than FedAvg's."""
 
 TAIL = """
 ## How this was made
