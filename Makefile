@@ -89,7 +89,9 @@ REPRODUCED = @set -e; for claim in $(CLAIMS); do \
 	$(BIN)/python -m fedkd.experiments.reproduce.$${claim}_page; done; \
 	$(BIN)/python -m fedkd.experiments.reproduce.gallery
 
-reproduce: venv  ## rerun what papers claim, hours; what is done is kept (REPRODUCE='--jobs 2')
+REPRODUCE ?= --jobs 2
+
+reproduce: venv  ## rerun what papers claim, hours; what is done is kept
 	$(call REPRODUCED,$(REPRODUCE))
 
 reproduce-quick: venv  ## a tenth of each, in less than 20 minutes
