@@ -18,7 +18,7 @@ from .claims import Claim, listed
 from .tables import asked
 
 ROWS = Path("docs/rows/byzantine.csv")
-SEEDS, SHARES, ALPHA = 3, (0.1, 0.3), 1.0
+SEEDS, SHARES, ALPHA = 5, (0.1, 0.3), 1.0
 
 MEAN, AVERAGED = "mean", "fedavg"
 METHODS = {
@@ -81,7 +81,7 @@ def cells(seeds: int = SEEDS) -> list[Row]:
     Examples
     --------
     >>> len(cells()), cells()[0]
-    (111, {'method': 'fedavg', 'lie': 'none', 'share': 0.0, 'seed': 0})
+    (185, {'method': 'fedavg', 'lie': 'none', 'share': 0.0, 'seed': 0})
     """
     every = [
         {"method": method, "lie": lie, "share": share, "seed": seed}
@@ -146,7 +146,7 @@ def measured(cell: Row) -> Row | None:
     }
 
 
-command = asked(ROWS, wanted, measured, config)
+command = asked(ROWS, wanted, measured, config, SEEDS)
 
 if __name__ == "__main__":
     typer.run(command)

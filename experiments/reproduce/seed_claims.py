@@ -19,7 +19,7 @@ from .paired import PLACES
 from .tables import asked
 
 ROWS = Path("docs/rows/seed_claims.csv")
-ALPHAS, SEEDS = (0.1, 1.0), 3
+ALPHAS, SEEDS = (0.1, 1.0), 5
 
 BASE, ALONE = "fedmd", "local"
 """What is in the rows of `knfu_phase`, by its names there."""
@@ -136,7 +136,7 @@ def cells(seeds: int = SEEDS) -> list[Row]:
     Examples
     --------
     >>> len(cells()), cells()[0]
-    (66, {'way': 'dynamic logits', 'alpha': 0.1, 'seed': 0})
+    (110, {'way': 'dynamic logits', 'alpha': 0.1, 'seed': 0})
     """
     return [
         {"way": way, "alpha": alpha, "seed": seed}
@@ -182,7 +182,7 @@ def measured(cell: Row) -> Row | None:
     return scored(overrides(cell))
 
 
-command = asked(ROWS, wanted, measured, config)
+command = asked(ROWS, wanted, measured, config, SEEDS)
 
 if __name__ == "__main__":
     typer.run(command)
