@@ -9,7 +9,7 @@ from itertools import product
 
 from .cells import Row
 
-SEEDS = 3
+SEEDS = 5
 CYCLES, ROUNDS = 5, 10
 """Cycles of MNIST and Fashion-MNIST, and the rounds of each."""
 
@@ -108,7 +108,7 @@ def wanted(data: Sequence[str] = tuple(SMALL), seeds: int = SEEDS) -> list[Row]:
     Examples
     --------
     >>> len(wanted()), len(wanted(["cifar10"]))
-    (108, 24)
+    (180, 40)
     """
     found = [one for name in data for one in curves(name, range(seeds))]
     return found + (causes(range(seeds)) if "mnist" in data else [])

@@ -94,7 +94,6 @@ goes on with what is missing and writes this page anew:
 ```sh
 python -m fedkd.experiments.reproduce.kafal_curves --quick
 python -m fedkd.experiments.reproduce.kafal_curves --plan
-python -m fedkd.experiments.reproduce.kafal_curves --data mnist --seeds 5
 python -m fedkd.experiments.reproduce.kafal_curves --jobs 2
 python -m fedkd.experiments.reproduce.kafal_curves --data cifar10
 python -m fedkd.experiments.reproduce.kafal_curves_page
