@@ -48,12 +48,12 @@ class Rows:
         """Return the rows of a cell by seed."""
         return self._by.get((samples, alpha, method, change), {})
 
-    def values(self, method: str, column: str, *cell: float) -> dict[int, float]:
+    def values(self, method: str, column: str, *cell: float | str) -> dict[int, float]:
         """Return a number of a cell's rows by seed, in per cent."""
         found = self.of(method, *cell)  # type: ignore[arg-type]
         return {seed: 100 * float(row[column]) for seed, row in found.items()}
 
-    def paired(self, one: str, other: str, column: str, *cell: float) -> list[float]:
+    def paired(self, one: str, other: str, column: str, *cell: float | str) -> list[float]:
         """Return by how much one method is above another, seed by seed, in points."""
         return minus(*(self.values(name, column, *cell) for name in (one, other)))
 

@@ -30,6 +30,7 @@ from .knfu_phase_plan import (
     own,
     wanted,
 )
+from .knfu_phase_steps import section
 from .knfu_phase_verdict import verdicts
 from .knfu_phase_words import CHOICE, CLAIM, GAIN, LIKE, MAP, TAIL
 from .knfu_phase_words import SCANS as SCANNED
@@ -52,7 +53,7 @@ def page(rows: list[Row]) -> str:
     mnist = Rows(rows, "mnist")
     parts = [*opening(CLAIM, rows, progress(rows)), *verdicts(mnist), ""]
     parts += [MAP, *_maps(mnist), LIKE, _like(mnist), GAIN, _gain(mnist)]
-    parts += [_choice(mnist), _scans(mnist)]
+    parts += [section(mnist), _choice(mnist), _scans(mnist)]
     seconds = sum(row["cpu_seconds"] for row in rows)
     return "\n".join([*parts, TAIL.format(seconds=f"{len(rows)} runs, {seconds / 60:.0f} minutes")])
 

@@ -63,6 +63,12 @@ SCANS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """What is changed: for which methods, and to what."""
 
 
+STEPPED: tuple[int, tuple[float, ...]] = 200, ALPHAS[:4]
+STEPS = tuple(f"distil.lr={rate}" for rate in (0.02, 0.01, 0.005))
+"""Smaller steps on the teacher than on private data (0.05, the default of both), where that is
+tried: with so many samples, and these alphas."""
+
+
 def cell(data: str, samples: int, alpha: float, method: str, change: str, seed: int) -> Row:
     """Return what identifies a run."""
     where = {"data": data, "samples": samples, "alpha": alpha}
@@ -100,6 +106,19 @@ def scans(data: str, seeds: Sequence[int]) -> list[Row]:
     ]
 
 
+def steps(data: str, seeds: Sequence[int]) -> list[Row]:
+    """Return the runs with smaller steps on the teacher.
+
+    Examples
+    --------
+    >>> len(steps("mnist", [0]))
+    48
+    """
+    samples, alphas = STEPPED
+    every = product(seeds, alphas, STEPS, PAIRS)
+    return [cell(data, samples, alpha, name, step, seed) for seed, alpha, step, name in every]
+
+
 def own(method: str) -> list[str]:
     """Return the overrides that a method has already, KnFu's default beta among them.
 
@@ -117,12 +136,13 @@ def wanted(data: str, seeds: int = SEEDS) -> list[Row]:
     Examples
     --------
     >>> len(wanted("mnist", 5))
-    875
+    1115
     """
     *small, large = SIZES
     found = []
     for some in (range(min(3, seeds)), range(3, seeds)):
-        found += [*grid(data, some, small), *scans(data, some), *grid(data, some, [large])]
+        found += [*grid(data, some, small), *scans(data, some), *steps(data, some)]
+        found += grid(data, some, [large])
     return found
 
 

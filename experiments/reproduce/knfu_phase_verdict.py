@@ -4,6 +4,7 @@ from itertools import product
 
 from .knfu_phase_compared import Rows
 from .knfu_phase_plan import ALONE, ALPHAS, SIZES
+from .knfu_phase_steps import verdicts as smaller_steps
 from .paired import PLACES, Pairs, listing, told
 
 SKEWED, LARGE = ALPHAS[:3], SIZES[-2:]
@@ -27,7 +28,7 @@ def verdicts(rows: Rows) -> list[str]:
         parts[f"Under skew {what}, {ASKED[place]}"] = _over(rows, *pair, column, SIZES)
     gains = "Fusion gains more over training alone, the less clients differ"
     parts[f"{gains}, {ASKED['local']}"] = _gains(rows)
-    return listing(parts)
+    return listing(parts | smaller_steps(rows))
 
 
 def _over(rows: Rows, one: str, other: str, column: str, sizes: tuple[int, ...]) -> tuple[str, str]:

@@ -162,6 +162,7 @@ def told(pairs: Pairs, margin: float = 0.0) -> tuple[str, str]:
     order = (BETTER, WORSE, UNDECIDED)
     words = [f"{names[word]} in {_counted(len(by[word]), 'cell')}" for word in order if word in by]
     shown = _ends(by.get(WORSE) or by.get(BETTER) or by[UNDECIDED])
+    shown = f"{WORSE} {shown}" if WORSE in by and len(by) > 1 else shown
     why = f"{', '.join(words)} of {len(tried)} with three seeds or more: {shown}"
     return (ORDERING if holds else NOT if WORSE in by else OPEN), why
 
