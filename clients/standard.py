@@ -103,8 +103,9 @@ class Standard(ClientLoop):
         A rate suits an optimiser: with another one than its own, an objective's rate is not used.
         """
         given = {name: value for name, value in self.distil_config.items() if value is not None}
-        own = {} if given.get("optimizer") else dict(objective.trained_with)
-        return self.fit_config | own | given
+        own = self.fit_config | objective.trained_with
+        other = given.get("optimizer", own["optimizer"]) != own["optimizer"]
+        return (self.fit_config if other else own) | given
 
     def _train(
         self,

@@ -88,6 +88,8 @@ class Objective(Given):
     tells_apart : int or None
         How many of a row's largest numbers count by themselves, where it takes the rest as one;
         None = all.
+    fewest : int
+        Samples that a batch must have for it to teach anything.
     trained_with : mapping
         ``optimizer`` and ``lr`` that it is trained with where ``distil.*`` says nothing, if what
         suits private data does not suit it; what is missing is that of ``fit.*``.
@@ -106,6 +108,7 @@ class Objective(Given):
     most_rows: int | None = None
     one_row: bool = False
     tells_apart: int | None = None
+    fewest: int = 1
     trained_with: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, temperature: float = 1.0) -> None:

@@ -55,6 +55,7 @@ class CrossCorrelation(Matching):
     per_sample = False
     kinds = CLASS_SCORES
     trained_with = ADAM
+    fewest = 2
 
     def __init__(self, *, redundancy: float = 0.0051, temperature: float = 1.0) -> None:
         super().__init__(temperature=temperature)

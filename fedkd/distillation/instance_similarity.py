@@ -47,6 +47,7 @@ class InstanceSimilarity(Objective):
     kinds = ("related_logits",)
     layers = ("head",)
     trained_with = ADAM
+    fewest = 2
 
     def __init__(
         self,

@@ -32,6 +32,7 @@ class Weighted(Objective):
         self.needs_labels, self.remembers = inner.needs_labels, inner.remembers
         self.layers, self.one_row, self.most_rows = inner.layers, inner.one_row, inner.most_rows
         self.tells_apart, self.trained_with = inner.tells_apart, inner.trained_with
+        self.fewest = inner.fewest
 
     def __call__(
         self, student_logits: Tensor, teacher: Target, batch: Batch | None = None

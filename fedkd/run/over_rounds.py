@@ -62,5 +62,5 @@ def check_weight(config: RunConfig, parts: Parts, taught: Kind | None) -> None:
     optimizer = config.distil.optimizer or own or config.fit.optimizer
     if optimizer == "adam" and config.fit.weight_decay == 0 and min(ends) > 0:
         problem = "has no effect: adam's steps are the same whatever the loss is multiplied by"
-        remedy = "use distil.optimizer=sgd or distil.lr"
+        remedy = "use distil.optimizer=sgd, or distil.lr instead"
         raise ConfigError("distil.weight", given, f"{problem}; {remedy}")

@@ -20,6 +20,7 @@ from .over_rounds import check_schedule, check_weight
 from .securing import check_sums
 from .teaching import (
     by_name,
+    check_fewest,
     check_guards,
     check_kinds,
     check_labels,
@@ -36,6 +37,7 @@ def check_parts(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     check_guards(config, strategy, parts)
     check_labels(config, strategy, parts)
     check_trained_with(config, parts)
+    check_fewest(config, strategy, parts)
     check_temperature(config, parts)
     check_schedule(config, strategy, parts, lesson_of(strategy, parts))
     check_weight(config, parts, lesson_of(strategy, parts))

@@ -1,5 +1,7 @@
 """What clients are taught, and how they learn it: what does not go together is refused."""
 
+from collections.abc import Mapping
+
 from torch import nn
 
 from ..clients import Parts
@@ -88,15 +90,35 @@ def check_labels(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
 
 def check_trained_with(config: RunConfig, parts: Parts) -> None:
     """Refuse an objective that asks for a training that there is not."""
-    own = dict(parts.objective.trained_with)
-    problem = "" if own.keys() <= {"optimizer", "lr"} else "it is of optimizer and lr"
-    try:
-        merge(config, distil={} if problem else own)
-    except ConfigError as error:
-        problem = f"{error.key} {error.problem}"
+    own, problem = parts.objective.trained_with, ""
+    if (
+        not isinstance(own, Mapping)
+        or not own.keys() <= {"optimizer", "lr"}
+        or None in own.values()
+    ):
+        problem = "it is a mapping of optimizer, lr or both"
+    else:
+        try:
+            merge(config, distil=dict(own))
+        except ConfigError as error:
+            problem = f"{error.key} {error.problem}"
     if problem:
         name = config.objective["name"]
         raise ConfigError("objective", name, f"has trained_with={own}: {problem}")
+
+
+def check_fewest(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
+    """Refuse batches of fewer samples than the objective learns anything from."""
+    fewest, name = parts.objective.fewest, config.objective["name"]
+    if lesson_of(strategy, parts) is None:
+        return
+    transfer = config.transfer
+    counts = {"distil.batch_size": config.distil.batch_size, "transfer.size": transfer.size}
+    counts["transfer.per_round"] = transfer.per_round
+    for key, given in counts.items():
+        if isinstance(given, int) and given < fewest:
+            problem = f"objective {name} compares the samples of a batch; give it at least {fewest}"
+            raise ConfigError(key, given, problem)
 
 
 def check_temperature(config: RunConfig, parts: Parts) -> None:

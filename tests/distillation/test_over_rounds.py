@@ -109,7 +109,7 @@ class Probe(Matching):
 
     per_sample, kinds, needs_labels, layers = True, None, True, ("x",)
     remembers, most_rows, one_row, tells_apart = True, 7, True, 3
-    trained_with = MappingProxyType({"lr": 0.7})
+    fewest, trained_with = 3, MappingProxyType({"lr": 0.7})
 
     def __init__(self) -> None:
         super().__init__(temperature=3.0)
@@ -233,7 +233,7 @@ def test_methods_that_heed_it_may_have_one(strategy: str, more: Any) -> None:
         (
             "knfu",
             {"fit.optimizer": "adam"},
-            "adam's steps are the same .*; use distil.optimizer=sgd",
+            "adam's steps are the same .*; use distil.optimizer=sgd, or",
         ),
         ("knfu", {"distil.optimizer": "adam"}, "adam's steps are the same"),
         ("fccl", {}, "adam's steps are the same"),

@@ -1,6 +1,6 @@
 """FCCL and FCCL+: correlations, similarities, earlier nets, and the traps of their public code."""
 
-from types import MappingProxyType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -197,7 +197,7 @@ def test_the_public_step_is_adam_s_unless_somebody_says_otherwise(name: str) -> 
         return str(fedkd.simulate(name, **TINY, **given).summary["digest"])
 
     usual = digest()
-    assert usual == digest(optimizer="adam", lr=1e-3)
+    assert usual == digest(optimizer="adam") == digest(optimizer="adam", lr=1e-3)
     assert digest(lr=2e-3) == digest(optimizer="adam", lr=2e-3) != usual
     assert digest(optimizer="sgd") == digest(optimizer="sgd", lr=0.05) != usual
 
@@ -205,17 +205,26 @@ def test_the_public_step_is_adam_s_unless_somebody_says_otherwise(name: str) -> 
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"optimzer": "adam"}, "it is of optimizer and lr"),
-        ({"epochs": 3}, "it is of optimizer and lr"),
+        ({"optimzer": "adam"}, "it is a mapping of"),
+        ({"epochs": 3}, "it is a mapping of"),
+        ({"lr": None}, "it is a mapping of"),
+        (None, "it is a mapping of"),
+        ([("lr", 0.1)], "it is a mapping of"),
         ({"lr": -1.0}, r"distil\.lr "),
         ({"optimizer": "adamw"}, r"distil\.optimizer "),
     ],
 )
-def test_an_objective_that_asks_for_no_training_there_is_is_refused(
-    asked: dict[str, Any], words: str
-) -> None:
+def test_an_objective_that_asks_for_no_training_there_is_is_refused(asked: Any, words: str) -> None:
     class Asking(CrossCorrelation):
-        trained_with = MappingProxyType(asked)
+        trained_with = asked
 
     with pytest.raises(ConfigError, match=rf"^objective=Asking: has trained_with=.*: {words}"):
         fedkd.simulate("fedmd", **TINY, objective=Asking())
+
+
+@pytest.mark.parametrize("key", ["distil.batch_size", "transfer.size", "transfer.per_round"])
+def test_batches_of_one_sample_that_teach_nothing_are_refused(key: str) -> None:
+    for name, more in (("fccl_plus", {}), ("fedmd", {"objective": "cross_correlation"})):
+        with pytest.raises(ConfigError, match=rf"^{key}=1: .* give it at least 2"):
+            fedkd.simulate(name, **TINY | more | {key: 1})
+    fedkd.simulate("local", **TINY | {"objective": "cross_correlation", "distil.batch_size": 1})
