@@ -3,7 +3,7 @@
 import csv
 import re
 import statistics
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 
 import pytest
@@ -116,9 +116,11 @@ def test_a_chosen_beta_is_compared_with_the_better_of_two():
     ],
 )
 def test_verdicts_say_what_is_shown(better, words):
-    said = verdicts(Rows(every(3, **better), "mnist"))
+    said = verdicts(Rows(every(3, **better), "mnist"), [])
     assert [re.search(r"\*\*(.+?)\*\*", one)[1] for one in said[:4]] == words
-    assert "not tried" in said[-1]
+    assert said[-2] == "- Any of it on CIFAR-10: **not tried** (no run)."
+    assert "CIFAR-10" not in str(verdicts(Rows(every(3, **better), "mnist"), [{}]))
+    assert "at most 0.0 points" in said[-1] or better
 
 
 def test_the_plan_is_whole_and_its_runs_are_configurations():
@@ -216,3 +218,13 @@ def test_any_page_that_tells_a_claim_is_in_the_gallery(tmp_path):
     text = gallery.page(tmp_path)
     assert "| [T](t.md) |  |  |  |  | 1 | 0 | 0 |" in text
     assert "## T\n\nC. *S; sure.*\n\n- **not tried**\n    - a\n" in text
+
+
+def test_the_page_says_what_smaller_steps_make_of_it():
+    rows = every(3, knfu_logits=0.6, fedmd=0.5)
+    assert "How far clients step" not in knfu_phase_page.page(rows)
+    for row, step in product(every(3, knfu_logits=0.5, fedmd=0.5), plan.STEPS):
+        rows.append(row | {"change": step, "samples": 200, "alpha": 0.3})
+    text = knfu_phase_page.page(rows)
+    assert "| logits | 0.01 | - / - | - / - | +0.0 ± 0.0 / +0.0 ± 0.0 | - / - |" in text
+    assert "(`distil.lr=0.01`), logits, local: **undecided**" in text

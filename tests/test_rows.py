@@ -82,6 +82,7 @@ def made(page, *options):
         ("forgotten", "-1.5", "-1.5 is not in [-1, 1]"),
         ("cpu_seconds", "-1", "-1.0 is not in [0, inf]"),
         ("seed", "one", "'one' is no number"),
+        ("seed", "1.5", "1.5 is no whole number"),
         ("rounds", "true", "'true' is no number"),
         ("curve", '"0.50000 NaN"', "'NaN' is no number"),
         ("curve", '"0.5 90.0"', "90.0 is not in [0, 1]"),
@@ -105,6 +106,15 @@ def test_a_page_is_not_made_of_two_rows_of_one_run(digits, tmp_path):
     done = made(niid_fedavg_page, "--rows", rows, "--out", tmp_path / "page.md")
     both = "line 3 and line 5 are of one run (rounds 5, method fedavg, seed 0)"
     assert (done.exit_code, done.output) == (2, f"error: rows={rows}: {both}; {columns.SECOND}\n")
+
+
+@pytest.mark.parametrize("text", ["hello world\n", '"ways","local"\n'])
+def test_a_file_without_a_row_is_no_study(text, tmp_path):
+    rows = tmp_path / "it.csv"
+    rows.write_text(text)
+    done = made(niid_fedavg_page, "--rows", rows, "--out", tmp_path / "page.md")
+    assert (done.exit_code, done.output.count("\n")) == (2, 1)
+    assert f"rows={rows}: has no row; remove it" in done.output
 
 
 @pytest.mark.parametrize("page", [niid_fedavg_page, seed_claims_page, knfu_phase_page])

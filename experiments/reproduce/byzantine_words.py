@@ -6,7 +6,8 @@ COUNTED = """
 The mean of the honest clients' accuracies, after the last round on the whole test split (*global*)
 or on their own mixes (*local*). A run's own headline, ALMA, counts all clients, hostile ones, too;
 it stands beside. What attackers *cost* is by how much the same honest clients are better in the run
-without attackers, seed by seed. FedAvg's clients have the model that they received.
+without attackers, seed by seed. FedAvg's clients have the model that they received. A soft label
+has no length, so that beside updates of tenfold length stands LMA.
 
 | hostile clients | send as soft labels | send as parameters |
 | --- | --- | --- |

@@ -16,7 +16,7 @@ from .knfu_phase_compared import Rows
 from .knfu_phase_plan import ALONE, SIZES
 from .knfu_phase_plan import ALPHAS as SKEWS
 from .pages import writing
-from .paired import PLACES, apart, by_seed, listing, minus, spread, told
+from .paired import PLACES, above, apart, by_seed, listing, minus, spread, told
 from .tables import opening, undone
 
 PAGE = Path("docs/collaboration_gains.md")
@@ -25,7 +25,7 @@ ASKED = {"global": "on all classes", "local": "on their own mixes (which was not
 
 SCAN = """Are its steps at fault, its temperature, or the transfer set? Points above FedAvg, which
 starts from the same model and sees samples in the same order: FedDF without epochs *is* FedAvg.
-With 5,000 transfer samples, clients have other private ones than FedAvg's."""
+With 5,000 transfer samples, clients have other private ones than FedAvg's. {answer}"""
 
 TAIL = """
 ## How this was made
@@ -83,9 +83,12 @@ def _server(rows: list[Row]) -> str:
         lines.append((f"{alpha:g}", *map(spread, both), apart(found), str(len(found)), mean))
     scan: list[tuple[str, ...]] = [("FedDF, but", *(f"alpha {alpha:g}" for alpha in ALPHAS))]
     for change in (USUAL, *CHANGES):
-        scan.append((f"`{change}`", *(apart(gains(rows, alpha, change)) for alpha in ALPHAS)))
+        name = "as it comes" if change == USUAL else f"`{change}`"
+        scan.append((name, *(apart(gains(rows, alpha, change)) for alpha in ALPHAS)))
+    found = [gains(rows, alpha, change) for alpha in ALPHAS for change in (USUAL, *CHANGES)]
+    answer = "Some of them make it better." if any(map(above, found)) else "None makes it better."
     head = "## FedDF and FedAvg\n\nAccuracy on the whole test split, %.\n\n"
-    return f"{head}{table(lines)}\n{SCAN}\n\n{table(scan)}"
+    return f"{head}{table(lines)}\n{SCAN.format(answer=answer)}\n\n{table(scan)}"
 
 
 def _clients(rows: Rows) -> str:

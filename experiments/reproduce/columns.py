@@ -22,8 +22,9 @@ SHARE, AMOUNT = (0.0, 1.0), (0.0, math.inf)
 SCORES = ("local", "overall")
 """Columns that are shares, of rows that name no other metric than accuracy."""
 
-TOLD = {"share": SHARE} | dict.fromkeys(("alpha", "rounds", "samples", "seed", "ways"), AMOUNT)
-"""Numbers that tell a run, and their bounds."""
+COUNTS = ("rounds", "samples", "seed", "ways")
+TOLD = {"share": SHARE, "alpha": AMOUNT} | dict.fromkeys(COUNTS, AMOUNT)
+"""Numbers that tell a run, and their bounds; counts are whole."""
 
 NUMBERS = {
     **dict.fromkeys((*SCORES, "accuracy", "alma_global", "last", "whole", "worst_whole"), SHARE),
@@ -123,8 +124,9 @@ def told(row: Mapping[str, Any], name: str) -> str:
     for one in str(value).split() if many else [str(value)]:
         if not NUMBER.fullmatch(one):
             return f"{one!r} is no number"
-        if not low <= float(one) <= high:
-            return f"{one} is not in [{low:g}, {high:g}]"
+        whole = name not in COUNTS or float(one).is_integer()
+        if not (whole and low <= float(one) <= high):
+            return f"{one} is not in [{low:g}, {high:g}]" if whole else f"{one} is no whole number"
     return _unlike(row, name)
 
 

@@ -26,7 +26,8 @@ HEAD = f"""# Claims, and what reruns say of them
 
 Each claim has a page with its source, the protocol and where ours differs, our numbers with their
 spread, and a verdict on each part: **{REPRODUCED}** (inside the published spread), **{ORDERING}**
-(who is better than whom), **{NOT}** (the contrary was found, with what we found out about why),
+(who is better than whom: by the paired interval over seeds in more than half of the cells, and
+worse in none), **{NOT}** (the contrary was found, with what we found out about why),
 **{OPEN}** (the seeds do not tell; their intervals say how large an effect may be), **{UNTRIED}**.
 That something is not reproduced is a result. CPU time is that of {MACHINE}.
 """

@@ -79,6 +79,8 @@ def saved(path: Path) -> Kept:
     except (pa.ArrowException, OSError) as error:
         problem = f"is no table of rows ({' '.join(str(error).split())})"
         raise ConfigError("rows", path, problem) from None
+    if not rows:  # the writer leaves none without a row
+        raise ConfigError("rows", path, "has no row; remove it, or name this study's own file")
     check(rows, path)
     return Kept(rows, path)
 

@@ -51,7 +51,7 @@ LIKES = {
 def page(rows: list[Row]) -> str:
     """Return the page."""
     mnist = Rows(rows, "mnist")
-    parts = [*opening(CLAIM, rows, progress(rows)), *verdicts(mnist), ""]
+    parts = [*opening(CLAIM, rows, progress(rows)), *verdicts(mnist, Rows(rows, "cifar10").all), ""]
     parts += [MAP, *_maps(mnist), LIKE, _like(mnist), GAIN, _gain(mnist)]
     parts += [section(mnist), _choice(mnist), _scans(mnist)]
     seconds = sum(row["cpu_seconds"] for row in rows)
