@@ -15,9 +15,14 @@ is of each sample (ours; standard algebra of Gaussians)::
 The product rule's variance, ``1 / sum_n 1 / v_n``, would take errors that clients share for
 independent ones. Who claims a small variance weighs most: this is no mean for hostile clients.
 
-Two differences from the paper, which are the same for every method here: a round starts with the
-private training and ends with the digest, and there is no training on labelled public data
-beforehand.
+Three differences from the paper. A round starts with the private training and ends with the digest,
+and there is no training on labelled public data beforehand: both are the same for every method
+here. And its Adam makes steps of 0.001, where ``distil.lr`` is that of the fit (SGD, 0.05) unless
+told otherwise. The absolute error pulls as hard near the consensus as far from it, so that clients
+overshoot. A fifth of that rate keeps more of what they know under strong skew, and takes longer to
+learn from the others (the page of KnFu's phase diagram). Of a convolutional net it decides: LeNet-5
+on MNIST, 8 clients x 100 samples, Dirichlet(1), 40 rounds, one seed: 59 % local and 48 % global,
+with ``distil.lr=0.01`` 88 and 82, alone 84 and 67.
 """
 
 from typing import Any, Literal
