@@ -190,7 +190,7 @@ def test_fedavg_round_1_by_hand() -> None:
         with scoped(stream(0, 0, 0, "model")):
             model = build("mlp", federation.shape, federation.classes)
         x, y = federation.client(client)
-        generator = torch.Generator().manual_seed(stream(0, client, 1, "train"))
+        generator = torch.Generator().manual_seed(stream(0, client, 1, "fit"))
         train_by_hand(model, x, y, generator, epochs=2, size=16)
         states.append(model.state_dict())
         sizes.append(len(x))
