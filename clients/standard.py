@@ -103,7 +103,7 @@ class Standard(ClientLoop):
         A rate suits an optimiser: with another one than its own, an objective's rate is not used.
         """
         given = {name: value for name, value in self.distil_config.items() if value is not None}
-        own = self.fit_config | objective.trained_with
+        own = {**self.fit_config, **objective.trained_with}
         other = given.get("optimizer", own["optimizer"]) != own["optimizer"]
         return (self.fit_config if other else own) | given
 

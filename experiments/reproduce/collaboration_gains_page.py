@@ -85,8 +85,8 @@ def _server(rows: list[Row]) -> str:
     for change in (USUAL, *CHANGES):
         name = "as it comes" if change == USUAL else f"`{change}`"
         scan.append((name, *(apart(gains(rows, alpha, change)) for alpha in ALPHAS)))
-    found = [gains(rows, alpha, change) for alpha in ALPHAS for change in (USUAL, *CHANGES)]
-    answer = "Some of them make it better." if any(map(above, found)) else "None makes it better."
+    every = [gains(rows, alpha, change) for alpha in ALPHAS for change in (USUAL, *CHANGES)]
+    answer = "Some of them make it better." if any(map(above, every)) else "None makes it better."
     head = "## FedDF and FedAvg\n\nAccuracy on the whole test split, %.\n\n"
     return f"{head}{table(lines)}\n{SCAN.format(answer=answer)}\n\n{table(scan)}"
 
