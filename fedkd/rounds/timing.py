@@ -11,6 +11,7 @@ from torch import nn
 
 from ..engine.host import one_thread
 from ..models import Outputs, build, shape_of
+from ..models.sgd import sgd
 from ..rng import scoped
 from ..tasks.rows import each_of, rows_of
 from ..tasks.samples import made_up
@@ -64,7 +65,7 @@ def measure(spec: Any, shape: tuple[int, ...], classes: Outputs, batch_size: int
         each, width = each_of(shape_of(classes)), shape_of(classes)[-1]
         x, y = made_up(shape, batch_size), torch.randint(width, (batch_size * each,))
         many = made_up(shape, 256)
-        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+        optimizer = sgd(list(model.parameters()), 1e-3, 0.9)
 
         def step() -> None:
             optimizer.zero_grad()
