@@ -50,10 +50,20 @@ def available(room: str, base: type) -> dict[str, type[Any]]:
     base : type
         What the classes subclass. Modules without such a class of their name are left out.
     """
-    package = import_module(f"fedkd.{room}")
-    names = sorted(found.name for found in pkgutil.iter_modules(package.__path__))
-    classes = {name: _class_of(room, name, base) for name in names if _is_short(name)}
+    classes = {name: _class_of(room, name, base) for name in short_names(room)}
     return {name: cls for name, cls in classes.items() if cls is not None}
+
+
+def short_names(room: str) -> list[str]:
+    """Return the names of a room's modules that a class may be called by; imports none of them."""
+    spec = find_spec(f"fedkd.{room}")
+    places = spec.submodule_search_locations if spec else None
+    return sorted(one.name for one in pkgutil.iter_modules(places or []) if _is_short(one.name))
+
+
+def is_available(name: str, room: str, base: Callable[[], type]) -> bool:
+    """Say whether a room has a class of that short name; no other module of it is imported."""
+    return name in short_names(room) and _class_of(room, name, base()) is not None
 
 
 def resolve(

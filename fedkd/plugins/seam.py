@@ -72,6 +72,12 @@ class Seam:
             return dict(_imported(self.shipped_as))
         return finding.available(self.room, self.cls)
 
+    def ships(self, name: str) -> bool:
+        """Say whether a class of that short name comes with fedkd; imports no other."""
+        if self.shipped_as is not None:
+            return name in self.shipped()
+        return finding.is_available(name, self.room, lambda: self.cls)
+
     def takes(self, found: Any) -> bool:
         """Say whether an object from a user's file is a plug-in of this kind."""
         if not isinstance(found, type):

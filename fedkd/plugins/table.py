@@ -197,7 +197,7 @@ def seams_of(target: str) -> list[Seam]:
     """
     if is_code(target):
         return [_seam_of(target)]
-    found = [seam for seam in SEAMS.values() if target in seam.shipped()]
+    found = [seam for seam in SEAMS.values() if seam.ships(target)]
     if not found:
         names: Iterable[str] = {name for seam in SEAMS.values() for name in seam.shipped()}
         raise ConfigError("plug-in", target, "no such plug-in", names)

@@ -126,7 +126,7 @@ def check_temperature(config: RunConfig, parts: Parts) -> None:
 
     What an objective of the user's makes of it, it alone knows.
     """
-    shipped = config.objective["name"] in SEAMS["objectives"].shipped()
+    shipped = SEAMS["objectives"].ships(str(config.objective["name"]))
     if not shipped or not all(kind in NUMBERS for kind in parts.task.kinds):
         return
     usual = DistilConfig().temperature
