@@ -38,11 +38,13 @@ def furthest(one, two):
 def test_the_catalogue_says_what_works(name):
     """``sums_only`` if and only if a run works, and then it ends like the plain one."""
     cls = STRATEGIES[name]
-    more = {"transfer.labelled": True} if cls.needs_labels else {}
+    more: dict = {"transfer.labelled": True} if cls.needs_labels else {}
     if not cls.sums_only:
         with pytest.raises(ConfigError, match=f"{name} .*it works with .*fedmd"):
             run(name, **more, **ON)
         return
+    # Adam's first steps are signs: what rounding leaves of a gradient near 0 would be a whole step
+    more["distil.optimizer"] = "sgd"
     plain, secure = run(name, **more), run(name, **more, **ON)
     assert secure.summary["rejected"] == 0
     assert furthest(plain, secure) < 1e-5

@@ -60,7 +60,7 @@ class Worker:
         for client in self.clients:
             model.load_state_dict(start)
             x, y = self.private[client]
-            fit(model, x, y, order(client, number, "train", len(x)))
+            fit(model, x, y, order(client, number, "fit", len(x)))
             for name, value in model.state_dict().items():
                 total[name] += value
         return {name: value.numpy() for name, value in total.items()}

@@ -58,7 +58,7 @@ class Averaging(Loop):
         total = {name: torch.zeros_like(value) for name, value in self.mean.items()}
         for client, (x, y) in enumerate(self.private):
             self.model.load_state_dict(self.mean)
-            fit(self.model, x, y, self.order(client, number, "train", x))
+            fit(self.model, x, y, self.order(client, number, "fit", x))
             for name, value in self.model.state_dict().items():
                 total[name] += value / len(self.clients)
         self.mean = total

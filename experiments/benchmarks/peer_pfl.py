@@ -78,7 +78,7 @@ def run(job: Job) -> dict[str, Any]:
 
     def user(client: int) -> Dataset:
         x, y = private[client]
-        rows = order(client, clock.round, "train", len(x))
+        rows = order(client, clock.round, "fit", len(x))
         return Dataset([x[rows], y[rows]], user_id=str(client))
 
     users = FederatedDataset(user, get_user_sampler("minimize_reuse", list(clients)))
