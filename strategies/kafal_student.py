@@ -48,7 +48,7 @@ class KAFALStudent(KAFAL):
     lesson_kind = "parameters"
     uses_transfer = True
     tempers = True
-    # with fewer, Omega calls all samples one class, and compensation by absent classes weighs nothing
+    # with fewer, Omega calls all samples one class, and what compensates absent ones weighs nothing
     brief: ClassVar[Mapping[str, Any]] = {**KAFAL.brief, "server_epochs": 4}
 
     def __init__(
