@@ -31,10 +31,10 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
+from ..ending import is_interrupt
 from ..engine.base import round_of
 from ..engine.state import ClientState, ContextState
 from ..errors import RunError
-from ..exits import is_interrupt
 from ..rng import scoped
 from .handlers import distil, evaluate, finish, fit, forget, hello, restore, snapshot, train
 from .mods import compressing, crashing, surviving

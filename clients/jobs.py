@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from ..ending import contained
 from ..engine.gathering import meet
-from ..exits import contained
 
 log = logging.getLogger("fedkd")
 

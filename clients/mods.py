@@ -6,9 +6,9 @@ from flwr.clientapp.typing import ClientAppCallable
 from ..codecs import Codec
 from ..codecs.compression import DOWN, UP, carried, kind_of, replacing
 from ..codecs.encoding import decoded, encoded
+from ..ending import contained
 from ..engine.base import round_of
 from ..engine.faults import RECORD
-from ..exits import contained
 from ..knowledge import kind_named
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..exits import contained
+from ..ending import contained
 from ..rng import Globals, scoped
 from ..tasks.rows import rows_of
 from .architectures import architecture

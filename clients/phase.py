@@ -10,11 +10,12 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from torch import Tensor, nn
 
 from ..distillation.base import Objective
-from ..diverging import DIVERGED, is_finite
 from ..engine.base import MEASURED, round_of
 from ..engine.gathering import seconds
 from ..engine.state import ClientState, Memory
 from ..knowledge import Target, kind_named, to_tensor
+from ..models.finite import is_finite
+from ..score import DIVERGED
 from ..tasks.rows import samples_at
 from .base import Client, ClientLoop
 from .parts import Parts

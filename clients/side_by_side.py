@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ..distillation.base import Batch, Objective, Target
 from ..distillation.weighing import Weighted
-from ..exits import contained
+from ..ending import contained
 from ..tasks.rows import by_sample, rows_at, rows_of
 from .architectures import architecture, coupled
 from .base import Client, ClientLoop

@@ -1,8 +1,8 @@
-"""A task's headline, for whoever reads or shows it. Needs no torch: reports use it."""
+"""What a run is measured by, for whoever reads or shows it. Needs no torch: reports use it."""
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,3 +109,23 @@ def saved_score(run_dir: Path) -> Score:
 
 ALMA = Score("accuracy", prefix="alma", label="ALMA", percent=True)
 """Average local model accuracy."""
+
+DIVERGED = "diverged"
+"""The metric by which a client tells that its model has diverged."""
+
+NAMED = 5
+"""Clients that are named; the others are counted."""
+
+
+def spoken(clients: Collection[int]) -> str:
+    """Return who has diverged, in one line.
+
+    Examples
+    --------
+    >>> spoken([0, 3])
+    'diverged clients 0, 3: models or predictions are not finite; try a smaller fit.lr or distil.lr'
+    """
+    named = ", ".join(map(str, sorted(clients)[:NAMED]))
+    more = f" and {len(clients) - NAMED} more" if len(clients) > NAMED else ""
+    problem = "models or predictions are not finite; try a smaller fit.lr or distil.lr"
+    return f"diverged client{'s' * (len(clients) > 1)} {named}{more}: {problem}"

@@ -8,10 +8,10 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from ..ending import is_interrupt
 from ..engine import BlockPool
 from ..engine.base import BLOCK
 from ..errors import FedkdError, RunError
-from ..exits import is_interrupt
 from ..knowledge import KnowledgeStack, Teacher, kind_named
 from ..knowledge.admission import Rejected, check_values
 from ..knowledge.lazily import LazySequence

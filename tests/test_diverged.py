@@ -18,7 +18,7 @@ from fedkd.callbacks import Progress
 from fedkd.cli.app import app
 from fedkd.config import RunConfig
 from fedkd.config.overrides import merge
-from fedkd.diverging import is_finite
+from fedkd.models.finite import is_finite
 from fedkd.report import Run
 from fedkd.rounds.drawing import drawn_cohort
 from fedkd.run.result import RunResult

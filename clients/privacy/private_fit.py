@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ...distillation.base import Objective, Target
+from ...ending import contained
 from ...errors import ConfigError
-from ...exits import contained
 from ...privacy.noise import Source, normal, uniform
 from ...rng import scoped
 from ...tasks.samples import Shape, made_up

@@ -12,9 +12,8 @@ from rich.filesize import decimal
 from rich.table import Column
 from rich.text import Text
 
-from ..diverging import spoken
 from ..ending import outlasting
-from ..score import ALMA, Score
+from ..score import ALMA, Score, spoken
 from .base import Callback, RoundRecord, RunInfo
 
 WIDE = 105

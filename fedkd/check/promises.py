@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
+from ..ending import contained
 from ..engine.host import one_thread
 from ..errors import ConfigError, FedkdError
-from ..exits import contained
 from ..rng import Globals, scoped
 
 

@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 import ray
 from flwr.app import Message, RecordDict
 
+from ..ending import contained
 from ..environment import set_defaults
-from ..exits import contained
 from ..flower import identity
 from .base import FIRST_NODE_ID, AppFactory, Engine, Main
 from .blocks import ActorBlocks

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from ..ending import is_interrupt
 from ..errors import ConfigError
-from ..exits import is_interrupt
 from ..rng import scoped
 from ..tasks.samples import blank, made_up, vocabulary
 from .fedmd import FedMD2, FedMD3

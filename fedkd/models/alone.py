@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from ..exits import contained
+from ..ending import contained
 from ..rng import scoped
 
 

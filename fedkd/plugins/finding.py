@@ -17,8 +17,8 @@ from types import ModuleType
 from typing import Any
 
 from ..config.hints import fits, signature, spoken
+from ..ending import is_interrupt
 from ..errors import ConfigError, FedkdError
-from ..exits import is_interrupt
 from .loading import by_value, is_code, load_object
 
 __all__ = [

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from ..ending import is_interrupt
 from ..errors import ConfigError
-from ..exits import is_interrupt
 
 _DIGEST = "__fedkd_source_digest__"
 

@@ -13,7 +13,6 @@ from ..callbacks import Callback, RoundRecord
 from ..callbacks.base import Row
 from ..codecs.compression import Compression
 from ..config import RunConfig
-from ..diverging import spoken
 from ..engine import BlockPool, Fleet
 from ..engine.faults import Faults
 from ..engine.system import VirtualClock
@@ -22,6 +21,7 @@ from ..privacy.ledger import Ledger
 from ..rundir import rejections
 from ..rundir.checkpoint import Checkpoint, Keeper
 from ..rundir.digest import Models
+from ..score import spoken
 from ..tasks import Task
 from .drawing import drawn_cohort
 from .hardest import hardest_of

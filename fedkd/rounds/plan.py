@@ -8,11 +8,11 @@ from flwr.app import ConfigRecord
 from torch import Tensor
 
 from ..config import SecureConfig
-from ..diverging import DIVERGED
 from ..engine import BlockPool, Fleet, Reply
 from ..errors import RunError
 from ..knowledge import Exchanged, KnowledgeStack
 from ..knowledge.admission import Expected
+from ..score import DIVERGED
 from .server import Server
 
 Metrics = dict[int, dict[str, float]]

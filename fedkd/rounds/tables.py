@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..config import RunConfig
-from ..diverging import DIVERGED
+from ..score import DIVERGED
 from .guarding import columns
 from .measuring import ERRORS, Measurements
 from .plan import Outcome, RoundPlan

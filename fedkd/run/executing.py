@@ -15,12 +15,12 @@ from ..callbacks.tables import Tables
 from ..clients import client_app
 from ..clients.side_by_side import side_by_side
 from ..clients.workbench import workbench
+from ..ending import contained, is_interrupt
 from ..engine import engine_class
 from ..engine.spilling import spill_folder, state_factory
 from ..engine.state import ClientState, ContextState
 from ..environment import join_as_told
 from ..errors import FedkdError, RunError
-from ..exits import contained, is_interrupt
 from ..rounds.loop import Loop
 from ..rounds.work import expected_work
 from ..rundir.summary import complete, derive

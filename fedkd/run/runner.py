@@ -17,9 +17,9 @@ from ..callbacks.tables import Tables
 from ..codecs.compression import Compression
 from ..config import RunConfig
 from ..config.trust import seal
+from ..ending import ends_in_words
 from ..engine import ray_ahead
 from ..errors import ConfigError, FedkdError
-from ..exits import ends_in_words
 from ..models import build
 from ..rng import scoped
 from ..rounds.loop import Loop

@@ -20,11 +20,10 @@ from ..callbacks import Callback, RunInfo
 from ..callbacks.interrupts import Interrupts
 from ..callbacks.progress import duration
 from ..config import RunConfig
-from ..ending import interrupt
+from ..ending import contained, interrupt
 from ..engine.host import keep_freed_memory, single_thread
 from ..environment import set_defaults
 from ..errors import FedkdError
-from ..exits import contained
 from .estimate import Plan, plan
 from .runner import run
 

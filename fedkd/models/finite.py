@@ -5,16 +5,8 @@ Its accuracy is that of whatever class NaN stands for. A client whose model is r
 one has not diverged any longer.
 """
 
-from collections.abc import Collection
-
 import torch
 from torch import nn
-
-DIVERGED = "diverged"
-"""The metric by which a client tells that its model has diverged."""
-
-NAMED = 5
-"""Clients that are named; the others are counted."""
 
 
 def is_finite(model: nn.Module) -> bool:
@@ -32,17 +24,3 @@ def is_finite(model: nn.Module) -> bool:
     if not tensors or bool(torch.stack([t.sum().float() for t in tensors]).isfinite().all()):
         return True
     return all(bool(t.isfinite().all()) for t in tensors)  # a sum of finite numbers may overflow
-
-
-def spoken(clients: Collection[int]) -> str:
-    """Return who has diverged, in one line.
-
-    Examples
-    --------
-    >>> spoken([0, 3])
-    'diverged clients 0, 3: models or predictions are not finite; try a smaller fit.lr or distil.lr'
-    """
-    named = ", ".join(map(str, sorted(clients)[:NAMED]))
-    more = f" and {len(clients) - NAMED} more" if len(clients) > NAMED else ""
-    problem = "models or predictions are not finite; try a smaller fit.lr or distil.lr"
-    return f"diverged client{'s' * (len(clients) > 1)} {named}{more}: {problem}"
