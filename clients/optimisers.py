@@ -21,6 +21,27 @@ PREFIX = "optimizer."
 """Names of the tensors of an optimiser's state: ``optimizer.<parameter>.<name>``."""
 
 
+def distilling(
+    fit: Mapping[str, Any], distil: Mapping[str, Any], own: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what distillation trains with: ``distil.*``; if null, the objective's; ``fit.*``.
+
+    A rate suits an optimiser: with another one than its own, an objective's rate is not used.
+
+    Examples
+    --------
+    >>> fit, own = {"optimizer": "sgd", "lr": 0.05}, {"optimizer": "adam", "lr": 0.001}
+    >>> distilling(fit, {"optimizer": None, "lr": None}, own)
+    {'optimizer': 'adam', 'lr': 0.001}
+    >>> distilling(fit, {"optimizer": "sgd", "lr": None}, own)
+    {'optimizer': 'sgd', 'lr': 0.05}
+    """
+    given = {name: value for name, value in distil.items() if value is not None}
+    asked = {**fit, **own}
+    other = given.get("optimizer", asked["optimizer"]) != asked["optimizer"]
+    return {**(fit if other else asked), **given}
+
+
 def make_optimizer(
     model: nn.Module, settings: Mapping[str, Any], carried: Mapping[str, Tensor] | None
 ) -> Optimizer:

@@ -11,7 +11,7 @@ from ..models.features import watched
 from ..tasks.rows import by_sample, rows_at, rows_of
 from .augment import flip_crop
 from .base import Client, ClientLoop
-from .optimisers import carry, make_optimizer
+from .optimisers import carry, distilling, make_optimizer
 from .passes import EXACT, Passes
 from .recalling import recalled
 from .resident import Resident
@@ -98,14 +98,8 @@ class Standard(ClientLoop):
             )
 
     def distil_settings(self, objective: Objective) -> dict[str, Any]:
-        """Return what distillation trains with: ``distil.*``; if null, the objective's; ``fit.*``.
-
-        A rate suits an optimiser: with another one than its own, an objective's rate is not used.
-        """
-        given = {name: value for name, value in self.distil_config.items() if value is not None}
-        own = {**self.fit_config, **objective.trained_with}
-        other = given.get("optimizer", own["optimizer"]) != own["optimizer"]
-        return (self.fit_config if other else own) | given
+        """Return what distillation trains with, see `distilling`."""
+        return distilling(self.fit_config, self.distil_config, objective.trained_with)
 
     def _train(
         self,

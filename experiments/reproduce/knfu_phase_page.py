@@ -23,6 +23,7 @@ from .knfu_phase_plan import (
     FUSING,
     HELD,
     HERE,
+    LIKES,
     METHODS,
     SCANS,
     SETTINGS,
@@ -40,12 +41,8 @@ from .tables import opening
 
 PAGE, FIGURE = Path("docs/knfu_phase.md"), Path("experiments/figures/knfu_phase.png")
 
-LIKES = {
-    "soft labels": ("knfu", "fedmd, soft labels"),
-    "logits": ("knfu, logits", "fedmd"),
-    "logits, chosen beta": (AUTO, "fedmd"),
-}
-"""What is exchanged: KnFu's form of it, and FedMD's."""
+BESIDE = LIKES | {"logits, chosen beta": (AUTO, "fedmd")}
+"""What is exchanged: KnFu's forms of it, and FedMD's."""
 
 
 def page(rows: list[Row]) -> str:
@@ -95,7 +92,7 @@ def _maps(rows: Rows) -> list[str]:
 
 def _like(rows: Rows) -> str:
     names, cells = [], []
-    for (what, (ours, theirs)), n in product(LIKES.items(), SIZES):
+    for (what, (ours, theirs)), n in product(BESIDE.items(), SIZES):
         found = [
             [apart(rows.paired(ours, theirs, column, n, a)) for column in PLACES.values()]
             for a in ALPHAS

@@ -11,6 +11,7 @@ from .cells import Row
 
 SIZES, ALPHAS = (50, 200, 500, 2000), (0.05, 0.1, 0.3, 1.0, 10.0)
 SEEDS = 5
+SKEWED = ALPHAS[:3]
 HERE = 200, 0.3
 """The cell of the grid at which one thing at a time is changed: samples and alpha."""
 
@@ -35,6 +36,9 @@ PAIRS = {
     "knfu, logits": ("logits", "KnFu"),
 }
 """What is exchanged, and by whom: like is compared with like."""
+
+LIKES = {"soft labels": ("knfu", "fedmd, soft labels"), "logits": ("knfu, logits", "fedmd")}
+"""What is exchanged: by KnFu, and by FedMD."""
 
 SETTINGS = {"mnist": "experiment=fusion_mnist", "cifar10": "experiment=fusion_mnist model=lenet5"}
 """What a data set is run with."""

@@ -4,7 +4,7 @@ from itertools import product
 
 from ...strategies.catalogue import table
 from .knfu_phase_compared import Rows
-from .knfu_phase_plan import ALPHAS, AS_IS, PAIRS, STEPPED, STEPS
+from .knfu_phase_plan import AS_IS, LIKES, PAIRS, SKEWED, STEPPED, STEPS
 from .paired import PLACES, apart, spread, told
 
 FITS = "0.05"
@@ -13,9 +13,6 @@ FITS = "0.05"
 RATES = {AS_IS: FITS} | {step: step.partition("=")[2] for step in STEPS}
 SAID = STEPS[1]
 """The step that the verdict is about."""
-
-LIKES = {"soft labels": ("knfu", "fedmd, soft labels"), "logits": ("knfu, logits", "fedmd")}
-"""What is exchanged: by KnFu, and by FedMD."""
 
 HEAD = f"""## How far clients step on their teacher
 
@@ -31,12 +28,11 @@ By how many points KnFu is above FedMD where both exchange the same and step as 
 
 def verdicts(rows: Rows) -> dict[str, tuple[str, str]]:
     """Return what is left of KnFu's lead under skew where clients step less far."""
-    samples, skewed = STEPPED[0], ALPHAS[:3]
     found = {}
     for (what, (ours, theirs)), (place, column) in product(LIKES.items(), PLACES.items()):
         pairs = [
-            (f"alpha {alpha:g}", rows.paired(ours, theirs, column, samples, alpha, SAID))
-            for alpha in skewed
+            (f"alpha {alpha:g}", rows.paired(ours, theirs, column, STEPPED[0], alpha, SAID))
+            for alpha in SKEWED
         ]
         found[f"The same with smaller steps on the teacher (`{SAID}`), {what}, {place}"] = told(
             pairs

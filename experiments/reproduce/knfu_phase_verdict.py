@@ -6,21 +6,18 @@ from statistics import fmean
 from .cells import Row
 from .claims import UNTRIED
 from .knfu_phase_compared import Rows
-from .knfu_phase_plan import ALONE, ALPHAS, SIZES
+from .knfu_phase_plan import ALONE, ALPHAS, LIKES, SIZES, SKEWED
 from .knfu_phase_steps import verdicts as smaller_steps
 from .paired import PLACES, Pairs, listing, told
 
-SKEWED, LARGE = ALPHAS[:3], SIZES[-2:]
+LARGE = SIZES[-2:]
 
 ASKED = {"local": "on the clients' own mixes", "global": "on all classes"}
 """Where accuracies are compared, in words."""
 
 UNDER_SKEW = {
-    "KnFu beats FedMD, soft labels": ("knfu", "fedmd, soft labels"),
-    "KnFu's weights with beta 1 (10 is the default) beat FedMD over logits, too": (
-        "knfu, logits",
-        "fedmd",
-    ),
+    "KnFu beats FedMD, soft labels": LIKES["soft labels"],
+    "KnFu's weights with beta 1 (10 is the default) beat FedMD over logits, too": LIKES["logits"],
     "KnFu beats training alone": ("knfu", ALONE),
 }
 """Who is said to beat whom; the last is not claimed, and tells whether KnFu fuses at all."""

@@ -109,8 +109,7 @@ class Server:
         number : int
             Which of several fresh starts.
         """
-        with scoped(stream(self.seed, SERVER, number, "model")):
-            return build(spec, *self._about)
+        return self._made(spec, SERVER, number)
 
     def initial(self, client: int) -> nn.Module:
         """Return the model that clients of one architecture start from if they start alike.
@@ -119,8 +118,11 @@ class Server:
         methods alike: what two of them make of the same seed differs by the methods, not by chance.
         """
         first = self.instances.index(self.instances[client])
-        with scoped(stream(self.seed, first, 0, "model")):
-            return build(self.models[first], *self._about)
+        return self._made(self.models[first], first, 0)
+
+    def _made(self, spec: Any, client: int, number: int) -> nn.Module:
+        with scoped(stream(self.seed, client, number, "model")):
+            return build(spec, *self._about)
 
     def filled(self, client: int, vector: Tensor) -> nn.Module:
         """Return a model of a client's architecture with these parameters ``[size]``."""

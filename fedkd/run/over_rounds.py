@@ -1,6 +1,7 @@
 """Temperatures and weights of distillation that would change nothing are refused."""
 
 from ..clients import Parts
+from ..clients.optimisers import distilling
 from ..config import RunConfig
 from ..errors import ConfigError
 from ..knowledge import Kind
@@ -58,9 +59,8 @@ def check_weight(config: RunConfig, parts: Parts, taught: Kind | None) -> None:
         why = f"has no effect: with {config.strategy['name']} {NOBODY}; leave it out"
         raise ConfigError("distil.weight", given, why)
     ends = (given["start"], given["end"]) if isinstance(given, dict) else (given,)
-    own = parts.objective.trained_with.get("optimizer")
-    optimizer = config.distil.optimizer or own or config.fit.optimizer
-    if optimizer == "adam" and config.fit.weight_decay == 0 and min(ends) > 0:
+    settings = distilling(vars(config.fit), vars(config.distil), parts.objective.trained_with)
+    if settings["optimizer"] == "adam" and config.fit.weight_decay == 0 and min(ends) > 0:
         problem = "has no effect: adam's steps are the same whatever the loss is multiplied by"
         remedy = "use distil.optimizer=sgd, or distil.lr instead"
         raise ConfigError("distil.weight", given, f"{problem}; {remedy}")

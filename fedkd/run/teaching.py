@@ -112,9 +112,11 @@ def check_fewest(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     fewest, name = parts.objective.fewest, config.objective["name"]
     if lesson_of(strategy, parts) is None:
         return
-    transfer = config.transfer
-    counts = {"distil.batch_size": config.distil.batch_size, "transfer.size": transfer.size}
-    counts["transfer.per_round"] = transfer.per_round
+    counts = {
+        "distil.batch_size": config.distil.batch_size,
+        "transfer.size": config.transfer.size,
+        "transfer.per_round": config.transfer.per_round,
+    }
     for key, given in counts.items():
         if isinstance(given, int) and given < fewest:
             problem = f"objective {name} compares the samples of a batch; give it at least {fewest}"
