@@ -30,7 +30,7 @@ SHIPPED = SEAMS["strategies"].shipped()
 THREE = ("fedavg", "knfu", "local")
 
 
-def result(one, *, best="fit.lr=0.02"):
+def result(one, *, best="lr=0.02"):
     """What a run might come to: the better the more of `best` is in its settings."""
     good = sum(part in one["settings"] for part in best.split())
     level = {"fedavg": 0.9, "knfu": 0.6, "local": 0.5}[one["strategy"]] + 0.01 * good
@@ -39,7 +39,7 @@ def result(one, *, best="fit.lr=0.02"):
     return {**one, **numbers, "digest": "abc"}
 
 
-def all_run(names=THREE, best="fit.lr=0.02"):
+def all_run(names=THREE, best="lr=0.02"):
     """The rows of the whole plan, and how many of them there were after each step."""
     rows, counts = [], []
     while todo := missing(wanted(Done(rows), names), rows):
@@ -72,7 +72,8 @@ def test_settings_are_overrides_that_the_run_takes():
         one = {"data": TEST, "seed": 3, "alpha": 1.0, "strategy": name, "settings": last}
         config = compose(fusion_table.overrides(one))
         assert (config.seed, config.data.alpha, config.data.name) == (3, 1.0, "mnist")
-        assert config.fit.lr == (0.2 if name == "fedavg" else 0.1)
+        rates = {"knfu, logits": (0.05, 0.005), "fedavg": (0.2, None)}
+        assert (config.fit.lr, config.distil.lr) == rates[name]
     assert config.strategy["name"] == "fedavg"
     assert compose(fusion_table.overrides(one | {"strategy": "fedgems"})).transfer.labelled
 
@@ -94,16 +95,17 @@ def test_each_step_decides_the_next_and_all_methods_have_the_same_budget():
         for alpha in ALPHAS:
             own = [r for r in rows if (r["strategy"], r["alpha"]) == (name, alpha)]
             assert sum(row["data"] == VALIDATION for row in own) == TRIALS
-            assert Done(rows).chosen(alpha, name) == "fit.lr=0.02"
+            rate = "distil.lr" if name == "knfu" else "fit.lr"
+            assert Done(rows).chosen(alpha, name) == f"{rate}=0.02"
     assert "nothing measured" not in "".join(estimate(Done(rows), THREE, 2))
 
 
 def test_the_main_parameter_is_tried_with_the_best_rate():
-    rows, _ = all_run(best="fit.lr=0.1 strategy.beta=5.0")
+    rows, _ = all_run(best="distil.lr=0.01 strategy.beta=5.0")
     tried = [r["settings"] for r in rows if r["strategy"] == "knfu" and "beta" in r["settings"]]
-    assert all("fit.lr=0.1" in one for one in tried)
-    assert Done(rows).chosen(0.1, "knfu") == "fit.lr=0.1 strategy.beta=5.0"
-    assert Done(rows).chosen(0.1, "fedavg") == "fit.lr=0.1"
+    assert all("distil.lr=0.01" in one for one in tried)
+    assert Done(rows).chosen(0.1, "knfu") == "distil.lr=0.01 strategy.beta=5.0"
+    assert Done(rows).chosen(0.1, "fedavg") == "-"
 
 
 def test_defaults_that_are_the_best_are_not_run_twice():

@@ -50,7 +50,7 @@ def section(done: Done) -> str:
         shown = table([COLUMNS, *rows]) if rows else "Not run yet.\n"
         parts.append(f"## Dirichlet({alpha:g})\n\n{shown}")
     parts += ["\n".join(f"{n}. {note}" for n, note in enumerate(noted.values(), 1)) + "\n"]
-    parts.append(TAIL.format(left=_left_out(), rates=", ".join(map(str, sorted(RATES)))))
+    parts.append(TAIL.format(left=_left_out(), rates=_rates()))
     return "\n".join(parts)
 
 
@@ -93,6 +93,11 @@ def progress(by_alpha: dict[float, list[Entry]]) -> str:
         f"**Not done yet.** Of {every} rows {plain} have all seeds as the method comes, and "
         f"{tuned} tuned; *seeds* says how many there are of both, a dash is what was not run.\n"
     )
+
+
+def _rates() -> str:
+    fit, distil = (", ".join(map(str, sorted(RATES[key]))) for key in ("fit.lr", "distil.lr"))
+    return f"`fit.lr` {fit}; where clients learn from a teacher `distil.lr` {distil}"
 
 
 def _left_out() -> str:

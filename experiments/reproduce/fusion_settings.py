@@ -1,9 +1,10 @@
 """The rows of the table of all methods, and the eight settings from which each of them is tuned.
 
-Four learning rates first; then, with the best of these, four other values of the method's main
-parameter. That is the first number with a point that its constructor takes, else its first whole
-number, but for `MAIN`; each value is twice the default and so on, or half of what lacks to 1 where
-the class refuses that. A method without such a parameter has four learning rates more.
+Four learning rates first: where clients learn from a teacher the one on it, else the one on their
+own samples. Then, with the best of these, four other values of the method's main parameter. That is
+the first number with a point that its constructor takes, else its first whole number, but for
+`MAIN`; each value is twice the default and so on, or half of what lacks to 1 where the class
+refuses that. A method without such a parameter has four learning rates more.
 """
 
 from functools import cache
@@ -14,11 +15,12 @@ from ...errors import FedkdError
 from ...plugins.table import SEAMS
 from ...rounds.protocol import Strategy
 from ...strategies.active import ActiveLearning
+from ...strategies.traits import traits
 
-RATES = (0.05, 0.01, 0.02, 0.1)
+RATES = {"fit.lr": (0.05, 0.01, 0.02, 0.1), "distil.lr": (0.05, 0.02, 0.01, 0.005)}
 """Learning rates; the first is the default."""
 
-MORE_RATES = (0.005, 0.03, 0.07, 0.2)
+MORE_RATES = {"fit.lr": (0.005, 0.03, 0.07, 0.2), "distil.lr": (0.0025, 0.007, 0.03, 0.1)}
 """Those of methods that have no main parameter."""
 
 FACTORS = (2, 1 / 2, 4, 1 / 4, 8, 1 / 8, 1 / 16)
@@ -121,17 +123,34 @@ def _accepted(strategy: str, key: str, value: float) -> bool:
     return True
 
 
-def setting(name: str, rate: float = RATES[0], value: float | None = None) -> str:
+@cache
+def rate_key(name: str) -> str:
+    """Return which learning rate a row's method is tuned by.
+
+    How far clients step on their teacher decides more than how far on their own samples (the page
+    of KnFu's phase diagram).
+
+    Examples
+    --------
+    >>> rate_key("knfu"), rate_key("fedavg"), rate_key("fedproto"), rate_key("local")
+    ('distil.lr', 'fit.lr', 'fit.lr', 'fit.lr')
+    """
+    lessons_on_samples = traits(SEAMS["strategies"].resolve(method(name))).returns == "after"
+    return "distil.lr" if lessons_on_samples else "fit.lr"
+
+
+def setting(name: str, rate: float | None = None, value: float | None = None) -> str:
     """Return the overrides of a row, with a learning rate and a value of its main parameter.
 
     Examples
     --------
     >>> setting("fedavg"), setting("scarlet", 0.1), setting("knfu", value=5.0)
-    ('-', 'strategy.duration=2 fit.lr=0.1', 'strategy.beta=5.0')
+    ('-', 'strategy.duration=2 distil.lr=0.1', 'strategy.beta=5.0')
     """
     found = dict(SETTINGS.get(name, {}))
-    if rate != RATES[0]:
-        found["fit.lr"] = rate
+    key = rate_key(name)
+    if rate not in (None, RATES[key][0]):
+        found[key] = rate
     main = main_parameter(name)
     if main is not None and value is not None:
         found[f"strategy.{main[0]}"] = value
@@ -140,13 +159,13 @@ def setting(name: str, rate: float = RATES[0], value: float | None = None) -> st
 
 def first_settings(name: str) -> list[str]:
     """Return the settings that are tried first."""
-    return [setting(name, rate) for rate in RATES]
+    return [setting(name, rate) for rate in RATES[rate_key(name)]]
 
 
 def next_settings(name: str, best: str) -> list[str]:
     """Return the settings that are tried next, `best` being the best of the first."""
     main = main_parameter(name)
     if main is None:
-        return [setting(name, rate) for rate in MORE_RATES]
-    rate = next(rate for rate in RATES if setting(name, rate) == best)
+        return [setting(name, rate) for rate in MORE_RATES[rate_key(name)]]
+    rate = next(rate for rate in RATES[rate_key(name)] if setting(name, rate) == best)
     return [setting(name, rate, value) for value in main[1]]

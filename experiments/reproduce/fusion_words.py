@@ -11,12 +11,12 @@ nothing. Rows are in the order of the tuned mean, where there is one. Payload an
 a run's.
 """
 
-TAIL = """Each method has four learning rates (`fit.lr` {rates}), then with the best of these four
-other values of its main parameter, as a rule the first number that its constructor takes; one that
-has none has four rates more. That is a small budget, one data set and one model: it shows how
-methods behave here, not which paper is right. Under Dirichlet(0.1) *local* rewards whoever learns
-next to nothing from others; *global* rewards knowing the classes one has never seen. Not in the
-table: {left}
+TAIL = """Each method has four learning rates ({rates}),
+then with the best of these four other values of its main parameter, as a rule the first number that
+its constructor takes; one that has none has four rates more. That is a small budget, one data set
+and one model: it shows how methods behave here, not which paper is right. Under Dirichlet(0.1)
+*local* rewards whoever learns next to nothing from others; *global* rewards knowing the classes one
+has never seen. Not in the table: {left}
 
 The numbers are made from [a row a run](rows/fusion.csv). The first of these says how long what is
 missing there takes, the second runs it, and the third writes the tables anew:

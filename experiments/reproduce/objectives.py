@@ -1,10 +1,11 @@
 """Every distillation objective under the same conditions: what a client gains by how it learns.
 
-``python -m fedkd.experiments.reproduce.objectives STUDY`` (``mnist``, ``topics``) runs every
-objective in the table of plug-ins that can learn from logits, and every guard around ``kl``: under
-KnFu and FedMD, at two degrees of label skew, with one architecture and with two, for several seeds.
-Every finished run is a row of ``--rows FILE``. Called again, it runs only what is missing there,
-and anew what it was killed in. Seeds come one after the other, so that rows are balanced always.
+``python -m fedkd.experiments.reproduce.objectives STUDY`` (``mnist``, ``mnist_steps``, ``topics``)
+runs every objective in the table of plug-ins that can learn from logits, and every guard around
+``kl``: under KnFu and FedMD, at two degrees of label skew, with one architecture or also with two,
+for several seeds. Every finished run is a row of ``--rows FILE``. Called again, it runs only what
+is missing there, and anew what it was killed in. Seeds come one after the other, so that rows are
+balanced always.
 
 KnFu mixes logits with beta 1: in its published form (soft labels, beta 10) it fuses next to nothing
 under Dirichlet(0.1), which leaves little to learn well or badly. Nothing is tuned: objectives have
@@ -29,7 +30,7 @@ from .objectives_studies import QUICK, STRATEGIES, STUDIES, Study
 QUICK_ROUNDS = 1
 """Rounds of a quick run."""
 
-Name = Literal["mnist", "topics"]
+Name = Literal["mnist", "mnist_steps", "topics"]
 """Of a study."""
 
 
