@@ -85,12 +85,23 @@ def train(phase: Phase) -> Message:
 
 
 def evaluate(phase: Phase) -> Message:
-    """Measure the client's model; if the message brings arrays, what the exchange makes of them."""
-    if (arrays := phase.message.content.array_records.get("arrays")) is not None:
-        phase.tools.parts.exchange.stand(phase, arrays)
-        data = b"".join(array.data for array in arrays.values())
-        phase.broadcast = hashlib.sha256(data).hexdigest()
+    """Measure the client's model; if the message brings one, what the exchange makes of that."""
+    exchange, records = phase.tools.parts.exchange, phase.message.content.array_records
+    if (arrays := records.get("arrays")) is not None:
+        exchange.stand(phase, arrays)
+    if (target := phase.target()) is not None:
+        exchange.receive(phase, target)
+    if records:
+        phase.broadcast = shared_model(phase)
     return phase.reply({MEASURED: phase.evaluate()})
+
+
+def shared_model(phase: Phase) -> str:
+    """Return what is the same for clients that were brought the same, and of one architecture."""
+    records, models = phase.message.content.array_records, phase.tools.parts.models
+    data = b"".join(array.data for record in records.values() for array in record.values())
+    architecture = models.index(models[phase.index])  # others may have tensors of the same shapes
+    return f"{hashlib.sha256(data).hexdigest()} {architecture}"
 
 
 def snapshot(phase: Phase) -> Message:

@@ -151,8 +151,8 @@ class Loop:
         self.measured.stale |= outcome.changed
         seconds = phase_seconds(outcome)
         if plan.evaluate is not None:
-            model = self.strategy.broadcast()
-            seconds["evaluate"] += self.measured.update(plan, outcome, model)
+            standing = self.strategy.standing(self.server)
+            seconds["evaluate"] += self.measured.update(plan, outcome, standing)
         self.measured.note(outcome)
         spending.charge(plan, outcome)
         row = round_row(self.config, plan, outcome, self.measured, spending, seconds)
@@ -173,8 +173,8 @@ class Loop:
     ) -> dict[str, Any]:
         """End the last round: finish, and measure everybody on everything; return its new row."""
         ended = self._ended(plan, outcome) if self.strategy.finishes else Outcome()
-        model = self.strategy.broadcast()
-        ended.seconds["evaluate"] = self.measured.complete(plan, outcome, model)
+        standing = self.strategy.standing(self.server)
+        ended.seconds["evaluate"] = self.measured.complete(plan, outcome, standing)
         self.measured.note(outcome)
         row = row | self.measured.columns(True) | ended.scalars
         row |= spending.columns(outcome) | troubled(outcome, self.measured)

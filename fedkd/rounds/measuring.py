@@ -12,9 +12,13 @@ from flwr.app import ArrayRecord, RecordDict
 
 from ..engine import Reply
 from ..errors import RunError
+from ..knowledge.lazily import LazyMapping
 from ..tasks import Task
 from ..tasks.classification import Classification
 from .plan import Outcome, RoundPlan
+
+Standing = Mapping[int, Mapping[str, ArrayRecord]]
+"""By what clients are measured in place of the model that they have: see `Strategy.standing`."""
 
 WORST = ("local", "global")
 """The numbers per client that a task always has, and that also have the mean of the clients that
@@ -72,19 +76,19 @@ class Measurements:
         self.diverged -= outcome.diverged.keys()
         self.diverged |= {client for client, found in outcome.diverged.items() if found}
 
-    def update(self, plan: RoundPlan, outcome: Outcome, model: ArrayRecord | None) -> float:
+    def update(self, plan: RoundPlan, outcome: Outcome, standing: Standing) -> float:
         """Bring every client's accuracy up to date; return the seconds that took.
 
         Clients that the round itself measured are done. The others are measured now, if their
-        model changed since. Who cannot be measured counts as rejected, and has no accuracy until it
-        can.
+        model changed since, or another counts in its place. Who cannot be measured counts as
+        rejected, and has no accuracy until it can.
 
         Parameters
         ----------
         plan, outcome
             The round; the new numbers are added to ``outcome.metrics``.
-        model : ArrayRecord or None
-            The server's model, where it is every client's.
+        standing : mapping
+            By what clients are measured in place of their own model.
 
         Raises
         ------
@@ -94,23 +98,25 @@ class Measurements:
         found = outcome.metrics.items()
         fresh = {k: numbers for k, numbers in found if self._problem(numbers) is None}
         self.current |= fresh
-        everybody = model is not None or self.samples != plan.evaluate
-        due = set(range(self.clients)) if everybody else self.stale
-        return self._measure(sorted(due - set(fresh)), plan, outcome, model)
+        everybody = self.samples != plan.evaluate
+        due = set(range(self.clients)) if everybody else self.stale | standing.keys()
+        return self._measure(sorted(due - set(fresh)), plan, outcome, standing)
 
-    def complete(self, plan: RoundPlan, outcome: Outcome, model: ArrayRecord | None) -> float:
+    def complete(self, plan: RoundPlan, outcome: Outcome, standing: Standing) -> float:
         """Measure everybody on the whole test split; return the seconds that took."""
-        return self._measure(range(self.clients), replace(plan, evaluate=0), outcome, model)
+        return self._measure(range(self.clients), replace(plan, evaluate=0), outcome, standing)
 
     def _measure(
-        self, due: Sequence[int], plan: RoundPlan, outcome: Outcome, model: ArrayRecord | None
+        self, due: Sequence[int], plan: RoundPlan, outcome: Outcome, standing: Standing
     ) -> float:
         began = time.perf_counter()
         self.samples = plan.evaluate
-        content: dict[str, Any] = {"config": plan.options(**plan.evaluation())}
-        if model is not None:
-            content["arrays"] = model
-        contents = dict.fromkeys(due, RecordDict(content))
+        config = plan.options(kind="parameters", **plan.evaluation())
+
+        def content(client: int) -> RecordDict:
+            return RecordDict({"config": config, **standing.get(client, {})})
+
+        contents = LazyMapping(due, content)
         failed: dict[int, str] = {}
         for reply in plan.fleet.call("query.evaluate", contents, plan.number):
             problem = self._take(reply, outcome)
