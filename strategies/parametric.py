@@ -112,6 +112,7 @@ class ParameterFusion(FusionStrategy):
 
     @property
     def _shares(self) -> bool:
+        """Whether clients are measured by what their group shares."""
         return self.one_model and type(self).fuse is ParameterFusion.fuse
 
     def _distil(

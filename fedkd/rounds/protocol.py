@@ -271,7 +271,7 @@ class Strategy(Given, ABC):
         """
         return None
 
-    def standing(self, server: Server) -> Mapping[int, Mapping[str, ArrayRecord]]:
+    def standing(self, server: Server) -> Mapping[int, dict[str, ArrayRecord]]:
         """Return by what clients are measured in place of the model that they have.
 
         Parameters
