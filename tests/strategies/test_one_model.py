@@ -66,14 +66,18 @@ def test_who_was_away_is_measured_by_what_its_group_shares(name):
         assert len(pairs) == len(set(architectures))
 
 
-def test_it_is_measured_by_what_it_is_left_with():
-    result = fedkd.simulate("feddf", **AWAY, model=MIXED)
+@pytest.mark.parametrize(
+    ("strategy", "model"),
+    [("feddf", MIXED), ("fedkd.experiments.reproduce.fedgen_parts:FedAvg", "resnet8")],
+    ids=["feddf", "its own statistics of BatchNorm"],
+)
+def test_a_client_is_measured_by_what_it_is_left_with(strategy, model):
+    result = fedkd.simulate(strategy, **AWAY, model=model)
     bench = Workbench((result.run_dir / "spec.json").read_text())
     x, y = bench.test(None)
     with torch.no_grad():
-        right = [
-            (result.model(k)(x).argmax(dim=1) == y).double().mean().item() for k in range(5)
-        ]
+        guesses = [result.model(client)(x).argmax(dim=1) for client in range(5)]
+    right = [(guess == y).double().mean().item() for guess in guesses]
     assert list(numbers(result)[3].values()) == pytest.approx(right)
 
 
