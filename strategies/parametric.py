@@ -2,7 +2,8 @@
 
 Clients whose model has one layout form a group with one shared vector. Before its first fit, and
 after rounds without it, a client receives its group's vector; after fusion, everybody who took part
-does, or a vector of its own where the method makes personal ones.
+does, or a vector of its own where the method makes personal ones. Who was away is measured by its
+group's vector, too, unless clients have models of their own (`ParameterFusion.one_model`).
 """
 
 from collections.abc import Hashable, Mapping, Sequence
