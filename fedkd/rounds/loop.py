@@ -26,7 +26,7 @@ from ..tasks import Task
 from .drawing import drawn_cohort
 from .hardest import hardest_of
 from .keeping import Batches, Kept, final, restore, snapshots
-from .measuring import Measurements
+from .measuring import Measurements, requests
 from .plan import Outcome, RoundPlan
 from .planning import Planner
 from .protocol import Strategy
@@ -113,6 +113,8 @@ class Loop:
             clients: Batches = self.resumed.clients
             if self.strategy.finishes:
                 self._finish(done, fleet, blocks)
+                standing = self.strategy.standing(self.server)  # as if they had been measured
+                fleet.call("query.evaluate", requests(standing, standing, done, {}), done)
                 clients = snapshots(fleet, done)
             deque(final(clients, self.models), maxlen=0)  # it writes as it is drained
 

@@ -3,12 +3,12 @@
 import copy
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 
 from ..engine import Reply
 from ..errors import RunError
@@ -111,12 +111,7 @@ class Measurements:
     ) -> float:
         began = time.perf_counter()
         self.samples = plan.evaluate
-        config = plan.options(kind="parameters", **plan.evaluation())
-
-        def content(client: int) -> RecordDict:
-            return RecordDict({"config": config, **standing.get(client, {})})
-
-        contents = LazyMapping(due, content)
+        contents = requests(due, standing, plan.number, plan.evaluation())
         failed: dict[int, str] = {}
         for reply in plan.fleet.call("query.evaluate", contents, plan.number):
             problem = self._take(reply, outcome)
@@ -168,6 +163,28 @@ class Measurements:
             if value is None or not (low <= value <= high or math.isnan(value)):
                 return f"{name}: got {value}, expected a number from {low:g} to {high:g}"
         return None
+
+
+def requests(
+    clients: Iterable[int], standing: Standing, number: int, evaluation: Mapping[str, int]
+) -> Mapping[int, RecordDict]:
+    """Return what clients are sent to be measured.
+
+    Parameters
+    ----------
+    clients : iterable of int
+        Who.
+    standing : mapping
+        By what they are measured in place of their own model; they are left with it.
+    number : int
+        The round.
+    evaluation : mapping
+        What `RoundPlan.evaluation` returns; without it they only take that model.
+    """
+    config = ConfigRecord({"round": number, "kind": "parameters", **evaluation})
+    return LazyMapping(
+        clients, lambda client: RecordDict({"config": config, **standing.get(client, {})})
+    )
 
 
 def worst(values: Sequence[float], more: bool = True) -> float:

@@ -171,9 +171,14 @@ def test_architectures_with_tensors_of_the_same_shapes_are_told_apart():
 def test_a_memo_keeps_few(tmp_path):
     result = fedkd.simulate("local", **TINY | {"rounds": 1}, run_dir=str(tmp_path / "run"))
     bench = Workbench((result.run_dir / "spec.json").read_text())
-    for number in range(2 * MODELS):
-        bench.once((str(number), 1), lambda: torch.zeros(1))
-    assert len(bench._shared) == MODELS
+    computed = []
+
+    def ask(number):
+        bench.once((str(number), 1), lambda: computed.append(number) or torch.zeros(1))
+
+    for number in (*range(MODELS + 1), MODELS, 1, 0):
+        ask(number)
+    assert computed == [*range(MODELS + 1), 0]
 
 
 FORGETS = {
