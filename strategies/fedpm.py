@@ -77,7 +77,6 @@ class FedPM(ParameterFusion):
 
     exchange = "masks"
     lesson_kind = "parameters"
-    one_model = False  # what is averaged is no model, but how probable its weights are
     sums_only = True
 
     def __init__(

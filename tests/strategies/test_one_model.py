@@ -51,7 +51,7 @@ def numbers(result, metric="global"):
 def test_methods_with_more_than_the_model_that_all_share_say_so():
     assert set(SHARED) == {
         *("ccvr", "dense", "fedavg_kd", "fedbe", "feddf", "feddistill_plus", "feddyn"),
-        *("fedgen", "fednova", "fpl", "scaffold"),
+        *("fedgen", "fednova", "fedpm", "fpl", "scaffold"),
     }
 
 
