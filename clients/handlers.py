@@ -13,6 +13,7 @@ from ..engine.base import MEASURED
 from ..engine.state import OWN_KEYS, load_record, state_record, tensors_of
 from ..knowledge import to_record
 from ..knowledge.arrays import to_arrays
+from ..models.flat import flatten
 from .aligning import aligning
 from .choosing import choose
 from .phase import Phase, Tools
@@ -85,12 +86,26 @@ def train(phase: Phase) -> Message:
 
 
 def evaluate(phase: Phase) -> Message:
-    """Measure the client's model; if the message brings arrays, what the exchange makes of them."""
+    """Measure the client's model; if the message brings one, what the exchange makes of that."""
+    exchange, target = phase.tools.parts.exchange, phase.target()
     if (arrays := phase.message.content.array_records.get("arrays")) is not None:
-        phase.tools.parts.exchange.stand(phase, arrays)
+        exchange.stand(phase, arrays)
         data = b"".join(array.data for array in arrays.values())
         phase.broadcast = hashlib.sha256(data).hexdigest()
+    elif target is not None:
+        exchange.receive(phase, target)
+        phase.broadcast = model_name(phase)
     return phase.reply({MEASURED: phase.evaluate()})
+
+
+def model_name(phase: Phase) -> str:
+    """Return what is the same for clients with equal models.
+
+    It is not made of the message: an exchange may keep some of a client's own beside that.
+    """
+    models, vector = phase.tools.parts.models, flatten(phase.memory.model)
+    architecture = models.index(models[phase.index])  # others may have tensors of the same shapes
+    return f"{hashlib.sha256(vector.numpy().data).hexdigest()} {architecture}"
 
 
 def snapshot(phase: Phase) -> Message:

@@ -61,7 +61,7 @@ class Phase:
         )
         configs = self.message.content.config_records
         self.options: dict[str, Any] = dict(configs.get("config", ConfigRecord()))
-        self.broadcast: str | None = None  # digest of a model that all clients received
+        self.broadcast: str | None = None  # names the model, if several clients have it
 
     @cached_property
     def client(self) -> Client:

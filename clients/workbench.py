@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,13 @@ from .base import Client
 
 KEPT_BYTES = 2**29
 """Bytes of clients' samples that a process keeps; what is over them is gathered each time."""
+
+MODELS = 8
+"""Models that several clients have of whose outputs a process keeps what was measured: one for each
+architecture, or clients in turn of more architectures would have each measured again."""
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Workbench:
@@ -35,9 +42,9 @@ class Workbench:
         self._private: dict[int, tuple[Tensor, Tensor]] = {}
         self._kept = 0  # bytes of them
         self._tests: dict[int | None, tuple[Tensor, Tensor]] = {}
-        self._shared: tuple[tuple[str | None, int], Tensor] | None = None
+        self._shared: dict[tuple[str | None, int], Tensor] = {}
         self._tested: dict[int | None, Tested] = {}
-        self._scored: tuple[Tensor, Scores] | None = None
+        self._scored: dict[int, tuple[Tensor, Scores]] = {}  # by the outputs' id
 
     @cached_property
     def transfer(self) -> Tensor:
@@ -106,12 +113,12 @@ class Workbench:
         return Client(index, model, x, y, generator, options=options)
 
     def once(self, key: tuple[str | None, int], compute: Callable[[], Tensor]) -> Tensor:
-        """Return test logits; those of a model that all clients received are computed once."""
+        """Return test logits; those of a model that several clients have are computed once."""
         if key[0] is None:
             return compute()
-        if self._shared is None or self._shared[0] != key:
-            self._shared = key, compute()
-        return self._shared[1]
+        if key not in self._shared:
+            keep(self._shared, key, compute())
+        return self._shared[key]
 
     def scores(
         self, task: Task, client: int, outputs: Tensor, samples: int | None
@@ -129,10 +136,10 @@ class Workbench:
         samples : int or None
             As for `test`.
         """
-        if self._scored is None or self._scored[0] is not outputs:
+        if id(outputs) not in self._scored:  # they are kept, so that no others get their id
             found = task.examined(outputs, self.tested(samples), self.federation.targets)
-            self._scored = outputs, found
-        return self._scored[1](torch.as_tensor(self.federation.histogram(client)))
+            keep(self._scored, id(outputs), (outputs, found))
+        return self._scored[id(outputs)][1](torch.as_tensor(self.federation.histogram(client)))
 
     def tested(self, samples: int | None) -> Tested:
         """Return what models are measured on, without the samples themselves."""
@@ -141,6 +148,21 @@ class Workbench:
             whole = torch.as_tensor(self.federation.test_counts())
             self._tested[samples] = Tested(self.test(samples)[1], groups, whole)
         return self._tested[samples]
+
+
+def keep(memo: dict[K, V], key: K, value: V) -> None:
+    """Put something new into a memo, in place of the oldest if it is full.
+
+    Examples
+    --------
+    >>> memo = {number: "old" for number in range(MODELS)}
+    >>> keep(memo, 99, "new")
+    >>> len(memo) == MODELS, 0 in memo, memo[99]
+    (True, False, 'new')
+    """
+    if len(memo) >= MODELS:
+        del memo[next(iter(memo))]
+    memo[key] = value
 
 
 def returned(spec: Mapping[str, Any], federation: Federation) -> tuple[tuple[int, ...], str]:

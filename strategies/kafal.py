@@ -47,6 +47,7 @@ class KAFAL(ActiveLearning, ParameterFusion):
     """
 
     exchange = "kcfu"
+    one_model = False  # samplers compare what a client has trained with what it was sent
 
     def __init__(self, *, reset: bool = True, milestone: int | None = None, **active: Any) -> None:
         super().__init__(**active)

@@ -24,6 +24,7 @@ class MenteeFusion(ParameterFusion):
 
     needs_classes = True
     homogeneous = False
+    one_model = False
 
     def __init__(self, mentee: str = "auto", **base: float | None) -> None:
         super().__init__(**base)

@@ -2,11 +2,13 @@
 
 Clients whose model has one layout form a group with one shared vector. Before its first fit, and
 after rounds without it, a client receives its group's vector; after fusion, everybody who took part
-does, or a vector of its own where the method makes personal ones.
+does, or a vector of its own where the method makes personal ones. Who was away is measured by its
+group's vector, too, unless clients have models of their own (`ParameterFusion.one_model`).
 """
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +28,9 @@ class ParameterFusion(FusionStrategy):
 
     Attributes
     ----------
+    one_model : bool
+        Whether everybody goes on from its group's vector, and that alone is the model: clients are
+        then measured by it, also those who were away. It is not so where `fuse` is overridden.
     state : dict
         ``shared.N`` ``[size]`` of the N-th group, and ``fresh`` ``[clients]``: who has what the
         server last sent to its group.
@@ -33,6 +38,7 @@ class ParameterFusion(FusionStrategy):
 
     exchange = "parameters"
     homogeneous = True
+    one_model: ClassVar[bool] = True
 
     def group(self, server: Server, client: int) -> Hashable:
         """Return what clients must have in common to share parameters."""
@@ -96,6 +102,26 @@ class ParameterFusion(FusionStrategy):
     def after_round(self, plan: RoundPlan, outcome: Outcome) -> None:
         """Note that who did not get its last message is behind."""
         self._mark(list(outcome.rejected), False)
+
+    def standing(self, server: Server) -> Mapping[int, Records]:
+        """Return what clients are sent before their next fit, where all of a group share that."""
+        if not self._shares:
+            return super().standing(server)
+        groups = self.groups(server)
+        there = [client for client, number in groups.items() if f"shared.{number}" in self.state]
+        return self._lessons(groups, there)
+
+    @property
+    def _shares(self) -> bool:
+        """Whether clients are measured by what their group shares."""
+        return self.one_model and type(self).fuse is ParameterFusion.fuse
+
+    def _distil(
+        self, plan: RoundPlan, kind: str, lessons: Mapping[int, Records], outcome: Outcome
+    ) -> None:
+        """Send every client its teacher; a model that many share is measured once, and not here."""
+        plan = replace(plan, evaluate=None) if self._shares else plan
+        super()._distil(plan, kind, lessons, outcome)
 
     def groups(self, server: Server) -> dict[int, int]:
         """Return each client's group, numbered in the order of clients."""

@@ -25,6 +25,7 @@ class PartFusion(ParameterFusion):
     """
 
     homogeneous = False
+    one_model = False
     sums_only = True
     kinds = None
     parts: ClassVar[str] = "parts"

@@ -66,6 +66,7 @@ class TwinMerging(ParameterFusion):
     """
 
     personalised = True
+    one_model = False
     kinds = None
 
     def __init__(

@@ -138,7 +138,10 @@ class Exchange:
         return nullcontext()
 
     def stand(self, phase: Phase, arrays: ArrayRecord) -> None:
-        """Take what the server has every client measured by (`Strategy.broadcast`): a model."""
+        """Take what the server has every client measured by (`Strategy.broadcast`): a model.
+
+        Where it is a teacher (`Strategy.standing`), `receive` takes it.
+        """
         load_record(phase.memory.model, arrays)
 
     def measuring(self, phase: Phase) -> AbstractContextManager[None]:

@@ -26,7 +26,7 @@ from ..tasks import Task
 from .drawing import drawn_cohort
 from .hardest import hardest_of
 from .keeping import Batches, Kept, final, restore, snapshots
-from .measuring import Measurements
+from .measuring import Measurements, requests
 from .plan import Outcome, RoundPlan
 from .planning import Planner
 from .protocol import Strategy
@@ -113,6 +113,8 @@ class Loop:
             clients: Batches = self.resumed.clients
             if self.strategy.finishes:
                 self._finish(done, fleet, blocks)
+                standing = self.strategy.standing(self.server)  # as if they had been measured
+                fleet.call("query.evaluate", requests(standing, standing, done, {}), done)
                 clients = snapshots(fleet, done)
             deque(final(clients, self.models), maxlen=0)  # it writes as it is drained
 
@@ -151,8 +153,8 @@ class Loop:
         self.measured.stale |= outcome.changed
         seconds = phase_seconds(outcome)
         if plan.evaluate is not None:
-            model = self.strategy.broadcast()
-            seconds["evaluate"] += self.measured.update(plan, outcome, model)
+            standing = self.strategy.standing(self.server)
+            seconds["evaluate"] += self.measured.update(plan, outcome, standing)
         self.measured.note(outcome)
         spending.charge(plan, outcome)
         row = round_row(self.config, plan, outcome, self.measured, spending, seconds)
@@ -173,8 +175,8 @@ class Loop:
     ) -> dict[str, Any]:
         """End the last round: finish, and measure everybody on everything; return its new row."""
         ended = self._ended(plan, outcome) if self.strategy.finishes else Outcome()
-        model = self.strategy.broadcast()
-        ended.seconds["evaluate"] = self.measured.complete(plan, outcome, model)
+        standing = self.strategy.standing(self.server)
+        ended.seconds["evaluate"] = self.measured.complete(plan, outcome, standing)
         self.measured.note(outcome)
         row = row | self.measured.columns(True) | ended.scalars
         row |= spending.columns(outcome) | troubled(outcome, self.measured)

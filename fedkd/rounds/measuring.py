@@ -3,18 +3,22 @@
 import copy
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 
 from ..engine import Reply
 from ..errors import RunError
+from ..knowledge.lazily import LazyMapping
 from ..tasks import Task
 from ..tasks.classification import Classification
 from .plan import Outcome, RoundPlan
+
+Standing = Mapping[int, Mapping[str, ArrayRecord]]
+"""By what clients are measured in place of the model that they have: see `Strategy.standing`."""
 
 WORST = ("local", "global")
 """The numbers per client that a task always has, and that also have the mean of the clients that
@@ -72,19 +76,19 @@ class Measurements:
         self.diverged -= outcome.diverged.keys()
         self.diverged |= {client for client, found in outcome.diverged.items() if found}
 
-    def update(self, plan: RoundPlan, outcome: Outcome, model: ArrayRecord | None) -> float:
+    def update(self, plan: RoundPlan, outcome: Outcome, standing: Standing) -> float:
         """Bring every client's accuracy up to date; return the seconds that took.
 
         Clients that the round itself measured are done. The others are measured now, if their
-        model changed since. Who cannot be measured counts as rejected, and has no accuracy until it
-        can.
+        model changed since, or another counts in its place. Who cannot be measured counts as
+        rejected, and has no accuracy until it can.
 
         Parameters
         ----------
         plan, outcome
             The round; the new numbers are added to ``outcome.metrics``.
-        model : ArrayRecord or None
-            The server's model, where it is every client's.
+        standing : mapping
+            By what clients are measured in place of their own model.
 
         Raises
         ------
@@ -94,23 +98,20 @@ class Measurements:
         found = outcome.metrics.items()
         fresh = {k: numbers for k, numbers in found if self._problem(numbers) is None}
         self.current |= fresh
-        everybody = model is not None or self.samples != plan.evaluate
-        due = set(range(self.clients)) if everybody else self.stale
-        return self._measure(sorted(due - set(fresh)), plan, outcome, model)
+        everybody = self.samples != plan.evaluate
+        due = set(range(self.clients)) if everybody else self.stale | standing.keys()
+        return self._measure(sorted(due - set(fresh)), plan, outcome, standing)
 
-    def complete(self, plan: RoundPlan, outcome: Outcome, model: ArrayRecord | None) -> float:
+    def complete(self, plan: RoundPlan, outcome: Outcome, standing: Standing) -> float:
         """Measure everybody on the whole test split; return the seconds that took."""
-        return self._measure(range(self.clients), replace(plan, evaluate=0), outcome, model)
+        return self._measure(range(self.clients), replace(plan, evaluate=0), outcome, standing)
 
     def _measure(
-        self, due: Sequence[int], plan: RoundPlan, outcome: Outcome, model: ArrayRecord | None
+        self, due: Sequence[int], plan: RoundPlan, outcome: Outcome, standing: Standing
     ) -> float:
         began = time.perf_counter()
         self.samples = plan.evaluate
-        content: dict[str, Any] = {"config": plan.options(**plan.evaluation())}
-        if model is not None:
-            content["arrays"] = model
-        contents = dict.fromkeys(due, RecordDict(content))
+        contents = requests(due, standing, plan.number, plan.evaluation())
         failed: dict[int, str] = {}
         for reply in plan.fleet.call("query.evaluate", contents, plan.number):
             problem = self._take(reply, outcome)
@@ -162,6 +163,28 @@ class Measurements:
             if value is None or not (low <= value <= high or math.isnan(value)):
                 return f"{name}: got {value}, expected a number from {low:g} to {high:g}"
         return None
+
+
+def requests(
+    clients: Iterable[int], standing: Standing, number: int, evaluation: Mapping[str, int]
+) -> Mapping[int, RecordDict]:
+    """Return what clients are sent to be measured.
+
+    Parameters
+    ----------
+    clients : iterable of int
+        Who.
+    standing : mapping
+        By what they are measured in place of their own model; they are left with it.
+    number : int
+        The round.
+    evaluation : mapping
+        What `RoundPlan.evaluation` returns; without it they only take that model.
+    """
+    config = ConfigRecord({"round": number, "kind": "parameters", **evaluation})
+    return LazyMapping(
+        clients, lambda client: RecordDict({"config": config, **standing.get(client, {})})
+    )
 
 
 def worst(values: Sequence[float], more: bool = True) -> float:

@@ -270,3 +270,22 @@ class Strategy(Given, ABC):
         `Exchange.stand` takes it, so that it may be something else.
         """
         return None
+
+    def standing(self, server: Server) -> Mapping[int, dict[str, ArrayRecord]]:
+        """Return by what clients are measured in place of the model that they have.
+
+        Parameters
+        ----------
+        server : Server
+            The server's own means.
+
+        Returns
+        -------
+        mapping
+            ``{client: {"arrays": state}}``, for `Exchange.stand`, by default what `broadcast` says;
+            or ``{client: {"teacher": record}}``, parameters for `Exchange.receive`. Clients that
+            are not in it are measured by their own. What it leaves them with must not change how
+            they train: of a teacher, that they would be sent it before their next fit.
+        """
+        model = self.broadcast()
+        return {} if model is None else {k: {"arrays": model} for k in range(server.clients)}

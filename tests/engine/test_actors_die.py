@@ -143,6 +143,7 @@ def test_an_actor_that_dies_over_a_fusion_block(times, inline, tmp_path, monkeyp
         ("distil", 2, 2, MIXED),
         ("train", 2, 1, FEDAVG),
         ("evaluate", 2, 2, FEDAVG),
+        ("evaluate", 3, 2, MIXED | {"strategy": "feddf"}),
         ("snapshot", 3, 1, MIXED),
         ("share", 2, 1, SECURE),
         ("unmask", 3, 1, SECURE),

@@ -20,6 +20,7 @@ PROBE = Path(__file__).parents[1] / "plugins" / "probe.py"
 EXAMPLES = Path(__file__).parents[2] / "experiments" / "plugins"
 SHORT = {"clients": 6, "rounds": 2, "data.samples_per_client": 20, "transfer.size": 100}
 MIXED = {"model": ["mlp", "lenet5"], "fraction": 0.5, "rounds": 3}
+HALF = {"fraction": 0.5, "rounds": 3}
 BUFFERS = {"model": ["mlp", "lenet5", "resnet8"], "rounds": 3}
 """With normalisation: models that have more than parameters."""
 SUBSETS = {"transfer.per_round": 40, "evaluate.samples": 50, "data.validation": 0.2}
@@ -95,6 +96,8 @@ CASES = {
     "knfu-mixed": {"strategy": "knfu", **MIXED | BUFFERS},
     "knfu-subsets": {"strategy": "knfu", **SUBSETS},
     "fedmd-mixed": {"strategy": "fedmd", **MIXED},
+    "feddf-mixed": {"strategy": "feddf", **MIXED | BUFFERS},
+    "scaffold-half": {"strategy": "scaffold", **HALF},
     "fedproto-mixed": {"strategy": "fedproto", **MIXED},
     "taid": {"objective": "taid", "distil.epochs": 2},
     "fedavg-resnet": {"strategy": "fedavg", "model": "resnet8", "fraction": 0.3},
@@ -154,11 +157,12 @@ def test_flower_agrees_with_inline(case, inline):
     assert dict(vars(TaskIdentity)) == before, "Flower's run left its identity in this process"
 
 
+@pytest.mark.parametrize(("strategy", "more"), [("knfu", {}), ("feddf", HALF)])
 @pytest.mark.parametrize("name", mostly_slow(["ray", "flower"], "ray"))
-def test_what_is_measured_is_the_same_on_every_engine(name):
-    settings = SHORT | SUBSETS | {"model": ["lenet5", "mlp", "resnet8"], "clients": 6}
+def test_what_is_measured_is_the_same_on_every_engine(name, strategy, more):
+    settings = SHORT | SUBSETS | {"model": ["lenet5", "mlp", "resnet8"], "clients": 6} | more
     engines = "inline", {"name": name, "actors": 2}
-    runs = [simulate("knfu", engine=engine, **settings) for engine in engines]
+    runs = [simulate(strategy, engine=engine, **settings) for engine in engines]
     one, other = (sorted(tuple(row.values()) for row in run.clients.to_pylist()) for run in runs)
     assert one == other
     columns = [name for name in runs[0].rounds.column_names if "seconds" not in name]
