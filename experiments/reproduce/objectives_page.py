@@ -4,7 +4,7 @@
 and its figure, from ``--rows`` and ``--seconds``; it runs nothing.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +33,7 @@ def page(study: Study, rows: list[Row], seconds: list[Row]) -> str:
         study=study,
         said=study.said.format(rounds=study.rounds),
         count=len(counted(study, rows)),
-        progress=progress(study, rows),
+        progress=progress(study, rows) + more_seeds(found),
         verdict=verdict(found, times),
         alike=table(_ranking([one for one in found if not one.labels], times)),
         labelled=table(_ranking([one for one in found if one.labels], times)),
@@ -56,6 +56,15 @@ def progress(study: Study, rows: list[Row]) -> str:
     if away:
         said.append(f"Not run in all of these: {', '.join(f'`{name}`' for name in away)}.")
     return "\n".join(["", *said, ""]) if said else ""
+
+
+def more_seeds(found: list[Finding]) -> str:
+    """Return who has more seeds than others, "" if all have as many."""
+    counts = Counter(len(one.points) for one in found if one.name != AGAINST)
+    if len(counts) < 2:
+        return ""
+    few, many = min(counts), max(counts)
+    return f"\nThe {counts[many]} that were first with {few} seeds have {many}.\n"
 
 
 def verdict(found: list[Finding], times: dict[str, float]) -> str:
