@@ -1,10 +1,10 @@
 """fedkd beside public code: the same partition, first weights and settings, on either side.
 
-``python -m fedkd.experiments.reproduce.cross_check`` runs our side of what HtFLlib was run with:
-eight methods, their parameters as its own script has them. Every finished run is a row of ``--rows
-FILE``; called again, it runs only what is missing. ``--quick`` is 2 rounds of one seed.
-`cross_check_page` makes the page, beside the figures of their runs: `PUBLIC`, a row a run, where
-``change`` says what of their code was changed for it.
+``python -m fedkd.experiments.reproduce.cross_check`` runs our side of what two codes were run with:
+HtFLlib, eight methods with the parameters of its own script, and SCARLET's. Every finished run is a
+row of ``--rows FILE``; called again, it runs only what is missing. ``--quick`` is 2 rounds of one
+seed. `cross_check_page` makes the page, beside the figures of their runs: `PUBLIC`, a row a run,
+where ``change`` says what of their code was changed for it.
 """
 
 from pathlib import Path
@@ -45,8 +45,15 @@ STRATEGIES: dict[str, Any] = {
     "fd": {"name": "fd", "weight": 1.0},
     "fml": {"name": "fml", "alpha": 0.5 / MUTUAL, "beta": 0.5 / MUTUAL} | SHARED,
     "fedkd_wu": {"name": "fedkd_wu", "hidden": HIDDEN, "floor": 1e-6} | SHARED,
+    "dsfl": "dsfl",
+    "scarlet": {"name": "scarlet", "duration": 0},
+    "scarlet_cache": {"name": "scarlet", "duration": 5},
 }
 METHODS = tuple(STRATEGIES)
+DISTILLING = "dsfl", "scarlet", "scarlet_cache"
+"""Those with a transfer set: steps on all of it at once, so that its order is nothing."""
+
+TRANSFER = 500
 
 
 def cells(seeds: int, quick: bool = False) -> list[Row]:
@@ -55,7 +62,7 @@ def cells(seeds: int, quick: bool = False) -> list[Row]:
     Examples
     --------
     >>> len(cells(3)), len(cells(3, quick=True))
-    (24, 8)
+    (33, 11)
     """
     rounds, count = (QUICK, 1) if quick else (FULL, seeds)
     return [
@@ -75,6 +82,10 @@ def settings(cell: Row) -> dict[str, Any]:
     """Return what a cell is run with."""
     rate = RATE * MUTUAL if cell["method"] == "fml" else RATE
     in_order = {"name": f"{HERE}.fedgen_parts:Steps", "steps": SAMPLES // BATCH, "shuffle": False}
+    extra = {}
+    if cell["method"] in DISTILLING:
+        distil = {"epochs": 5, "batch_size": TRANSFER, "lr": 0.1, "optimizer": "sgd"}
+        extra = {"transfer": {"size": TRANSFER}, "distil": distil}
     return BARE | {
         "strategy": strategy(cell),
         "rounds": cell["rounds"],
@@ -85,6 +96,7 @@ def settings(cell: Row) -> dict[str, Any]:
         "client": in_order,
         "fit": {"epochs": 1, "batch_size": BATCH, "lr": rate, "momentum": 0.0},
         "evaluate": {"every": cell["rounds"]},
+        **extra,
     }
 
 

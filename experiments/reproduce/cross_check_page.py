@@ -13,7 +13,18 @@ from ...strategies.catalogue import table
 from .cells import Row
 from .claims import NOT, OPEN, REPRODUCED, UNTRIED, shown
 from .cross_check import FULL, METHODS, PUBLIC, QUICK, ROWS, SEEDS, cells
-from .cross_check_words import AS_IS, CAUSES, CHANGES, CLAIM, HOW, NOT_TRIED, SHORT, WITHOUT
+from .cross_check_words import (
+    AS_IS,
+    CAUSES,
+    CHANGES,
+    CLAIM,
+    CODES,
+    HOW,
+    HTFLLIB,
+    NOT_TRIED,
+    SHORT,
+    WITHOUT,
+)
 from .pages import writing
 from .paired import FEW, PLACES, by_seed, interval, listing, minus
 from .tables import chosen, framed, seconds, versions
@@ -25,7 +36,7 @@ MARGIN = 1.0
 SAME = 1e-6
 """Points that are no difference: rows have six digits."""
 
-LINES = [(method, change) for method in METHODS for change in (AS_IS, *CHANGES[method])]
+LINES = [(method, change) for method in METHODS for change in (AS_IS, *CHANGES.get(method, {}))]
 """Methods, and what of the public code was changed."""
 
 
@@ -41,7 +52,7 @@ def page(rows: list[Row], public: list[Row]) -> str:
 
 def _what(method: str, change: str) -> str:
     what = "as it is" if change == AS_IS else f"changed to: {CHANGES[method][change]}"
-    return f"`{method}`, HtFLlib {what}"
+    return f"`{method}`, {CODES.get(method, HTFLLIB)} {what}"
 
 
 def differences(
