@@ -53,6 +53,17 @@ def test_transfer_samples_are_exported_where_a_method_has_some():
     assert gaps.min() > 0  # no client's
 
 
+def test_arrays_are_written_for_other_code(tmp_path, monkeypatch):
+    monkeypatch.setattr(cross_check_export, "config", lambda cell: configured(small("local")))
+    cross_check_export.command(to=tmp_path / "it.npz")
+    with np.load(tmp_path / "it.npz") as arrays:
+        assert set(arrays) == {
+            *(f"{name}_{which}" for name in "xy" for which in (0, 1, 2, "test")),
+            *("x_transfer", "start", "start_mentee"),
+        }
+        assert not np.array_equal(arrays["start"], arrays["start_mentee"])
+
+
 @pytest.mark.parametrize("method", [m for m in cross_check.METHODS if m != "local"])
 def test_our_side_of_every_method_runs(method):
     more = {"transfer": {"size": 7}} if method in cross_check.DISTILLING else {}

@@ -54,7 +54,8 @@ def command(
     method: Annotated[str, typer.Option(help="Transfer samples are no client's.")] = METHODS[0],
 ) -> None:
     """Write a run's arrays."""
-    np.savez(to, **exported(config({"rounds": FULL, "method": method, "seed": seed})))
+    arrays: dict[str, Any] = {**exported(config({"rounds": FULL, "method": method, "seed": seed}))}
+    np.savez(to, **arrays)
 
 
 if __name__ == "__main__":
