@@ -5,6 +5,7 @@ import json
 import pytest
 from fedkd.experiments.reproduce import (
     collaboration_gains,
+    cross_check,
     fedgen_table1,
     fedproto_table1,
     knfu_phase,
@@ -75,7 +76,7 @@ def test_what_was_changed_after_freezing_is_told(tmp_path, monkeypatch):
         assert words in text
 
 
-@pytest.mark.parametrize("study", [*OLDER, song_table2, niid_fedavg])
+@pytest.mark.parametrize("study", [*OLDER, song_table2, niid_fedavg, cross_check])
 def test_rows_of_claims_belong_to_their_manifests(study):
     rows, found = saved(ROOT / study.ROWS), manifest.freezings(ROOT / study.ROWS)
     told = {manifest.differing(row, found) for row in rows}

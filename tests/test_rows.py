@@ -9,6 +9,7 @@ from fedkd.experiments.reproduce import (
     byzantine,
     collaboration_gains,
     columns,
+    cross_check,
     fedgen_table1,
     fedproto_table1,
     fusion_plan,
@@ -33,6 +34,10 @@ FOLDER = ROOT / "docs" / "rows"
 CELLS = {
     "byzantine": byzantine.cells(),
     "collaboration_gains": collaboration_gains.cells(),
+    "cross_check": cross_check.cells(1),
+    "cross_check_public": [
+        dict.fromkeys(("code", "commit", "method", "change", "rounds", "seed"), "")
+    ],
     "fedgen_table1": fedgen_table1.cells(1),
     "fedproto_table1": fedproto_table1.cells(1),
     "fusion": [fusion_plan.cell("", 0, 0, "", "")],
