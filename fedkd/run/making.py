@@ -7,6 +7,7 @@ from torch import nn
 
 from ..clients import Parts
 from ..clients.exchange import Exchange
+from ..clients.guarding import Guards
 from ..clients.privacy.protection import budget
 from ..config import RunConfig
 from ..data.federation import Federation
@@ -44,7 +45,10 @@ def _parts(config: RunConfig, strategy: Strategy, objects: Objects, task: Task) 
             lacking = {"temperature"} - parameters(objective).keys()
             own = {k: v for k, v in config.objective.items() if k not in lacking}
             objective = SEAMS["objectives"].build(objective, own)
-        return Parts.from_spec(spec, objects.model, task, objects.guard, objective)
+        guard = objects.guard
+        if guard is not None and not isinstance(guard, Guards):
+            guard = Guards.with_classes(guard, config.guard)
+        return Parts.from_spec(spec, objects.model, task, guard, objective)
 
 
 def settled_exchange(config: RunConfig, strategy: Strategy, exchange: Exchange) -> Exchange:
