@@ -388,7 +388,7 @@ def contents(run_dir):
 
 MISFITS = {
     False: {
-        "model=[lenet5,mlp]": "client 0 has another",
+        "model=[lenet5,mlp]": "model=lenet5: client 0 has another",
         "clients=4": "no checkpoint can be used",
         "strategy=flwr.serverapp.strategy:FedAvg": "cannot go on from the checkpoint of round 2",
         "transfer.hard=true": "the run was made without; set it to false",

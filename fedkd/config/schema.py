@@ -82,10 +82,9 @@ def check_item(key: str, value: Any) -> None:
     is_scalar = isinstance(value, int | float | str)
     refers = isinstance(value, str) and "${" in value  # resolved, and checked, later
     if not (refers or (takes_text and is_scalar) or fits(value, hint)):
-        words = (
-            str in get_args(hint) and next(e for e in entries(RunConfig) if e.key == key).allowed
-        )
-        raise ConfigError(key, value, f"must be {either(words) if words else spoken(hint)}")
+        known = {entry.key: entry.allowed for entry in entries(RunConfig)}
+        words = either(known[key]) if str in get_args(hint) else ""
+        raise ConfigError(key, value, f"must be {words or spoken(hint)}")
 
 
 def _near(key: str, keys: Iterable[str]) -> list[str]:

@@ -13,7 +13,7 @@ from ..config import RunConfig
 from ..engine import Fleet
 from ..engine.state import tensors_of
 from ..errors import ConfigError, RunError
-from ..models import model_names
+from ..models import deal, model_names
 from ..rundir.checkpoint import Checkpoint
 from ..rundir.digest import Models
 from .server import Server
@@ -48,7 +48,7 @@ def snapshots(fleet: Fleet, number: int) -> Batches:
         yield replies
 
 
-def restore(fleet: Fleet, checkpoint: Checkpoint, server: Server) -> None:
+def restore(fleet: Fleet, checkpoint: Checkpoint, server: Server, config: RunConfig) -> None:
     """Make every client remember what a checkpoint has.
 
     Raises
@@ -60,7 +60,7 @@ def restore(fleet: Fleet, checkpoint: Checkpoint, server: Server) -> None:
     """
     restored = set()
     for some in checkpoint.clients:
-        _check_models(some, checkpoint.round, server)
+        _check_models(some, checkpoint.round, server, config)
         for reply in fleet.call("query.restore", some, checkpoint.round):
             _ = reply.ok  # raises where the client could not
             restored.add(reply.client)
@@ -69,7 +69,9 @@ def restore(fleet: Fleet, checkpoint: Checkpoint, server: Server) -> None:
         raise RunError(f"the checkpoint of round {checkpoint.round} restored {had}")
 
 
-def _check_models(some: dict[int, RecordDict], number: int, server: Server) -> None:
+def _check_models(
+    some: dict[int, RecordDict], number: int, server: Server, config: RunConfig
+) -> None:
     """Refuse a checkpoint some of whose clients have other tensors than their models."""
     for client, content in some.items():
         own = {k: tuple(v.shape) for k, v in server.instances[client].state_dict().items()}
@@ -77,7 +79,7 @@ def _check_models(some: dict[int, RecordDict], number: int, server: Server) -> N
         if own != had:
             name = next(k for k in {**had, **own} if own.get(k) != had.get(k))
             problem = f"client {client} has another {name} in the checkpoint of round {number}"
-            value = model_names(server.models[client : client + 1])[0]
+            value = model_names(deal(config.model, server.clients))[client]
             raise ConfigError(
                 "model", value, f"{problem}; give the models that the run was made with"
             )

@@ -130,7 +130,7 @@ class Loop:
             self.strategy.start(fleet)
             return 0
         checkpoint = self.resumed
-        restore(fleet, checkpoint, self.server)
+        restore(fleet, checkpoint, self.server, self.config)
         with fitting(self.config, checkpoint.round):
             self.strategy.resume(fleet, checkpoint.server)
         self.measured.load(checkpoint.measured)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
 
@@ -12,7 +13,7 @@ from ..clients.privacy.protection import budget
 from ..config import RunConfig
 from ..data.federation import Federation
 from ..errors import ConfigError
-from ..models import check_model, model_names, refuse_shared
+from ..models import check_model, deal, model_names, refuse_shared
 from ..plugins import parameters
 from ..plugins.loading import load_object
 from ..plugins.table import SEAMS
@@ -84,6 +85,20 @@ def private_strategy(config: RunConfig, strategy: Strategy, parts: Parts) -> Str
                 mechanism, budget(config.privacy).delta, strategy
             )
     return strategy
+
+
+@contextmanager
+def called_as_given(models: Any, parts: Parts) -> Iterator[None]:
+    """Name models in errors as the configuration does, and not their classes."""
+    try:
+        yield
+    except ConfigError as error:
+        given = model_names(deal(models, len(parts.models)))
+        names = dict(zip(model_names(parts.models), given, strict=True))
+        if error.key != "model" or names.get(str(error.value), error.value) == error.value:
+            raise
+        value = names[str(error.value)]
+        raise ConfigError("model", value, error.problem, error.allowed) from error
 
 
 def instances_of(parts: Parts, federation: Federation, task: str) -> list[nn.Module]:

@@ -36,7 +36,7 @@ from ..tasks.rows import each_of
 from .aligning import check_heads
 from .alone import check_alone
 from .foreseeing import foresee
-from .making import instances_of, pieces, private_strategy, settled_exchange
+from .making import called_as_given, instances_of, pieces, private_strategy, settled_exchange
 from .notes import idle, levelled
 from .objects import Objects
 from .refusals import (
@@ -151,9 +151,10 @@ def prepare_run(
     tokens = federation.targets.tokens is not None
     models = settled(objects.model, federation.shape, tokens, usual) or config.model
     parts.models = factories(models, config.population)
-    instances = instances_of(parts, federation, config.task["name"])
     outputs = parts.task.outputs(federation.targets)
-    _check_models(config, strategy, parts, instances, federation)
+    with called_as_given(models, parts):
+        instances = instances_of(parts, federation, config.task["name"])
+        _check_models(config, strategy, parts, instances, federation)
     config = without_replay(config, parts, resumes)
     check_privacy(config, strategy, parts, instances)
     node = strategy.exchange_node()
