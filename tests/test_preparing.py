@@ -138,6 +138,6 @@ def test_ray_does_not_start_for_what_is_refused_at_a_glance(
 
 @pytest.mark.parametrize("given", ["resnet8", ["mlp", "resnet8"], {"name": "resnet8"}])
 def test_a_model_that_is_refused_is_called_as_it_was_given(given: Any) -> None:
-    table = (np.zeros((60, 3), "float32"), np.arange(60) % 2)
+    table = (np.zeros((600, 3), "float32"), np.arange(600) % 2)
     with pytest.raises(ConfigError, match=r"^model=resnet8: "):
         simulate("fedmd", **KNOWN | {"data": table, "model": given})

@@ -141,15 +141,14 @@ def prepare_run(
     given.check()
     config = with_task(given, sources[0])
     strategy, parts = made or pieces(config, own, objects)
-    config = resolved(config, strategy)
-    known = check_samples(given, *sources, objects.held)
+    config, known = resolved(config, strategy), check_samples(given, *sources, objects.held)
     ahead(config.engine)
     federation: Federation = build_federation(given, *sources, run_dir, objects.held, known)
     usual, resumes = strategy.usual_model, given.resume is not None
     config = sized(config, federation, usual)
     parts.exchange.input_shape = federation.shape
-    tokens = federation.targets.tokens is not None
-    models = settled(objects.model, federation.shape, tokens, usual) or config.model
+    about = federation.shape, federation.targets.tokens is not None, usual
+    models = settled(objects.model, *about) or config.model
     parts.models = factories(models, config.population)
     outputs = parts.task.outputs(federation.targets)
     with called_as_given(models, parts):
