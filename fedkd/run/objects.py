@@ -106,7 +106,8 @@ def guards_in(settings: dict[str, Any]) -> tuple[dict[str, Any], Guards | Classe
     names = [name_of(one) for one in items]
     if all(isinstance(one, str | type) for one in items):
         classes = {n: one for n, one in zip(names, items, strict=True) if isinstance(one, type)}
-        Guards.of([one for one in classes.values() if not issubclass(one, SEAMS["guards"].cls)])
+        if wrong := [c for c in classes.values() if not issubclass(c, SEAMS["guards"].cls)]:
+            Guards.of(wrong)  # which says so
         return settings | {"guard": names if several else names[0]}, classes
     own_parameters("guard", " and ".join(names), settings)
     own = {name: told(one) for name, one in zip(names, items, strict=True)}
