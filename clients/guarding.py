@@ -51,7 +51,25 @@ class Guards:
         >>> list(made), made["kd3"].tau
         (['kd3', 'kl_dp'], 0.6)
         """
-        return cls(made_of(cls.nodes(node), SEAMS["guards"].create))
+        return cls(made_of(SEAMS["guards"], node, cls.nodes(node)))
+
+    @classmethod
+    def with_classes(cls, classes: Mapping[str, type], node: Mapping[str, Any]) -> "Guards":
+        """Make those of a configuration, some of which are given as classes, by their names.
+
+        Examples
+        --------
+        >>> from fedkd.distillation.guards.kd3 import KD3
+        >>> Guards.with_classes({"KD3": KD3}, {"name": "KD3", "tau": 0.2}).guards["KD3"].tau
+        0.2
+        """
+        seam = SEAMS["guards"]
+
+        def make(own: dict[str, Any]) -> Any:
+            found = classes.get(own["name"])
+            return seam.create(own) if found is None else seam.build(found, own)
+
+        return cls(made_of(seam, node, nodes_of(seam, node, WHAT, classes=classes), make))
 
     @staticmethod
     def nodes(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -80,7 +98,7 @@ class Guards:
     def _made(one: Any) -> Guard:
         if isinstance(one, str):
             one = SEAMS["guards"].create({"name": one})
-        elif isinstance(one, type):
+        elif isinstance(one, type) and issubclass(one, Guard):
             one = one()
         if not isinstance(one, Guard):
             problem = "must be a name, a Guard object or class, or a list of them"

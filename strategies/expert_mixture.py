@@ -76,6 +76,7 @@ class ExpertMixture(MixingFusion):
         if not 0 <= beta < math.inf:
             raise ValueError(f"beta={beta} must be at least 0 and finite")
         self.experts, self.beta, self.route = experts, beta, route
+        self.personalised = route == "own"
 
     def fuse(self, knowledge: KnowledgeStack) -> Tensor:
         """Return the teacher ``[samples, classes]``, or with own routes one for each client."""

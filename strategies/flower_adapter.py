@@ -84,6 +84,8 @@ class FlowerStrategy(Strategy):
         for path, value in saved.items():
             part, name = path.split(":", 1)
             parts[part][name] = value
+        if not parts["model"]:
+            raise ValueError("there is no global model in it")
         self.current, self.first = to_arrays(parts["model"]), parts["first"]
         load_attributes(self.inner, parts["inner"])
 

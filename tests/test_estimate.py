@@ -41,3 +41,8 @@ def test_fine_tuning_before_a_measurement_is_foreseen(monkeypatch):
         tuned = planned(**how, **{"strategy.tune": 5}).seconds
         batches = 1  # 20 samples
         assert tuned - without == pytest.approx(3 * evaluations * 5 * batches)
+
+
+def test_views_are_counted_as_data():
+    few, many = (planned(**{"transfer.hard": "true", "transfer.views": n}) for n in (1, 11))
+    assert many.bytes_data - few.bytes_data == 10 * 40 * 64 * 4

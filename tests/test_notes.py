@@ -66,6 +66,41 @@ def test_what_changes_nothing_is_named(strategy: str, idle: list[str]) -> None:
         assert [note for note in notes if f"{key}={SETTINGS[key]}" in note], (key, notes)
 
 
+WARM = {"name": "linear", "start": 4, "end": 1}
+NOTHING = {"name": "linear", "start": 0, "end": 0}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("distil.epochs", 0), ("distil.weight", 0), ("distil.weight", NOTHING)]
+)
+def test_what_is_not_taught_is_named(key: str, value: Any) -> None:
+    idle = {"guard": "kl_dp", "objective": "taid", "distil.lr": 0.01}
+    plain, none = outcome("knfu", **{key: value})
+    digest, notes = outcome("knfu", **{key: value}, **idle)
+    assert digest == plain
+    assert none == []
+    (note,) = notes
+    named = "objective=taid, distil.lr=0.01 and guard=kl_dp change nothing"
+    why = r"with distil\.\w+=.*0}? clients learn from no teacher on transfer samples"
+    assert re.fullmatch(f"{named}: {why}", note)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("distil.weight", 0.3), ("distil.weight", WARM), ("distil.temperature", WARM)],
+)
+def test_what_no_epoch_uses_is_refused(key: str, value: Any) -> None:
+    problem = "has no effect: with distil.epochs=0 clients learn from no teacher"
+    with pytest.raises(ConfigError, match=rf"^{key}=.*: {problem}"):
+        outcome("fedmd", **{"distil.epochs": 0, key: value})
+
+
+def test_parameters_of_no_guard_are_named() -> None:
+    _, notes = outcome("knfu", **{"guard.tau": 0.5, "privacy.clip": 2.0})
+    assert "guard.tau=0.5 changes nothing: there is no guard" in notes
+    assert "privacy.clip=2.0 changes nothing: there is no privacy" in notes
+
+
 def test_the_reason_stands_in_one_line() -> None:
     _, notes = outcome("fedmd", **{"distil.temperature": 3, "objective.temperature": 2})
     assert notes == [

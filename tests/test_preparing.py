@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fedkd import simulate
@@ -133,3 +134,10 @@ def test_ray_does_not_start_for_what_is_refused_at_a_glance(
         simulate(**{"strategy": "knfu"} | TINY | {"data.samples_per_client": None} | wrong)
     with pytest.raises(RunError, match="Ray starts"):
         simulate("knfu", **TINY)
+
+
+@pytest.mark.parametrize("given", ["resnet8", ["mlp", "resnet8"], {"name": "resnet8"}])
+def test_a_model_that_is_refused_is_called_as_it_was_given(given: Any) -> None:
+    table = (np.zeros((600, 3), "float32"), np.arange(600) % 2)
+    with pytest.raises(ConfigError, match=r"^model=resnet8: "):
+        simulate("fedmd", **KNOWN | {"data": table, "model": given})

@@ -381,6 +381,43 @@ def test_another_configuration_is_refused_unless_forced(whole, tmp_path):
     assert len(tables(run_dir)[0]) == 6
 
 
+def contents(run_dir):
+    """Return all files of a run directory."""
+    return {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
+
+
+MISFITS = {
+    False: {
+        "model=[lenet5,mlp]": "model=lenet5: client 0 has another",
+        "clients=4": "no checkpoint can be used",
+        "strategy=flwr.serverapp.strategy:FedAvg": "cannot go on from the checkpoint of round 2",
+        "transfer.hard=true": "the run was made without; set it to false",
+    },
+    True: {
+        "transfer.size=60": "the checkpoint has views of 40 samples; give as many",
+        "transfer.views=1": "give at least",
+    },
+}
+
+
+@pytest.mark.parametrize("hard", MISFITS)
+def test_a_forced_run_that_does_not_fit_its_checkpoint_leaves_all_as_it_was(hard, tmp_path):
+    few = {"data": "digits", "clients": 3, "transfer.size": 40, "engine": "inline", "rounds": 2}
+    run_dir = tmp_path / "run"
+    simulate(
+        run_dir=str(run_dir), strategy="fedmd", **few, **{"transfer.hard": True} if hard else {}
+    )
+    before = contents(run_dir)
+    for override, problem in MISFITS[hard].items():
+        done = resume(run_dir, "rounds=4", "force=true", override)
+        assert done.exit_code == 2, done.output
+        assert problem in done.stderr
+        assert done.stderr.count("error: ") == 1
+        assert contents(run_dir) == before
+    done = resume(run_dir, "rounds=4")
+    assert done.exit_code == 0, done.output
+
+
 def test_changed_data_is_noticed(whole, tmp_path):
     run_dir = copy_of(whole("knfu"), tmp_path)
     split = run_dir / "split.npz"

@@ -56,7 +56,7 @@ class Protection:
         >>> made["dp_sgd"].clip, made["gaussian"].clip
         (2.0, 0.5)
         """
-        return cls(made_of(cls.nodes(node), SEAMS["privacy"].create), seed)
+        return cls(made_of(SEAMS["privacy"], node, cls.nodes(node)), seed)
 
     @staticmethod
     def nodes(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -56,6 +56,9 @@ def show_chosen(what: str | None, name: str | None, wanted: Wanted, console: Con
     one = name if what == seam.name else what
     if what is None or (what != seam.name and not is_code(what) and what not in seam.shipped()):
         told = " ".join(map(_told, wanted.items()))
+        if what is None:
+            option, value = next(iter(wanted.items()))
+            raise ConfigError(option, value, f"is for strategies; say: list {seam.name} {told}")
         raise ConfigError("list", what, f"{told} is for strategies", [seam.name])
     classes = seam.shipped() if one is None else {one: seam.resolve(one)}
     found = {each: traits(cls) for each, cls in classes.items()}

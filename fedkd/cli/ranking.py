@@ -21,6 +21,9 @@ def show_compatibility(
     ConfigError
         If it is not models that are to be listed, or they cannot be compared.
     """
+    if what is None:
+        option, value = ("--compatibility", True) if wanted else ("--data", data)
+        raise ConfigError(option, value, "is for models; say: list models --compatibility")
     if what != "models":
         raise ConfigError("list", what, "--compatibility and --data are for models", ["models"])
     if not wanted:

@@ -75,15 +75,26 @@ def refuse(config: Checked) -> None:
         if found["type"] == "literal_error" and "null" not in options:
             raise ConfigError(key, value, "not available", options) from error
         hint = {name: hint for name, hint, _ in leaves(cls)}[key]
-        either = options[1:] and len(found["loc"]) > 1 + key.count(".")  # a name, or a number
-        problem = "literal_error" if either else found["type"]
+        several = options[1:] and len(found["loc"]) > 1 + key.count(".")  # a name, or a number
+        problem = "literal_error" if several else found["type"]
         raise ConfigError(key, value, f"must be {_wanted(problem, known[key], hint)}") from error
+
+
+def either(allowed: str) -> str:
+    """Return what a field allows as the end of a sentence.
+
+    Examples
+    --------
+    >>> either("true, false, upload")
+    'true, false or upload'
+    """
+    return " or ".join(allowed.rsplit(", ", 1))
 
 
 def _wanted(problem: str, entry: Entry, hint: Any) -> str:
     """Return what a field takes, as the end of a sentence; `problem` is pydantic's word."""
     if problem == "literal_error":
-        return " or ".join(entry.allowed.rsplit(", ", 1))
+        return either(entry.allowed)
     if problem == "finite_number" and "finite" not in entry.allowed:
         return f"{entry.allowed} and finite" if entry.allowed else "finite"
     return spoken(hint) if problem.endswith("_type") or not entry.allowed else entry.allowed
@@ -108,11 +119,15 @@ def allowed(said: dict[str, Any]) -> str:
     ('at least 1', 'sgd, adam')
     >>> allowed({"anyOf": [{"minimum": 1, "type": "integer"}, {"const": "auto"}]})
     'auto, at least 1'
+    >>> allowed({"anyOf": [{"type": "boolean"}, {"const": "upload"}]})
+    'true, false, upload'
     >>> allowed({"anyOf": [{"exclusiveMinimum": 0, "type": "number"}, {"type": "null"}]})
     'greater than 0 and finite'
     """
     ends: dict[str, str] = {}
     named = [option["const"] for option in said.get("anyOf", ()) if "const" in option]
+    if named and {"type": "boolean"} in said["anyOf"]:
+        named = ["true", "false", *named]
     for option in (said, *said.get("anyOf", ())):
         if "enum" in option:
             return ", ".join(map(default_text, option["enum"]))

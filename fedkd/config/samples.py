@@ -88,7 +88,7 @@ class TransferConfig(Checked):
     """share of the samples that are mixed of two, once, before anybody labels them"""
     hard: bool = False
     """whether rounds use the augmented view of each sample on which clients disagree the most"""
-    views: Annotated[int, Ge(1)] = 4
+    views: Annotated[int, Interval(ge=1, le=1000)] = 4
     """augmented views of each sample beside the original, made once; every process holds all"""
     explore: Annotated[float, Interval(gt=0, le=1)] = 0.5
     """share of the samples that try another view in a round from the second on"""

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import Any, get_args, get_origin
 
 from ..errors import ConfigError, abbreviated
-from .checked import entries, leaves
+from .checked import either, entries, leaves
 from .hints import Entry, fits, spoken
 from .scheduled import SCHEDULED
 from .settings import RunConfig
@@ -78,11 +78,13 @@ def check_item(key: str, value: Any) -> None:
     if is_parameter(key):
         return
     hint = LEAVES[key]
-    takes_text = hint is str or {str, int} & set(get_args(hint)) == {str}
+    takes_text = hint is str or {str, int, bool} & set(get_args(hint)) == {str}
     is_scalar = isinstance(value, int | float | str)
     refers = isinstance(value, str) and "${" in value  # resolved, and checked, later
     if not (refers or (takes_text and is_scalar) or fits(value, hint)):
-        raise ConfigError(key, value, f"must be {spoken(hint)}")
+        known = {entry.key: entry.allowed for entry in entries(RunConfig)}
+        words = either(known[key]) if str in get_args(hint) else ""
+        raise ConfigError(key, value, f"must be {words or spoken(hint)}")
 
 
 def _near(key: str, keys: Iterable[str]) -> list[str]:

@@ -30,15 +30,17 @@ def check_mixup(config: RunConfig, source: Corpus, size: int) -> None:
     ------
     ConfigError
         If samples of `source` are texts, methods may see labels (a mixed sample has none of its
-        own), or there is one sample alone.
+        own), or none would be mixed.
     """
     share, problem = config.transfer.mixup, None
     if share and source.vocabulary is not None:
-        problem = f"the samples of {source.name} are texts, whose token ids are no quantities"
+        problem = f"{source.name} has texts, whose token ids are no quantities; give other data"
     elif share and config.transfer.labelled:
         problem = "a sample mixed of two has no label of its own; leave out transfer.labelled"
     elif share and size < 2:
         problem = "one transfer sample has no other to be mixed with; raise transfer.size"
+    elif share and not round(share * size):
+        problem = f"mixes none of {size} samples; give it at least {1 / size:g}"
     if problem is not None:
         raise ConfigError("transfer.mixup", share, f"{problem}, or set it to 0")
 

@@ -3,7 +3,8 @@
 Every number is drawn within the range ``[low, high]`` that the clients' training samples have: that
 of the pixels, or of each column::
 
-    clusters   x = mu_c + s (high - low) N(0, 1),   mu_c ~ U(low, high), as many samples a class
+    clusters   x = mu_c + s (high - low) N(0, 1),   mu_c ~ U(low, high), as many samples a class, or
+               bin of a regression's target
     gaussian   x = (low + high) / 2 + s (high - low) N(0, 1)
     uniform    x ~ U(low, high)
 
@@ -28,7 +29,7 @@ from .cache import cache_root, intact, publish, scratch_folder, seal
 from .corpus import Corpus
 from .fingerprint import of_json
 
-_LAYOUT = 1  # raise when the files below change
+_LAYOUT = 2  # raise when the files below change
 
 
 def noise(corpus: Corpus, config: RunConfig) -> Corpus:
@@ -53,6 +54,7 @@ def noise(corpus: Corpus, config: RunConfig) -> Corpus:
     kind, spread = config.transfer.noise, float(config.transfer.spread)
     seed = stream(config.seed, SERVER, 0, "noise")
     root = cache_root()
+    one = "bin of the target" if corpus.edges else "class"
     about = of_json([corpus.content, size, kind, spread, seed])
     target = root / f"noise-{about[:16]}-{_LAYOUT}"
     if not intact(target):
@@ -63,7 +65,7 @@ def noise(corpus: Corpus, config: RunConfig) -> Corpus:
         with scratch_folder(root) as scratch:
             staged = scratch / "corpus"
             staged.mkdir()
-            _write(staged, x.astype(corpus.x_train.dtype), corpus, _told(kind, spread, groups))
+            _write(staged, x.astype(corpus.x_train.dtype), corpus, _told(kind, spread, groups, one))
             publish(staged, target)
     return Corpus.open(target)
 
@@ -103,10 +105,10 @@ def _range(x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     return x.min(axis=0).astype(np.float64), x.max(axis=0).astype(np.float64)
 
 
-def _told(kind: str, spread: float, groups: int) -> str:
+def _told(kind: str, spread: float, groups: int, one: str) -> str:
     if kind == "uniform":
         return "uniform in the range of the training samples"
-    about = f"{groups} clusters" if kind == "clusters" else "one cluster"
+    about = f"{groups} clusters, one a {one}," if kind == "clusters" else "one cluster"
     return f"{about} in the range of the training samples, spread {spread:g} of it"
 
 

@@ -26,7 +26,11 @@ def names_of(node: Mapping[str, Any], key: str, what: str) -> list[str]:
 
 
 def nodes_of(
-    seam: Seam, node: Mapping[str, Any], what: str, shared: Iterable[str] = ()
+    seam: Seam,
+    node: Mapping[str, Any],
+    what: str,
+    shared: Iterable[str] = (),
+    classes: Mapping[str, type] | None = None,
 ) -> dict[str, Node]:
     """Return each one's own node, by name.
 
@@ -42,14 +46,17 @@ def nodes_of(
         What errors call them.
     shared : iterable of str
         Parameters that are the run's, whatever it has.
+    classes : mapping, optional
+        Those that are given as classes, by name.
 
     Raises
     ------
     ConfigError
-        For an unknown name or parameter.
+        For an unknown name or parameter, or a value that nothing could have.
     """
     names, shared = names_of(node, seam.key, what), set(shared)
-    accepted = {name: parameters(seam.resolve(name)).keys() for name in names}
+    found = {name: (classes or {}).get(name) or seam.resolve(name) for name in names}
+    accepted = {name: parameters(cls).keys() for name, cls in found.items()}
     rest = {k: v for k, v in node.items() if k != "name" and k not in names}
     taken = {key for keys in accepted.values() for key in keys}
     if names == ["none"]:  # a sweep over them may include it
@@ -59,6 +66,8 @@ def nodes_of(
             allowed = [f"{seam.key}.{one}" for one in taken | shared]
             problem = f"unknown key, {' and '.join(names)} has no such parameter"
             raise ConfigError(f"{seam.key}.{key}", value, problem, allowed)
+        if names == ["none"] and key not in shared:
+            _check_value(seam, key, value)
     return {
         name: {"name": name}
         | {k: v for k, v in rest.items() if k in accepted[name]}
@@ -67,7 +76,39 @@ def nodes_of(
     }
 
 
-def made_of(nodes: Mapping[str, Node], make: Callable[[Node], Any]) -> dict[str, Any]:
-    """Return what is made of each node, by name; ``none`` is nothing."""
-    made = {name: make(node) for name, node in nodes.items()}
+def _check_value(seam: Seam, name: str, value: Any) -> None:
+    """Refuse a value that none of those with this parameter could have."""
+    refused = []
+    for one, cls in seam.shipped().items():
+        if name in parameters(cls):
+            try:
+                seam.create({"name": one, name: value})
+            except ConfigError as error:
+                if error.key == f"{seam.key}.{name}":
+                    refused.append(error)
+                    continue
+            return
+    raise refused[0]
+
+
+def made_of(
+    seam: Seam,
+    given: Mapping[str, Any],
+    nodes: Mapping[str, Node],
+    make: Callable[[Node], Any] | None = None,
+) -> dict[str, Any]:
+    """Return what is made of each node, by name; ``none`` is nothing.
+
+    Errors name a parameter as the configuration's node `given` has it.
+    """
+    made = {}
+    for name, node in nodes.items():
+        try:
+            made[name] = (make or seam.create)(node)
+        except ConfigError as error:
+            key = error.key.removeprefix(f"{seam.key}.")
+            if key not in (given.get(name) or {}):
+                raise
+            key = f"{seam.key}.{name}.{key}"
+            raise ConfigError(key, error.value, error.problem, error.allowed) from error
     return {name: one for name, one in made.items() if name != "none"}

@@ -30,6 +30,7 @@ from torch import Tensor
 
 from ..config import RunConfig
 from ..data.federation import Federation
+from ..errors import ConfigError
 from ..knowledge import KnowledgeStack
 from ..rng import SERVER, stream
 from ..tasks.rows import by_sample, samples_at
@@ -124,8 +125,22 @@ class Hardest:
         return {"hardest": {"kept": self.kept.tolist(), "ranks": self.ranks.tolist()}}
 
     def load(self, saved: Mapping[str, Any]) -> None:
-        """Go on from what `save` returned."""
-        found = saved["hardest"]
+        """Go on from what `save` returned, of the same run.
+
+        Raises
+        ------
+        ConfigError
+            If it is about other samples or views.
+        """
+        if (found := saved.get("hardest")) is None:
+            problem = "the checkpoint has no views: the run was made without; set it to false"
+            raise ConfigError("transfer.hard", True, problem)
+        if (size := len(found["kept"])) != len(self.kept):
+            problem = f"the checkpoint has views of {size} samples; give as many"
+            raise ConfigError("transfer.size", len(self.kept), problem)
+        if (most := max(found["kept"])) > self.views:
+            problem = f"the checkpoint keeps view {most} of a sample; give at least {most}"
+            raise ConfigError("transfer.views", self.views, problem)
         self.kept = torch.tensor(found["kept"], dtype=torch.int64)
         self.ranks = torch.tensor(found["ranks"], dtype=torch.float64)
 

@@ -1,6 +1,7 @@
 """What clients remember, some of them at a time: to be kept, given back, or made final models."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +9,14 @@ from flwr.app import ConfigRecord, RecordDict
 from torch import Tensor
 
 from ..callbacks.base import Row
+from ..config import RunConfig
 from ..engine import Fleet
 from ..engine.state import tensors_of
-from ..errors import RunError
+from ..errors import ConfigError, RunError
+from ..models import deal, model_names
 from ..rundir.checkpoint import Checkpoint
 from ..rundir.digest import Models
+from .server import Server
 
 AT_ONCE = 256
 """Clients whose whole state the server holds at a time."""
@@ -44,22 +48,54 @@ def snapshots(fleet: Fleet, number: int) -> Batches:
         yield replies
 
 
-def restore(fleet: Fleet, checkpoint: Checkpoint) -> None:
+def restore(fleet: Fleet, checkpoint: Checkpoint, server: Server, config: RunConfig) -> None:
     """Make every client remember what a checkpoint has.
 
     Raises
     ------
+    ConfigError
+        If its models are others than the run's.
     RunError
         If a client cannot, or the checkpoint does not have it.
     """
     restored = set()
     for some in checkpoint.clients:
+        _check_models(some, checkpoint.round, server, config)
         for reply in fleet.call("query.restore", some, checkpoint.round):
             _ = reply.ok  # raises where the client could not
             restored.add(reply.client)
     if len(restored) < fleet.clients:
         had = f"{len(restored)} of {fleet.clients} clients"
         raise RunError(f"the checkpoint of round {checkpoint.round} restored {had}")
+
+
+def _check_models(
+    some: dict[int, RecordDict], number: int, server: Server, config: RunConfig
+) -> None:
+    """Refuse a checkpoint some of whose clients have other tensors than their models."""
+    for client, content in some.items():
+        own = {k: tuple(v.shape) for k, v in server.instances[client].state_dict().items()}
+        had = {k: tuple(v.shape) for k, v in content.array_records["arrays"].items()}
+        if own != had:
+            name = next(k for k in {**had, **own} if own.get(k) != had.get(k))
+            problem = f"client {client} has another {name} in the checkpoint of round {number}"
+            value = model_names(deal(config.model, server.clients))[client]
+            raise ConfigError(
+                "model", value, f"{problem}; give the models that the run was made with"
+            )
+
+
+@contextmanager
+def fitting(config: RunConfig, number: int) -> Iterator[None]:
+    """Refuse a strategy that cannot go on from what the checkpoint of a round has."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        problem = f"cannot go on from the checkpoint of round {number} ({type(error).__name__}: "
+        remedy = "give the method that the run was made with, and its parameters"
+        raise ConfigError(
+            "strategy", config.strategy["name"], f"{problem}{error}); {remedy}"
+        ) from error
 
 
 def final(clients: Batches, models: Models) -> Batches:

@@ -25,7 +25,7 @@ from ..score import spoken
 from ..tasks import Task
 from .drawing import drawn_cohort
 from .hardest import hardest_of
-from .keeping import Batches, Kept, final, restore, snapshots
+from .keeping import Batches, Kept, final, fitting, restore, snapshots
 from .measuring import Measurements, requests
 from .plan import Outcome, RoundPlan
 from .planning import Planner
@@ -68,6 +68,8 @@ class Loop:
         What samples mean; default classification.
     finishing : callable
         ``(client, round) -> Expected``, what to accept from a client after the last round.
+    under_way : callable
+        Called once the first of these rounds is done, or there is none to do.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Loop:
         clock: VirtualClock | None = None,
         task: Task | None = None,
         finishing: Callable[[int, int], Expected | None] = lambda client, round_: None,
+        under_way: Callable[[], None] = lambda: None,
     ) -> None:
         self.config, self.strategy, self.server = config, strategy, server
         self.callbacks = callbacks
@@ -99,6 +102,7 @@ class Loop:
         self.planner = Planner(config, server, expect, finishing, self.hardest)
         self.kept = Kept({})
         self.started: float | None = None
+        self.under_way = under_way
 
     def run(self, grid: Grid, blocks: BlockPool) -> None:
         """Run all rounds and collect the final models."""
@@ -108,6 +112,7 @@ class Loop:
         self.started = time.perf_counter()
         for number in range(done + 1, self.config.rounds + 1):
             self._round(number, fleet, blocks)
+            self.under_way()
             self._keep(number, snapshots(fleet, number))
         if self.resumed and done == self.config.rounds:  # there was nothing left to do
             clients: Batches = self.resumed.clients
@@ -116,6 +121,7 @@ class Loop:
                 standing = self.strategy.standing(self.server)  # as if they had been measured
                 fleet.call("query.evaluate", requests(standing, standing, done, {}), done)
                 clients = snapshots(fleet, done)
+            self.under_way()
             deque(final(clients, self.models), maxlen=0)  # it writes as it is drained
 
     def _begin(self, fleet: Fleet) -> int:
@@ -124,8 +130,9 @@ class Loop:
             self.strategy.start(fleet)
             return 0
         checkpoint = self.resumed
-        restore(fleet, checkpoint)
-        self.strategy.resume(fleet, checkpoint.server)
+        restore(fleet, checkpoint, self.server, self.config)
+        with fitting(self.config, checkpoint.round):
+            self.strategy.resume(fleet, checkpoint.server)
         self.measured.load(checkpoint.measured)
         if self.clock is not None:
             self.clock.load(checkpoint.measured)

@@ -78,7 +78,7 @@ class Strategy(Given, ABC):
     """True where all clients must have one architecture"""
     usual_model: ClassVar[str] = "mlp"
     """What ``model=auto`` stands for with pictures and numbers: the quickest that is fit for it"""
-    personalised: ClassVar[bool] = False
+    personalised: bool = False
     """True where clients may learn from different teachers"""
     sums_only: bool = False
     """True where sums over clients, of what each can compute by itself, are all the server needs:

@@ -14,12 +14,13 @@ def check_hard(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     ------
     ConfigError
         If clients do not upload what they make of transfer samples, each by itself, or what they
-        upload cannot be compared, or one client takes part alone.
+        upload cannot be compared, or there is one client, sample or round alone.
     """
     if not config.transfer.hard:
         return
     kind, name = kind_named(parts.exchange.kind), config.strategy["name"]
     blind = [one for one, mechanism in parts.privacy.mechanisms.items() if mechanism.fusion]
+    shown = min(one for one in (config.transfer.per_round, config.transfer.size, 2) if one)
     problem = None
     if strategy.exchange is None or not kind.on_samples:
         problem = f"is for clients that label transfer samples, not {name}"
@@ -31,5 +32,10 @@ def check_hard(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
         problem = f"looks at what each client uploads, and privacy {blind[0]} shows noisy votes"
     elif config.cohort < 2:
         problem = f"needs two clients a round to disagree, and there is {config.cohort}"
+    elif config.rounds < 2:
+        problem = "tries views from the second round on, and there is one; have more"
+    elif shown < 2:
+        problem = "compares the samples of a round, and there is one; have more"
     if problem is not None:
-        raise ConfigError("transfer.hard", True, f"{problem}; set it to false")
+        join = ", or" if problem.endswith("have more") else ";"
+        raise ConfigError("transfer.hard", True, f"{problem}{join} set it to false")

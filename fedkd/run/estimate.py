@@ -18,6 +18,7 @@ from ..clients.privacy.planning import participants
 from ..codecs import Codec
 from ..codecs.encoding import nbytes
 from ..config import RunConfig
+from ..data.federation import Federation
 from ..engine.cluster import cores
 from ..knowledge import kind_named
 from ..models import deal, model_names
@@ -133,7 +134,7 @@ def _estimate(ready: Prepared) -> Plan:
         bytes_up=up,
         bytes_down=down,
         bytes_models=sum(4 * cost.parameters for cost in each),
-        bytes_data=int(federation.corpus.x_train.nbytes + federation.corpus.x_test.nbytes),
+        bytes_data=_bytes_data(federation),
         bytes_knowledge=(1 + strategy.offered) * config.cohort * plain,
         seconds=sum(
             _seconds(ready, each, load, transfer, steps) * cohort / min(workers, cores(), cohort)
@@ -144,6 +145,12 @@ def _estimate(ready: Prepared) -> Plan:
         epsilon=_spent(ready),
         notes=[*ready.notes, *_last(ready)],
     )
+
+
+def _bytes_data(federation: Federation) -> int:
+    """Return the bytes of all samples, and of the views of transfer samples, as float32."""
+    viewed = (federation.versions - 1) * federation.transfer_size * prod(federation.shape)
+    return int(federation.corpus.x_train.nbytes + federation.corpus.x_test.nbytes) + 4 * viewed
 
 
 def _last(ready: Prepared) -> list[str]:

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
 
 from ..clients import Parts
 from ..clients.exchange import Exchange
+from ..clients.guarding import Guards
 from ..clients.privacy.protection import budget
 from ..config import RunConfig
 from ..data.federation import Federation
 from ..errors import ConfigError
-from ..models import check_model, model_names, refuse_shared
+from ..models import check_model, deal, model_names, refuse_shared
 from ..plugins import parameters
 from ..plugins.loading import load_object
 from ..plugins.table import SEAMS
@@ -44,7 +46,10 @@ def _parts(config: RunConfig, strategy: Strategy, objects: Objects, task: Task) 
             lacking = {"temperature"} - parameters(objective).keys()
             own = {k: v for k, v in config.objective.items() if k not in lacking}
             objective = SEAMS["objectives"].build(objective, own)
-        return Parts.from_spec(spec, objects.model, task, objects.guard, objective)
+        guard = objects.guard
+        if guard is not None and not isinstance(guard, Guards):
+            guard = Guards.with_classes(guard, config.guard)
+        return Parts.from_spec(spec, objects.model, task, guard, objective)
 
 
 def settled_exchange(config: RunConfig, strategy: Strategy, exchange: Exchange) -> Exchange:
@@ -80,6 +85,20 @@ def private_strategy(config: RunConfig, strategy: Strategy, parts: Parts) -> Str
                 mechanism, budget(config.privacy).delta, strategy
             )
     return strategy
+
+
+@contextmanager
+def called_as_given(models: Any, parts: Parts) -> Iterator[None]:
+    """Name models in errors as the configuration does, and not their classes."""
+    try:
+        yield
+    except ConfigError as error:
+        given = model_names(deal(models, len(parts.models)))
+        names = dict(zip(model_names(parts.models), given, strict=True))
+        if error.key != "model" or names.get(str(error.value), error.value) == error.value:
+            raise
+        value = names[str(error.value)]
+        raise ConfigError("model", value, error.problem, error.allowed) from error
 
 
 def instances_of(parts: Parts, federation: Federation, task: str) -> list[nn.Module]:

@@ -7,10 +7,10 @@ for other methods that it is swept over.
 from ..clients import Parts
 from ..clients.active import ActiveLearner
 from ..config import DistilConfig, RunConfig
-from ..errors import ConfigError
+from ..errors import ConfigError, shortened
 from ..knowledge import kind_named
 from ..rounds.protocol import Strategy
-from .over_rounds import unheeded
+from .over_rounds import NOBODY, switched_off, unheeded
 from .teaching import lesson_of
 
 SHARED = ("attack", "compress", "guard")
@@ -30,9 +30,13 @@ def idle(config: RunConfig, strategy: Strategy, parts: Parts) -> list[str]:
     taught, per_round = lesson_of(strategy, parts), config.transfer.per_round
     what = strategy.lesson_kind or parts.exchange.kind
     found = []
-    if taught is None:
+    off = switched_off(config)
+    if taught is None or off:
         why = f"{who} teaches its clients {'nothing' if strategy.exchange is None else what}"
-        settings = _objective(config, strategy) + _distil(config)
+        settings = _objective(config, strategy) + _distil(config, off if taught else None)
+        if taught is not None:
+            why, guard = f"with {off} {NOBODY}", config.guard["name"]
+            settings += [f"guard={guard}"] * (guard != "none")
         found.append((settings + _temperature(config, strategy, parts), why))
     else:
         why = unheeded(config, strategy, parts, taught) or ""
@@ -40,6 +44,11 @@ def idle(config: RunConfig, strategy: Strategy, parts: Parts) -> list[str]:
         deaf = not parts.objective_at(1).tempers(taught)
         why = f"objective {objective} takes no notice of it with a teacher of {taught}"
         found.append((_own_temperature(config, strategy) * deaf, why))
+    for key in ("guard", "privacy"):
+        node, usual = getattr(config, key), getattr(RunConfig(), key)
+        if node["name"] == "none":
+            own = [f"{key}.{k}={shortened(v)}" for k, v in node.items() if v != usual.get(k)]
+            found.append((own, f"there is no {key}"))
     if per_round is not None and not _uses_transfer(strategy, parts):
         found.append(([f"transfer.per_round={per_round}"], f"{who} uses no transfer samples"))
     if not isinstance(parts.exchange, ActiveLearner):
@@ -93,11 +102,12 @@ def _temperature(config: RunConfig, strategy: Strategy, parts: Parts) -> list[st
     return [f"distil.temperature={given}"] if idle else []
 
 
-def _distil(config: RunConfig) -> list[str]:
-    """Return what the user has said of training on a teacher."""
+def _distil(config: RunConfig, off: str | None) -> list[str]:
+    """Return what the user has said of training on a teacher, but for what switches it off."""
     now, usual = config.distil, DistilConfig()
     keys = ("epochs", "batch_size", "lr", "optimizer")
-    return [f"distil.{k}={getattr(now, k)}" for k in keys if getattr(now, k) != getattr(usual, k)]
+    given = [k for k in keys if getattr(now, k) != getattr(usual, k)]
+    return [one for one in (f"distil.{k}={getattr(now, k)}" for k in given) if one != off]
 
 
 def _labelling(config: RunConfig) -> list[str]:

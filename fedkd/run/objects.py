@@ -14,6 +14,8 @@ from ..plugins.given import told
 from ..plugins.table import SEAMS
 from ..rounds.protocol import Strategy
 
+Classes = Mapping[str, type]
+
 
 @dataclass(frozen=True)
 class Objects:
@@ -25,7 +27,8 @@ class Objects:
     transfer: Any = None
     held: Mapping[str, Any] = field(default_factory=dict)
     """who holds what, by the keys of `fedkd.data.HELD`"""
-    guard: Guards | None = None
+    guard: Guards | Classes | None = None
+    """guards, or those of the configuration's that are classes, by name"""
     objective: Any = None
     """an objective, or a class of such"""
 
@@ -90,14 +93,22 @@ def _keyword(key: str) -> str:
     return f"**{{{key!r}: ...}}" if "." in key else f"{key}=..."
 
 
-def guards_in(settings: dict[str, Any]) -> tuple[dict[str, Any], Guards | None]:
-    """Return the settings with their types in the place of guards, and those, if there are such."""
+def guards_in(settings: dict[str, Any]) -> tuple[dict[str, Any], Guards | Classes | None]:
+    """Return the settings with their types in the place of guards, and those, if there are such.
+
+    Classes take their parameters from ``guard.*``, as names do.
+    """
     value: Any = settings.get("guard")
     several = isinstance(value, list | tuple)
     items = list(value) if several else [value]
     if value is None or all(isinstance(one, str | Path | Mapping) for one in items):
         return settings, None
     names = [name_of(one) for one in items]
+    if all(isinstance(one, str | type) for one in items):
+        classes = {n: one for n, one in zip(names, items, strict=True) if isinstance(one, type)}
+        if wrong := [c for c in classes.values() if not issubclass(c, SEAMS["guards"].cls)]:
+            Guards.of(wrong)  # which says so
+        return settings | {"guard": names if several else names[0]}, classes
     own_parameters("guard", " and ".join(names), settings)
     own = {name: told(one) for name, one in zip(names, items, strict=True)}
     node = {"name": names, **own} if several else {"name": names[0], **own[names[0]]}

@@ -3,11 +3,20 @@
 from ..clients import Parts
 from ..clients.optimisers import distilling
 from ..config import RunConfig
-from ..errors import ConfigError
+from ..errors import ConfigError, shortened
 from ..knowledge import Kind
 from ..rounds.protocol import Strategy
 
 NOBODY = "clients learn from no teacher on transfer samples"
+
+
+def switched_off(config: RunConfig) -> str | None:
+    """Return the setting with which no client learns from any teacher, if one is so."""
+    epochs, weight = config.distil.epochs, config.distil.weight
+    if epochs == 0:
+        return "distil.epochs=0"
+    ends = (weight["start"], weight["end"]) if isinstance(weight, dict) else (weight,)
+    return f"distil.weight={shortened(weight)}" if not any(ends) else None
 
 
 def check_schedule(
@@ -34,8 +43,8 @@ def unheeded(
     given, objective = config.distil.temperature, config.objective
     if _softens(strategy, parts):
         return None
-    if taught is None:
-        return f"with {config.strategy['name']} {NOBODY}"
+    if (off := switched_off(config)) or taught is None:
+        return f"with {off or config.strategy['name']} {NOBODY}"
     fixed = objective.get("temperature") != given
     if parts.retempered is None if isinstance(given, dict) else fixed:
         return f"objective {objective['name']} has a temperature of its own, or none"
@@ -55,8 +64,9 @@ def check_weight(config: RunConfig, parts: Parts, taught: Kind | None) -> None:
     given = config.distil.weight
     if given == 1:
         return
-    if taught is None:
-        why = f"has no effect: with {config.strategy['name']} {NOBODY}; leave it out"
+    off = "distil.epochs=0" if config.distil.epochs == 0 else None
+    if off or taught is None:
+        why = f"has no effect: with {off or config.strategy['name']} {NOBODY}; leave it out"
         raise ConfigError("distil.weight", given, why)
     ends = (given["start"], given["end"]) if isinstance(given, dict) else (given,)
     settings = distilling(vars(config.fit), vars(config.distil), parts.objective.trained_with)

@@ -36,7 +36,7 @@ from ..tasks.rows import each_of
 from .aligning import check_heads
 from .alone import check_alone
 from .foreseeing import foresee
-from .making import instances_of, pieces, private_strategy, settled_exchange
+from .making import called_as_given, instances_of, pieces, private_strategy, settled_exchange
 from .notes import idle, levelled
 from .objects import Objects
 from .refusals import (
@@ -141,19 +141,19 @@ def prepare_run(
     given.check()
     config = with_task(given, sources[0])
     strategy, parts = made or pieces(config, own, objects)
-    config = resolved(config, strategy)
-    known = check_samples(given, *sources, objects.held)
+    config, known = resolved(config, strategy), check_samples(given, *sources, objects.held)
     ahead(config.engine)
     federation: Federation = build_federation(given, *sources, run_dir, objects.held, known)
     usual, resumes = strategy.usual_model, given.resume is not None
     config = sized(config, federation, usual)
     parts.exchange.input_shape = federation.shape
-    tokens = federation.targets.tokens is not None
-    models = settled(objects.model, federation.shape, tokens, usual) or config.model
+    about = federation.shape, federation.targets.tokens is not None, usual
+    models = settled(objects.model, *about) or config.model
     parts.models = factories(models, config.population)
-    instances = instances_of(parts, federation, config.task["name"])
     outputs = parts.task.outputs(federation.targets)
-    _check_models(config, strategy, parts, instances, federation)
+    with called_as_given(models, parts):
+        instances = instances_of(parts, federation, config.task["name"])
+        _check_models(config, strategy, parts, instances, federation)
     config = without_replay(config, parts, resumes)
     check_privacy(config, strategy, parts, instances)
     node = strategy.exchange_node()

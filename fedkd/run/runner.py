@@ -23,6 +23,7 @@ from ..errors import ConfigError, FedkdError
 from ..models import build
 from ..rng import scoped
 from ..rounds.loop import Loop
+from ..rundir.before import as_it_was
 from ..rundir.checkpoint import Keeper
 from ..rundir.digest import Models
 from ..rundir.directory import log_file, run_directory
@@ -77,6 +78,7 @@ def run(
         lent = stack.enter_context(run_directory(where, config.resume is not None))
         run_dir = lent.path
         stack.enter_context(log_file(run_dir))
+        before = stack.enter_context(as_it_was(run_dir)) if config.resume else None
         checkpoint = find_checkpoint(config) if config.resume else None
         given = objects or Objects()
         with same_split(run_dir, config), given_again(config, given):
@@ -112,6 +114,7 @@ def run(
             clock=prepared.clock,
             task=parts.task,
             finishing=prepared.finishing,
+            under_way=before.forget if before else lambda: None,
         )
         summary = execute(prepared, loop, tables, began)
         if report:

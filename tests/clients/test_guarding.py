@@ -295,6 +295,9 @@ def test_objects_classes_and_names() -> None:
     assert digest(KD3(tau=0.6)) == digest({"name": "kd3", "tau": 0.6})
     assert digest(KLDP) == digest("kl_dp")
     assert digest([KD3(tau=0.6), "kl_dp"]) == digest(["kd3", "kl_dp"], **{"guard.tau": 0.6})
+    assert digest(KD3, **{"guard.tau": 0.6}) == digest(KD3(tau=0.6)) != digest(KD3)
+    mixed = digest([KD3, "kl_dp"], **{"guard.tau": 0.6})
+    assert mixed == digest([KD3, KLDP], **{"guard.KD3.tau": 0.6}) == digest([KD3(tau=0.6), KLDP])
     assert digest(f"{HERE}:Even") == digest(Even())
 
 
@@ -305,6 +308,13 @@ def test_a_run_with_an_object_goes_on_with_it(tmp_path: Path) -> None:
         resume(tmp_path / "run", rounds=4)
     found = resume(tmp_path / "run", rounds=4, guard=Even())
     assert found.summary["digest"] == digest(Even(), **more)
+
+
+def test_a_class_goes_on_with_the_parameters_that_the_run_had(tmp_path: Path) -> None:
+    more = {"checkpoint.every": 2, "rounds": 4, "guard.tau": 0.6}
+    run(KD3, **more | {"rounds": 2}, run_dir=str(tmp_path / "run"))
+    found = resume(tmp_path / "run", rounds=4, guard=KD3)
+    assert found.summary["digest"] == digest(KD3(tau=0.6), rounds=4)
 
 
 @pytest.mark.slow
@@ -333,6 +343,9 @@ def test_what_is_no_guard_is_refused(guard: Any, words: str) -> None:
         (["guard=[kd3,kd3]"], "must name guards, each once"),
         (["guard=kl_dp", "guard.tau=0.3"], "guard.tau=0.3: unknown key, kl_dp has no such"),
         (["guard=kd3", "guard.tau=2"], "guard.tau=2.0: must be in [0, 1)"),
+        (["guard=kd3", "guard.kd3.tau=2"], "guard.kd3.tau=2.0: must be in [0, 1)"),
+        (["guard=none", "guard.tau=99"], "guard.tau=99.0: must be in [0, 1)"),
+        (["guard=none", "guard.labels=zzz"], "guard.labels=zzz: must be one of"),
         (["guard=bsd"], "transfer.labelled=false: guard bsd needs the transfer set's labels"),
         (
             ["guard=kl_dp", "guard.labels=transfer"],

@@ -151,7 +151,7 @@ def test_a_model_without_the_layer_is_refused() -> None:
     with pytest.raises(ConfigError) as error:
         run(Absent)
     assert error.value.key == "model"
-    assert error.value.value == "MLP"
+    assert error.value.value == "mlp"
     assert "Absent looks at its layer 'trunk.0', and it has no such" in str(error.value)
     run(Absent, strategy="fedavg", rounds=1)  # where the objective has nothing to do
 

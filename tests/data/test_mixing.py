@@ -1,6 +1,7 @@
 """Transfer samples mixed of two: exactly the share, the same for every client and engine."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 
 import fedkd
 from fedkd.config import RunConfig
+from fedkd.config.samples import TransferConfig
 from fedkd.data import Federation, build_federation, partition_notes, prepare
-from fedkd.data.mixing import mixed
+from fedkd.data.mixing import check_mixup, mixed
 from fedkd.errors import ConfigError
 from tests.support import TINY
 from tests.support import fedkd as command
@@ -71,7 +73,10 @@ def test_clients_hold_what_they_would_without(tmp_path):
     ("settings", "problem"),
     [
         ({"transfer.labelled": True}, "no label of its own"),
-        ({"data": (["a b", "b c", "c d", "d a"] * 20, [0, 1] * 40)}, "are texts"),
+        (
+            {"data": (["a b", "b c", "c d", "d a"] * 20, [0, 1] * 40)},
+            "has texts.* give other data, or",
+        ),
         ({"transfer.size": 1}, "no other"),
         ({"transfer.mixup": 1.5}, r"must be in \[0, 1\]"),
     ],
@@ -86,10 +91,13 @@ def test_what_cannot_be_mixed_is_refused(settings, problem):
     assert caught.value.key == "transfer.mixup"
 
 
-def test_a_share_too_small_for_one_sample_mixes_none():
-    some = {**TINY, "transfer.mixup": 0.001}
-    pair = [fedkd.simulate("fedmd", **one).summary["digest"] for one in (some, TINY)]
-    assert pair[0] == pair[1]
+@pytest.mark.parametrize("size", [3, 40, 150, 7_000])
+def test_a_share_too_small_for_one_sample_is_refused(size):
+    config = RunConfig(transfer=TransferConfig(mixup=0.4 / size))
+    with pytest.raises(ConfigError, match=f"mixes none of {size} samples; .* at least") as caught:
+        check_mixup(config, SimpleNamespace(vocabulary=None), size)
+    share = float(str(caught.value).split("at least ")[1].split(",")[0])
+    assert len(mixed(0, share, size)) == 2
 
 
 def test_other_data_unlabelled_ones_and_tables_are_mixed():

@@ -50,6 +50,17 @@ def test_pictures_of_noise_are_scaled_as_the_clients_are(tmp_path):
     assert any("uniform in the range" in note for note in partition_notes(made))
 
 
+def test_clusters_are_of_classes_or_of_bins(tmp_path):
+    numbers = np.random.default_rng(0).normal(size=(200, 3)).astype("float32")
+    told = [federation(tmp_path / "classes")]
+    config = RunConfig(clients=3, task={"name": "regression"})
+    config.data.samples_per_client, config.data.alpha = 20, None
+    config.transfer.data, config.transfer.size = "noise", 40
+    told.append(build_federation(config, *corpora(config, (numbers, numbers[:, 0])), tmp_path))
+    for made, one in zip(told, ("class", "bin of the target"), strict=True):
+        assert any(f"clusters, one a {one}, in" in note for note in partition_notes(made))
+
+
 def test_noise_is_a_function_of_the_seed(tmp_path):
     made = [federation(tmp_path / str(i), seed=s).transfer() for i, s in enumerate((0, 0, 1))]
     assert torch.equal(made[0], made[1])

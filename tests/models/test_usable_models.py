@@ -136,7 +136,7 @@ def test_shared_models_from_a_file_and_at_the_server_are_refused(tmp_path: Path)
     file = tmp_path / "models.py"
     file.write_text(PLUG_IN)
     spec = f"{file}:cached"
-    with pytest.raises(ConfigError, match=r"model=cached: clients would share weights"):
+    with pytest.raises(ConfigError, match=r"models.py:cached: clients would share weights"):
         plan(compose([f"model={spec}", "engine=inline"]))  # what --dry-run does
     for strategy in (
         {"name": "fml", "mentee": spec},

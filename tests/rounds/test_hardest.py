@@ -200,6 +200,9 @@ def test_a_regressions_clients_vote_too():
         ("fedmd", {"privacy": "pate"}, "privacy pate shows noisy votes"),
         ("fedmd", {"fraction": 0.2}, "needs two clients a round"),
         ("fedmd", {"clients": 1}, "needs two clients a round"),
+        ("fedmd", {"rounds": 1}, "from the second round on, and there is one; have more, or set"),
+        ("fedmd", {"transfer.per_round": 1}, "the samples of a round, and there is one; have more"),
+        ("fedmd", {"transfer.size": 1}, "compares the samples of a round"),
     ],
 )
 def test_where_nobody_is_seen_to_disagree_it_is_refused(name, settings, problem):

@@ -81,3 +81,12 @@ def test_mixed_models_some_away(route: str) -> None:
 def test_parameters_are_checked(bad: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(bad))):
         fedkd.simulate({"name": "expert_mixture", **bad}, **TINY)
+
+
+@pytest.mark.parametrize(
+    ("route", "reason"),
+    [("own", "makes each client a teacher of its own"), ("shared", "looks at what each client")],
+)
+def test_a_sum_is_refused_for_the_reason_that_is_so(route: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=f"ExpertMixture {reason}"):
+        fedkd.simulate(ExpertMixture(route=route), **TINY, **{"secure.aggregation": True})

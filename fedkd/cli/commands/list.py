@@ -75,11 +75,12 @@ def command(
         "--task": task,
     }
     console = terminal()
-    if compatibility or data is not None:
+    asked = any(value is not None for value in wanted.values())
+    if (compatibility or data is not None) and not (asked and what == "models"):
         from ..ranking import show_compatibility
 
         show_compatibility(what, name, compatibility, data, console)
-    elif any(value is not None for value in wanted.values()):
+    elif asked:
         from ..choosing import show_chosen
 
         show_chosen(what, name, wanted, console)
