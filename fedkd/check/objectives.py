@@ -13,6 +13,7 @@ from ..distillation.base import NOTHING
 from ..knowledge import CLASS_SCORES, kind_named, to_arrays, to_tensor
 from ..plugins.table import Seam
 from ..rng import scoped, torch_generator
+from ..run.declared import undeclarable
 from .common import IN_RUNS, MADE
 from .plugged import CLASSES, Plugged, plugged
 from .promises import Broken, Promise, Skipped, aside, expect, same, untouched
@@ -37,6 +38,13 @@ def subject(
     if labelled:
         found.config = merge(found.config, **{"transfer.labelled": True})
     return found
+
+
+def declares(subject: Plugged) -> str:
+    """Look at what it says of itself."""
+    problem = undeclarable(subject.make())
+    expect(problem is None, problem or "")
+    return ""
 
 
 def teachers(subject: Plugged) -> Iterator[tuple[str, Target]]:
@@ -233,6 +241,7 @@ def per_sample(subject: Plugged) -> str:
 
 SUITE: tuple[Promise, ...] = (
     *MADE,
+    Promise("declares", "declares what can be", declares, vital=True),
     Promise("finite", "has finite losses and gradients", finite),
     Promise("tempers", "heeds its temperature where it says so", tempers),
     Promise("teaches", "leads to the teacher", teaches),

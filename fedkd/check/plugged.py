@@ -7,8 +7,10 @@ from typing import Any
 
 from ..config import RunConfig
 from ..config.overrides import compose, merge
+from ..errors import ConfigError
 from ..plugins.table import Seam
 from ..rounds.protocol import Strategy
+from ..run.declared import no_kinds
 from ..run.objects import Objects
 from ..run.result import RunResult
 from ..run.runner import run
@@ -129,10 +131,26 @@ def plugged(
     given = dict(getattr(config, seam.key))
     own: dict[str, Any] = {seam.key: brief(cls) | given}
     if not (settings or any(text.startswith("strategy") for text in overrides)):
-        kind = (getattr(cls, "kinds", None) or ["soft_labels"])[0]
-        own |= {"strategy": STRATEGIES[kind]} | TASKS.get(kind, {})
+        own |= exchanging(seam, target, getattr(cls, "kinds", None))
     whole = merge(config, **tiny(overrides, own | (settings or {})))
     return Plugged(seam, target, own[seam.key], whole, **options)
+
+
+def exchanging(seam: Seam, target: str, kinds: Any) -> dict[str, Any]:
+    """Return settings of runs in which there is one of these kinds of knowledge.
+
+    Raises
+    ------
+    ConfigError
+        If there are no such kinds, or no shipped strategy exchanges one.
+    """
+    if (problem := no_kinds(kinds)) is not None:
+        raise ConfigError(seam.key, target, f"declares kinds={kinds!r}: {problem}")
+    for kind in kinds or ("soft_labels",):
+        if kind in STRATEGIES:
+            return {"strategy": STRATEGIES[kind]} | TASKS.get(kind, {})
+    problem = f"is for {' or '.join(kinds)}, which no shipped strategy exchanges"
+    raise ConfigError(seam.key, target, f"{problem}; name one that does: strategy=...")
 
 
 def tiny(overrides: Sequence[str], more: dict[str, Any] | None = None) -> dict[str, Any]:
