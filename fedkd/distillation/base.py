@@ -1,6 +1,5 @@
 """What a distillation objective is."""
 
-import math
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -18,6 +17,10 @@ TeacherBatch = Target
 
 NOTHING: Any = MappingProxyType({})
 """The memory of an objective that declares none: to write to it is an error."""
+
+
+LEAST, MOST = 1e-3, 1e4
+"""Temperatures between which float32 has squares, and logits over them."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Objective(Given):
     Parameters
     ----------
     temperature : float
-        Softmax temperature of student and teacher, greater than 0.
+        Softmax temperature of student and teacher, in [0.001, 10000].
 
     Attributes
     ----------
@@ -97,7 +100,7 @@ class Objective(Given):
     Raises
     ------
     ValueError
-        If the temperature is not positive and finite.
+        If the temperature is outside.
     """
 
     per_sample: bool = False
@@ -112,8 +115,8 @@ class Objective(Given):
     trained_with: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, temperature: float = 1.0) -> None:
-        if not 0 < temperature < math.inf:
-            raise ValueError(f"temperature={temperature} must be greater than 0 and finite")
+        if not LEAST <= temperature <= MOST:
+            raise ValueError(f"temperature={temperature} must be in [{LEAST:g}, {MOST:g}]")
         self.temperature = float(temperature)
 
     def __call__(

@@ -65,7 +65,7 @@ class CTKD(Objective):
         within({"lr": lr}, 0, 10)
         if not phases >= 1:
             raise ValueError(f"phases={phases} must be at least 1")
-        self.theta, self.phases, self.lr = theta, phases, lr
+        self.theta, self.phases, self.lr, self._kl = theta, phases, lr, KL()
         self._reset()
 
     def _reset(self) -> None:
@@ -94,7 +94,8 @@ class CTKD(Objective):
         moved = theta + step * slope * self.temperature * WIDTH * sigmoid * (1 - sigmoid)
         if math.isfinite(moved):
             memory["theta"] = torch.tensor(moved, dtype=torch.float64)
-        return KL(temperature=temperature)(student_logits, teacher)
+        self._kl.temperature = temperature
+        return self._kl(student_logits, teacher)
 
     def softness(self, theta: float) -> float:
         """Return the temperature at a value of its parameter."""

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .base import Batch, Target
-from .divergences import within
+from .divergences import any_of, within
 from .kl import KL
 from .nets import class_means
 from .targets import Labelled
@@ -66,6 +66,7 @@ class ND(Labelled):
     ) -> None:
         super().__init__(labels=labels, temperature=temperature)
         within({"weight": weight, "kl": kl}, 0, 10_000)
+        any_of(weight=weight, kl=kl)
         within({"rate": rate}, 0.001, 1)
         self.weight, self.kl, self.rate = weight, kl, rate
         self._kl = KL(temperature=temperature)

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .base import Batch, Objective, Target
-from .divergences import within
+from .divergences import any_of, within
 from .kl import KL
 
 NEAR = 1e-12
@@ -67,7 +67,9 @@ class RKD(Objective):
     ) -> None:
         super().__init__(temperature)
         within({"distance": distance, "angle": angle, "kl": kl}, 0, 10_000)
+        any_of(distance=distance, angle=angle, kl=kl)
         self.distance, self.angle, self.kl = distance, angle, kl
+        self.fewest = 1 if kl else 3  # of two points all distances are alike, and no angle
         self.layers = ("head",) if rows == "features" else ()
         self._kl = KL(temperature=temperature)
 

@@ -26,6 +26,7 @@ import torch
 from torch import nn
 
 from .base import NOTHING, Batch, Objective, Target, phases_before
+from .divergences import within
 
 
 class TAID(Objective):
@@ -38,7 +39,7 @@ class TAID(Objective):
     t_end : float
         Its upper limit, in [t_start, 1].
     rate : float
-        Largest adaptive step of the share, at least 0.
+        Largest adaptive step of the share, in [0, 1].
     momentum : float
         Smoothing of the loss's relative change, in [0, 1).
     phases : int
@@ -72,8 +73,7 @@ class TAID(Objective):
             raise ValueError(
                 f"t_start={t_start}, t_end={t_end}: 0 <= t_start <= t_end <= 1 must hold"
             )
-        if not rate >= 0:
-            raise ValueError(f"rate={rate} must be at least 0")
+        within({"rate": rate}, 0, 1)
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum={momentum} must be in [0, 1)")
         if not phases >= 1:

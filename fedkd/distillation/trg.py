@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .base import Batch, Objective, Target
+from .divergences import any_of, within
 from .divergences import kl as divergence
-from .divergences import within
 from .kl import KL
 
 
@@ -64,10 +64,12 @@ class TRG(Objective):
     ) -> None:
         super().__init__(temperature)
         within({"weight": weight, "kl": kl}, 0, 10_000)
+        any_of(weight=weight, kl=kl)
         within({"sigma": sigma}, 1e-4, 10_000)
         if not k >= 1:
             raise ValueError(f"k={k} must be at least 1")
         self.weight, self.k, self.sigma, self.kl = weight, k, sigma, kl
+        self.fewest = 1 if kl else 2
         self.layers = ("head",) if rows == "features" else ()
         self._kl = KL(temperature=temperature)
 

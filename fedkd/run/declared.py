@@ -6,7 +6,6 @@ from typing import Any
 from ..clients import Parts
 from ..config import RunConfig
 from ..config.overrides import merge
-from ..distillation import Objective
 from ..errors import ConfigError
 from ..knowledge import CLASS_SCORES, kind_named
 
@@ -26,7 +25,7 @@ def check_declared(config: RunConfig, parts: Parts) -> None:
     check_trained_with(config, parts)
 
 
-def undeclarable(objective: Objective) -> str | None:
+def undeclarable(objective: Any) -> str | None:
     """Say which declaration of an objective cannot be, and why; None if all can."""
     for name, problem in DECLARED.items():
         try:
