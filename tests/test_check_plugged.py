@@ -24,6 +24,7 @@ UNTOLD = {
     **{("objectives", name): {"remembers"} for name in SEAMS["objectives"].shipped()},
     **{("objectives", name): {"remembers", "per_sample"} for name in COUPLED},
     **{("objectives", name): {"per_sample"} for name in ("ctkd", "dhkd", "nd", "tgeo")},
+    **{("objectives", name): {"remembers", "effective"} for name in ("l1", "mse")},
     ("privacy", "dp_sgd"): {"releases"},
     ("privacy", "nfdp"): {"releases"},
     ("privacy", "none"): {"releases"},

@@ -169,6 +169,15 @@ class Objective(Given):
         del kind
         return True
 
+    def unused(self, kind: str) -> dict[str, str]:
+        """Return the parameters that change nothing as the others are, and why: ``{name: why}``.
+
+        A run that sets one is refused; `why` is its reason and remedy. `kind` is that of the
+        teachers.
+        """
+        del kind
+        return {}
+
     def looks_at(self, student: nn.Module) -> tuple[str, ...]:
         """Return the layers of this student that it looks at, by default `layers`."""
         del student
@@ -179,6 +188,26 @@ class Objective(Given):
 
     def progress(self, fraction: float) -> None:
         """Hear before each batch which `fraction` of the phase, in [0, 1], is done."""
+
+
+def idle(because: str, *names: str) -> dict[str, str]:
+    """Return these parameters as `Objective.unused` does.
+
+    Examples
+    --------
+    >>> idle("lr=0", "phases")
+    {'phases': 'has no effect with objective.lr=0; leave it out'}
+    """
+    return dict.fromkeys(names, f"has no effect with objective.{because}; leave it out")
+
+
+def smoothing_of(kind: str) -> dict[str, str]:
+    """Return that `smoothing` has no effect where teachers are no soft labels, as `idle` does."""
+    if kind_named(kind).simplex:
+        return {}
+    return {
+        "smoothing": f"has no effect: it is for soft labels, and teachers are {kind}; leave it out"
+    }
 
 
 def phases_before(memory: MutableMapping[str, torch.Tensor]) -> int:

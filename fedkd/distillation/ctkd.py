@@ -19,7 +19,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .base import Batch, Objective, Target, phases_before
+from .base import Batch, Objective, Target, idle, phases_before
 from .divergences import within
 from .kl import KL
 
@@ -78,6 +78,10 @@ class CTKD(Objective):
     def progress(self, fraction: float) -> None:
         """Hear how much of the phase is done."""
         self._fraction = fraction
+
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of the curriculum, where the temperature does not learn."""
+        return {} if self.lr else idle("lr=0", "phases")
 
     def __call__(
         self, student_logits: Tensor, teacher: Target, batch: Batch | None = None

@@ -23,7 +23,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from .base import Batch, Target
+from .base import Batch, Target, idle
 from .divergences import within
 from .nets import Net
 from .stages import averaged, stages
@@ -81,6 +81,12 @@ class OFA(Labelled):
         if isinstance(self.stages, int):
             return stages(student, self.stages)
         return tuple(self.stages)
+
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of the heads' parameters, where there are none, or nobody learns from them."""
+        if not self.stages:
+            return idle("stages=0", "weight", "lr")
+        return {} if self.weight else idle("weight=0", "stages", "lr")
 
     def __call__(
         self, student_logits: Tensor, teacher: Target, batch: Batch | None = None

@@ -15,7 +15,7 @@ sums to B, so its weight belongs to a batch size.
 
 import torch
 
-from .base import Batch, Objective, Target
+from .base import Batch, Objective, Target, idle
 from .divergences import any_of, within
 from .kl import KL
 
@@ -64,6 +64,15 @@ class SinKD(Objective):
         self.weight, self.kl, self.epsilon, self.iterations = weight, kl, epsilon, iterations
         self.sinkhorn_temperature = sinkhorn_temperature
         self._kl = KL(temperature=temperature)
+
+    def tempers(self, kind: str) -> bool:
+        """Say so of the KL divergence: the Sinkhorn distance has its own."""
+        return self.kl > 0
+
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of the Sinkhorn distance's, where it has no weight."""
+        names = ("epsilon", "iterations", "sinkhorn_temperature")
+        return {} if self.weight else idle("weight=0", *names)
 
     def __call__(
         self, student_logits: torch.Tensor, teacher: Target, batch: Batch | None = None

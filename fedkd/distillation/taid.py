@@ -25,7 +25,7 @@ from collections.abc import MutableMapping
 import torch
 from torch import nn
 
-from .base import NOTHING, Batch, Objective, Target, phases_before
+from .base import NOTHING, Batch, Objective, Target, idle, phases_before
 from .divergences import within
 
 
@@ -94,6 +94,12 @@ class TAID(Objective):
     def progress(self, fraction: float) -> None:
         """Set the linear part of the schedule."""
         self._fraction = fraction
+
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of how the share moves, where it does not."""
+        if self.t_start == self.t_end:
+            return idle("t_end as t_start is", "rate", "momentum", "phases")
+        return {} if self.rate else idle("rate=0", "momentum")
 
     def __call__(
         self, student_logits: torch.Tensor, teacher: Target, batch: Batch | None = None

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import Batch, Objective, Target
+from .base import Batch, Objective, Target, idle
 from .divergences import any_of, within
 from .divergences import kl as divergence
 from .kl import KL
@@ -72,6 +72,10 @@ class TRG(Objective):
         self.fewest = 1 if kl else 2
         self.layers = ("head",) if rows == "features" else ()
         self._kl = KL(temperature=temperature)
+
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of the graphs' parameters, where those have no weight."""
+        return {} if self.weight else idle("weight=0", "k", "sigma", "rows")
 
     def __call__(
         self, student_logits: Tensor, teacher: Target, batch: Batch | None = None

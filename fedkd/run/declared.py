@@ -34,9 +34,11 @@ def undeclarable(objective: Any) -> str | None:
             return f"declares {name}, which raises {type(error).__name__}: {error}"
         if (why := problem(value)) is not None:
             return f"declares {name}={value!r}: {why}"
+    answers = (("tempers", objective.tempers, _no_bool), ("unused", objective.unused, _no_reasons))
     found = (
-        misanswered(f"tempers({str(kind)!r})", objective.tempers, kind, _no_bool)
+        misanswered(f"{name}({str(kind)!r})", method, kind, problem)
         for kind in objective.kinds or CLASS_SCORES
+        for name, method, problem in answers
     )
     return next((why for why in found if why is not None), None)
 
@@ -92,6 +94,11 @@ def _no_count(value: Any) -> str | None:
 def _no_limit(value: Any) -> str | None:
     why = None if value is None else _no_count(value)
     return why and f"{why}, or None"
+
+
+def _no_reasons(value: Any) -> str | None:
+    texts = isinstance(value, Mapping) and all(isinstance(one, str) for one in value.values())
+    return None if texts else "must be a dict of parameters and why each changes nothing"
 
 
 DECLARED: dict[str, Callable[[Any], str | None]] = {

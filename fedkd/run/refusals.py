@@ -119,12 +119,19 @@ def check_inputs(config: RunConfig, parts: Parts, shape: Shape) -> None:
 
 
 def check_parameters(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
-    """Refuse a parameter of the strategy that would change nothing."""
+    """Refuse a parameter of the strategy, or of the objective, that would change nothing."""
     idle = strategy.unused(parts.exchange.kind)
     for name, default in parameters(type(strategy)).items():
         value = config.strategy.get(name, vars(strategy).get(name, default))
         if name in idle and value != default:
             raise ConfigError(f"strategy.{name}", value, idle[name])
+    if (taught := lesson_of(strategy, parts)) is None:
+        return
+    node, usual = config.objective, strategy.objective_node()
+    known = parameters(type(parts.objective)) | (usual if usual["name"] == node["name"] else {})
+    for name, why in parts.objective.unused(taught).items():
+        if name in known and node.get(name, known[name]) != known[name]:
+            raise ConfigError(f"objective.{name}", node[name], why)
 
 
 def check_models(

@@ -125,6 +125,6 @@ def test_numbers_are_refused_or_have_a_loss(name: str, key: str, value: float) -
 def test_so_is_a_schedule_with_such_an_end(ends: tuple[float, float]) -> None:
     schedule = {"name": "linear", "start": ends[0], "end": ends[1]}
     more = {"objective": "kl", "distil.temperature": schedule, "rounds": 3}
-    told = r"^distil.temperature=.*temperature must be in \[0.001, 10000\]"
+    told = r"^(distil|objective)\.temperature=.* must be in \[0.001, 10000\]"
     with pytest.raises(ConfigError, match=told):
         simulate("fedmd", **TINY | more)
