@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..clients.recalling import travelling
 from ..config.overrides import merge
 from ..distillation import Target
 from ..knowledge import CLASS_SCORES, to_arrays, to_tensor
@@ -134,8 +135,10 @@ def remembers(subject: Plugged) -> str:
         first.objective.progress(k / 3)
         first.loss(student(k), teacher).backward()
     for name, value in first.memory.items():
-        if not isinstance(value, Tensor) or value.requires_grad:
-            raise Broken(f"memory[{name!r}] is no tensor without gradient")
+        try:
+            travelling(first.objective, name, value)  # as a run does
+        except TypeError as error:
+            raise Broken(str(error)) from None
         expect(value.isfinite().all(), f"memory[{name!r}] is not finite")
     kept = {name: to_tensor(array) for name, array in to_arrays(first.memory).items()}
     after = [Phase(copy.deepcopy(first.objective), dict(first.memory)), Phase(subject.make(), kept)]
