@@ -14,6 +14,7 @@ from ..run.declared import no_kinds
 from ..run.objects import Objects
 from ..run.result import RunResult
 from ..run.runner import run
+from .promises import Broken
 
 TINY: dict[str, Any] = {
     "clients": 5,
@@ -71,6 +72,8 @@ class Plugged:
         That of the tiny runs, in which it has something to do.
     engines : bool
         Whether to run on Ray too.
+    signs : tuple of str
+        What is measured of clients, one at least, where it has something to do; none = no matter.
     strategy : callable, optional
         Returns a strategy object for a run.
     data : optional
@@ -82,6 +85,7 @@ class Plugged:
     node: dict[str, Any]
     config: RunConfig
     engines: bool = False
+    signs: tuple[str, ...] = ()
     strategy: Callable[[], Strategy] | None = field(default=None, repr=False)
     data: Any = field(default=None, repr=False)
 
@@ -94,8 +98,18 @@ class Plugged:
         return Objects(strategy=self.strategy() if self.strategy else None, data=self.data)
 
     def run(self, **settings: Any) -> RunResult:
-        """Make a tiny run."""
-        return run(merge(self.config, **settings), objects=self.objects(), report=False)
+        """Make a tiny run.
+
+        Raises
+        ------
+        Broken
+            If there was nothing for the plug-in to do.
+        """
+        result = run(merge(self.config, **settings), objects=self.objects(), report=False)
+        taught = set(self.signs) & set(result.clients["metric"].to_pylist())
+        if self.signs and not (taught and self.config.distil.epochs):
+            raise Broken("it has nothing to do in these runs: clients learn from no teacher there")
+        return result
 
     def resume(self, run_dir: Path, **settings: Any) -> RunResult:
         """Go on with one."""
