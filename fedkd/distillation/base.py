@@ -178,6 +178,11 @@ class Objective(Given):
         del kind
         return {}
 
+    def unused_by(self, models: Mapping[str, nn.Module]) -> dict[str, str]:
+        """Return the parameters that change nothing with these models, as `unused` does."""
+        del models
+        return {}
+
     def looks_at(self, student: nn.Module) -> tuple[str, ...]:
         """Return the layers of this student that it looks at, by default `layers`."""
         del student

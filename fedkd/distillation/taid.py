@@ -13,8 +13,8 @@ and t rises faster while the loss L falls, from the second batch of the phase on
 Confidence: certain for T = 1 (SakanaAI/TAID: t_start 0.4, t_end 1, rate 5e-4, momentum 0.99);
 dividing by T is ours, without the factor T^2. In the source one schedule is one training, from one
 teacher. Here a teacher lasts for a phase, and so does a schedule: t starts again in every round.
-The first batch only stores L_prev, as in the source, so that the third is the first whose target has
-moved: in phases of one or two batches, t stays at t_start.
+The first batch only stores L_prev, as in the source, so that the third is the first whose target
+has moved: phases of one or two batches have the target of t_start.
 With ``phases`` above 1 one schedule takes so many distil phases of the client, progress counts over
 them, and t, m and L_prev live with it in between; after them t stays at t_end.
 Soft labels serve as logits through their logarithm: q is the same, as a constant per sample

@@ -27,6 +27,7 @@ from .teaching import (
     check_labels,
     check_temperature,
     lesson_of,
+    refuse_idle,
 )
 
 
@@ -125,13 +126,8 @@ def check_parameters(config: RunConfig, strategy: Strategy, parts: Parts) -> Non
         value = config.strategy.get(name, vars(strategy).get(name, default))
         if name in idle and value != default:
             raise ConfigError(f"strategy.{name}", value, idle[name])
-    if (taught := lesson_of(strategy, parts)) is None:
-        return
-    node, usual = config.objective, strategy.objective_node()
-    known = parameters(type(parts.objective)) | (usual if usual["name"] == node["name"] else {})
-    for name, why in parts.objective.unused(taught).items():
-        if name in known and node.get(name, known[name]) != known[name]:
-            raise ConfigError(f"objective.{name}", node[name], why)
+    if (taught := lesson_of(strategy, parts)) is not None:
+        refuse_idle(config, strategy, parts, parts.objective.unused(taught))
 
 
 def check_models(

@@ -8,6 +8,7 @@ from ..errors import ConfigError
 from ..knowledge import CLASS_SCORES, NUMBERS, Kind, kind_named
 from ..models import model_names
 from ..models.features import HEAD, headless, lacking
+from ..plugins import parameters
 from ..plugins.table import SEAMS
 from ..rounds.protocol import Strategy
 from ..tasks.samples import Shape, made_up
@@ -64,7 +65,16 @@ def check_objective(
         )
         remedy = "lower distil.batch_size or data.length"
         raise ConfigError("objective", config.objective["name"], f"{problem}: {remedy}")
-    for kind, model in by_name(parts, instances).items():
+    named = by_name(parts, instances)
+    check_layers(config, parts, named, shape)
+    refuse_idle(config, strategy, parts, parts.objective.unused_by(named))
+
+
+def check_layers(
+    config: RunConfig, parts: Parts, models: dict[str, nn.Module], shape: Shape
+) -> None:
+    """Refuse models that do not have the layers that the objective looks at."""
+    for kind, model in models.items():
         looks = parts.objective.looks_at
         if (why := misanswered(f"looks_at({kind})", looks, model, no_layers)) is not None:
             raise ConfigError("objective", config.objective["name"], why)
@@ -75,6 +85,15 @@ def check_objective(
         if HEAD in seen and (found := headless({kind: model}, made_up(shape, 2))) is not None:
             problem = f"objective {config.objective['name']} looks at features, and {found}"
             raise ConfigError("model", kind, problem)
+
+
+def refuse_idle(config: RunConfig, strategy: Strategy, parts: Parts, idle: dict[str, str]) -> None:
+    """Refuse a parameter of the objective that would change nothing, if it is not as it comes."""
+    node, usual = config.objective, strategy.objective_node()
+    known = parameters(type(parts.objective)) | (usual if usual["name"] == node["name"] else {})
+    for name, why in idle.items():
+        if name in known and node.get(name, known[name]) != known[name]:
+            raise ConfigError(f"objective.{name}", node[name], why)
 
 
 def check_labels(config: RunConfig, strategy: Strategy, parts: Parts) -> None:

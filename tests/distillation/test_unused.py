@@ -64,6 +64,15 @@ def test_a_run_that_sets_an_idle_one_is_refused(node: dict[str, Any], told: str)
         simulate("fedmd", objective=node, **settings)
 
 
+def test_more_stages_than_any_model_has_are_refused() -> None:
+    settings: dict[str, Any] = TINY | {"transfer.labelled": True}
+    told = r"^objective.stages=9: no model has more layers than \d before its last; set it to"
+    with pytest.raises(ConfigError, match=told):
+        simulate("fedmd", objective={"name": "ofa", "stages": 9}, **settings)
+    both = {"model": ["mlp", "lenet5"], "objective": {"name": "ofa", "stages": 4}}
+    simulate("fedmd", **settings | both)  # one of them has so many
+
+
 def test_what_has_its_default_is_not() -> None:
     node = {"name": "ofa", "stages": 0, "lr": 0.05, "weight": 0.02}
     simulate("fedmd", objective=node, **TINY, **{"transfer.labelled": True})
