@@ -177,7 +177,7 @@ def test_side_by_side_labels_go_with_their_client() -> None:
         "ctkd",
         "dhkd",
         "nd",
-        {"name": "ofa", "stages": 2, "labels": "teacher"},
+        {"name": "ofa", "stages": 1, "labels": "teacher"},
         {"name": "taid", "phases": 3},
         Shrinking,
     ],
