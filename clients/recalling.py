@@ -4,7 +4,8 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from ..distillation.base import NOTHING, Objective
 from ..engine.state import refuse_others
@@ -38,16 +39,28 @@ def recalled(
     own = [name for name in client.tensors if name.startswith(prefix)]
     memory = {name.removeprefix(prefix): client.tensors[name].to(device) for name in own}
     yield memory
-    kept = {prefix + name: _travelling(objective, name, value) for name, value in memory.items()}
+    left = {name: travelling(objective, name, value) for name, value in memory.items()}
     for name in own:
         del client.tensors[name]
-    client.tensors.update(kept)
+    client.tensors.update({prefix + name: value for name, value in left.items()})
 
 
-def _travelling(objective: Objective, name: str, value: Any) -> Tensor:
-    """Return a copy of what is kept, on the CPU; refuse what no checkpoint can have."""
+def travelling(objective: Objective, name: Any, value: Any) -> Tensor:
+    """Return a copy of what an objective keeps, on the CPU; refuse what no checkpoint can have.
+
+    Raises
+    ------
+    TypeError
+        Which names it, and what to keep in its place.
+    """
     who = f"{type(objective).__name__}'s memory[{name!r}]"
+    if not isinstance(name, str):
+        raise TypeError(f"{who} is kept under no name: use a text in place of {name!r}")
     refuse_others(who, value)
+    if value.requires_grad or isinstance(value, nn.Parameter):
+        raise TypeError(f"{who} is no tensor without gradient: keep its .detach()")
+    if value.layout != torch.strided:
+        raise TypeError(f"{who} is {value.layout}, which does not travel; keep its .to_dense()")
     value = value.detach().cpu().clone()
     try:
         value.numpy()

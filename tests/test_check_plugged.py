@@ -1,5 +1,7 @@
 """`fedkd check` on every kind of plug-in: what is shipped holds, what is broken is named."""
 
+import re
+
 import pytest
 from typer.testing import CliRunner
 
@@ -24,6 +26,7 @@ UNTOLD = {
     **{("objectives", name): {"remembers"} for name in SEAMS["objectives"].shipped()},
     **{("objectives", name): {"remembers", "per_sample"} for name in COUPLED},
     **{("objectives", name): {"per_sample"} for name in ("ctkd", "dhkd", "nd", "tgeo")},
+    **{("objectives", name): {"remembers", "effective"} for name in ("l1", "mse")},
     ("privacy", "dp_sgd"): {"releases"},
     ("privacy", "nfdp"): {"releases"},
     ("privacy", "none"): {"releases"},
@@ -442,3 +445,21 @@ def test_what_the_user_sets_is_not_set_otherwise(seam):
     config = subject_for(SEAMS[seam], name, given)[0].config
     seen = config.clients, config.transfer.size, config.data.samples_per_client
     assert (*seen, config.engine.name) == (4, 71, 13, "inline")
+
+
+@pytest.mark.parametrize("name", ["taid", "kd3"])
+@pytest.mark.parametrize("given", ["strategy=fedavg", "distil.epochs=0"])
+def test_runs_in_which_nobody_is_taught_tell_nothing_of_what_teaches(name, given):
+    seam = seams_of(name)[0].name
+    found = judged(seam, name, IN_RUNS[:1], [given])
+    assert found[0].held is False
+    assert re.search("has nothing to do in these runs|teaches parameters; leave", found[0].remark)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"), [("kl", "objective=js"), ("kd3", "guard.name=bsd"), ("mlp", "+model=lenet5")]
+)
+def test_another_of_its_kind_is_not_what_is_checked(name, given):
+    done = CliRunner().invoke(app, ["check", name, given])
+    assert done.exit_code == 2
+    assert f"what is checked is {name}; leave it out" in done.output

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ..config import RunConfig
 from ..config.overrides import compose, merge
+from ..errors import ConfigError
 from ..plugins.table import SEAMS, Seam, seams_of
 from ..rounds.protocol import Strategy
 from ..run.objects import Objects
@@ -88,7 +89,15 @@ def subject_for(
         ``KEY=VALUE`` as for ``fedkd run``.
     **options
         Such as ``engines``.
+
+    Raises
+    ------
+    ConfigError
+        If an override names another plug-in of that kind.
     """
+    for key, _, value in (text.partition("=") for text in overrides):
+        if key.lstrip("+").removesuffix(".name") == seam.key:
+            raise ConfigError(seam.key, value, f"what is checked is {target}; leave it out")
     room = import_module(f"{__package__}.{seam.check}")
     make = SUBJECTS.get(seam.name) or partial(room.subject, seam)
     return make(target, overrides, **options), room.SUITE

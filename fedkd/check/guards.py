@@ -27,7 +27,7 @@ def subject(
     seam: Seam, target: str, overrides: Sequence[str] = (), engines: bool = False
 ) -> Plugged:
     """Return a guard to check; where it needs labels, with runs in which it may see them."""
-    found = plugged(seam, target, overrides, engines=engines)
+    found = plugged(seam, target, overrides, engines=engines, signs=("loss_distil", "guard_kept"))
     try:
         labelled = bool(found.make().needs_labels)
     except Exception:  # the first promise says what is wrong

@@ -15,7 +15,7 @@ from ..plugins import parameters
 from ..plugins.table import Seam
 from ..rng import Globals, scoped
 from .common import MADE
-from .plugged import STRATEGIES, Plugged, brief, tiny
+from .plugged import Plugged, brief, exchanging, tiny
 from .promises import Broken, Promise, Skipped, expect
 
 __all__ = ["SUITE", "subject"]
@@ -32,7 +32,7 @@ def subject(seam: Seam, target: str, overrides: Sequence[str] = (), **options: A
     settings = tiny(rest, own_runs) | {"record.knowledge": True}
     settings["transfer.labelled"] = True
     if not any(text.startswith("strategy") for text in rest):
-        settings["strategy"] = STRATEGIES[(cls.kinds or ["logits"])[0]]
+        settings |= exchanging(seam, target, ("logits",) if cls.kinds is None else cls.kinds)
     return Plugged(seam, target, node, merge(compose(rest), **settings), **options)
 
 

@@ -1,35 +1,31 @@
 """What `fedkd check` holds a distillation objective to."""
 
 import copy
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..clients.recalling import travelling
 from ..config.overrides import merge
-from ..distillation import Batch, Objective, Target
-from ..distillation.base import NOTHING
-from ..knowledge import CLASS_SCORES, kind_named, to_arrays, to_tensor
+from ..distillation import Target
+from ..knowledge import CLASS_SCORES, to_arrays, to_tensor
 from ..plugins.table import Seam
-from ..rng import scoped, torch_generator
+from ..run.declared import undeclarable
 from .common import IN_RUNS, MADE
+from .effects import effective
+from .phases import ROWS, TEMPERATURES, Phase, firsts, student, students, teachers
 from .plugged import CLASSES, Plugged, plugged
 from .promises import Broken, Promise, Skipped, aside, expect, same, untouched
 
 __all__ = ["SUITE", "subject"]
-
-ROWS = 12
-WIDTH = 6
-TEMPERATURES = (0.5, 1.0, 4.0)
-EXTREME = 1e4
 
 
 def subject(
     seam: Seam, target: str, overrides: Sequence[str] = (), engines: bool = False
 ) -> Plugged:
     """Return an objective to check; where it needs labels, with runs in which it may see them."""
-    found = plugged(seam, target, overrides, engines=engines)
+    found = plugged(seam, target, overrides, engines=engines, signs=("loss_distil",))
     try:
         labelled = bool(found.make().needs_labels)
     except Exception:  # the first promise says what is wrong
@@ -39,28 +35,11 @@ def subject(
     return found
 
 
-def teachers(subject: Plugged) -> Iterator[tuple[str, Target]]:
-    """Yield teachers as they come, and the extremes, of kinds that it learns from."""
-    noise = torch.randn(ROWS, CLASSES, generator=torch_generator(1))
-    kinds = subject.make().kinds
-    if kinds is not None and not set(kinds) & set(CLASS_SCORES):
-        for kind in map(kind_named, kinds):
-            wide = torch.randn(ROWS, kind.width(ROWS, CLASSES), generator=torch_generator(1))
-            for size in (1.0, 0.1, 5.0):
-                yield f"{kind} {size:g}", Target(kind.drawn(size * wide), kind)
-        return
-    sure = nn.functional.one_hot(torch.arange(ROWS) % CLASSES, CLASSES).float()
-    yield "logits", Target(2 * noise, "logits")
-    yield "large logits", Target(50 * noise, "logits")
-    yield "logits of +-1e4", Target(EXTREME * noise.sign(), "logits")
-    yield "one-hot soft labels", Target(sure)
-    yield "uniform soft labels", Target(torch.full_like(sure, 1 / CLASSES))
-    for temperature in TEMPERATURES:
-        soft = (2 * noise / temperature).softmax(dim=-1)
-        yield (
-            f"soft labels of temperature {temperature:g}",
-            Target(soft, "soft_labels", temperature),
-        )
+def declares(subject: Plugged) -> str:
+    """Look at what it says of itself."""
+    problem = undeclarable(subject.make())
+    expect(problem is None, problem or "")
+    return ""
 
 
 def main(subject: Plugged) -> Target:
@@ -74,53 +53,6 @@ def gap(logits: Tensor, teacher: Target) -> float:
         return (logits.softmax(dim=-1) - teacher.values).abs().sum().item()
     student, wanted = teacher.paired(logits, 1.0)
     return (student - wanted).abs().sum().item()
-
-
-def students() -> Iterator[tuple[str, Tensor]]:
-    """Yield logits as they come, and the extremes: sure of one class, and of each sample's own."""
-    yield "", student()
-    far = EXTREME * student().detach().sign()
-    yield " and logits of +-1e4", far.requires_grad_()
-    one = torch.zeros(ROWS, CLASSES).index_fill_(1, torch.tensor([3]), EXTREME)
-    yield " and a student that always says 3", one.requires_grad_()
-
-
-@dataclass
-class Phase:
-    """A distil phase of an objective: it hears the beginning, and is given what it declares."""
-
-    objective: Objective
-    memory: dict[str, Tensor] = field(default_factory=dict)
-    model: nn.Module = field(init=False)
-
-    def __post_init__(self) -> None:
-        with scoped(7):  # an objective may look at its student: each phase has the same
-            self.model = nn.Linear(2, CLASSES)
-        self.objective.start(self.model)
-        self.objective.progress(0.0)
-
-    def batch(self, rows: Tensor) -> Batch:
-        """Return some of the samples, with labels, features and memory as in a run."""
-        one, several = torch_generator(5), torch_generator(6)
-        x = torch.randn(ROWS, 2, generator=one)
-        labels = torch.randn(ROWS, CLASSES, generator=torch_generator(1)).argmax(dim=1)
-        y = labels if self.objective.needs_labels else None
-        features = {
-            name: torch.randn(ROWS, WIDTH, generator=several)[rows].requires_grad_()
-            for name in self.objective.looks_at(self.model)
-        }
-        memory = self.memory if self.objective.remembers else NOTHING
-        return Batch(x[rows], rows, None if y is None else y[rows], features or None, memory)
-
-    def loss(self, student: Tensor, teacher: Target, rows: Tensor | None = None) -> Tensor:
-        """Return the loss of a batch, by default of all samples."""
-        rows = torch.arange(len(student)) if rows is None else rows
-        return self.objective(student, teacher, self.batch(rows))
-
-
-def student(seed: int = 0) -> Tensor:
-    """Return logits of a student, with gradient."""
-    return torch.randn(ROWS, CLASSES, generator=torch_generator(seed)).requires_grad_()
 
 
 def finite(subject: Plugged) -> str:
@@ -141,11 +73,8 @@ def finite(subject: Plugged) -> str:
 
 def tempers(subject: Plugged) -> str:
     """Compare losses at two temperatures, with a teacher of each kind."""
-    firsts: dict[str, Target] = {}
-    for _, teacher in teachers(subject):
-        firsts.setdefault(str(teacher.kind), teacher)
     heeds = []
-    for kind, teacher in firsts.items():
+    for kind, teacher in firsts(subject).items():
         made = [subject.make(temperature=one) for one in (1.0, 3.0)]
         one, other = (Phase(objective).loss(student(), teacher).item() for objective in made)
         heeds += [kind] * (one != other)
@@ -206,8 +135,10 @@ def remembers(subject: Plugged) -> str:
         first.objective.progress(k / 3)
         first.loss(student(k), teacher).backward()
     for name, value in first.memory.items():
-        if not isinstance(value, Tensor) or value.requires_grad:
-            raise Broken(f"memory[{name!r}] is no tensor without gradient")
+        try:
+            travelling(first.objective, name, value)  # as a run does
+        except TypeError as error:
+            raise Broken(str(error)) from None
         expect(value.isfinite().all(), f"memory[{name!r}] is not finite")
     kept = {name: to_tensor(array) for name, array in to_arrays(first.memory).items()}
     after = [Phase(copy.deepcopy(first.objective), dict(first.memory)), Phase(subject.make(), kept)]
@@ -233,8 +164,10 @@ def per_sample(subject: Plugged) -> str:
 
 SUITE: tuple[Promise, ...] = (
     *MADE,
+    Promise("declares", "declares what can be", declares, vital=True),
     Promise("finite", "has finite losses and gradients", finite),
     Promise("tempers", "heeds its temperature where it says so", tempers),
+    Promise("effective", "has no parameter without effect", effective),
     Promise("teaches", "leads to the teacher", teaches),
     Promise("pure", "has no side effects, nor chance of its own", pure),
     Promise("forgets", "serves one client after the other", forgets),

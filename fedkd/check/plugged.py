@@ -7,11 +7,14 @@ from typing import Any
 
 from ..config import RunConfig
 from ..config.overrides import compose, merge
+from ..errors import ConfigError
 from ..plugins.table import Seam
 from ..rounds.protocol import Strategy
+from ..run.declared import no_kinds
 from ..run.objects import Objects
 from ..run.result import RunResult
 from ..run.runner import run
+from .promises import Broken
 
 TINY: dict[str, Any] = {
     "clients": 5,
@@ -69,6 +72,8 @@ class Plugged:
         That of the tiny runs, in which it has something to do.
     engines : bool
         Whether to run on Ray too.
+    signs : tuple of str
+        What is measured of clients, one at least, where it has something to do; none = no matter.
     strategy : callable, optional
         Returns a strategy object for a run.
     data : optional
@@ -80,6 +85,7 @@ class Plugged:
     node: dict[str, Any]
     config: RunConfig
     engines: bool = False
+    signs: tuple[str, ...] = ()
     strategy: Callable[[], Strategy] | None = field(default=None, repr=False)
     data: Any = field(default=None, repr=False)
 
@@ -92,8 +98,18 @@ class Plugged:
         return Objects(strategy=self.strategy() if self.strategy else None, data=self.data)
 
     def run(self, **settings: Any) -> RunResult:
-        """Make a tiny run."""
-        return run(merge(self.config, **settings), objects=self.objects(), report=False)
+        """Make a tiny run.
+
+        Raises
+        ------
+        Broken
+            If there was nothing for the plug-in to do.
+        """
+        result = run(merge(self.config, **settings), objects=self.objects(), report=False)
+        taught = set(self.signs) & set(result.clients["metric"].to_pylist())
+        if self.signs and not (taught and self.config.distil.epochs):
+            raise Broken("it has nothing to do in these runs: clients learn from no teacher there")
+        return result
 
     def resume(self, run_dir: Path, **settings: Any) -> RunResult:
         """Go on with one."""
@@ -129,10 +145,26 @@ def plugged(
     given = dict(getattr(config, seam.key))
     own: dict[str, Any] = {seam.key: brief(cls) | given}
     if not (settings or any(text.startswith("strategy") for text in overrides)):
-        kind = (getattr(cls, "kinds", None) or ["soft_labels"])[0]
-        own |= {"strategy": STRATEGIES[kind]} | TASKS.get(kind, {})
+        own |= exchanging(seam, target, getattr(cls, "kinds", None))
     whole = merge(config, **tiny(overrides, own | (settings or {})))
     return Plugged(seam, target, own[seam.key], whole, **options)
+
+
+def exchanging(seam: Seam, target: str, kinds: Any) -> dict[str, Any]:
+    """Return settings of runs in which there is one of these kinds of knowledge.
+
+    Raises
+    ------
+    ConfigError
+        If there are no such kinds, or no shipped strategy exchanges one.
+    """
+    if (problem := no_kinds(kinds)) is not None:
+        raise ConfigError(seam.key, target, f"declares kinds={kinds!r}: {problem}")
+    for kind in kinds or ("soft_labels",):
+        if kind in STRATEGIES:
+            return {"strategy": STRATEGIES[kind]} | TASKS.get(kind, {})
+    problem = f"is for {' or '.join(kinds)}, which no shipped strategy exchanges"
+    raise ConfigError(seam.key, target, f"{problem}; name one that does: strategy=...")
 
 
 def tiny(overrides: Sequence[str], more: dict[str, Any] | None = None) -> dict[str, Any]:

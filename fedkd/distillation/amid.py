@@ -19,6 +19,7 @@ from typing import Literal
 from torch import Tensor
 
 from .alpha_beta import check_powers, settled
+from .base import idle
 from .divergences import Divergence, mixture
 from .divergences import alpha_beta as divergence
 
@@ -70,6 +71,11 @@ class AMiD(Divergence):
         check_powers(power_alpha=power_alpha, power_beta=power_beta)
         self.alpha, self.share, self.order = alpha, share, order
         self.powers = settled(power_alpha, power_beta)
+
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of the mixture's alpha, where it is of one of both alone."""
+        share = f"share={self.share:g}"
+        return idle(share, "alpha") if self.share in (0, 1) else {}
 
     def each(self, teacher: Tensor, student: Tensor) -> Tensor:
         """Return each sample's divergence."""

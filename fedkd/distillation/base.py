@@ -1,6 +1,5 @@
 """What a distillation objective is."""
 
-import math
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -18,6 +17,10 @@ TeacherBatch = Target
 
 NOTHING: Any = MappingProxyType({})
 """The memory of an objective that declares none: to write to it is an error."""
+
+
+LEAST, MOST = 1e-3, 1e4
+"""Temperatures between which float32 has squares, and logits over them."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Objective(Given):
     Parameters
     ----------
     temperature : float
-        Softmax temperature of student and teacher, greater than 0.
+        Softmax temperature of student and teacher, in [0.001, 10000].
 
     Attributes
     ----------
@@ -97,7 +100,7 @@ class Objective(Given):
     Raises
     ------
     ValueError
-        If the temperature is not positive and finite.
+        If the temperature is outside.
     """
 
     per_sample: bool = False
@@ -112,8 +115,8 @@ class Objective(Given):
     trained_with: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, temperature: float = 1.0) -> None:
-        if not 0 < temperature < math.inf:
-            raise ValueError(f"temperature={temperature} must be greater than 0 and finite")
+        if not LEAST <= temperature <= MOST:
+            raise ValueError(f"temperature={temperature} must be in [{LEAST:g}, {MOST:g}]")
         self.temperature = float(temperature)
 
     def __call__(
@@ -166,6 +169,20 @@ class Objective(Given):
         del kind
         return True
 
+    def unused(self, kind: str) -> dict[str, str]:
+        """Return the parameters that change nothing as the others are, and why: ``{name: why}``.
+
+        A run that sets one is refused; `why` is its reason and remedy. `kind` is that of the
+        teachers.
+        """
+        del kind
+        return {}
+
+    def unused_by(self, models: Mapping[str, nn.Module]) -> dict[str, str]:
+        """Return the parameters that change nothing with these models, as `unused` does."""
+        del models
+        return {}
+
     def looks_at(self, student: nn.Module) -> tuple[str, ...]:
         """Return the layers of this student that it looks at, by default `layers`."""
         del student
@@ -176,6 +193,26 @@ class Objective(Given):
 
     def progress(self, fraction: float) -> None:
         """Hear before each batch which `fraction` of the phase, in [0, 1], is done."""
+
+
+def idle(because: str, *names: str) -> dict[str, str]:
+    """Return these parameters as `Objective.unused` does.
+
+    Examples
+    --------
+    >>> idle("lr=0", "phases")
+    {'phases': 'has no effect with objective.lr=0; leave it out'}
+    """
+    return dict.fromkeys(names, f"has no effect with objective.{because}; leave it out")
+
+
+def smoothing_of(kind: str) -> dict[str, str]:
+    """Return that `smoothing` has no effect where teachers are no soft labels, as `idle` does."""
+    if kind_named(kind).simplex:
+        return {}
+    return {
+        "smoothing": f"has no effect: it is for soft labels, and teachers are {kind}; leave it out"
+    }
 
 
 def phases_before(memory: MutableMapping[str, torch.Tensor]) -> int:

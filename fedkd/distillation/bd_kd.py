@@ -16,7 +16,7 @@ floored at ``eps``.
 import torch
 from torch import Tensor
 
-from .divergences import EPS, Divergence, entropy, floored, kl
+from .divergences import EPS, Divergence, entropy, floored, kl, within
 
 
 class BDKD(Divergence):
@@ -25,7 +25,7 @@ class BDKD(Divergence):
     Parameters
     ----------
     gamma : float
-        Weight g of the direction that is called for, at least 0; the other's is 1.
+        Weight g of the direction that is called for, in [0, 1000]; the other's is 1.
     eps : float
         Floor of the teacher's probabilities in the reverse part, in (0, 1).
     scale : bool
@@ -49,8 +49,7 @@ class BDKD(Divergence):
         temperature: float = 1.0,
     ) -> None:
         super().__init__(scale=scale, temperature=temperature)
-        if not 0 <= gamma < float("inf"):
-            raise ValueError(f"gamma={gamma} must be at least 0 and finite")
+        within({"gamma": gamma}, 0, 1000)
         if not 0 < eps < 1:
             raise ValueError(f"eps={eps} must be in (0, 1)")
         self.gamma, self.eps = gamma, eps

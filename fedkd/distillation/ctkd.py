@@ -19,7 +19,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .base import Batch, Objective, Target, phases_before
+from .base import Batch, Objective, Target, idle, phases_before
 from .divergences import within
 from .kl import KL
 
@@ -65,7 +65,7 @@ class CTKD(Objective):
         within({"lr": lr}, 0, 10)
         if not phases >= 1:
             raise ValueError(f"phases={phases} must be at least 1")
-        self.theta, self.phases, self.lr = theta, phases, lr
+        self.theta, self.phases, self.lr, self._kl = theta, phases, lr, KL()
         self._reset()
 
     def _reset(self) -> None:
@@ -78,6 +78,10 @@ class CTKD(Objective):
     def progress(self, fraction: float) -> None:
         """Hear how much of the phase is done."""
         self._fraction = fraction
+
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of the curriculum, where the temperature does not learn."""
+        return {} if self.lr else idle("lr=0", "phases")
 
     def __call__(
         self, student_logits: Tensor, teacher: Target, batch: Batch | None = None
@@ -94,7 +98,8 @@ class CTKD(Objective):
         moved = theta + step * slope * self.temperature * WIDTH * sigmoid * (1 - sigmoid)
         if math.isfinite(moved):
             memory["theta"] = torch.tensor(moved, dtype=torch.float64)
-        return KL(temperature=temperature)(student_logits, teacher)
+        self._kl.temperature = temperature
+        return self._kl(student_logits, teacher)
 
     def softness(self, theta: float) -> float:
         """Return the temperature at a value of its parameter."""

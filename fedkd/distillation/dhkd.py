@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..knowledge import kind_named
-from .base import Batch, Objective, Target
+from .base import Batch, Objective, Target, idle, smoothing_of
 from .divergences import within
 from .kl import KL
 from .nets import Net
@@ -75,6 +75,12 @@ class DHKD(Objective):
         self.weight, self.softness, self.lr = weight, softness, lr
         self.align, self.smoothing = align, smoothing
         self._kl = KL(temperature=temperature)
+
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of the auxiliary head's, where nobody learns from it, and of smoothing."""
+        if not self.weight:
+            return idle("weight=0", "softness", "lr", "align", "smoothing")
+        return smoothing_of(kind)
 
     def __call__(
         self, student_logits: Tensor, teacher: Target, batch: Batch | None = None

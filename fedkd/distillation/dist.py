@@ -17,7 +17,7 @@ uniform student's gradient is large.
 from torch import Tensor
 
 from .base import Batch, Objective, Target
-from .divergences import within
+from .divergences import any_of, within
 
 EPS = 1e-8
 
@@ -46,7 +46,9 @@ class DIST(Objective):
     def __init__(self, *, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0) -> None:
         super().__init__(temperature)
         within({"beta": beta, "gamma": gamma}, 0, 1000)
+        any_of(beta=beta, gamma=gamma)
         self.beta, self.gamma = beta, gamma
+        self.fewest = 1 if beta else 3  # those of two samples are 1 or -1, whatever they say
 
     def __call__(
         self, student_logits: Tensor, teacher: Target, batch: Batch | None = None

@@ -55,6 +55,20 @@ def within(given: dict[str, Any], low: float, high: float) -> None:
             raise ValueError(f"{name}={value} must be in [{low:g}, {high:g}]")
 
 
+def any_of(**weights: float) -> None:
+    """Refuse weights that are all 0.
+
+    Raises
+    ------
+    ValueError
+        Which names the last.
+    """
+    if not any(weights.values()):
+        *others, last = weights
+        told = f" where {' and '.join(others)} are 0, too" if others else ""
+        raise ValueError(f"{last}=0 must be above 0{told}: nothing would be learnt")
+
+
 def floored(log_p: Tensor, eps: float = EPS) -> Tensor:
     """Return log-probabilities, none below that of `eps`."""
     return log_p.clamp_min(math.log(eps))

@@ -21,7 +21,7 @@ from typing import Literal
 from torch import Tensor
 
 from .base import Batch, Target
-from .divergences import within
+from .divergences import any_of, within
 from .targets import Labelled, among_rest, of_own, of_rest
 
 
@@ -57,6 +57,7 @@ class DKD(Labelled):
     ) -> None:
         super().__init__(labels=labels, temperature=temperature)
         within({"alpha": alpha, "beta": beta}, 0, 1000)
+        any_of(alpha=alpha, beta=beta)
         self.alpha, self.beta = alpha, beta
 
     def __call__(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import Batch, Objective, Target
+from .base import Batch, Objective, Target, idle
 from .cross_correlation import ADAM, decorrelation
 from .divergences import within
 
@@ -66,6 +66,10 @@ class InstanceSimilarity(Objective):
         """Say no: it is for logits, and cosines have a temperature of their own."""
         del kind
         return False
+
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of the similarities', where they have no weight."""
+        return {} if self.weight else idle("weight=0", "tau")
 
     def __call__(
         self, student_logits: Tensor, teacher: Target, batch: Batch | None = None

@@ -18,7 +18,7 @@ large, up to 1 / eps. The student's deviation is inside the gradient, as in the 
 from torch import Tensor
 
 from ..knowledge import kind_named
-from .base import Batch, Objective, Target
+from .base import Batch, Objective, Target, smoothing_of
 from .divergences import kl, within
 
 
@@ -52,6 +52,10 @@ class LSKD(Objective):
         within({"eps": eps}, 1e-9, 1)
         within({"smoothing": smoothing}, 0, 0.5)
         self.eps, self.smoothing = eps, smoothing
+
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of smoothing, where teachers are no soft labels."""
+        return smoothing_of(kind)
 
     def __call__(
         self, student_logits: Tensor, teacher: Target, batch: Batch | None = None

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from .base import Batch, Objective, Target
-from .divergences import kl, within
+from .divergences import any_of, kl, within
 
 
 class MLKD(Objective):
@@ -63,6 +63,7 @@ class MLKD(Objective):
         for level in levels:
             within({"levels": level}, 0.1, 100)
         within({"weight": weight, "batch": batch, "classes": classes}, 0, 1000)
+        any_of(weight=weight)
         self.levels, self.weight, self.batch, self.classes = tuple(levels), weight, batch, classes
 
     def __call__(

@@ -20,8 +20,8 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import Batch, Target
-from .divergences import within
+from .base import Batch, Target, idle
+from .divergences import any_of, within
 from .kl import KL
 from .nets import class_means
 from .targets import Labelled
@@ -66,9 +66,18 @@ class ND(Labelled):
     ) -> None:
         super().__init__(labels=labels, temperature=temperature)
         within({"weight": weight, "kl": kl}, 0, 10_000)
+        any_of(weight=weight, kl=kl)
         within({"rate": rate}, 0.001, 1)
         self.weight, self.kl, self.rate = weight, kl, rate
         self._kl = KL(temperature=temperature)
+
+    def tempers(self, kind: str) -> bool:
+        """Say so of the KL divergence: features have none."""
+        return self.kl > 0
+
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of what features are compared with, where they have no weight."""
+        return {} if self.weight else idle("weight=0", "rate", "labels")
 
     def __call__(
         self, student_logits: Tensor, teacher: Target, batch: Batch | None = None

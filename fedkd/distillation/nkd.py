@@ -49,6 +49,10 @@ class NKD(Labelled):
         within({"gamma": gamma}, 0, 1000)
         self.gamma = gamma
 
+    def tempers(self, kind: str) -> bool:
+        """Say so of the other classes: the label's part has none."""
+        return self.gamma > 0
+
     def __call__(
         self, student_logits: Tensor, teacher: Target, batch: Batch | None = None
     ) -> Tensor:

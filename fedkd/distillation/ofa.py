@@ -18,16 +18,19 @@ clients at chance. Left out: the cross-entropy beside it. Traps: the targets do 
 the least loss is not 0; it is a sum, so more stages are a larger loss.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from torch import Tensor, nn
 
-from .base import Batch, Target
+from .base import Batch, Target, idle
 from .divergences import within
 from .nets import Net
 from .stages import averaged, stages
 from .targets import Labelled
+
+MOST = 16
+"""Stages at most."""
 
 
 class OFA(Labelled):
@@ -70,17 +73,31 @@ class OFA(Labelled):
         super().__init__(labels=labels, temperature=temperature)
         within({"gamma": gamma}, 1, 10)
         if isinstance(stages, int):
-            within({"stages": stages}, 0, 16)
+            within({"stages": stages}, 0, MOST)
         within({"weight": weight}, 0, 10_000)
         within({"lr": lr}, 0, 10)
         self.gamma, self.stages, self.weight, self.lr = gamma, stages, weight, lr
         self.remembers = self.one_row = bool(stages)
+
+    def unused_by(self, models: Mapping[str, nn.Module]) -> dict[str, str]:
+        """Say so of more stages than any model has layers."""
+        most = max(len(stages(model, MOST)) for model in models.values())
+        if not isinstance(self.stages, int) or self.stages <= most:
+            return {}
+        why = f"no model has more layers than {most} before its last; set it to that at most"
+        return {"stages": why}
 
     def looks_at(self, student: nn.Module) -> tuple[str, ...]:
         """Return the stages of this student."""
         if isinstance(self.stages, int):
             return stages(student, self.stages)
         return tuple(self.stages)
+
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of the heads' parameters, where there are none, or nobody learns from them."""
+        if not self.stages:
+            return idle("stages=0", "weight", "lr")
+        return {} if self.weight else idle("weight=0", "stages", "lr")
 
     def __call__(
         self, student_logits: Tensor, teacher: Target, batch: Batch | None = None

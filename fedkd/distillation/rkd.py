@@ -23,8 +23,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..knowledge import kind_named
 from .base import Batch, Objective, Target
-from .divergences import within
+from .divergences import any_of, within
 from .kl import KL
 
 NEAR = 1e-12
@@ -67,9 +68,21 @@ class RKD(Objective):
     ) -> None:
         super().__init__(temperature)
         within({"distance": distance, "angle": angle, "kl": kl}, 0, 10_000)
+        any_of(distance=distance, angle=angle, kl=kl)
         self.distance, self.angle, self.kl = distance, angle, kl
+        self.fewest = 1 if kl else 3  # of two points all distances are alike, and no angle
         self.layers = ("head",) if rows == "features" else ()
         self._kl = KL(temperature=temperature)
+
+    def tempers(self, kind: str) -> bool:
+        """Say so of the KL divergence, and of points that are probabilities."""
+        return self.kl > 0 or kind_named(kind).simplex
+
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of what points are, where relations have no weight."""
+        if self.distance or self.angle:
+            return {}
+        return {"rows": "has no effect with objective.distance=0 and angle=0; leave it out"}
 
     def __call__(
         self, student_logits: Tensor, teacher: Target, batch: Batch | None = None

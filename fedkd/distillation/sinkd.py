@@ -15,7 +15,8 @@ sums to B, so its weight belongs to a batch size.
 
 import torch
 
-from .base import Batch, Objective, Target
+from .base import Batch, Objective, Target, idle
+from .divergences import any_of, within
 from .kl import KL
 
 
@@ -25,15 +26,15 @@ class SinKD(Objective):
     Parameters
     ----------
     weight : float
-        Weight of the Sinkhorn distance, at least 0.
+        Weight of the Sinkhorn distance, in [0, 10000].
     kl : float
-        Weight of the KL divergence, at least 0.
+        Weight of the KL divergence, in [0, 10000].
     epsilon : float
-        Entropy regularisation of the transport plan, at least 0.025 (smaller underflows float32).
+        Entropy regularisation of the transport plan, in [0.025, 1000]; smaller underflows float32.
     iterations : int
-        Sinkhorn iterations, at least 1.
+        Sinkhorn iterations, in [1, 10000].
     sinkhorn_temperature : float
-        Softmax temperature of the Sinkhorn distance, greater than 0.
+        Softmax temperature of the Sinkhorn distance, in [0.01, 1000].
     temperature : float
         Softmax temperature of the KL divergence.
 
@@ -55,16 +56,23 @@ class SinKD(Objective):
         temperature: float = 1.0,
     ) -> None:
         super().__init__(temperature)
-        least = {"weight": 0, "kl": 0, "epsilon": 0.025, "iterations": 1}
-        given = {"weight": weight, "kl": kl, "epsilon": epsilon, "iterations": iterations}
-        for key, low in least.items():
-            if not given[key] >= low:
-                raise ValueError(f"{key}={given[key]} must be at least {low}")
-        if not sinkhorn_temperature > 0:
-            raise ValueError(f"sinkhorn_temperature={sinkhorn_temperature} must be greater than 0")
+        within({"weight": weight, "kl": kl}, 0, 10_000)
+        any_of(weight=weight, kl=kl)
+        within({"epsilon": epsilon}, 0.025, 1000)
+        within({"iterations": iterations}, 1, 10_000)
+        within({"sinkhorn_temperature": sinkhorn_temperature}, 0.01, 1000)
         self.weight, self.kl, self.epsilon, self.iterations = weight, kl, epsilon, iterations
         self.sinkhorn_temperature = sinkhorn_temperature
         self._kl = KL(temperature=temperature)
+
+    def tempers(self, kind: str) -> bool:
+        """Say so of the KL divergence: the Sinkhorn distance has its own."""
+        return self.kl > 0
+
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of the Sinkhorn distance's, where it has no weight."""
+        names = ("epsilon", "iterations", "sinkhorn_temperature")
+        return {} if self.weight else idle("weight=0", *names)
 
     def __call__(
         self, student_logits: torch.Tensor, teacher: Target, batch: Batch | None = None

@@ -13,6 +13,8 @@ and t rises faster while the loss L falls, from the second batch of the phase on
 Confidence: certain for T = 1 (SakanaAI/TAID: t_start 0.4, t_end 1, rate 5e-4, momentum 0.99);
 dividing by T is ours, without the factor T^2. In the source one schedule is one training, from one
 teacher. Here a teacher lasts for a phase, and so does a schedule: t starts again in every round.
+The first batch only stores L_prev, as in the source, so that the third is the first whose target
+has moved: phases of one or two batches have the target of t_start.
 With ``phases`` above 1 one schedule takes so many distil phases of the client, progress counts over
 them, and t, m and L_prev live with it in between; after them t stays at t_end.
 Soft labels serve as logits through their logarithm: q is the same, as a constant per sample
@@ -25,7 +27,8 @@ from collections.abc import MutableMapping
 import torch
 from torch import nn
 
-from .base import NOTHING, Batch, Objective, Target, phases_before
+from .base import NOTHING, Batch, Objective, Target, idle, phases_before
+from .divergences import within
 
 
 class TAID(Objective):
@@ -38,7 +41,7 @@ class TAID(Objective):
     t_end : float
         Its upper limit, in [t_start, 1].
     rate : float
-        Largest adaptive step of the share, at least 0.
+        Largest adaptive step of the share, in [0, 1].
     momentum : float
         Smoothing of the loss's relative change, in [0, 1).
     phases : int
@@ -72,8 +75,7 @@ class TAID(Objective):
             raise ValueError(
                 f"t_start={t_start}, t_end={t_end}: 0 <= t_start <= t_end <= 1 must hold"
             )
-        if not rate >= 0:
-            raise ValueError(f"rate={rate} must be at least 0")
+        within({"rate": rate}, 0, 1)
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum={momentum} must be in [0, 1)")
         if not phases >= 1:
@@ -94,6 +96,12 @@ class TAID(Objective):
     def progress(self, fraction: float) -> None:
         """Set the linear part of the schedule."""
         self._fraction = fraction
+
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of how the share moves, where it does not."""
+        if self.t_start == self.t_end:
+            return idle("t_end as t_start is", "rate", "momentum", "phases")
+        return {} if self.rate else idle("rate=0", "momentum")
 
     def __call__(
         self, student_logits: torch.Tensor, teacher: Target, batch: Batch | None = None

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from .base import Batch, Target
+from .base import Batch, Target, idle
 from .divergences import kl, within
 from .nets import Net, class_means, evaluating
 from .targets import Labelled, of_own
@@ -87,6 +87,12 @@ class TGeo(Labelled):
     def start(self, student: nn.Module) -> None:
         """Begin a phase of a student, with which steps are tried."""
         self.student = student
+
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of what is the net's, where there is none, or it does not learn."""
+        if not self.remembers:
+            return idle("ratio=confidence", "lr", "step")
+        return {} if self.lr else idle("lr=0", "step")
 
     def __call__(
         self, student_logits: Tensor, teacher: Target, batch: Batch | None = None

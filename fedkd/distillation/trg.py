@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import Batch, Objective, Target
+from .base import Batch, Objective, Target, idle
+from .divergences import any_of, within
 from .divergences import kl as divergence
-from .divergences import within
 from .kl import KL
 
 
@@ -64,12 +64,18 @@ class TRG(Objective):
     ) -> None:
         super().__init__(temperature)
         within({"weight": weight, "kl": kl}, 0, 10_000)
+        any_of(weight=weight, kl=kl)
         within({"sigma": sigma}, 1e-4, 10_000)
         if not k >= 1:
             raise ValueError(f"k={k} must be at least 1")
         self.weight, self.k, self.sigma, self.kl = weight, k, sigma, kl
+        self.fewest = 1 if kl else 2
         self.layers = ("head",) if rows == "features" else ()
         self._kl = KL(temperature=temperature)
+
+    def unused(self, kind: str) -> dict[str, str]:
+        """Say so of the graphs' parameters, where those have no weight."""
+        return {} if self.weight else idle("weight=0", "k", "sigma", "rows")
 
     def __call__(
         self, student_logits: Tensor, teacher: Target, batch: Batch | None = None

@@ -1,5 +1,7 @@
 """An objective times a factor: ``distil.weight``."""
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from ..knowledge import Target
@@ -43,6 +45,14 @@ class Weighted(Objective):
     def tempers(self, kind: str) -> bool:
         """Say whether its temperature plays a part."""
         return self.inner.tempers(kind)
+
+    def unused(self, kind: str) -> dict[str, str]:
+        """Return the objective's parameters that change nothing."""
+        return self.inner.unused(kind)
+
+    def unused_by(self, models: Mapping[str, nn.Module]) -> dict[str, str]:
+        """Return those that change nothing with these models."""
+        return self.inner.unused_by(models)
 
     def looks_at(self, student: nn.Module) -> tuple[str, ...]:
         """Return the layers of this student that the objective looks at."""

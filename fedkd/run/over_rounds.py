@@ -34,6 +34,12 @@ def check_schedule(
         raise ConfigError("distil.temperature", given, f"{problem}; give one number")
     if why := unheeded(config, strategy, parts, taught):
         raise ConfigError("distil.temperature", given, f"has no effect: {why}; leave it out")
+    for number in (1, config.rounds) if parts.retempered is not None else ():
+        try:
+            parts.objective_at(number)
+        except ConfigError as error:
+            problem = f"a round's temperature {error.problem}"
+            raise ConfigError("distil.temperature", given, problem) from error
 
 
 def unheeded(

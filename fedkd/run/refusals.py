@@ -16,6 +16,7 @@ from ..rounds.protocol import Strategy
 from ..tasks import Task
 from ..tasks.samples import Shape, vocabulary
 from .aligning import check_align
+from .declared import check_declared
 from .over_rounds import check_schedule, check_weight
 from .securing import check_sums
 from .teaching import (
@@ -25,18 +26,18 @@ from .teaching import (
     check_kinds,
     check_labels,
     check_temperature,
-    check_trained_with,
     lesson_of,
+    refuse_idle,
 )
 
 
 def check_parts(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     """Refuse parts that do not go together, whatever the data are."""
+    check_declared(config, parts)
     check_kinds(config, strategy, parts)
     check_epochs(config, strategy)
     check_guards(config, strategy, parts)
     check_labels(config, strategy, parts)
-    check_trained_with(config, parts)
     check_fewest(config, strategy, parts)
     check_temperature(config, parts)
     check_schedule(config, strategy, parts, lesson_of(strategy, parts))
@@ -119,12 +120,14 @@ def check_inputs(config: RunConfig, parts: Parts, shape: Shape) -> None:
 
 
 def check_parameters(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
-    """Refuse a parameter of the strategy that would change nothing."""
+    """Refuse a parameter of the strategy, or of the objective, that would change nothing."""
     idle = strategy.unused(parts.exchange.kind)
     for name, default in parameters(type(strategy)).items():
         value = config.strategy.get(name, vars(strategy).get(name, default))
         if name in idle and value != default:
             raise ConfigError(f"strategy.{name}", value, idle[name])
+    if (taught := lesson_of(strategy, parts)) is not None:
+        refuse_idle(config, strategy, parts, parts.objective.unused(taught))
 
 
 def check_models(

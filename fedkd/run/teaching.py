@@ -1,19 +1,18 @@
 """What clients are taught, and how they learn it: what does not go together is refused."""
 
-from collections.abc import Mapping
-
 from torch import nn
 
 from ..clients import Parts
 from ..config import DistilConfig, RunConfig
-from ..config.overrides import merge
 from ..errors import ConfigError
 from ..knowledge import CLASS_SCORES, NUMBERS, Kind, kind_named
 from ..models import model_names
 from ..models.features import HEAD, headless, lacking
+from ..plugins import parameters
 from ..plugins.table import SEAMS
 from ..rounds.protocol import Strategy
 from ..tasks.samples import Shape, made_up
+from .declared import misanswered, no_layers
 
 
 def check_kinds(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
@@ -66,14 +65,35 @@ def check_objective(
         )
         remedy = "lower distil.batch_size or data.length"
         raise ConfigError("objective", config.objective["name"], f"{problem}: {remedy}")
-    for kind, model in by_name(parts, instances).items():
-        seen = parts.objective.looks_at(model)
+    named = by_name(parts, instances)
+    check_layers(config, parts, named, shape)
+    refuse_idle(config, strategy, parts, parts.objective.unused_by(named))
+
+
+def check_layers(
+    config: RunConfig, parts: Parts, models: dict[str, nn.Module], shape: Shape
+) -> None:
+    """Refuse models that do not have the layers that the objective looks at."""
+    for kind, model in models.items():
+        looks = parts.objective.looks_at
+        if (why := misanswered(f"looks_at({kind})", looks, model, no_layers)) is not None:
+            raise ConfigError("objective", config.objective["name"], why)
+        seen = looks(model)
         if (layer := lacking(model, seen)) is not None:
             problem = f"objective {config.objective['name']} looks at its layer {layer!r}, and "
             raise ConfigError("model", kind, f"{problem}it has no such")
         if HEAD in seen and (found := headless({kind: model}, made_up(shape, 2))) is not None:
             problem = f"objective {config.objective['name']} looks at features, and {found}"
             raise ConfigError("model", kind, problem)
+
+
+def refuse_idle(config: RunConfig, strategy: Strategy, parts: Parts, idle: dict[str, str]) -> None:
+    """Refuse a parameter of the objective that would change nothing, if it is not as it comes."""
+    node, usual = config.objective, strategy.objective_node()
+    known = parameters(type(parts.objective)) | (usual if usual["name"] == node["name"] else {})
+    for name, why in idle.items():
+        if name in known and node.get(name, known[name]) != known[name]:
+            raise ConfigError(f"objective.{name}", node[name], why)
 
 
 def check_labels(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
@@ -86,25 +106,6 @@ def check_labels(config: RunConfig, strategy: Strategy, parts: Parts) -> None:
     if wanting and not config.transfer.labelled:
         problem = f"{wanting[0]} needs the transfer set's labels; set it to true"
         raise ConfigError("transfer.labelled", False, problem)
-
-
-def check_trained_with(config: RunConfig, parts: Parts) -> None:
-    """Refuse an objective that asks for a training that there is not."""
-    own, problem = parts.objective.trained_with, ""
-    if (
-        not isinstance(own, Mapping)
-        or not own.keys() <= {"optimizer", "lr"}
-        or None in own.values()
-    ):
-        problem = "it is a mapping of optimizer, lr or both"
-    else:
-        try:
-            merge(config, distil=dict(own))
-        except ConfigError as error:
-            problem = f"{error.key} {error.problem}"
-    if problem:
-        name = config.objective["name"]
-        raise ConfigError("objective", name, f"has trained_with={own}: {problem}")
 
 
 def check_fewest(config: RunConfig, strategy: Strategy, parts: Parts) -> None:

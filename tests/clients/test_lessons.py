@@ -177,7 +177,7 @@ def test_side_by_side_labels_go_with_their_client() -> None:
         "ctkd",
         "dhkd",
         "nd",
-        {"name": "ofa", "stages": 2, "labels": "teacher"},
+        {"name": "ofa", "stages": 1, "labels": "teacher"},
         {"name": "taid", "phases": 3},
         Shrinking,
     ],
@@ -257,6 +257,17 @@ def test_what_would_change_nothing_is_refused(key: str, given: dict[str, Any]) -
         (lambda loss: loss.item(), None, "Wrong returns a float"),
         (None, 3, "Wrong's memory['it']=3 is of type int"),
         (None, torch.ones(1, dtype=torch.bfloat16), "use float32"),
+        (
+            None,
+            torch.ones(1).to_sparse(),
+            "torch.sparse_coo, which does not travel",
+        ),
+        (
+            None,
+            torch.ones(1, requires_grad=True),
+            "is no tensor without gradient: keep",
+        ),
+        (None, nn.Parameter(torch.ones(1), requires_grad=False), "keep its .detach()"),
     ],
 )
 def test_no_loss_and_no_memory_are_named(returned: Any, kept: Any, told: str) -> None:
@@ -277,9 +288,30 @@ def test_no_loss_and_no_memory_are_named(returned: Any, kept: Any, told: str) ->
     assert told in str(failed.value)
 
 
+def test_what_is_kept_has_a_name() -> None:
+    class Numbered(KL):
+        remembers = True
+
+        def __call__(
+            self, student_logits: Tensor, teacher: Target, batch: Batch | None = None
+        ) -> Tensor:
+            memory: Any = self.memory(batch)
+            memory[3] = torch.ones(1)
+            return super().__call__(student_logits, teacher)
+
+    with pytest.raises(RunError, match=r"Numbered's memory\[3\] is kept under no name: use a text"):
+        simulate(VOTES, objective=Numbered(), **TINY)
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
+        (
+            lambda v: (v.double(), v[:, 0] >= 0),
+            "float64, and the teacher is torch.float32",
+        ),
+        (lambda v: (v.long(), v[:, 0] >= 0), "int64, and the teacher is"),
+        (lambda v: (v.requires_grad_(), v[:, 0] >= 0), "with a gradient; return values.detach"),
         (lambda v: (2 * v, torch.ones(len(v), dtype=torch.bool)), "that are no soft_labels"),
         (lambda v: (v / 0, torch.ones(len(v), dtype=torch.bool)), "not finite"),
         (lambda v: (v, [True] * len(v)), "no tuple of two tensors"),

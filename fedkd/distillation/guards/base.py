@@ -135,6 +135,11 @@ def _checked(name: str, answer: Any, wanted: torch.Size, teacher: Target) -> Les
     if values.shape != wanted:
         got = f"{name} returns values {list(values.shape)}"
         raise ValueError(f"{got}, and the teacher is {list(wanted)}")
+    if values.dtype != teacher.values.dtype:
+        got = f"{name} returns values of {values.dtype}, and the teacher is {teacher.values.dtype}"
+        raise ValueError(f"{got}; return values.to(teacher.values.dtype)")
+    if values.requires_grad:
+        raise ValueError(f"{name} returns values with a gradient; return values.detach()")
     if learnt.shape != wanted[:1] or learnt.dtype != torch.bool:
         got = f"{name} returns a mask {list(learnt.shape)} of {learnt.dtype}"
         raise ValueError(f"{got}, and it must be bool {list(wanted[:1])}")
