@@ -120,8 +120,8 @@ Nothing of that code is here. HtFLlib was run from a script that fills its model
 weights, gives it the arrays of the second command below as its own files of samples, stands in for
 two packages that it imports and does not need here (torchvision, h5py), reads its own files back
 (`weights_only=False`) and stops after round 20, before it trains once more. SCARLET's handler and
-trainer were run from another, client after client in one process, with the arrays of `--method
-dsfl`. HtFLlib's options, by its names:
+trainer were run from another, client after client in one process, with the arrays that the same
+command writes for DS-FL. HtFLlib's options, by its names:
 `-lr 0.01 -lbs 10 -ls 1 -nc 10 -jr 1 -gr 20 -fd 200`; FedProto and FedTGP `-lam 10`, FedTGP
 `-se 100 -mart 100`, FD `-lam 1`, FML `-al 0.5 -bt 0.5`, FedKD `-mlr 0.01 -Ts 0.95 -Te 0.98`, FedGH
 `-slr 0.01 -se 1`. This goes on with what is missing of ours and writes this page anew:

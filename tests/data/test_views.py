@@ -133,7 +133,7 @@ WORDS = {"data": (["a b", "b c", "c d", "d a"] * 20, [0, 1] * 40), "transfer.siz
 @pytest.mark.parametrize(
     ("settings", "key", "problem"),
     [
-        ({"transfer.views": 0}, "transfer.views", "at least 1"),
+        ({"transfer.views": 0}, "transfer.views", r"in \[1, 1000\]"),
         ({"transfer.explore": 0.0}, "transfer.explore", r"in \(0, 1\]"),
         ({"transfer.explore": 1.5}, "transfer.explore", r"in \(0, 1\]"),
         ({"transfer.strength": 0.0}, "transfer.strength", r"in \(0, 1\]"),

@@ -198,8 +198,8 @@ def test_a_method_that_makes_no_sense_is_refused_by_name(name):
 
 REFUSED = [
     ({"attack": "label_flip"}, "attack=label_flip: needs classes, and the task is tokens"),
-    ({"model": "embedding_bag"}, r"model=EmbeddingBag: must return logits of shape \(2, 8, 300"),
-    ({"model": "textcnn"}, "model=TextCNN: must return logits of shape .*allowed: gru"),
+    ({"model": "embedding_bag"}, r"model=embedding_bag: must return logits of shape \(2, 8, 300"),
+    ({"model": "textcnn"}, "model=textcnn: must return logits of shape .*allowed: gru"),
     ({"model": "mlp"}, "model=mlp: needs pictures or numbers"),
     ({"model": {"name": "gru", "per_token": True}}, "model.per_token=true: unknown key"),
     ({"data.label": "who"}, "data.label=who: next tokens are the labels; leave it out"),
