@@ -4,7 +4,7 @@ from typing import Any
 
 from .base import Client, ClientLoop
 
-ADDED = ("extra_loss", "log_prior", "carried", "schedule", "epochs")
+ADDED = ("extra_loss", "log_prior", "carried", "schedule", "epochs", "clip")
 """What a method may set: without it, another method is trained."""
 
 

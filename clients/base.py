@@ -42,6 +42,8 @@ class Client:
         Epoch of the fit -> factor of the learning rate; None = 1.
     epochs : int, optional
         Epochs of the fit; None = ``fit.epochs``.
+    clip : float, optional
+        Largest norm of a private batch's gradient, of all parameters together; None = as it is.
     rows : Tensor, optional
         ``[batch]`` places of the samples of the private batch at hand, which a loop tells before it
         asks for `extra_loss`: some methods have a term for each sample.
@@ -66,6 +68,7 @@ class Client:
     carried: dict[str, Tensor] | None = None
     schedule: Callable[[int], float] | None = None
     epochs: int | None = None
+    clip: float | None = None
     rows: Tensor | None = None
     loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy
     alone: bool = False

@@ -89,7 +89,7 @@ class StackLoop(ClientLoop):
         mu, prior = float(client.options.get("proximal-mu", 0.0)), client.log_prior
         x, y = self.loop.resident(client.x), self.loop.resident(client.y)
         training = Training(client.model, x, y, client.generator, prior, mu)
-        own = client.extra_loss, client.carried, client.schedule
+        own = client.extra_loss, client.carried, client.schedule, client.clip
         plain = all(one is None for one in own) and not self.fit_config.get("augment")
 
         def loss(outputs: Tensor, target: Tensor, *rest: Tensor) -> Tensor:

@@ -113,6 +113,7 @@ class Standard(ClientLoop):
         """Run the epochs and return the mean loss over all steps (0 without a step)."""
         client.model.train()
         carried, schedule = (client.carried, client.schedule) if fitting else (None, None)
+        clip = client.clip if fitting else None
         optimizer = make_optimizer(client.model, settings, carried)
         total, steps = torch.zeros((), device=self.device), 0
         for epoch in range(settings["epochs"]):
@@ -124,6 +125,8 @@ class Standard(ClientLoop):
                 optimizer.zero_grad()
                 value = loss(rows)
                 value.backward()
+                if clip is not None:
+                    nn.utils.clip_grad_norm_(client.model.parameters(), clip)
                 optimizer.step()
                 total += value.detach()
                 steps += 1

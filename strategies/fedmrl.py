@@ -12,9 +12,10 @@ Own model and projector P stay with the client, also while it is away. One optim
 them. Trap: the official code's small head is a view of the first columns of the large one, so that
 two optimisers step the same numbers; here the heads are apart, as in HtFLlib. P is one linear layer
 with a bias, which is inferred. Official defaults are d2 = 500 and d1 = 100 (with different
-models 500), ``fit.lr=0.01`` and gradients clipped to norm 50. Here d2 is what the own model has, d1
-must not be more, and nothing is clipped: P and a head are two linear layers in a row, and at
-``fit.lr=0.05`` with momentum some clients diverge; 0.02 is safe on MNIST.
+models 500), ``fit.lr=0.01`` and gradients clipped to norm 50: here d2 is what the own model has, d1
+must not be more, and the norm is that of all that a client trains together. P and a head are two
+linear layers in a row: unclipped (``clip=inf``), some clients diverge at ``fit.lr=0.05`` with
+momentum.
 
 `RunResult.model` returns the own model. Its head is used to r, so that by itself it is not what was
 measured.
@@ -41,28 +42,35 @@ class FedMRL(MenteeFusion):
         The shared model, as for ``model=``; auto = mlp, for texts embedding_bag.
     dim : int
         Features of auto (d1), at least 1. No client's model may have fewer.
+    clip : float
+        Largest norm of a batch's gradient, of all that a client trains together, > 0.
     **base
         See `FusionStrategy`.
 
     Examples
     --------
     >>> FedMRL(dim=32).exchange_node()
-    {'name': 'nested', 'mentee': 'auto', 'dim': 32}
+    {'name': 'nested', 'mentee': 'auto', 'dim': 32, 'clip': 50.0}
     """
 
     exchange = "nested"
     sums_only = True
 
-    def __init__(self, mentee: str = "auto", dim: int = 50, **base: float | None) -> None:
+    def __init__(
+        self, mentee: str = "auto", dim: int = 50, clip: float = 50.0, **base: float | None
+    ) -> None:
         super().__init__("auto", **base)
         if dim < 1:
             raise ValueError(f"dim={dim} must be at least 1")
-        self.named, self.dim = mentee, dim
+        if not clip > 0:
+            raise ValueError(f"clip={clip} must be above 0 (inf = as it is)")
+        self.named, self.dim, self.clip = mentee, dim, clip
         self.mentee: Any = shared_spec(mentee, dim)
 
     def exchange_node(self) -> dict[str, Any]:
         """Return the exchange with what it needs."""
-        return {"name": self.exchange, "mentee": self.named, "dim": self.dim}
+        own = {"mentee": self.named, "dim": self.dim, "clip": self.clip}
+        return {"name": self.exchange, **own}
 
     def unused(self, kind: str) -> dict[str, str]:
         """Say so of `dim`, where the shared model is named."""

@@ -153,7 +153,9 @@ def test_a_callback_that_leaves_fails_the_run(engine: str, hook: str) -> None:
 
 @pytest.mark.parametrize(("name", "verb"), [("Model", "fails on"), ("unbuilt", "cannot be built")])
 def test_a_model_that_leaves_is_refused(name: str, verb: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^model={re.escape(FILE)}:{name}: {verb}.*SystemExit: 0"):
+    with pytest.raises(
+        ConfigError, match=rf"^model={re.escape(FILE)}:{name}: {verb}.*SystemExit: 0"
+    ):
         run(model=f"{FILE}:{name}")
 
 

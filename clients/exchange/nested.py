@@ -4,8 +4,8 @@ What the two bodies make of a sample is projected to as many features as the own
 reads all of them, that of the shared model the first ones, as many as it is used to.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 
@@ -81,17 +81,33 @@ class Nested(Mentee):
         The shared model, as for ``model=``; auto = mlp, for texts embedding_bag.
     dim : int
         Features of auto, at least 1.
+    clip : float
+        Largest norm of a batch's gradient, of all that a client trains together, > 0.
     """
 
-    def __init__(self, mentee: str = "auto", dim: int = 50) -> None:
+    def __init__(self, mentee: str = "auto", dim: int = 50, clip: float = 50.0) -> None:
         if dim < 1:
             raise ValueError(f"dim={dim} must be at least 1")
+        if not clip > 0:
+            raise ValueError(f"clip={clip} must be above 0 (inf = as it is)")
         super().__init__()
         self.mentee: Any = shared_spec(mentee, dim)
+        self.clip = clip
 
     def refusal(self, models: Mapping[str, nn.Module]) -> str | None:
         """Refuse models without a linear layer."""
         return needs_head(models, self.input_shape)
+
+    @contextmanager
+    def fitting(self, phase: Phase) -> Iterator[None]:
+        """Put a pair in place of the client's model, and clip its gradients."""
+        client, own = phase.client, phase.client.clip
+        client.clip = self.clip
+        try:
+            with super().fitting(phase):
+                yield
+        finally:
+            client.clip = own
 
     def pair(self, phase: Phase, own: nn.Module) -> Joined:
         """Return the client's model with the shared one, and the projector of its own."""

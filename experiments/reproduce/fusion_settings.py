@@ -34,6 +34,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 MAIN: dict[str, str | None] = {
     "fedaux": None,  # its numbers are those of its noise
+    "fedmrl": "dim",  # clip keeps it from diverging
     "fedrep": None,  # more epochs of the body are none of the head
     "geometric_median": None,  # what keeps it from dividing by 0
 }

@@ -226,6 +226,7 @@ ADDED: dict[str, Callable[[], dict[str, Any]]] = {
     "loss": lambda: {"extra_loss": lambda logits, labels: logits.square().mean()},
     "optimiser": lambda: {"carried": {}},
     "schedule": lambda: {"schedule": lambda epoch: 0.5},
+    "clip": lambda: {"clip": 0.1},
 }
 
 

@@ -90,6 +90,23 @@ def test_the_small_head_is_no_view_of_the_large_one_which_two_steps_would_move()
     torch.testing.assert_close(head(model.own).weight, before - 0.1 * alone)
 
 
+def test_no_step_is_longer_than_the_clipped_gradient() -> None:
+    """Of one step at a rate of 1, over all that is trained: the norm is the clip, or the own."""
+    for clip, longest in ((0.01, 0.01), (1e9, None)):
+        own, mentee = MLP((4,), 3, hidden=5), MLP((4,), 3, hidden=2)
+        phase, exchange = phase_of(own, mentee), Nested(dim=2, clip=clip)
+        phase.loop = Standard(
+            fit=FIT | {"epochs": 1, "batch_size": 20, "lr": 1.0, "momentum": 0.0},
+            distil=FIT,
+            device="cpu",
+        )
+        before = flatten(exchange.pair(phase, own))
+        exchange.fit(phase)
+        step = (flatten(exchange.pair(phase, own)) - before).norm().item()
+        assert step == pytest.approx(longest, rel=1e-3) if longest else step > 0.1
+        assert phase.client.clip is None
+
+
 def test_a_client_keeps_its_model_and_the_projector_and_uploads_the_small_model() -> None:
     own, mentee = MLP((4,), 3, hidden=5), narrow((4,), 3, dim=2)
     phase, exchange = phase_of(own, mentee), Nested(dim=2)
@@ -145,6 +162,8 @@ def test_what_cannot_be_is_refused() -> None:
         fedkd.simulate({"name": "fedmrl", "mentee": "mpl"}, **SMALL)
     with pytest.raises(ValueError, match="dim=0 must be at least 1"):
         FedMRL(dim=0)
+    with pytest.raises(ValueError, match=r"clip=0\.0 must be above 0"):
+        FedMRL(clip=0.0)
     privacy = {"name": "dp_sgd", "noise_multiplier": 1.0}
     with pytest.raises(ConfigError, match=r"\(strategy fedmrl\)"):
         fedkd.simulate("fedmrl", privacy=privacy, **SMALL)
