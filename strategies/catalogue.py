@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..plugins.table import SEAMS
+from ..report.markdown import table
 from ..rounds.protocol import Strategy
 from .traits import Traits, traits
 
@@ -56,25 +57,6 @@ def page() -> str:
     """Return the whole page."""
     rows = [row(name, cls) for name, cls in SEAMS["strategies"].shipped().items()]
     return f"{INTRODUCTION}\n{table([COLUMNS, *rows])}"
-
-
-def table(rows: Iterable[tuple[str, ...]]) -> str:
-    r"""Return rows as a Markdown table, the first as its head; a cell is one line.
-
-    Examples
-    --------
-    >>> print(table([("a", "b"), ("1", "2|3\n4")]), end="")
-    | a | b |
-    | --- | --- |
-    | 1 | 2\|3 4 |
-    """
-    lines = ["| " + " | ".join(_one_line(cell) for cell in row) + " |" for row in rows]
-    lines.insert(1, "| " + " | ".join("---" for _ in lines[0].split(" | ")) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _one_line(cell: str) -> str:
-    return cell.replace("|", "\\|").replace("\n", " ")
 
 
 def row(name: str, cls: type[Strategy]) -> tuple[str, ...]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from fedkd.strategies.catalogue import table
 from fedkd.strategies.traits import Traits, traits
 
 from fedkd.knowledge.kinds import NUMBERS
 from fedkd.plugins import describe
 from fedkd.plugins.table import SEAMS
+from fedkd.report.markdown import table
 
 SECTIONS = {
     "no": ("No transfer set", "These need none, so they are also for who has one."),

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from fedkd.experiments.reproduce.cells import saved
 from fedkd.experiments.reproduce.objectives import label
-from fedkd.strategies.catalogue import cited, table
+from fedkd.strategies.catalogue import cited
 
 from fedkd.plugins.seam import Seam
 from fedkd.plugins.table import SEAMS
+from fedkd.report.markdown import table
 
 SECONDS = Path(__file__).parents[1] / "rows/objectives_seconds.csv"
 

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator, Sequence
 
 import typer
-from fedkd.strategies.catalogue import table
 
 from fedkd.cli.app import app
 from fedkd.cli.listing import LISTS, Item
 from fedkd.config import schema
+from fedkd.report.markdown import table
 
 Rows = list[tuple[str, ...]]
 

@@ -10,7 +10,7 @@ from statistics import fmean
 
 import typer
 
-from ...strategies.catalogue import table
+from ...report.markdown import table
 from .byzantine import (
     AGAINST,
     AVERAGED,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from ...strategies.catalogue import table
+from ...report.markdown import table
 from . import knfu_phase
 from .cells import Row
 from .collaboration_gains import ALPHAS, CHANGES, CLAIM, METHODS, ROWS, USUAL, cells

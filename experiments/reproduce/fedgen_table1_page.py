@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import typer
 
-from ...strategies.catalogue import table
+from ...report.markdown import table
 from .cells import Row
 from .claims import UNTRIED, early, shown, unlisted, verdict
 from .fedgen_table1 import ALPHAS, CLAIM, FULL, LOADERS, METHODS, QUICK, ROWS, cells

@@ -10,7 +10,7 @@ import numpy as np
 import typer
 from scipy.stats import ttest_1samp
 
-from ...strategies.catalogue import table
+from ...report.markdown import table
 from .cells import Row
 from .claims import NOT, OPEN, ORDERING, REPRODUCED, UNTRIED, early, shown, unlisted, verdict
 from .fedproto_protocol import running

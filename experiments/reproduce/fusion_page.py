@@ -13,7 +13,7 @@ import typer
 from rich.filesize import decimal
 
 from ...plugins.table import SEAMS
-from ...strategies.catalogue import table
+from ...report.markdown import table
 from ...strategies.traits import traits
 from .cells import saved
 from .fusion_findings import Entry, centre, entries, sentences, told

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from ...strategies.catalogue import table
+from ...report.markdown import table
 from .cells import saved
 from .claims import NOT, OPEN, ORDERING, REPRODUCED, UNTRIED
 from .kept import plainly

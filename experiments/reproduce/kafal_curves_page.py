@@ -11,7 +11,7 @@ from statistics import fmean
 
 import typer
 
-from ...strategies.catalogue import table
+from ...report.markdown import table
 from .cells import Row, missing
 from .kafal_curves import ROWS
 from .kafal_curves_compared import EXPECTED, MEASURES, Curve, Curves, as_expected, numbers, verdicts

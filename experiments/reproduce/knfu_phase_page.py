@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import typer
 
-from ...strategies.catalogue import table
+from ...report.markdown import table
 from .cells import Row, missing
 from .knfu_phase import ROWS
 from .knfu_phase_compared import Rows, Winner, choices

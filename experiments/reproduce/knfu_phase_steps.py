@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from ...strategies.catalogue import table
+from ...report.markdown import table
 from .knfu_phase_compared import Rows
 from .knfu_phase_plan import AS_IS, LIKES, PAIRS, SKEWED, STEPPED, STEPS
 from .paired import PLACES, apart, spread, told

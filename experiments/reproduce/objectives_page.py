@@ -12,7 +12,7 @@ import typer
 from matplotlib.figure import Figure
 
 from ...report.drawing.style import GROUPS, canvas, styled
-from ...strategies.catalogue import table
+from ...report.markdown import table
 from .cells import Row, saved
 from .kept import plainly
 from .objectives import Name, label

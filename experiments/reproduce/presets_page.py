@@ -17,7 +17,7 @@ from scipy.stats import ttest_1samp
 
 from ...plugins.table import SEAMS
 from ...report.drawing.style import GROUPS, canvas, legend_below, styled
-from ...strategies.catalogue import table
+from ...report.markdown import table
 from .cells import Row, missing, saved
 from .kept import plainly
 from .pages import Page, Rows, write

@@ -9,7 +9,7 @@ from statistics import fmean
 
 import typer
 
-from ...strategies.catalogue import table
+from ...report.markdown import table
 from . import knfu_phase
 from .cells import Row
 from .knfu_phase_compared import Rows

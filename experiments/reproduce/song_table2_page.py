@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import typer
 
-from ...strategies.catalogue import table
+from ...report.markdown import table
 from .cells import Row
 from .claims import NOT, OPEN, REPRODUCED, UNTRIED, early, shown
 from .curves import curve, reached

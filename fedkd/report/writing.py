@@ -15,21 +15,16 @@ from ..errors import ConfigError
 from .cells import cells, plus_minus
 from .compared import Compared
 from .drawing.critical import critical_figure
+from .markdown import table
 from .page import html, written
 from .significance import LEVEL
 
 
 def markdown(found: Compared) -> str:
     """Return a table in GitHub's Markdown, and the notes below."""
-
-    def line(texts: list[str]) -> str:
-        plain = (text.replace("|", "\\|").replace("\n", " ") for text in texts)
-        return f"| {' | '.join(plain)} |"
-
     heads, rows = cells(found)
     body = [[f"**{cell.text}**" if cell.best else cell.text for cell in row] for row in rows]
-    lines = [line(heads), line(["---"] * len(heads)), *map(line, body), ""]
-    return "\n".join([*lines, *(f"- {note}" for note in found.notes), ""])
+    return "\n".join([table([heads, *body]), *(f"- {note}" for note in found.notes), ""])
 
 
 TEX = str.maketrans(
