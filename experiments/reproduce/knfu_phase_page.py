@@ -33,7 +33,7 @@ from .knfu_phase_plan import (
 )
 from .knfu_phase_steps import section
 from .knfu_phase_verdict import verdicts
-from .knfu_phase_words import CHOICE, CLAIM, GAIN, LIKE, MAP, TAIL
+from .knfu_phase_words import CHOICE, CLAIM, ELSEWHERE, GAIN, LIKE, MAP, MINUS, TAIL
 from .knfu_phase_words import SCANS as SCANNED
 from .pages import drawing
 from .paired import PLACES, apart, spread
@@ -47,10 +47,12 @@ BESIDE = LIKES | {"logits, chosen beta": (AUTO, "fedmd")}
 
 def page(rows: list[Row]) -> str:
     """Return the page."""
-    mnist = Rows(rows, "mnist")
-    parts = [*opening(CLAIM, rows, progress(rows)), *verdicts(mnist, Rows(rows, "cifar10").all), ""]
+    mnist, cifar = (Rows(rows, data) for data in SETTINGS)
+    parts = [*opening(CLAIM, rows, progress(rows)), *verdicts(mnist, cifar), ""]
     parts += [MAP, *_maps(mnist), LIKE, _like(mnist), GAIN, _gain(mnist)]
     parts += [section(mnist), _choice(mnist), _scans(mnist)]
+    if cifar.all:
+        parts += [ELSEWHERE, *_maps(cifar), MINUS, _like(cifar)]
     seconds = sum(row["cpu_seconds"] for row in rows)
     return "\n".join([*parts, TAIL.format(seconds=f"{len(rows)} runs, {seconds / 60:.0f} minutes")])
 

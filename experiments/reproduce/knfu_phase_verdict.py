@@ -3,7 +3,6 @@
 from itertools import product
 from statistics import fmean
 
-from .cells import Row
 from .claims import UNTRIED
 from .knfu_phase_compared import Rows
 from .knfu_phase_plan import ALONE, ALPHAS, LIKES, SIZES, SKEWED
@@ -23,21 +22,24 @@ UNDER_SKEW = {
 """Who is said to beat whom; the last is not claimed, and tells whether KnFu fuses at all."""
 
 
-def verdicts(rows: Rows, others: list[Row]) -> list[str]:
-    """Return a line a part: what was claimed, the verdict, and why.
+def verdicts(mnist: Rows, cifar: Rows) -> list[str]:
+    """Return a line a part and data set: what was claimed, the verdict, and why."""
+    there = {f"CIFAR-10: {what}": said for what, said in parts(cifar).items()}
+    untried = {"Any of it on CIFAR-10": (UNTRIED, "no run")}
+    return [*listing(parts(mnist) | (there if cifar.all else untried)), _fuses(mnist)]
 
-    `others` are the rows of CIFAR-10.
-    """
+
+def parts(rows: Rows) -> dict[str, tuple[str, str]]:
+    """Return each part of the claim with its verdict, and why."""
     large = "With 500 samples or more and alpha up to 0.3 training alone beats FedMD"
-    parts = {f"{large}, {ASKED['local']}": _over(rows, ALONE, "fedmd", "local", LARGE)}
+    found = {f"{large}, {ASKED['local']}": _over(rows, ALONE, "fedmd", "local", LARGE)}
     for (what, pair), (place, column) in product(UNDER_SKEW.items(), PLACES.items()):
-        parts[f"Under skew (alpha up to 0.3) {what}, {ASKED[place]}"] = _over(
+        found[f"Under skew (alpha up to 0.3) {what}, {ASKED[place]}"] = _over(
             rows, *pair, column, SIZES
         )
     gains = "KnFu gains more over training alone at alpha 10 than at 0.05"
-    parts[f"{gains}, {ASKED['local']}"] = _gains(rows)
-    cifar = {} if others else {"Any of it on CIFAR-10": (UNTRIED, "no run")}
-    return [*listing(parts | smaller_steps(rows) | cifar), _fuses(rows)]
+    found[f"{gains}, {ASKED['local']}"] = _gains(rows)
+    return found | smaller_steps(rows)
 
 
 def _fuses(rows: Rows) -> str:
