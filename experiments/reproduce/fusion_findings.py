@@ -103,11 +103,11 @@ def _tuning(found: dict[float, list[Entry]]) -> str:
         plain = [centre([score(row) for row in one.plain]) for one in every]
         tuned = [centre(_mean(one)) for one in every]
         gains = np.array(tuned) - plain
-        most = int(gains.argmax())
+        most, least = every[gains.argmax()].name, every[gains.argmin()].name
         said.append(
             f"{np.median(gains):+.1f} points in the median under Dirichlet({alpha:g}), "
-            f"{gains[most]:+.1f} for `{every[most].name}`, {gains.min():+.1f} at worst, and the "
-            f"order of both tables has a rank correlation of {spearmanr(plain, tuned)[0]:.2f}"
+            f"{gains.max():+.1f} for `{most}`, {gains.min():+.1f} for `{least}`, and the order of "
+            f"both tables has a rank correlation of {spearmanr(plain, tuned)[0]:.2f}"
         )
     return f"Tuning, by eight runs with one seed, is worth {'; '.join(said)}."
 
