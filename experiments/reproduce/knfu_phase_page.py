@@ -33,7 +33,7 @@ from .knfu_phase_plan import (
 )
 from .knfu_phase_steps import section
 from .knfu_phase_verdict import verdicts
-from .knfu_phase_words import CHOICE, CLAIM, ELSEWHERE, GAIN, LIKE, MAP, MINUS, TAIL
+from .knfu_phase_words import CHOICE, CLAIM, ELSEWHERE, GAIN, LIKE, MAP, MINUS, STEPS_THERE, TAIL
 from .knfu_phase_words import SCANS as SCANNED
 from .pages import drawing
 from .paired import PLACES, apart, spread
@@ -52,7 +52,7 @@ def page(rows: list[Row]) -> str:
     parts += [MAP, *_maps(mnist), LIKE, _like(mnist), GAIN, _gain(mnist)]
     parts += [section(mnist), _choice(mnist), _scans(mnist)]
     if cifar.all:
-        parts += [ELSEWHERE, *_maps(cifar), MINUS, _like(cifar)]
+        parts += [ELSEWHERE, *_maps(cifar), MINUS, _like(cifar), section(cifar, STEPS_THERE)]
     seconds = sum(row["cpu_seconds"] for row in rows)
     return "\n".join([*parts, TAIL.format(seconds=f"{len(rows)} runs, {seconds / 60:.0f} minutes")])
 

@@ -40,8 +40,8 @@ def verdicts(rows: Rows) -> dict[str, tuple[str, str]]:
     return found
 
 
-def section(rows: Rows) -> str:
-    """Return the section; "" while nothing of it has been run."""
+def section(rows: Rows, head: str = HEAD) -> str:
+    """Return the section, which begins with `head`; "" while nothing of it has been run."""
     samples, alphas = STEPPED
     heads = ("method", "rate", *(f"alpha {alpha:g}" for alpha in alphas))
     if not any(rows.of("fedmd", samples, alpha, step) for alpha in alphas for step in STEPS):
@@ -62,4 +62,4 @@ def section(rows: Rows) -> str:
             for a in alphas
         ]
         minus.append((what, rate, *cells))
-    return f"{HEAD}\n{table(means)}{MINUS}\n{table(minus)}"
+    return f"{head}\n{table(means)}{MINUS}\n{table(minus)}"

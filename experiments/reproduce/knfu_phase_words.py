@@ -70,6 +70,10 @@ highest mean, in brackets whom it cannot be told from; a dash is what was not ru
 MINUS = """By how many points KnFu is above FedMD where both exchange the same:
 """
 
+STEPS_THERE = """With smaller steps on the teacher (`distil.lr`) than the default, where run:
+local / global accuracy in %, mean over seeds.
+"""
+
 TAIL = """## How this was made
 
 From [a row a run](rows/knfu_phase.csv), with each client's own accuracies. CPU seconds are those of
