@@ -3,7 +3,7 @@
 It does what `Standard` does, up to the order in which floats are added up, for several clients of
 one architecture at once. A client goes alone, through `Standard` itself, where
 
-- a method adds to its loss or carries its optimiser, or ``fit.augment`` is on,
+- a method sets more for its fit than `STACKED`, or ``fit.augment`` is on,
 - its model draws random numbers, as dropout does in training, or cannot be vectorised,
 - the objective has a state of its own (`taid`), remembers something of the client (`ctkd`), or
   looks at features (`rkd` of ``rows=features``).
@@ -25,6 +25,7 @@ from ..distillation.weighing import Weighted
 from ..ending import contained
 from ..tasks.rows import by_sample, rows_at, rows_of
 from .architectures import architecture, coupled
+from .asked import ADDED
 from .base import Client, ClientLoop
 from .jobs import Job, Jobs
 from .memory import footprint, free_bytes
@@ -32,6 +33,9 @@ from .passes import PREDICT_BATCH
 from .stack import predictions
 from .standard import Standard
 from .training import Loss, Trainer, Training
+
+STACKED = ("log_prior", "epochs")
+"""What a method may set for clients that are fitted together; with more a client goes alone."""
 
 
 def side_by_side(loop: ClientLoop, share: float | None) -> ClientLoop:
@@ -89,8 +93,8 @@ class StackLoop(ClientLoop):
         mu, prior = float(client.options.get("proximal-mu", 0.0)), client.log_prior
         x, y = self.loop.resident(client.x), self.loop.resident(client.y)
         training = Training(client.model, x, y, client.generator, prior, mu)
-        own = client.extra_loss, client.carried, client.schedule, client.clip
-        plain = all(one is None for one in own) and not self.fit_config.get("augment")
+        plain = all(getattr(client, name) is None for name in ADDED if name not in STACKED)
+        plain = plain and not self.fit_config.get("augment")
 
         def loss(outputs: Tensor, target: Tensor, *rest: Tensor) -> Tensor:
             del rest

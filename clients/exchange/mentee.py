@@ -59,6 +59,9 @@ class Mentee(Parameters):
         Share of cross-entropy in the loss of the own model and of the mentee, in [0, 1].
     """
 
+    clip: float | None = None
+    """What a batch's gradient of both is clipped to, as `Client.clip`."""
+
     def __init__(self, mentee: str = "auto", alpha: float = 0.5, beta: float = 0.5) -> None:
         if not 0 <= alpha <= 1 or not 0 <= beta <= 1:
             raise ValueError(f"alpha={alpha} and beta={beta} must be in [0, 1]")
@@ -74,12 +77,12 @@ class Mentee(Parameters):
         """Put a pair in place of the client's model; the mentee it ends with is kept."""
         client, own = phase.client, phase.client.model
         pair = self.pair(phase, own)
-        client.model, client.extra_loss = pair, partial(self.loss, pair)
+        client.model, client.extra_loss, client.clip = pair, partial(self.loss, pair), self.clip
         try:
             yield
             self.keep(phase, pair)
         finally:
-            client.model, client.extra_loss = own, None
+            client.model, client.extra_loss, client.clip = own, None, None
 
     def pair(self, phase: Phase, own: nn.Module) -> Pair:
         """Return the client's model with its mentee."""

@@ -4,8 +4,8 @@ What the two bodies make of a sample is projected to as many features as the own
 reads all of them, that of the shared model the first ones, as many as it is used to.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -97,17 +97,6 @@ class Nested(Mentee):
     def refusal(self, models: Mapping[str, nn.Module]) -> str | None:
         """Refuse models without a linear layer."""
         return needs_head(models, self.input_shape)
-
-    @contextmanager
-    def fitting(self, phase: Phase) -> Iterator[None]:
-        """Put a pair in place of the client's model, and clip its gradients."""
-        client, own = phase.client, phase.client.clip
-        client.clip = self.clip
-        try:
-            with super().fitting(phase):
-                yield
-        finally:
-            client.clip = own
 
     def pair(self, phase: Phase, own: nn.Module) -> Joined:
         """Return the client's model with the shared one, and the projector of its own."""
