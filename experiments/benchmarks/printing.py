@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ...report.markdown import table as markdown_table
 from .results import caption, columns, lines, noise
 from .systems import SYSTEMS
 from .works import Size
@@ -23,8 +24,8 @@ def show(told: dict[str, Any], console: Console, markdown: bool) -> None:
     sizes = {work: Size(**size) for work, size in told["sizes"].items()}
     about = "\n".join(caption(rows, sizes))
     if markdown:
-        for line in [*_markdown(["", *titles], lines(rows)), "", about]:
-            console.print(line, markup=False, soft_wrap=True)
+        shown = markdown_table([["", *titles], *lines(rows)])
+        console.print(f"{shown}\n{about}", markup=False, soft_wrap=True)
     else:
         table = Table(caption=about, caption_justify="left")
         for number, title in enumerate(["", *titles]):
@@ -36,11 +37,6 @@ def show(told: dict[str, Any], console: Console, markdown: bool) -> None:
     machine = f"{facts['cores']} cores, {facts['cpu']}, load {facts['load_before']}; {versions}"
     for line in [*noise(rows), machine]:
         console.print(line, markup=False, soft_wrap=True)
-
-
-def _markdown(heads: list[str], body: list[list[str]]) -> list[str]:
-    table = [heads, ["---"] * len(heads), *body]
-    return [f"| {' | '.join(cells)} |" for cells in table]
 
 
 def command(file: Path, markdown: bool = False) -> None:

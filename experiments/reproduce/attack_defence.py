@@ -22,6 +22,7 @@ from rich.console import Console
 from ...config.overrides import compose
 from ...engine.cluster import shared_ray
 from ...report.drawing.style import canvas, styled
+from ...report.markdown import table
 from ...run.result import RunResult
 from ...run.runner import run
 from .cells import Row, ends, fill, honest, missing, saved
@@ -121,12 +122,11 @@ def grid(rows: list[Row]) -> np.ndarray:
 
 def markdown(rows: list[Row]) -> str:
     """Return the table as Markdown."""
-    lines = [["attack", *DEFENCES], ["---", *["---:"] * len(DEFENCES)]]
-    lines += [
+    lines = [
         [attack, *(f"{value:.1f}" for value in values)]
         for attack, values in zip(ATTACKS, grid(rows), strict=True)
     ]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return table([["attack", *DEFENCES], *lines])
 
 
 @styled

@@ -21,7 +21,7 @@ from rich.console import Console
 from ...config.overrides import compose
 from ...engine.cluster import cores
 from ...leakage import attack
-from ...report import group_runs, load_runs, render
+from ...report import group_runs, load_runs, markdown, render
 from ...report.drawing.tradeoff import table, tradeoff_figure
 from ...run.runner import run
 from .cells import Row, fill, missing
@@ -94,9 +94,7 @@ def draw(folders: list[Path], out: Path) -> str:
     runs = load_runs(folders)
     render(runs, out / "report.html")
     tradeoff_figure(runs).savefig(out / "privacy_study.png", dpi=150)
-    heading, *lines = table(group_runs(runs))
-    rule = ["---", "---", *["---:"] * (len(heading) - 2)]
-    text = "".join(f"| {' | '.join(line)} |\n" for line in (heading, rule, *lines))
+    text = markdown.table(table(group_runs(runs)))
     (out / "privacy_study.md").write_text(text)
     return text
 
