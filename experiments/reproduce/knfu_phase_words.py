@@ -35,11 +35,11 @@ client's own label distribution, *global* on all classes ([what the numbers mean
 ![Who wins, by local data size and skew](../experiments/figures/knfu_phase.png)
 """
 
-LIKE = """## Like with like
-
-By how many points KnFu is above FedMD where both exchange the same: mean difference and half of
-its 95 % interval over seeds.
+MINUS = """By how many points KnFu is above FedMD where both exchange the same: mean difference
+and half of its 95 % interval over seeds.
 """
+
+LIKE = f"## Like with like\n\n{MINUS}"
 
 GAIN = """## Who gains
 
@@ -63,11 +63,8 @@ deviation over seeds.
 
 ELSEWHERE = """## The same on CIFAR-10
 
-LeNet-5 with so few samples learns little in ten rounds: on all classes 10 % is chance. Again the
-highest mean, in brackets whom it cannot be told from; a dash is what was not run.
-"""
-
-MINUS = """By how many points KnFu is above FedMD where both exchange the same:
+LeNet-5; on all classes 10 % is chance. Again the highest mean, in brackets whom it cannot be told
+from; a dash is what was not run.
 """
 
 STEPS_THERE = """With smaller steps on the teacher (`distil.lr`) than the default, where run:
